@@ -1,0 +1,1 @@
+"""Sparse autoencoders and their training: model, gradients, optimizer, data, convergence. Knows nothing of sweeps."""

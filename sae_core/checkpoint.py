@@ -1,0 +1,73 @@
+"""Checkpoints that are whole or not there: written beside, synced, renamed, and the one before kept."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sae_core.errors import CheckpointError
+
+
+def save(folder: Path, step: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
+    """Write `step-<step>.safetensors` with `meta` as JSON in its header; keep it and the one before it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step-{step:09d}.safetensors"
+    write(path, tensors, meta)
+    for old in _steps(folder)[:-2]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def write(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """One safetensors file, atomically: a reader sees the old file or the new one, also after a power cut."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(
+            {k: v.detach().contiguous().cpu() for k, v in tensors.items()},
+            temporary,
+            {"meta": json.dumps(meta)},
+        )
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and meta of one file; CheckpointError if it is torn or not ours."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            return tensors, json.loads((file.metadata() or {})["meta"])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"The checkpoint {path} cannot be read ({error}); delete it to go on without it."
+        ) from error
+
+
+def latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The newest readable checkpoint, or None where there is none; an unreadable one gives way to the one before it."""
+    paths = _steps(folder)
+    for path in reversed(paths):
+        try:
+            return read(path)
+        except CheckpointError as error:
+            if path == paths[0]:
+                raise
+            print(f"{error} Using the one before it.", flush=True)
+    return None
+
+
+def clear(folder: Path) -> None:
+    """Remove the checkpoints of a run that needs them no more."""
+    for path in _steps(folder):
+        path.unlink(missing_ok=True)
+
+
+def _steps(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.safetensors"))

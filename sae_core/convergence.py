@@ -1,0 +1,74 @@
+"""When a run has converged: the fitted tail of its curve, and the criterion of L(N)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_TAIL = 8  # the tail is the last three doublings of D
+_POINTS = 5  # evaluations needed in it: three parameters and two to judge them by
+_EXPONENTS = np.geomspace(0.05, 4.0, 64)
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """What the curve says at its last evaluation. Fields are None where too few evaluations tell."""
+
+    converged: bool | None
+    nmse_inf: float | None  # L∞ of the tail L(D) = L∞ + A·D^−g
+    nmse_inf_se: float | None
+    tail_gap: float | None  # (L(D) − L∞)/L∞, from the fitted tail
+    last_doubling: float | None  # (L(D/2) − L(D))/L(D), from the curve
+
+
+def judge(tokens: Sequence[float], nmse: Sequence[float], epsilon: float) -> Convergence:
+    """Converged at D when (L(D) − L∞)/L∞ < ε and the last doubling of D improved L by less than 2ε.
+
+    tokens, nmse: the curve so far, tokens increasing. The paper trains "to convergence within ε" and gives no value;
+    this criterion is ours, and is written to every run's row with its ε.
+    """
+    D, L = np.asarray(tokens, dtype=float), np.asarray(nmse, dtype=float)
+    finite = np.isfinite(L)
+    D, L = D[finite], L[finite]
+    tail = D >= D[-1] / _TAIL * (1 - 1e-9) if len(D) else finite[:0]
+    if tail.sum() < _POINTS or D[0] > D[-1] / 2:
+        return Convergence(None, None, None, None, None)
+    halfway = float(np.interp(np.log(D[-1] / 2), np.log(D), L))
+    last_doubling = (halfway - L[-1]) / L[-1]
+    inf, se, end = fit_tail(D[tail], L[tail])
+    gap = (end - inf) / inf if inf > 0 else float("inf")
+    return Convergence(
+        bool(gap < epsilon and last_doubling < 2 * epsilon), inf, se, gap, float(last_doubling)
+    )
+
+
+def fit_tail(D: np.ndarray, L: np.ndarray) -> tuple[float, float | None, float]:
+    """Least squares of L∞ + A·(D/D_last)^−g on relative error, A ≥ 0, L∞ ≥ 0.  Returns L∞, its s.e., fitted L(D_last).
+
+    For a given g the law is linear in (L∞, A), so only g is searched. The standard error is that of the linearised
+    three-parameter fit; it is None where the curve does not tell the three apart.
+    """
+    u = D / D[-1]
+    best = min((_solve(u, L, g) for g in _EXPONENTS), key=lambda s: s[0])
+    fine = best[3] * np.geomspace(0.94, 1.06, 25)  # neighbours on the grid are 7 % apart
+    ssr, inf, A, g = min((_solve(u, L, g) for g in fine), key=lambda s: s[0])
+    jacobian = np.stack([np.ones_like(u), u**-g, -A * np.log(u) * u**-g], axis=1) / L[:, None]
+    se = None
+    if A > 0 and np.linalg.cond(jacobian / np.linalg.norm(jacobian, axis=0)) < 1e8:
+        covariance = np.linalg.inv(jacobian.T @ jacobian) * ssr / (len(L) - 3)
+        se = float(np.sqrt(covariance[0, 0]))
+    elif A == 0:
+        se = float(L.std(ddof=1) / np.sqrt(len(L)))
+    return float(inf), se, float(inf + A)
+
+
+def _solve(u: np.ndarray, L: np.ndarray, g: float) -> tuple[float, float, float, float]:
+    """Best (L∞, A) at this g under their signs: (sum of squared relative errors, L∞, A, g)."""
+    basis = np.stack([np.ones_like(u), u**-g], axis=1) / L[:, None]
+    (inf, A), *_ = np.linalg.lstsq(basis, np.ones_like(L), rcond=None)
+    if A < 0:  # the curve does not fall any more: a constant
+        inf, A = basis[:, 0].sum() / (basis[:, 0] @ basis[:, 0]), 0.0
+    elif inf < 0:  # it falls like a pure power
+        inf, A = 0.0, basis[:, 1].sum() / (basis[:, 1] @ basis[:, 1])
+    residual = basis @ np.array([inf, A]) - 1
+    return float(residual @ residual), float(inf), float(A), float(g)

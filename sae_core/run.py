@@ -1,0 +1,189 @@
+"""One SAE in training: its weights, optimizer, average, counters and curve; stepped, evaluated, saved, restored."""
+
+import math
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sae_core import flops
+from sae_core.config import RunConfig
+from sae_core.convergence import Convergence, judge
+from sae_core.ema import EMA
+from sae_core.errors import CheckpointError
+from sae_core.evaluate import evaluate
+from sae_core.gradients import StepOutput, gradients_
+from sae_core.model import SAE
+from sae_core.optimizer import Optimizer
+
+_RISEN = 4  # evaluations in a row above the first one that make a run diverged
+
+
+class Run:
+    """The state of one run. Every method leaves it between two optimizer steps."""
+
+    def __init__(
+        self, config: RunConfig, b_pre: Tensor, denominator: float, device: str | torch.device = "cpu"
+    ) -> None:
+        """config: resolved;  b_pre: (d,), the geometric median;  denominator: mean‖x − x̄‖² of the held-out rows."""
+        self.config, self.denominator = config, denominator
+        d = config.data.d_model
+        self.sae = SAE(config.sae, d).to(device).init_(b_pre, config.seed, config.sae.init_scale)
+        self.optimizer = Optimizer(self.sae, config.train)
+        self.ema = EMA(self.sae, config.train.ema)
+        self.last_active = torch.zeros(
+            config.sae.n_latents, dtype=torch.int64, device=device
+        )  # tokens seen at last use
+        self.tokens, self.steps, self.evaluations = 0, 0, 0
+        self.flops_auxk, self.train_seconds = 0.0, 0.0
+        self.curve: list[dict[str, Any]] = []
+        self.abandoned = False  # set from outside: the pack goes on without this run
+        self._last: tuple[StepOutput, Tensor] | None = None
+
+    @property
+    def flops_dense(self) -> float:
+        return self.tokens * flops.dense_per_token(self.config.sae.n_latents, self.config.data.d_model)
+
+    @property
+    def flops_sparse(self) -> float:
+        sae = self.config.sae
+        return (
+            self.tokens * flops.sparse_per_token(sae.n_latents, self.config.data.d_model, sae.k)
+            + self.flops_auxk
+        )
+
+    def dead(self) -> Tensor | None:
+        """Indices of the latents that were silent for `dead_tokens` tokens: (n_dead,); None where there are none."""
+        limit = self.config.sae.dead_tokens
+        if self.tokens <= limit:
+            return None
+        dead = (self.tokens - self.last_active > limit).nonzero()[:, 0]
+        return dead if len(dead) else None
+
+    def step(self, x: Tensor) -> None:
+        """One optimizer step on x: (batch_tokens, d)."""
+        started = time.perf_counter()
+        sae = self.config.sae
+        dead = self.dead() if sae.auxk_coef > 0 else None
+        output = gradients_(self.sae, x, self.denominator, dead, sae.k_aux or 1, sae.auxk_coef)
+        norm = self.optimizer.step()
+        self.ema.update()
+        self.tokens += len(x)
+        self.steps += 1
+        self._mark_active(output.active)
+        if dead is not None:
+            self.flops_auxk += len(x) * flops.auxk_per_token(len(dead), x.shape[1])
+        self._last = (output, norm)
+        if x.is_cuda:  # a CUDA step is only queued: wait, so that the seconds are this run's
+            torch.cuda.synchronize(x.device)
+        self.train_seconds += time.perf_counter() - started
+
+    def _mark_active(self, active: Tensor) -> None:
+        """active: (B, k) latent indices, −1 for none."""
+        used = torch.zeros(len(self.last_active) + 1, dtype=torch.bool, device=active.device)
+        used[active.flatten()] = True  # −1 lands in the spare last place
+        self.last_active[used[:-1]] = self.tokens
+
+    def next_evaluation(self) -> int:
+        """Tokens at which the next evaluation is due: first·2^(j/evals_per_doubling), and the end of the budget."""
+        train = self.config.train
+        due = train.first_eval_tokens * 2 ** (self.evaluations / train.evals_per_doubling)
+        return min(math.ceil(due), self.budget())
+
+    def budget(self) -> int:
+        """Tokens of the whole steps that fit into max_tokens."""
+        train = self.config.train
+        return train.max_tokens // train.batch_tokens * train.batch_tokens
+
+    def evaluate(self, held_out: Tensor) -> dict[str, Any]:
+        """Evaluate live and averaged weights, append the row to the curve and return it."""
+        live = evaluate(self.sae, held_out, self.denominator)
+        with self.ema.applied():
+            averaged = evaluate(self.sae, held_out, self.denominator)
+        dead = self.dead()
+        assert self._last is not None, "evaluate() comes after a step"
+        output, norm = self._last
+        row = {
+            "step": self.steps,
+            "tokens": self.tokens,
+            "nmse": min(live.nmse, averaged.nmse) if math.isfinite(averaged.nmse) else live.nmse,
+            "nmse_live": live.nmse,
+            "nmse_ema": averaged.nmse,
+            "l0": live.l0,
+            "dead_fraction": None
+            if self.tokens <= self.config.sae.dead_tokens
+            else (0 if dead is None else len(dead)) / len(self.last_active),
+            "train_nmse": float(output.nmse),
+            "auxk_loss": None if output.auxk is None else float(output.auxk),
+            "grad_norm": float(norm),
+            "flops_dense": self.flops_dense,
+            "flops_sparse": self.flops_sparse,
+            "train_seconds": self.train_seconds,
+            "tokens_per_second": self.tokens / self.train_seconds,
+        }
+        while self.next_evaluation() <= self.tokens < self.budget():
+            self.evaluations += 1
+        self.curve.append(row)
+        return row
+
+    def convergence(self) -> Convergence:
+        return judge(
+            [r["tokens"] for r in self.curve], [r["nmse"] for r in self.curve], self.config.train.epsilon
+        )
+
+    def outcome(self) -> str | None:
+        """Right after an evaluation: "diverged" or "done" if the run ends here. None at any other time."""
+        if not self.curve or self.curve[-1]["tokens"] != self.tokens:
+            return None
+        nmse = [row["nmse"] for row in self.curve]
+        row = self.curve[-1]
+        if not (math.isfinite(row["nmse_live"]) and math.isfinite(row["train_nmse"])):
+            return "diverged"
+        if len(nmse) > _RISEN and min(nmse[-_RISEN:]) > nmse[0]:
+            return "diverged"
+        if self.tokens >= self.budget():
+            return "done"
+        return "done" if self.config.train.stop == "converged" and self.convergence().converged else None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors of the state under flat names."""
+        live = {f"sae.{name}": p for name, p in self.sae.named_parameters()}
+        mean = {f"ema.{name}": m for name, m in self.ema.m.items()}
+        return live | mean | self.optimizer.tensors() | {"last_active": self.last_active}
+
+    def weights(self) -> dict[str, Tensor]:
+        """What a finished run keeps: the live weights and the bias-corrected average."""
+        live = {name: p for name, p in self.sae.named_parameters()}
+        return live | {f"ema.{name}": w for name, w in self.ema.weights().items()}
+
+    def meta(self) -> dict[str, Any]:
+        """The rest of the state, as JSON."""
+        return {
+            "config": self.config.as_dict(),
+            "tokens": self.tokens,
+            "steps": self.steps,
+            "evaluations": self.evaluations,
+            "ema_t": self.ema.t,
+            "flops_auxk": self.flops_auxk,
+            "train_seconds": self.train_seconds,
+            "curve": self.curve,
+        }
+
+    @torch.no_grad()
+    def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> "Run":
+        """Continue exactly where `tensors()` and `meta()` were taken."""
+        if meta["config"] != self.config.as_dict():
+            raise CheckpointError(
+                "The checkpoint belongs to another config; delete the run's folder to train it anew."
+            )
+        device = self.last_active.device
+        for name, p in self.sae.named_parameters():
+            p.copy_(tensors[f"sae.{name}"])
+            self.ema.m[name].copy_(tensors[f"ema.{name}"])
+        self.optimizer.load({k: v.to(device) for k, v in tensors.items()})
+        self.last_active.copy_(tensors["last_active"])
+        self.ema.t = meta["ema_t"]
+        for name in ("tokens", "steps", "evaluations", "flops_auxk", "train_seconds", "curve"):
+            setattr(self, name, meta[name])
+        return self

@@ -1,0 +1,31 @@
+"""Where activations come from: the one interface that the trainer knows."""
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Source(Protocol):
+    """An endless, reproducible stream of prepared activation vectors with a fixed held-out set."""
+
+    d_model: int
+    fingerprint: str
+    denominator: (
+        float  # mean of ‖x − x̄‖² over the held-out rows, x̄ the mean training row: NMSE = mean‖x − x̂‖² / this
+    )
+
+    def rows(self, start: int, size: int, seed: int) -> Tensor:
+        """Tokens start … start+size−1 of the stream in the order `seed`: (size, d_model), float32."""
+        ...
+
+    def held_out(self) -> Tensor:
+        """The held-out rows: (H, d_model), float32."""
+        ...
+
+    def sample(self, rows: int) -> Tensor:
+        """A fixed sample of training rows, for b_pre: (at most rows, d_model), float32."""
+        ...
+
+    def oracle(self, n_latents: int) -> float | None:
+        """NMSE of a perfect SAE with n latents, where it is known."""
+        ...

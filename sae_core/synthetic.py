@@ -1,0 +1,108 @@
+"""Synthetic activations: sparse sums of unit features whose frequencies follow a power law."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sae_core.errors import ConfigError
+
+_CHUNK = 4096  # rows drawn from one random key, so that any token range can be made without those before it
+_SAMPLE, _HELD_OUT, _STREAM = 1, 2, 3  # first word of the random key: the three never share rows
+
+
+@dataclass(frozen=True)
+class SyntheticConfig:
+    """x = Σ_{j=1..K} c_j f_{i_j} over unit features f, K ~ Poisson(l0), i ~ Zipf(zipf), c = ½ + Exp(mean ½).
+
+    The defaults give a law that is clean over n = 32 … 512 at k = l0.
+    """
+
+    d_model: int = 128
+    n_features: int = 65_536
+    zipf: float = 1.2  # frequency of the i-th feature ∝ i^−zipf
+    l0: float = 4.0  # features per token, on average
+    held_out: int = 16_384
+    seed: int = 0  # of the feature directions
+
+
+class Synthetic:
+    """A `Source` of fresh tokens without end.
+
+    The sum is compound Poisson, so Cov x = l0·E[c²]·Σ_i q_i f_i f_iᵀ, and a perfect SAE that keeps the n most frequent
+    features leaves exactly NMSE(n) = Σ_{i>n} q_i / Σ_i q_i: the `oracle`.
+    """
+
+    def __init__(self, config: SyntheticConfig) -> None:
+        for name, value in (
+            ("d_model", config.d_model),
+            ("n_features", config.n_features),
+            ("held_out", config.held_out),
+        ):
+            if value < 1:
+                raise ConfigError(f"data.synthetic.{name} is {value}; it must be at least 1.")
+        if config.l0 <= 0:
+            raise ConfigError(f"data.synthetic.l0 is {config.l0}; it must be above 0.")
+        self.config = config
+        self.d_model = config.d_model
+        frequency = np.arange(1, config.n_features + 1, dtype=np.float64) ** -config.zipf
+        self._q = frequency / frequency.sum()
+        self._cdf = np.cumsum(self._q)
+
+    @property
+    def fingerprint(self) -> str:
+        text = json.dumps({"synthetic": 1, **asdict(self.config)}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @cached_property
+    def features(self) -> Tensor:
+        """The dictionary: (n_features, d_model), unit rows, most frequent first."""
+        random = np.random.Generator(np.random.Philox(key=[0, self.config.seed]))
+        f = random.standard_normal((self.config.n_features, self.d_model), dtype=np.float32)
+        return F.normalize(torch.from_numpy(f), dim=1)
+
+    @cached_property
+    def denominator(self) -> float:
+        mean = self.sample(65_536).double().mean(0)
+        return float((self.held_out().double() - mean).pow(2).sum(1).mean())
+
+    def rows(self, start: int, size: int, seed: int) -> Tensor:
+        first, last = start // _CHUNK, (start + size - 1) // _CHUNK
+        chunks = [self._chunk(_STREAM, seed, index) for index in range(first, last + 1)]
+        offset = start - first * _CHUNK
+        return torch.cat(chunks)[offset : offset + size]
+
+    def held_out(self) -> Tensor:
+        return self._fixed(_HELD_OUT, self.config.held_out)
+
+    def sample(self, rows: int) -> Tensor:
+        return self._fixed(_SAMPLE, rows)
+
+    def oracle(self, n_latents: int) -> float | None:
+        return float(self._q[n_latents:].sum())
+
+    def _fixed(self, kind: int, rows: int) -> Tensor:
+        return torch.cat([self._chunk(kind, 0, index) for index in range(-(-rows // _CHUNK))])[:rows]
+
+    def _chunk(self, kind: int, seed: int, index: int) -> Tensor:
+        """One keyed chunk of rows: (_CHUNK, d_model). Philox is counter-based: equal keys give equal rows anywhere."""
+        random = np.random.Generator(
+            np.random.Philox(key=[(kind << 60) + index, (self.config.seed << 32) + seed])
+        )
+        active = random.poisson(self.config.l0, _CHUNK)
+        total = int(active.sum())
+        feature = np.searchsorted(self._cdf, random.random(total)).clip(max=self.config.n_features - 1)
+        coefficient = 0.5 + random.exponential(0.5, total)
+        offsets = np.concatenate(([0], np.cumsum(active)[:-1]))
+        return F.embedding_bag(
+            torch.from_numpy(feature),
+            self.features,
+            torch.from_numpy(offsets),
+            per_sample_weights=torch.from_numpy(coefficient).float(),
+            mode="sum",
+        )

@@ -1,0 +1,44 @@
+"""The `saescale` command: one verb a step of the way from a config to figures."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+# verb: (module with main(arguments) -> exit code, what it does). Imported when called: `saescale fit` needs no torch.
+VERBS = {
+    "harvest": ("sweeps.harvest", "write a language model's activations into a store"),
+    "plan": ("sweeps.plan", "show the runs of a study and their cost"),
+    "launch": ("sweeps.launch", "train what is missing of a study"),
+    "status": ("sweeps.status", "show how its runs stand"),
+    "collect": ("sweeps.collect", "rebuild runs.parquet and curves.parquet"),
+    "fit": ("fit.cli", "fit L(N), L(C), L(N, K) to a table"),
+    "figures": ("fit.figures.cli", "draw the figures of a table and its fits"),
+}
+
+
+def usage() -> str:
+    verbs = "\n".join(f"  {name:9s}{text}" for name, (_, text) in VERBS.items())
+    return (
+        "usage: saescale VERB [arguments]\n\n"
+        "Scaling laws of sparse autoencoders, from a grid in a Hydra config to fitted laws and figures.\n\n"
+        f"{verbs}\n\n"
+        "saescale VERB --help explains a verb. The whole way:\n"
+        "  saescale plan study=demo && saescale launch study=demo --wait && saescale collect study=demo\n"
+        "  saescale fit runs/demo/runs.parquet && saescale figures runs/demo/runs.parquet"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if given else 2
+    verb, *rest = given
+    if verb not in VERBS:
+        print(f"saescale: {verb!r} is not a verb; there are: {', '.join(VERBS)}.", file=sys.stderr)
+        return 2
+    return importlib.import_module(VERBS[verb][0]).main(rest)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,133 @@
+"""Rebuild the two tables of a study from its run folders. `saescale collect runs/demo` (schema: docs/tables.md)"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sweeps.ledger import RunFolder, Study
+from sweeps.locate import find_study
+from sweeps.verbs import verb
+
+# The order and type of the columns, whatever the runs have reached: an empty column is there, and missing.
+RUN_COLUMNS = {
+    **dict.fromkeys(("run_id", "study", "state", "failure", "message", "data", "data_fingerprint"), "string"),
+    **dict.fromkeys(("shuffle_seed", "d_model", "n_latents", "k"), "Int64"),
+    "activation": "string",
+    "auxk_coef": "Float64",
+    **dict.fromkeys(("k_aux", "dead_tokens"), "Int64"),
+    "encoder_bias": "boolean",
+    "init_scale": "string",
+    "lr": "Float64",
+    "lr_schedule": "string",
+    **dict.fromkeys(("batch_tokens", "max_tokens"), "Int64"),
+    "stop": "string",
+    **dict.fromkeys(("epsilon", "adam_beta1", "adam_beta2", "adam_eps", "ema", "clip_grad"), "Float64"),
+    **dict.fromkeys(("evals_per_doubling", "first_eval_tokens", "seed", "tokens", "steps"), "Int64"),
+    **dict.fromkeys(
+        ("nmse", "nmse_live", "nmse_ema", "nmse_best", "nmse_oracle", "l0", "dead_fraction"), "Float64"
+    ),
+    **dict.fromkeys(("flops_dense", "flops_sparse"), "Float64"),
+    "converged": "boolean",
+    **dict.fromkeys(("nmse_inf", "nmse_inf_se", "tail_gap", "last_doubling"), "Float64"),
+    **dict.fromkeys(("train_seconds", "gpu_seconds", "tokens_per_second"), "Float64"),
+    "device": "string",
+    "threads": "Int64",
+    **dict.fromkeys(("host", "git_sha"), "string"),
+    "git_dirty": "boolean",
+    **dict.fromkeys(("saescale", "torch", "triton", "started", "ended"), "string"),
+}
+CURVE_COLUMNS = {
+    **dict.fromkeys(("run_id", "study"), "string"),
+    **dict.fromkeys(("step", "tokens"), "Int64"),
+    **dict.fromkeys(
+        ("nmse", "nmse_live", "nmse_ema", "l0", "dead_fraction", "train_nmse", "auxk_loss"), "Float64"
+    ),
+    **dict.fromkeys(
+        ("grad_norm", "flops_dense", "flops_sparse", "train_seconds", "tokens_per_second"), "Float64"
+    ),
+    "data": "string",
+    **dict.fromkeys(("d_model", "n_latents", "k"), "Int64"),
+    "lr": "Float64",
+    "lr_schedule": "string",
+    **dict.fromkeys(("batch_tokens", "seed"), "Int64"),
+}
+_REPEATED = ("study", "data", "d_model", "n_latents", "k", "lr", "lr_schedule", "batch_tokens", "seed")
+
+
+def collect(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """runs and curves of a study as they stand now; failed and pending runs are rows."""
+    runs: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    for folder in study.runs():
+        curve = folder.curve()
+        row = run_row(folder, study.name, curve)
+        runs.append(row)
+        curves += [evaluation | {key: row[key] for key in ("run_id", *_REPEATED)} for evaluation in curve]
+    return _typed(runs, RUN_COLUMNS), _typed(curves, CURVE_COLUMNS)
+
+
+def run_row(folder: RunFolder, study: str, curve: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One run's row: config, last evaluation, and the result where it has ended."""
+    config, status = folder.config(), folder.status()
+    run = config["run"]
+    row = {
+        "run_id": folder.run_id,
+        "study": study,
+        "state": status.state,
+        "failure": status.failure,
+        "message": status.message,
+        "data": config["data"]["name"],
+        "data_fingerprint": run["data"]["fingerprint"],
+        "shuffle_seed": run["data"]["shuffle_seed"],
+        "d_model": run["data"]["d_model"],
+        "seed": run["seed"],
+        **run["sae"],
+        **run["train"],
+    }
+    last = dict(curve[-1]) if curve else {}
+    last["steps"] = last.pop("step", None)
+    return row | last | (folder.read_json("environment.json") or {}) | (folder.read_json("result.json") or {})
+
+
+def write_tables(study: Study) -> list[Path]:
+    """Write runs.parquet and curves.parquet into the study's folder, each by rename; returns their paths."""
+    runs, curves = collect(study)
+    return [_write(runs, study.path / "runs.parquet"), _write(curves, study.path / "curves.parquet")]
+
+
+def _typed(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
+
+
+def _write(frame: pd.DataFrame, path: Path) -> Path:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    frame.to_parquet(temporary, index=False)
+    os.replace(temporary, path)
+    return path
+
+
+@verb("collect")
+def main(arguments: Sequence[str]) -> int:
+    """Rebuild runs.parquet and curves.parquet of a study from its folders, at any time, from partial results too.
+
+    saescale collect runs/demo
+    saescale collect study=demo
+    """
+    study = find_study(arguments)
+    paths = write_tables(study)
+    states = pd.read_parquet(paths[0], columns=["state"]).state.value_counts()
+    print(
+        f"{study.name}: {states.sum()} runs ("
+        + ", ".join(f"{c} {s}" for s, c in states.sort_index().items())
+        + ")"
+    )
+    for path in paths:
+        print(f"wrote {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

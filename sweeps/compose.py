@@ -1,0 +1,113 @@
+"""Hydra's config groups and override grammar, plus sweeps without multirun and geom(start, stop, ratio)."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import hydra
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
+from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString, Transformer
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sweeps.errors import SweepError
+from sweeps.schema import conf_dir, register
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """A command line, split: what is fixed (as text, for Hydra), and which keys are swept over which values."""
+
+    fixed: list[str]
+    fixed_keys: frozenset[str]
+    axes: dict[str, list[Any]]
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Hydra's and OmegaConf's errors as one sentence."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        key = getattr(error, "full_key", None)
+        where = f"{key}: " if key and key not in lines[0] else ""
+        cause = getattr(error, "__cause__", None)
+        detail = (
+            f" ({str(cause).splitlines()[0]})"
+            if cause and str(cause) and str(cause) not in str(error)
+            else ""
+        )
+        raise SweepError(f"The config does not hold together: {where}{lines[0]}{detail}") from error
+
+
+@contextmanager
+def hydra_session() -> Iterator[ConfigLoader]:
+    """Hydra, initialised on our config folder for the length of the block."""
+    register()
+    with sentences(), hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        yield GlobalHydra.instance().config_loader()
+
+
+def geom(start: float, stop: float, ratio: float) -> ChoiceSweep:
+    """start, start·ratio, … up to stop (within 1e-9 of it): geom(256, 4096, 2), geom(1e-4, 1.6e-3, 2)."""
+    if start <= 0 or stop <= 0 or ratio <= 0 or ratio == 1 or (stop > start) != (ratio > 1) and stop != start:
+        raise SweepError(f"geom({start}, {stop}, {ratio}) does not lead from {start} to {stop}.")
+    steps = math.floor(math.log(stop / start) / math.log(ratio) + 1e-9)
+    values = [start * ratio**i for i in range(steps + 1)]
+    whole = isinstance(start, int) and all(float(v).is_integer() for v in values)
+    return ChoiceSweep(list=[int(v) for v in values] if whole else [float(f"{v:.12g}") for v in values])
+
+
+def parse(loader: ConfigLoader, overrides: Sequence[str]) -> Overrides:
+    """Split overrides into fixed ones and swept ones. Sweeps are discrete: `interval` is refused."""
+    functions = create_functions()
+    functions.register(name="geom", func=geom)
+    parsed = OverridesParser(functions, loader).parse_overrides(list(overrides))
+    fixed = [o for o in parsed if not o.is_sweep_override()]
+    swept = [o for o in parsed if o.is_sweep_override()]
+    return Overrides(
+        [o.input_line or "" for o in fixed],
+        frozenset(_key(o) for o in fixed),
+        {_key(o): _values(o) for o in swept},
+    )
+
+
+def axis_values(loader: ConfigLoader, key: str, value: Any) -> list[Any]:
+    """The values of an axis written in a config: a list, or a string in Hydra's sweep grammar, or one value."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, str):
+        swept = parse(loader, [f"{key}={value}"]).axes
+        return swept[key] if swept else [value]
+    return [value]
+
+
+def compose(overrides: Sequence[str]) -> DictConfig:
+    """One resolved choice of groups. Call inside `hydra_session`."""
+    config = hydra.compose("config", overrides=list(overrides))
+    OmegaConf.resolve(config.grid)
+    return config
+
+
+def is_group(loader: ConfigLoader, key: str) -> bool:
+    """Whether the key chooses a config file (data=…) and not a value (data.shuffle_seed=…)."""
+    return bool(loader.get_group_options(key))
+
+
+def _key(override: Override) -> str:
+    return override.key_or_group.lstrip("+")
+
+
+def _values(override: Override) -> list[Any]:
+    if not override.is_discrete_sweep():
+        raise SweepError(
+            f"{override.input_line}: a grid needs listed values; use a,b,c or range(…) or geom(…)."
+        )
+    values = override.sweep_iterator(transformer=Transformer.identity)
+    return [v.text if isinstance(v, QuotedString) else v for v in values]

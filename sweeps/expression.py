@@ -1,0 +1,87 @@
+"""Arithmetic over a grid cell, for `grid.where` and `grid.derive`: names, numbers, comparisons, a few functions."""
+
+import ast
+import math
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+from sweeps.errors import SweepError
+
+_BINARY = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+_COMPARE = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_UNARY = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Not: operator.not_}
+_FUNCTIONS = {f.__name__: f for f in (math.sqrt, math.log, math.log2, math.exp, math.ceil, math.floor)} | {
+    f.__name__: f for f in (abs, min, max, round, int, float)
+}
+
+
+def evaluate(expression: str, names: Mapping[str, Any]) -> Any:
+    """The value of `expression`, e.g. "2e-3 * sqrt(1024 / n_latents)"; `names` holds the cell's values.
+
+    Only arithmetic is understood: no attribute, index or call but the functions above, so a config cannot run code.
+    """
+    try:
+        return _value(ast.parse(expression, mode="eval").body, names)
+    except SyntaxError as error:
+        raise SweepError(f"The expression {expression!r} is not arithmetic: {error.msg}.") from error
+    except KeyError as error:
+        raise SweepError(
+            f"The expression {expression!r} uses {error.args[0]!r}, which is not a value of the cell; "
+            f"there are: {', '.join(sorted(names))}."
+        ) from error
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise SweepError(f"The expression {expression!r} cannot be computed: {error}.") from error
+
+
+def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    match node:
+        case ast.Constant(value=int() | float() | str() | None as value):
+            return value
+        case ast.Name(id=name):
+            return names[name]
+        case ast.BinOp(left=left, op=ast.Pow(), right=right):
+            return math.pow(
+                _value(left, names), _value(right, names)
+            )  # floats: 9**9**9 is an error, not an hour
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+            return _BINARY[type(op)](_value(left, names), _value(right, names))
+        case ast.UnaryOp(op=op, operand=operand):
+            return _UNARY[type(op)](_value(operand, names))
+        case ast.BoolOp(op=op, values=values):
+            return (all if isinstance(op, ast.And) else any)(_value(v, names) for v in values)
+        case ast.Compare(left=left, ops=ops, comparators=rights):
+            return _compare([left, *rights], ops, names)
+        case ast.IfExp(test=test, body=body, orelse=orelse):
+            return _value(body if _value(test, names) else orelse, names)
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _FUNCTIONS:
+            return _FUNCTIONS[name](*(_value(a, names) for a in args))
+    raise ValueError(
+        f"{ast.unparse(node)!r} is not understood; use numbers, names and {', '.join(_FUNCTIONS)}"
+    )
+
+
+def _compare(operands: list[ast.expr], ops: list[ast.cmpop], names: Mapping[str, Any]) -> bool:
+    values = [_value(o, names) for o in operands]
+    pairs = zip(ops, values, values[1:], strict=False)
+    return all(
+        _membership(op, a, b) if type(op) not in _COMPARE else _COMPARE[type(op)](a, b) for op, a, b in pairs
+    )
+
+
+def _membership(op: ast.cmpop, a: Any, b: Any) -> bool:
+    raise ValueError(f"the comparison {type(op).__name__} is not understood; use < <= > >= == !=")

@@ -1,0 +1,89 @@
+"""Every config key, its type and default, registered with Hydra: unknown keys and wrong types fail before any job."""
+
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import dataclass, field, fields, make_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from sae_core.config import SAEConfig, TrainConfig
+from sae_core.harvest import HarvestConfig
+from sae_core.synthetic import SyntheticConfig
+
+
+def _open(cls: type) -> Any:
+    """The same fields without `frozen`, which OmegaConf would take for "read-only" and refuse to merge into."""
+    hints = get_type_hints(cls)
+    specs = [
+        (f.name, hints[f.name], field(default=MISSING if f.default is NO_DEFAULT else f.default))
+        for f in fields(cls)
+    ]
+    return make_dataclass(cls.__name__, specs)
+
+
+SAE, Train, Synthetic, Harvest = map(_open, (SAEConfig, TrainConfig, SyntheticConfig, HarvestConfig))
+
+
+@dataclass
+class Data:
+    """Where the activations are: made on the fly (`synthetic`), or in a store that `harvest` can fill."""
+
+    name: str = MISSING
+    shuffle_seed: int = 0  # order of the tokens
+    synthetic: Synthetic | None = None  # type: ignore[valid-type]
+    store: str | None = None  # folder of an activation store
+    harvest: Harvest | None = None  # type: ignore[valid-type]
+
+
+@dataclass
+class Grid:
+    """Which cells: the product of `axes`, with the axes named in one list of `zip` stepping together."""
+
+    axes: dict[str, Any] = field(
+        default_factory=dict
+    )  # config key: list of values, or a Hydra sweep ("1,2", geom(…))
+    zip: list[list[str]] = field(default_factory=list)
+    where: list[str] = field(
+        default_factory=list
+    )  # expressions over the cell; a cell stays where all are true
+    derive: dict[str, Any] = field(default_factory=dict)  # config key: expression over the cell
+
+
+@dataclass
+class Launcher:
+    """How the runs are carried out. Nothing here changes a result."""
+
+    kind: str = "local"  # local: processes on this machine, through submitit; debug: in this process
+    workers: int = 2  # processes
+    threads: int = 1  # torch threads a worker; two on one shared core cost 30× (measured, OpenMP spinning)
+    runs_per_pack: int = 4  # runs trained together on one stream
+    device: str = "cpu"  # cpu | cuda
+    timeout_min: int = 1440
+    checkpoint_s: float = 60.0  # seconds between checkpoints of a pack
+    heartbeat_s: float = 2.0  # seconds between signs of life
+    lease_s: float = 60.0  # a claim without a sign of life for this long is free again
+    flops_per_s: float | None = None  # measured throughput in the sparse convention, for the plan's hours
+
+
+@dataclass
+class Config:
+    name: str = "sweep"  # the study's folder under `runs`
+    runs: str = "runs"
+    seed: int = 0
+    data: Data = field(default_factory=Data)
+    sae: SAE = field(default_factory=SAE)  # type: ignore[valid-type]
+    train: Train = field(default_factory=Train)  # type: ignore[valid-type]
+    grid: Grid = field(default_factory=Grid)
+    launcher: Launcher = field(default_factory=Launcher)
+
+
+def register() -> None:
+    ConfigStore.instance().store(name="base_config", node=Config)
+
+
+def conf_dir() -> Path:
+    """The config groups: beside this package in a checkout, inside it when installed."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
