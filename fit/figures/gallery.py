@@ -1,0 +1,66 @@
+"""Draws every figure whose data is there; the others say in one line what they need."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fit.errors import FitError
+from fit.figures import curves as curves_figure
+from fit.figures import l_c, l_n, l_nk, save
+from fit.figures import style as styles
+
+
+class FigureModule(Protocol):
+    """What each figure's module offers: its numbers from the tables, and its drawing from the numbers."""
+
+    def numbers(
+        self, runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
+    ) -> pd.DataFrame: ...
+
+    def draw(self, table: pd.DataFrame, fits: Any, style: str = "paper") -> Figure: ...
+
+
+FIGURES: dict[str, FigureModule] = {"l_n": l_n, "l_nk": l_nk, "l_c": l_c, "curves": curves_figure}
+
+
+def make(
+    runs: pd.DataFrame | None,
+    curves: pd.DataFrame | None,
+    fits: Mapping[str, Any] | None,
+    out: Path | str,
+    only: Sequence[str] | None = None,
+    style: str = "paper",
+    say: Callable[[str], None] = print,
+) -> list[Path]:
+    """Writes each figure as PDF, PNG and CSV into `out` and returns the paths written.
+
+    runs, curves: the two tables, or None. fits: the content of fits.json, or None. only: names of FIGURES.
+    A figure that cannot be drawn is told through `say` in one line and stops no other. Raises FitError for an unknown
+    figure or style.
+    """
+    styles.named(style)
+    written: list[Path] = []
+    for name in _chosen(only):
+        try:
+            module = FIGURES[name]
+            table = module.numbers(runs, curves, fits)
+            paths = save.write(module.draw(table, fits, style), table, Path(out), name, style)
+        except FitError as error:
+            say(f"{name} skipped: {error}")
+        except Exception as error:  # a table of another make can break one figure in ways not foreseen here
+            say(f"{name} skipped: it failed with {type(error).__name__}: {' '.join(str(error).split())}")
+        else:
+            written += paths
+            for path in paths:
+                say(f"wrote {path}")
+    return written
+
+
+def _chosen(only: Sequence[str] | None) -> Sequence[str]:
+    unknown = [name for name in only or () if name not in FIGURES]
+    if unknown:
+        raise FitError(f"There is no figure {unknown[0]!r}: choose among {', '.join(FIGURES)}.")
+    return [name for name in FIGURES if not only or name in only]

@@ -1,0 +1,50 @@
+"""The words of a figure: parameters with their intervals, names of groups, lines of a given length, raised letters."""
+
+import re
+from collections.abc import Sequence
+
+from fit import digits
+from fit.figures.needs import Fit
+
+NAMES = {"k": "k", "n_latents": "n", "d_model": "d", "batch_tokens": "B"}
+
+
+def parameters(fit: Fit) -> list[str]:
+    """One text per parameter that is defined, in the law's order: `α 0.41 [0.36, 0.47]`."""
+    return [
+        f"{digits.greek(name)} {digits.with_interval(p['value'], p.get('low'), p.get('high'))}"
+        for name, p in fit["params"].items()
+        if p["value"] is not None
+    ]
+
+
+def group_names(fits: Sequence[Fit]) -> list[str]:
+    """A name per fit: its k, and whatever else tells it from the other fits of this law (`k = 32, data = toy`)."""
+    groups = [{**(fit.get("group") or {}), "flops": fit.get("flops")} for fit in fits]
+    keys = dict.fromkeys(key for group in groups for key in group)
+    telling = [key for key in keys if key == "k" or len({str(group.get(key)) for group in groups}) > 1]
+    return [
+        ", ".join(_pair(key, group[key]) for key in telling if group.get(key) is not None) for group in groups
+    ]
+
+
+def _pair(key: str, value: object) -> str:
+    if isinstance(value, float):
+        value = f"{value:g}"  # JSON and pandas may hold a k as 32.0
+    return f"{value} FLOPs" if key == "flops" else f"{NAMES.get(key, key)} = {value}"
+
+
+def wrapped(texts: Sequence[str], letters: int) -> str:
+    """The texts side by side, on as many lines of at most `letters` letters as they need; no text is broken."""
+    lines = [""]
+    for text in filter(None, texts):
+        joined = f"{lines[-1]}  {text}" if lines[-1] else text
+        lines[-1:] = [joined] if len(joined) <= letters or not lines[-1] else [lines[-1], text]
+    return "\n".join(lines)
+
+
+def typeset(text: str) -> str:
+    """`N^−α` and `β_k` with raised and lowered letters (matplotlib's mathtext); everything else as it is."""
+    text = text.replace("$", r"\$")
+    raised = re.sub(r"(\w)\^\(?([−-]?\w+)\)?", r"$\\mathregular{\1^{\2}}$", text)
+    return re.sub(r"([α-ω])_(\w)", r"$\\mathregular{\1_{\2}}$", raised)

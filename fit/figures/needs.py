@@ -1,0 +1,56 @@
+"""What a figure needs from the tables and the fits, and the one line that says what is missing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from fit import tables
+from fit.errors import FitError
+
+Fit = Mapping[str, Any]
+
+
+class Missing(FitError):
+    """A figure's data is not there; the text says which columns, runs or law it needs."""
+
+
+def columns(table: pd.DataFrame | None, name: str, *wanted: str) -> pd.DataFrame:
+    """The rows in which every wanted column holds a number, as floats, and a run_id; else Missing.
+
+    A table without run_id is taken as one curve for each n_latents, as the fit of L(C) takes it.
+    """
+    if table is None:
+        raise Missing(f"it needs the table {name} with the columns {', '.join(wanted)}.")
+    absent = [column for column in wanted if column not in table.columns]
+    if absent:
+        raise Missing(f"it needs the columns {', '.join(absent)} in the table {name}.")
+    known = table.assign(**{column: tables.numbers(table, column) for column in wanted})
+    known = known.dropna(subset=list(wanted))
+    if known.empty:
+        raise Missing(
+            f"it needs rows of the table {name} with numbers in {', '.join(wanted)}; there are none."
+        )
+    return (
+        known if "run_id" in known.columns else known.assign(run_id=known["n_latents"].map("n={:g}".format))
+    )
+
+
+def laws(fits: Mapping[str, Any] | None, law: str) -> list[Fit]:
+    """Every fit of one law in the content of fits.json; Missing when there is none with a curve to draw."""
+    found = [fit for fit in (fits or {}).get("fits", []) if fit["law"] == law and fit.get("curve")]
+    if not found:
+        raise Missing(f"it needs a fit of the law {law}: run `saescale fit TABLE --law {law}` first.")
+    return found
+
+
+def members(table: pd.DataFrame, fit: Fit, runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The rows of `table` that belong to the fit's group; what only `runs` knows of a run is looked up there."""
+    for key, value in (fit.get("group") or {}).items():
+        if value is None:
+            continue
+        if key in table.columns:
+            table = table[table[key] == value]
+        elif runs is not None and {"run_id", key} <= set(runs.columns):
+            table = table[table["run_id"].isin(runs.loc[runs[key] == value, "run_id"])]
+    return table

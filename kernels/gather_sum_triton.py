@@ -1,0 +1,47 @@
+"""The Triton kernel of gather_sum and its launcher. Imported only where Triton is: by CUDA calls and by tests."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+
+@triton.jit
+def gather_sum_kernel(
+    out, idx, coef, W, n, k, d, stride_w, T: tl.constexpr, BD: tl.constexpr, ACC: tl.constexpr
+):
+    """out[b, slab] = Σ_j coef[b, j] · W[idx[b, j], slab], T rows of W in flight.
+
+    Grid (B, slabs of BD columns), rows fastest: all rows finish one slab before the next begins, so the working set is
+    n · BD elements, not n · d.
+    """
+    b = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BD + tl.arange(0, BD)
+    inside = column < d
+    acc = tl.zeros([BD], dtype=ACC)
+    for first in range(0, k, T):
+        j = first + tl.arange(0, T)
+        i = tl.load(idx + b * k + j, mask=j < k, other=-1).to(tl.int64)
+        tl.device_assert(i < n, "gather_sum: idx holds an index >= n")  # compiled under TRITON_DEBUG=1 only
+        live = (i >= 0) & (i < n)
+        c = tl.load(coef + b * k + j, mask=live, other=0.0).to(ACC)
+        rows = tl.load(
+            W + i[:, None] * stride_w + column[None, :], mask=live[:, None] & inside[None, :], other=0.0
+        ).to(ACC)
+        acc += tl.sum(c[:, None] * rows, axis=0)
+    tl.store(out + b * d + column, acc.to(out.dtype.element_ty), mask=inside)
+
+
+def launch(idx: Tensor, coef: Tensor, W: Tensor) -> Tensor:
+    """gather_sum for checked inputs: idx, coef (B, k);  W (n, d) with adjacent columns;  returns (B, d)."""
+    (B, k), (n, d) = idx.shape, W.shape
+    out = torch.empty(B, d, dtype=W.dtype, device=W.device)
+    if out.numel() == 0:
+        return out
+    # One warp holds T rows of a 256-column slab: 4 KiB in flight, so that T follows from the size of an element.
+    T, BD = 16 // W.element_size(), min(256, triton.next_power_of_2(d))
+    ACC = tl.float64 if W.dtype == torch.float64 else tl.float32
+    arguments = (out, idx.contiguous(), coef.contiguous(), W, n, k, d, W.stride(0))
+    with torch.cuda.device_of(W):
+        gather_sum_kernel[(B, triton.cdiv(d, BD))](*arguments, T=T, BD=BD, ACC=ACC, num_warps=1)
+    return out

@@ -1,0 +1,86 @@
+"""What the kernels accept: shapes, dtypes and devices, each refused in a sentence before anything is launched.
+
+Every check but `check_range` reads metadata only, so none waits for a GPU; together they cost about 2 µs a call.
+"""
+
+import torch
+from torch import Tensor
+
+INDEX = (torch.int32, torch.int64)
+FLOAT = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+MAX_ENTRIES = 2**31 - 1  # entry numbers b·k + j are int32
+
+
+def accumulator(dtype: torch.dtype) -> torch.dtype:
+    """The dtype sums are formed in: float64 for float64, float32 for everything else."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def check_indices(idx: Tensor) -> None:
+    """idx: (B, k), int32 or int64, on a CPU or a CUDA device."""
+    if idx.dtype not in INDEX:
+        raise TypeError(f"idx is {idx.dtype}; it must be torch.int32 or torch.int64")
+    if idx.dim() != 2:
+        raise ValueError(f"idx has shape {tuple(idx.shape)}; it must be (B, k)")
+    if idx.device.type not in ("cpu", "cuda"):
+        raise ValueError(f"idx is on {idx.device}; the kernels run on cpu and cuda")
+    if idx.numel() > MAX_ENTRIES:
+        raise ValueError(
+            f"idx has {idx.numel()} entries; at most {MAX_ENTRIES} fit one call: split the batch"
+        )
+
+
+def check_coef(coef: Tensor, shape: tuple[int, ...], rows: Tensor) -> None:
+    """coef: `shape`, any float dtype that the accumulator of `rows` holds, on the device of `rows`."""
+    if coef.dtype not in FLOAT:
+        raise TypeError(f"coef is {coef.dtype}; it must be one of {', '.join(map(str, FLOAT))}")
+    if coef.dtype == torch.float64 and rows.dtype != torch.float64:
+        raise TypeError(
+            f"coef is torch.float64 beside {rows.dtype} rows, which are summed in float32; convert one"
+        )
+    if coef.shape != shape:
+        raise ValueError(f"coef has shape {tuple(coef.shape)}; the indices have shape {tuple(shape)}")
+    if coef.device != rows.device:
+        raise ValueError(f"coef is on {coef.device}, the rows on {rows.device}; move one")
+
+
+def check_matrix(name: str, matrix: Tensor, device: torch.device, rows: int | None = None) -> None:
+    """matrix: 2-D float on `device`, of `rows` rows if given."""
+    if matrix.dtype not in FLOAT:
+        raise TypeError(f"{name} is {matrix.dtype}; it must be one of {', '.join(map(str, FLOAT))}")
+    if matrix.dim() != 2:
+        raise ValueError(f"{name} has shape {tuple(matrix.shape)}; it must have two dimensions")
+    if rows is not None and matrix.shape[0] != rows:
+        raise ValueError(f"{name} has {matrix.shape[0]} rows; idx has B = {rows}")
+    if matrix.device != device:
+        raise ValueError(f"{name} is on {matrix.device}, idx on {device}; move one")
+
+
+def check_table(W: Tensor, device: torch.device) -> None:
+    """W: (n, d), columns adjacent. A transposed view is refused: a silent copy of a whole table would hide its cost."""
+    check_matrix("W", W, device)
+    if W.shape[1] > 1 and W.stride(1) != 1:
+        raise ValueError(f"W has strides {W.stride()}; its rows must be contiguous: pass W.contiguous()")
+
+
+def check_range(idx: Tensor, n: int) -> bool:
+    """Refuse an index outside −1 … n − 1; return True if idx holds padding (−1).
+
+    It reads idx, so on CUDA it waits for the GPU. The CPU paths call it each time (2 µs at 4,096 entries); the CUDA
+    paths never do: there an index ≥ n counts as padding, and this function is the check to call while debugging.
+    """
+    if idx.numel() == 0:
+        return False
+    low, high = (int(value) for value in torch.aminmax(idx))
+    if low < -1 or high >= n:
+        raise ValueError(
+            f"idx holds {low if low < -1 else high}; it must lie in 0 … {n - 1}, or be −1 for padding"
+        )
+    return low < 0
+
+
+def differentiated(*tensors: Tensor) -> bool:
+    """Whether a call must go through the registered op: someone records gradients, or a compiler traces."""
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        return True
+    return torch.compiler.is_compiling()

@@ -1,0 +1,47 @@
+"""The order of one batch's entries by latent: one sort, shared by both weight gradients of a step."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kernels.inputs import check_indices, check_range
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Entries (b, j) of idx (B, k), ordered by latent, then by b, then by j; padding comes last.
+
+    Latent i owns the positions ptr[i] … ptr[i + 1] − 1 of `order` and `rows`; padding those from ptr[n] on.
+    """
+
+    order: Tensor  # (B·k,) int32: the entry b·k + j at each position
+    rows: Tensor  # (B·k,) int32: its b
+    bounds: Tensor  # (n + 2,) int32: ptr, then B·k; the padding is one more segment, after latent n − 1
+    shape: tuple[int, int]  # (B, k)
+
+    @property
+    def ptr(self) -> Tensor:
+        """(n + 1,) int32."""
+        return self.bounds[:-1]
+
+
+def plan(idx: Tensor, n: int) -> Plan:
+    """Sort the entries of idx (B, k), int32 or int64, −1 = padding, by their latent in 0 … n − 1.
+
+    No step waits for a GPU. An index ≥ n raises ValueError on a CPU and counts as padding on CUDA.
+    """
+    check_indices(idx)
+    if not idx.is_cuda:
+        check_range(idx, n)
+    B, k = idx.shape
+    # 16 bits where they hold n: 0.53 against 0.86 ms for 131,072 entries on one core. Below 2¹⁵ entries torch does
+    # not use its radix sort and the width makes no difference.
+    key = torch.int16 if n < 2**15 <= B * k else torch.int32
+    # −1 becomes the largest key, the rest stay: masked_fill would cost 0.25 ms there, the & costs 0.02 ms.
+    latent, order = torch.sort(idx.flatten().to(key) & torch.iinfo(key).max, stable=True)
+    latent = latent.to(torch.int32).clamp_(max=n)
+    bounds = torch._convert_indices_from_coo_to_csr(latent, n + 1, out_int32=True)
+    # A gather from a table of rows: 0.11 ms where the division order // k takes 0.24 ms (B·k = 131,072, one core).
+    row_of_entry = torch.arange(B, dtype=torch.int32, device=idx.device).repeat_interleave(k)
+    return Plan(order.to(torch.int32), row_of_entry.index_select(0, order), bounds, (B, k))

@@ -1,0 +1,28 @@
+"""Plain-torch definitions of the kernels: slow, short, exact in float64. The only oracle of the tests.
+
+In all of them idx (B, k) names rows of a table, −1 is padding, and a row may be named twice.
+"""
+
+import torch
+from torch import Tensor
+
+
+def gather_sum(idx: Tensor, coef: Tensor, W: Tensor) -> Tensor:
+    """out[b] = Σ_j coef[b, j] · W[idx[b, j]].  idx, coef: (B, k);  W: (n, d);  returns (B, d)."""
+    return torch.einsum("bk,bkd->bd", coef.masked_fill(idx < 0, 0), _rows(idx, W))
+
+
+def gather_dot(idx: Tensor, G: Tensor, W: Tensor) -> Tensor:
+    """out[b, j] = G[b] · W[idx[b, j]], 0 at padding.  idx: (B, k);  G: (B, d);  W: (n, d);  returns (B, k)."""
+    return torch.einsum("bd,bkd->bk", G, _rows(idx, W)).masked_fill(idx < 0, 0)
+
+
+def segment_sum(idx: Tensor, coef: Tensor, X: Tensor, n: int) -> Tensor:
+    """out[i] = Σ_{b, j: idx[b, j] = i} coef[b, j] · X[b].  idx, coef: (B, k);  X: (B, d);  returns (n, d)."""
+    b, j = torch.nonzero(idx >= 0, as_tuple=True)
+    return X.new_zeros(n, X.shape[1]).index_add_(0, idx[b, j].long(), coef[b, j, None] * X[b])
+
+
+def _rows(idx: Tensor, W: Tensor) -> Tensor:
+    """(B, k, d): the named rows, 0 at padding."""
+    return torch.cat([W, W.new_zeros(1, W.shape[1])])[idx.long()]

@@ -1,0 +1,39 @@
+"""Weighted sum of batch rows per latent: the weight gradients of decoder and encoder, without a (B, n) tensor."""
+
+import torch
+from torch import Tensor
+
+from kernels.inputs import accumulator, check_coef, check_matrix
+from kernels.plan import Plan
+from kernels.plan import plan as make_plan
+
+
+def segment_sum(plan: Plan, coef: Tensor, X: Tensor) -> Tensor:
+    """out[i] = Σ_{b, j: idx[b, j] = i} coef[b, j] · X[b], where `plan` is plan(idx, n).
+
+    coef: (B, k);  X: (B, d), float32/64, bfloat16 or float16.  Returns (n, d) in float32, float64 for a float64 X:
+    every row is written, latents without entries are 0. Padding takes no part.
+    Bitwise the same in every call and for any number of threads: each latent is summed in the order of its entries.
+    """
+    B, k = plan.shape
+    check_matrix("X", X, plan.order.device, rows=B)
+    check_coef(coef, (B, k), X)
+    acc = accumulator(X.dtype)
+    if plan.order.numel() == 0:
+        return X.new_zeros(plan.bounds.shape[0] - 2, X.shape[1], dtype=acc)
+    weights = coef.reshape(-1).to(acc).index_select(0, plan.order)
+    # .sum() hands down an expanded gradient: 38 µs as a contiguous copy, 229 as it is (B = 1024, k = 4, d = 128).
+    X = X.to(acc).contiguous()
+    sums = torch.embedding_bag(X, plan.rows, plan.bounds, False, 0, False, weights, True)[0]
+    return sums[:-1]  # the last segment is the padding
+
+
+@torch.library.custom_op("saescale::segment_sum", mutates_args=())
+def segment_sum_op(idx: Tensor, coef: Tensor, X: Tensor, n: int) -> Tensor:
+    """`segment_sum` with a plan of its own, as an op: the gradient of gather_sum with respect to W."""
+    return segment_sum(make_plan(idx, n), coef, X)
+
+
+@segment_sum_op.register_fake
+def _(idx: Tensor, coef: Tensor, X: Tensor, n: int) -> Tensor:
+    return X.new_empty(n, X.shape[1], dtype=accumulator(X.dtype))

@@ -1,0 +1,97 @@
+"""The manifest of a store: what its rows are, how many, and the numbers computed once from all of them."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sae_core.errors import DataError
+
+MANIFEST = "manifest.json"
+UNFINISHED = "unfinished.json"  # the writer's settings, until the manifest takes its place
+FORMAT = "saescale-store"
+VERSION = 1
+SPLITS = ("train", "held_out")
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    file: str
+    split: str  # one of SPLITS
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`denominator` is the mean of ‖x − x̄‖² over the held-out rows, x̄ = `mean` the mean training row; float64."""
+
+    d_model: int
+    dtype: str
+    prepare: str
+    shards: tuple[ShardEntry, ...]
+    mean: tuple[float, ...]
+    denominator: float
+    norms: dict[str, Any]  # of the training rows before preparation
+    dropped: dict[str, Any]  # tokens that are no rows, and why
+    config: dict[str, Any]  # the settings that wrote the store: the same again changes nothing
+    about: dict[str, Any]  # model, layer, hook, tokenizer, dataset, licence: for people
+    created: str
+    versions: dict[str, str]
+
+    def rows(self, split: str) -> int:
+        return sum(shard.rows for shard in self.shards if shard.split == split)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what decides the data: not the path, the dates, or the words about it."""
+        shards = [[shard.split, shard.rows, shard.sha256] for shard in self.shards]
+        data = [FORMAT, VERSION, self.d_model, self.dtype, self.prepare, shards, self.mean, self.denominator]
+        return hashlib.sha256(json.dumps(data).encode()).hexdigest()[:16]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    counts = {f"n_{split}": manifest.rows(split) for split in SPLITS}
+    head = {"format": FORMAT, "version": VERSION, "fingerprint": manifest.fingerprint, **counts}
+    write_json(folder / MANIFEST, head | asdict(manifest))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Raises DataError if there is no folder, no manifest, or none that this version reads."""
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise DataError(
+            f"no activation store at {folder}: there is no such folder; run `saescale harvest` first."
+        )
+    if not path.exists():
+        raise DataError(f"the activation store {folder} is unfinished: no {MANIFEST}; run its harvest again.")
+    values = read_json(path)
+    if (values.get("format"), values.get("version")) != (FORMAT, VERSION):
+        found = f"format {values.get('format')!r}, version {values.get('version')!r}"
+        raise DataError(f"{path} is no manifest this version reads: {found}, expected {FORMAT!r}, {VERSION}.")
+    try:
+        shards = tuple(ShardEntry(**shard) for shard in values["shards"])
+        fields = {name: values[name] for name in Manifest.__dataclass_fields__} | {"shards": shards}
+        manifest = Manifest(**fields | {"mean": tuple(values["mean"])})
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path} lacks or misspells a field ({error}); harvest the store again.") from None
+    if any(Path(shard.file).name != shard.file for shard in shards):
+        raise DataError(f"{path} names a shard outside its folder; do not use this store.")
+    return manifest
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}); delete it and write the store again.") from None
+    return values if isinstance(values, dict) else {}
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(values, indent=1) + "\n")
+    os.replace(temporary, path)

@@ -1,0 +1,104 @@
+"""Compile what a launcher would launch on an NVIDIA GPU, on a machine without one, and count what the compiler made.
+
+A stub driver names the architecture and every launch becomes a warm-up: same specialisation, nothing runs.
+"""
+
+import contextlib
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+from triton.runtime.jit import JITFunction
+
+TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+HAS_TOOLS = all((TOOLS / tool).exists() for tool in ("ptxas", "cuobjdump", "nvdisasm"))
+
+
+class StubDriver:
+    """Answers what Triton asks of a driver before it launches."""
+
+    def __init__(self, arch: int):
+        self.target = GPUTarget("cuda", arch, 32)
+
+    def get_current_target(self) -> GPUTarget:
+        return self.target
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int = 0) -> int:
+        return 0
+
+    def get_active_torch_device(self) -> torch.device:
+        return torch.device("cpu")
+
+
+@contextlib.contextmanager
+def compile_only(arch: int) -> Iterator[list]:
+    """Inside, launches compile for sm_`arch` and append their compiled kernel to the list."""
+    compiled, touched = [], {}
+    run, active = JITFunction.run, driver._active
+
+    def warm_up(self, *args, grid, warmup, **kwargs):
+        if self not in touched:
+            touched[self] = None
+            self.device_caches.clear()  # it keeps the target it saw first
+        compiled.append(run(self, *args, grid=grid, warmup=True, **kwargs))
+        return compiled[-1]
+
+    driver.set_active(StubDriver(arch))
+    JITFunction.run = warm_up
+    try:
+        yield compiled
+    finally:
+        JITFunction.run = run
+        driver._active = active
+        for function in touched:
+            function.device_caches.clear()
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one thread of a kernel costs, from its cubin."""
+
+    registers: int
+    stack: int  # bytes
+    local: int  # bytes
+    wide_loads: int  # 128-bit loads from global memory
+    spills: int  # loads and stores of local memory
+    barriers: int
+
+
+def resources(kernel, folder: Path) -> Resources:
+    """Disassemble a compiled kernel; `folder` takes the cubin."""
+    cubin = folder / f"{kernel.hash}.cubin"
+    cubin.write_bytes(kernel.asm["cubin"])
+    usage = _output("cuobjdump", "--dump-resource-usage", cubin)
+    found = re.search(r"REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", usage)
+    if found is None:
+        raise RuntimeError(f"cuobjdump printed no resource usage: {usage!r}")
+    code = _output("nvdisasm", "-c", cubin)
+
+    def count(opcode: str) -> int:
+        return len(re.findall(rf"\b{opcode}\b", code))
+
+    return Resources(
+        registers=int(found[1]),
+        stack=int(found[2]),
+        local=int(found[3]),
+        wide_loads=count(r"LDG\.E[\w.]*\.128"),
+        spills=count(r"(?:LDL|STL)[\w.]*"),
+        barriers=count(r"BAR[\w.]*"),
+    )
+
+
+def _output(tool: str, *arguments) -> str:
+    return subprocess.run(
+        [TOOLS / tool, *map(str, arguments)], check=True, capture_output=True, text=True
+    ).stdout

@@ -1,0 +1,31 @@
+"""What every test shares: one torch thread, and a tiny study that trains in a second or two."""
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+TINY = [
+    "data.synthetic.d_model=16",
+    "data.synthetic.n_features=300",
+    "data.synthetic.l0=3",
+    "data.synthetic.held_out=256",
+    "sae.n_latents=32",
+    "sae.k=2",
+    "train.lr=3e-3",
+    "train.batch_tokens=64",
+    "train.max_tokens=1024",
+    "train.first_eval_tokens=128",
+    "launcher.heartbeat_s=0.1",
+]
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Overrides of a study under tmp_path; later overrides of the same key win."""
+
+    def overrides(*more: str) -> list[str]:
+        given = {o.split("=", 1)[0].lstrip("+") for o in more}
+        return [o for o in TINY if o.split("=", 1)[0] not in given] + [f"runs={tmp_path}", "name=tiny", *more]
+
+    return overrides

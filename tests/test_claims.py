@@ -1,0 +1,36 @@
+"""One holder at a time, however many ask; a silent holder is followed, and knows it."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from sweeps.claims import claim, held
+
+
+def silence(folder):
+    os.utime(max(folder.glob("claim-*")), (0, 0))
+
+
+def test_only_one_of_many_gets_it(tmp_path):
+    for _ in range(20):
+        with ThreadPoolExecutor(16) as pool:
+            got = list(pool.map(lambda _: claim(tmp_path, 60), range(32)))
+        assert sum(c is not None for c in got) == 1
+        silence(tmp_path)
+    assert len(list(tmp_path.glob("claim-*"))) == 20
+
+
+def test_a_silent_holder_is_followed_and_finds_out(tmp_path):
+    first = claim(tmp_path, 60)
+    assert first.touch() and held(tmp_path, 60)
+    silence(tmp_path)
+    second = claim(tmp_path, 60)
+    assert second is not None
+    assert not first.touch() and second.touch()
+    first.release()  # what is not ours any more cannot be released
+    assert held(tmp_path, 60) and claim(tmp_path, 60) is None
+
+
+def test_released_is_free_at_once(tmp_path):
+    claim(tmp_path, 60).release()
+    assert not held(tmp_path, 60)
+    assert claim(tmp_path, 60) is not None

@@ -1,0 +1,224 @@
+"""`saescale fit` as a user runs it: what it prints, what it writes, and how it fails."""
+
+import json
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fit.cli import main
+
+GAO = str(resources.files("fit.datasets") / "gao2024_gpt4_lnk.csv")
+MAP = ["--map", "n_latents=n,k=k,nmse=loss"]
+KEYS = "law formula rows loss objective rms_log params starts held_out warnings".split()
+
+
+def fits(folder):
+    def refuse(token):
+        raise AssertionError(f"{token} is not JSON")
+
+    return json.loads((Path(folder) / "fits.json").read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def runs_table(oracle=False):
+    rows = []
+    rng = np.random.default_rng(0)
+    for k in (16, 32, 64):
+        for n in 2 ** np.arange(9, 16):
+            loss = (0.2 * k**-0.1 + 2 * n**-0.25) * np.exp(0.005 * rng.standard_normal())
+            row = {
+                "run_id": f"{k}-{n}",
+                "state": "done",
+                "converged": True,
+                "epsilon": 0.01,
+                "lr": 1e-3,
+                "seed": 0,
+            }
+            row |= {
+                "k": k,
+                "n_latents": n,
+                "nmse": loss,
+                "flops_sparse": 1e6 * n**2.0,
+                "flops_dense": 6e6 * n**2.0,
+            }
+            rows.append(row | ({"nmse_oracle": 0.9 * loss} if oracle else {}))
+    return pd.DataFrame(rows)
+
+
+def curves_table():
+    parts = []
+    for _, run in runs_table().iterrows():
+        share = np.geomspace(1e-3, 1, 40)
+        part = {
+            "run_id": run["run_id"],
+            "k": run["k"],
+            "n_latents": run["n_latents"],
+            "lr_schedule": "constant",
+        }
+        part |= {"step": range(40), "nmse": run["nmse"] + 0.02 * (share**-0.3 - 1)}
+        part |= {"flops_sparse": run["flops_sparse"] * share, "flops_dense": run["flops_dense"] * share}
+        parts.append(pd.DataFrame(part))
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture
+def study(tmp_path):
+    runs_table().to_parquet(tmp_path / "runs.parquet")
+    curves_table().to_parquet(tmp_path / "curves.parquet")
+    return tmp_path
+
+
+def test_golden_joint_law(tmp_path, capsys):
+    assert main([GAO, *MAP, "--law", "L_NK", "--out", str(tmp_path)]) == 0
+    content = fits(tmp_path)
+    assert content["table"] == GAO and set(content) == {"saescale", "table", "fits"}
+    (fit,) = content["fits"]
+    found = {name: param["value"] for name, param in fit["params"].items()}
+    golden = {
+        "alpha": -0.42272,
+        "beta_k": 0.23977,
+        "beta_n": -0.02708,
+        "gamma": -0.03829,
+        "zeta": -1.31862,
+        "eta": -0.09648,
+    }
+    assert found == pytest.approx(golden, abs=1e-3)
+    assert fit["rms_log"] == pytest.approx(0.00958, abs=5e-6)
+    error = [np.log(point["predicted"] / point["nmse"]) for point in fit["points"]]
+    assert np.abs(error).max() == pytest.approx(0.0184, abs=5e-5)
+    assert fit["held_out"]["rms_log"] == pytest.approx(0.0180, abs=1e-4) and fit["held_out"]["rows"] == 40
+    printed = capsys.readouterr().out
+    assert "held out n > 262,144: 5 points, rms 1.80 %, 4 inside the intervals" in printed
+    assert printed.endswith(f"wrote {tmp_path / 'fits.json'}\n")
+
+
+def test_json_has_the_agreed_keys_and_shapes(tmp_path):
+    main([GAO, *MAP, "--out", str(tmp_path)])
+    every = fits(tmp_path)["fits"]
+    assert [fit["law"] for fit in every] == ["L_N"] * 5 + ["L_NK"]
+    for fit in every:
+        assert list(fit)[: len(KEYS)] == KEYS
+        assert all(set(param) == {"value", "low", "high", "method"} for param in fit["params"].values())
+        assert fit["regime"] == "converged" and fit["flops"] is None
+        assert len(fit["points"]) == fit["rows"] and fit["curve"][-1]["n_latents"] == pytest.approx(2**20)
+        assert {"n_latents", "value", "low", "high"} <= set(fit["curve"][0])
+        assert {"n_latents", "nmse", "predicted"} <= set(fit["points"][0])
+    assert every[0]["group"] == {"k": 32} and every[0]["held_out"]["n_latents"] == 2**19
+    assert len(every[5]["curve"]) == 5 * 40 and every[5]["group"] == {}
+
+
+def test_numbers_are_written_in_full(tmp_path):
+    main([GAO, *MAP, "--law", "L_N", "--where", "k == 256", "--out", str(tmp_path)])
+    (fit,) = fits(tmp_path)["fits"]
+    E, A, alpha = (fit["params"][name]["value"] for name in ("E", "A", "alpha"))
+    for point in fit["points"]:
+        assert E + A * point["n_latents"] ** -alpha == pytest.approx(point["predicted"], rel=1e-13)
+
+
+def test_own_tables_give_every_law(study, capsys):
+    assert main([str(study / "runs.parquet")]) == 0
+    every = fits(study)["fits"]
+    assert [fit["law"] for fit in every] == ["L_C"] * 3 + ["L_N"] * 3 + ["L_NK"]
+    first = every[0]
+    assert (first["regime"], first["flops"], first["group"]) == ("compute", "sparse", {"k": 16})
+    assert {"flops", "nmse", "predicted", "run_id", "n_latents"} <= set(first["points"][0])
+    assert first["selection"]["source"] == "curves"
+    assert {param["method"] for param in first["params"].values()} == {"bootstrap over runs"}
+    out = capsys.readouterr().out
+    assert "7 converged runs (ε = 1 %)" in out and "k=16" in out and "16/16 starts agree" in out
+
+
+def test_convention_of_flops_is_a_factor_here(study):
+    main([str(study / "runs.parquet"), "--law", "L_C", "--out", str(study / "sparse")])
+    main([str(study / "runs.parquet"), "--law", "L_C", "--flops", "dense", "--out", str(study / "dense")])
+    sparse, dense = (fits(study / name)["fits"][0] for name in ("sparse", "dense"))
+    assert dense["flops"] == "dense"
+    assert dense["points"][0]["flops"] > 4 * sparse["points"][0]["flops"]
+
+
+def test_without_curves_the_frontier_is_of_last_rows(study):
+    (study / "curves.parquet").unlink()
+    assert main([str(study / "runs.parquet"), "--law", "L_C"]) == 0
+    fit = fits(study)["fits"][0]
+    assert fit["selection"]["source"] == "rows of the table" and fit["selection"]["draws"] == 0
+    # Each point is then a run of its own, an independent measurement.
+    assert {param["method"] for param in fit["params"].values()} == {"profile"}
+
+
+def test_condition_on_runs_chooses_their_curves(study):
+    main([str(study / "runs.parquet"), "--law", "L_C", "--where", "epsilon == 0.01 and k == 32"])
+    assert [fit["group"] for fit in fits(study)["fits"]] == [{"k": 32}]
+
+
+def test_oracle_is_printed_beside_the_law(tmp_path, capsys):
+    table = runs_table(oracle=True)
+    table.loc[0, "nmse_oracle"] = np.nan
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    main([str(tmp_path / "runs.csv"), "--law", "L_N", "--where", "k == 16"])
+    lines = capsys.readouterr().out.splitlines()
+    start = next(i for i, line in enumerate(lines) if "oracle" in line)
+    assert lines[start].split() == ["n", "measured", "law", "[95", "%]", "oracle"]
+    assert lines[start + 1].split()[-1] == "?"
+    assert float(lines[start + 2].split()[-1]) == pytest.approx(table["nmse_oracle"][1], abs=1e-4)
+    assert fits(tmp_path)["fits"][0]["points"][0]["oracle"] is None
+
+
+def test_laws_that_the_table_does_not_support_are_skipped_with_a_reason(tmp_path, capsys):
+    table = runs_table()[["n_latents", "nmse"]][:7]
+    table.to_csv(tmp_path / "t.csv", index=False)
+    assert main([str(tmp_path / "t.csv")]) == 0
+    out = capsys.readouterr().out
+    assert "L_C skipped: The table has no column flops_sparse" in out
+    assert "L_NK skipped: The table has no column k" in out
+    assert [fit["group"] for fit in fits(tmp_path)["fits"]] == [{}]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([*MAP, "--law", "L_X"], "There is no law 'L_X': choose among L_C, L_N, L_NK."),
+        (["--law", "L_N"], "no column n_latents, nmse; it has n, k, loss, paper_fit"),
+        ([*MAP, "--law", "L_C"], "L_C cannot be fitted. The table has no column flops_sparse"),
+        ([*MAP, "--law", "L_N", "--where", "n < 16000"], "needs at least 5 rows; there are 3"),
+        ([*MAP, "--law", "L_N", "--where", "n == 2048"], "at least 3 different values of n_latents"),
+        ([*MAP, "--where", "n.max() == 3"], "only columns, numbers, texts"),
+        (["--map", "n_latents=N"], "no column 'N' to map"),
+        ([*MAP, "--curves", "nowhere.parquet"], "There is no file nowhere.parquet"),
+    ],
+)
+def test_failures_are_one_sentence_exit_code_1_and_no_file(tmp_path, capsys, options, words):
+    assert main([GAO, *options, "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert words in said.err and said.err.startswith("saescale fit: ")
+    assert said.err.count("\n") == 1 and "Traceback" not in said.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["t.csv", "--flops", "cheap"], ["t.csv", "--min-flops", "-1"], ["t.csv", "--no"]]
+)
+def test_wrong_usage_is_exit_code_2(capsys, options):
+    assert main(options) == 2
+    assert "usage: saescale fit" in capsys.readouterr().err
+
+
+def test_runs_as_a_module_in_a_fresh_process(tmp_path):
+    command = [sys.executable, "-m", "fit.cli", GAO, *MAP, "--law", "L_N", "--out", str(tmp_path)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", cwd=Path(__file__).parents[1]
+    )
+    assert done.returncode == 0 and not done.stderr
+    assert len(fits(tmp_path)["fits"]) == 5
+
+
+def test_fit_imports_no_other_package_of_ours():
+    code = "import sys, fit.cli, fit.datasets; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1]
+    )
+    assert not {"torch", "sweeps", "sae_core", "kernels", "matplotlib"} & set(done.stdout.split())
+    assert "fit.cli" in done.stdout.split()

@@ -1,0 +1,187 @@
+"""The frontier L(C): against a law whose envelope is known, against a published frontier, and its rules."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fit.errors import FitError
+from fit.frontier import candidates, envelope, frontier, resampled
+from fit.regimes import Choices, fit_table
+
+NEEDED = 5
+SIZES = tuple(2**e for e in range(8, 17))
+
+
+def curves(sizes=SIZES, seeds=1, rows=60, noise=0.0, schedule="constant"):
+    """Runs of L = .1 + n^-.3 + .2 (D/n)^-.3 at C = 12 n D: each n is best over a range of C."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for n in sizes:
+        for seed in range(seeds):
+            tokens = n * np.geomspace(0.05, 50, rows)
+            loss = 0.1 + n**-0.3 + 0.2 * (tokens / n) ** -0.3 * (1 + noise * rng.standard_normal())
+            part = {"run_id": f"{n}-{seed}", "n_latents": n, "tokens": tokens, "step": range(rows)}
+            parts.append(
+                pd.DataFrame({**part, "flops_sparse": 12 * n * tokens, "nmse": loss, "lr_schedule": schedule})
+            )
+    return pd.concat(parts, ignore_index=True)
+
+
+def brute_force(table, C):
+    """The lowest loss at compute C over all n, each curve interpolated in log-log."""
+    best = [np.inf]
+    for _, run in table.groupby("run_id"):
+        c, loss = np.log(run["flops_sparse"]), np.log(run["nmse"])
+        if c.min() - 1e-9 <= np.log(C) <= c.max() + 1e-9:
+            best.append(np.exp(np.interp(np.log(C), c, loss)))
+    return min(best)
+
+
+def test_points_are_the_lowest_of_all_curves_and_fall():
+    table = curves()
+    points = frontier(table, "flops_sparse", NEEDED).points
+    for C, loss in zip(points["flops"], points["nmse"], strict=True):
+        assert loss == pytest.approx(brute_force(table, C), rel=1e-9)
+    assert (np.diff(points["nmse"]) < 0).all() and (np.diff(points["flops"]) > 0).all()
+
+
+def test_points_name_their_run():
+    table = curves()
+    points = frontier(table, "flops_sparse", NEEDED).points
+    assert (points["run_id"] == points["n_latents"].astype(int).astype(str) + "-0").all()
+    assert (np.diff(points["n_latents"]) >= 0).all()
+
+
+def test_stops_where_only_the_largest_n_is_left():
+    found = frontier(curves(), "flops_sparse", NEEDED)
+    assert found.points["n_latents"].max() == 2**15
+    assert found.selection["beyond_the_grid"] > 0
+    assert not found.warnings
+
+
+def test_says_so_where_the_frontier_is_all_edge():
+    found = frontier(curves(sizes=[4096]), "flops_sparse", NEEDED)
+    assert "edge of the grid" in found.warnings[0] and "4,096" in found.warnings[0]
+
+
+def test_order_of_the_rows_does_not_matter():
+    table = curves(seeds=2, noise=0.3)
+    one = frontier(table, "flops_sparse", NEEDED).points
+    other = frontier(table.sample(frac=1, random_state=1), "flops_sparse", NEEDED).points
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_a_worse_run_changes_nothing():
+    table = curves()
+    worse = table.assign(nmse=table["nmse"] * 1.01, run_id=table["run_id"] + "-worse")
+    one = frontier(table, "flops_sparse", NEEDED).points
+    pd.testing.assert_frame_equal(frontier(pd.concat([worse, table]), "flops_sparse", NEEDED).points, one)
+
+
+def test_a_curve_that_rises_again_does_not_raise_the_frontier():
+    table = curves()
+    late = table["tokens"] > 45 * table["n_latents"]
+    spoiled = table.assign(nmse=np.where(late, 0.9, table["nmse"]))
+    points = frontier(spoiled, "flops_sparse", NEEDED).points
+    assert points["nmse"].max() < 0.9 and (np.diff(points["nmse"]) < 0).all()
+
+
+def test_a_decaying_schedule_gives_only_its_last_row():
+    table = curves(schedule="linear")
+    last = table.groupby("run_id").tail(1)
+    points = frontier(table, "flops_sparse", NEEDED).points
+    assert set(points["flops"].round(-3)) <= set(last["flops_sparse"].round(-3))
+    np.testing.assert_allclose(points["nmse"], np.sort(last["nmse"])[::-1][: len(points)])
+
+
+def test_lower_cut():
+    table = curves()
+    points = frontier(table, "flops_sparse", NEEDED, min_flops=1e9).points
+    assert points["flops"].min() >= 1e9
+    with pytest.raises(FitError, match="at least 1e[+]30 FLOPs"):
+        frontier(table, "flops_sparse", NEEDED, min_flops=1e30)
+
+
+def test_draws_are_of_whole_runs_in_the_same_window():
+    found = frontier(curves(seeds=3, noise=0.2), "flops_sparse", NEEDED)
+    rows = resampled(found, 50, 0, NEEDED)
+    present = rows.weights > 0
+    assert (present.sum(axis=1) >= NEEDED).all()
+    inside = np.log(rows.x["flops"][present])
+    assert inside.min() >= found.window[0] - 1e-8 and inside.max() <= found.window[1] + 1e-8
+    of = found.candidates
+    full = envelope(of, np.ones(len(of.run), dtype=bool))
+    for C, loss, here in zip(rows.x["flops"], rows.loss, present, strict=True):
+        best = np.exp([of.log_l[full][of.log_c[full] <= np.log(c) + 1e-9].min() for c in C[here]])
+        assert (loss[here] >= best * (1 - 1e-9)).all()
+    assert len({tuple(loss) for loss in rows.loss}) > 25
+
+
+def test_same_seed_gives_the_same_intervals():
+    table = curves(seeds=3, noise=0.2)
+    one, same, other = (
+        fit_table(table, laws=["L_C"], choices=Choices(draws=60, seed=seed))[0].params["alpha"]
+        for seed in (0, 0, 1)
+    )
+    assert one == same and one != other
+    assert one.method == "bootstrap over runs"
+    assert one.low <= one.value <= one.high
+
+
+def test_recovers_a_frontier_that_is_a_power_law():
+    """L = .1 + D^-.2 at C = 12 n D with one n a decade of tokens apart: the envelope is in closed form."""
+    grid = np.geomspace(1e9, 1e15, 200)
+    table = pd.DataFrame(
+        {"flops_sparse": grid, "nmse": 0.1 + 30 * grid**-0.25, "run_id": np.arange(200) // 20}
+    )
+    table["n_latents"] = 2.0 ** (8 + table["run_id"])
+    result = fit_table(table, laws=["L_C"])[0]
+    truth = {"E": 0.1, "A": 30.0, "alpha": 0.25}
+    assert {name: p.value for name, p in result.params.items()} == pytest.approx(truth, rel=1e-3)
+
+
+def test_a_diverged_tail_of_our_own_curves_is_left_out():
+    table = curves()
+    table.loc[table["run_id"].eq("256-0") & (table["step"] > 30), "nmse"] = np.nan
+    assert fit_table(table, laws=["L_C"])[0].regime == "compute"
+    with pytest.raises(FitError, match="29 of 540 rows have a nmse that is missing"):
+        fit_table(table.drop(columns="step"), laws=["L_C"])
+
+
+def test_without_run_ids_the_rows_of_one_n_are_a_curve():
+    table = curves()
+    bare = table.drop(columns=["run_id", "step"])
+    assert len(candidates(bare, "flops_sparse").runs) == 9
+    one, other = (frontier(t, "flops_sparse", NEEDED).points["nmse"] for t in (table, bare))
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture
+def digitised():
+    folder = os.environ.get("SAESCALE_REFERENCE_DATA")
+    if not folder:
+        pytest.skip("SAESCALE_REFERENCE_DATA names no folder with gao2024_gpt4_lc_digitised.csv")
+    return pd.read_csv(Path(folder) / "gao2024_gpt4_lc_digitised.csv")
+
+
+MAPPING = {"n_latents": "n", "flops_sparse": "C"}
+
+
+def test_frontier_of_gao_2024(digitised):
+    """Fig. 1 left: L = 0.09 + 0.056 C^-0.084, C in fractions of GPT-4's pretraining."""
+    result = fit_table(digitised, laws=["L_C"], mapping=MAPPING, choices=Choices(min_flops=1e-9))[0]
+    C, loss = (np.array([point[name] for point in result.points]) for name in ("flops", "nmse"))
+    error = loss / (0.09 + 0.056 * C**-0.084) - 1
+    assert len(C) > 50 and C.max() < 4e-4
+    assert np.abs(error).max() < 0.03
+    assert np.sqrt(np.mean(error**2)) < 0.015
+
+
+def test_law_of_gao_2024_from_its_frontier(digitised):
+    result = fit_table(digitised, laws=["L_C"], mapping=MAPPING, choices=Choices(min_flops=1e-9))[0]
+    for name, printed in {"E": 0.09, "A": 0.056, "alpha": 0.084}.items():
+        assert result.params[name].value == pytest.approx(printed, rel=0.05)
+        assert result.params[name].low <= printed <= result.params[name].high

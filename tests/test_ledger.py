@@ -1,0 +1,68 @@
+"""Run folders: whole files, torn lines, missing numbers."""
+
+import math
+
+import pytest
+
+from sweeps import ledger
+from sweeps.errors import SweepError
+from sweeps.ledger import RunFolder, Status, Study, dumps, open_study
+
+
+@pytest.fixture
+def folder(tmp_path) -> RunFolder:
+    made = RunFolder(tmp_path / "study" / "abc")
+    assert made.create({"run_id": "abc", "lr": 1e-4})
+    return made
+
+
+def test_created_once(folder):
+    assert not folder.create({"run_id": "abc", "lr": 2.0})
+    assert folder.config()["lr"] == 1e-4
+
+
+def test_status_is_pending_until_written(folder):
+    assert folder.status() == Status("pending")
+    folder.set_status(Status("failed", 7, "oom", "out of memory"))
+    assert folder.status() == Status("failed", 7, "oom", "out of memory")
+
+
+def test_a_torn_last_line_is_not_a_row(folder):
+    for tokens in (1, 2, 3):
+        folder.append_row({"tokens": tokens})
+    text = folder.curve_path.read_text()
+    folder.curve_path.write_text(text[:-5])
+    assert [row["tokens"] for row in folder.curve()] == [1, 2]
+    folder.rewind(folder.curve()[:1])
+    folder.append_row({"tokens": 9})
+    assert [row["tokens"] for row in folder.curve()] == [1, 9]
+
+
+def test_what_is_not_finite_is_missing():
+    assert dumps({"a": math.nan, "b": [math.inf, 1.0]}) == '{"a": null, "b": [null, 1.0]}'
+
+
+def test_a_write_that_fails_leaves_the_old_file(folder, monkeypatch):
+    folder.set_status(Status("running", 5))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ledger.os, "replace", full)
+    with pytest.raises(OSError):
+        folder.set_status(Status("done", 10))
+    monkeypatch.undo()
+    assert folder.status() == Status("running", 5)
+    assert not list(folder.path.glob(".*tmp"))
+
+
+def test_a_study_that_is_not_there_names_those_that_are(folder, tmp_path):
+    assert [f.run_id for f in Study(tmp_path / "study").runs()] == ["abc"]
+    with pytest.raises(SweepError, match="There are: study"):
+        open_study(tmp_path / "stduy")
+
+
+def test_yaml_that_would_run_code_is_not_read(folder):
+    (folder.path / "config.yaml").write_text("!!python/object/apply:os.system ['true']")
+    with pytest.raises(Exception, match="could not determine a constructor"):
+        folder.config()

@@ -1,0 +1,145 @@
+"""A worker trains what is free, survives kill -9 to the last bit, and says what went wrong."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sae_core.run import Run
+from sweeps.claims import claim
+from sweeps.launch import launch
+from sweeps.ledger import Study
+from sweeps.plan import make_plan
+from sweeps.worker import work
+
+
+def planned(overrides):
+    """The plan, with its run folders written and nothing trained."""
+    plan = make_plan([*overrides, "launcher=debug"])
+    for run in plan.runs:
+        plan.study.run(run.run_id).create(
+            {"run_id": run.run_id, "study": plan.study.name, "data": run.data, "run": run.config.as_dict()}
+        )
+    return plan, [run.run_id for run in plan.runs]
+
+
+def curves(study: Study):
+    clock = ("train_seconds", "tokens_per_second")
+    return {f.run_id: [{k: v for k, v in r.items() if k not in clock} for r in f.curve()] for f in study.runs()}
+
+
+def test_trains_everything_once(tiny):
+    plan, ids = planned(tiny("sae.k=2,3", "seed=0,1"))
+    assert work(str(plan.study.path), ids, plan.options) == dict.fromkeys(ids, "done")
+    before = curves(plan.study)
+    assert work(str(plan.study.path), ids, plan.options) == {}
+    assert curves(plan.study) == before
+    folder = plan.study.runs()[0]
+    assert {p.name for p in folder.checkpoints.iterdir()} == {"weights.safetensors"}
+    weights = load_file(folder.checkpoints / "weights.safetensors")
+    assert torch.allclose(weights["W_dec"].norm(dim=1), torch.ones(32), atol=1e-6)
+
+
+def test_leaves_a_run_that_another_holds(tiny):
+    plan, ids = planned(tiny("sae.k=2,3"))
+    other = claim(plan.study.run(ids[0]).path, 60)
+    assert work(str(plan.study.path), ids, plan.options) == {ids[1]: "done"}
+    other.release()
+    assert work(str(plan.study.path), ids, plan.options) == {ids[0]: "done"}
+
+
+def test_gives_a_run_up_that_was_taken_over(tiny, monkeypatch):
+    plan, ids = planned(tiny("train.max_tokens=65536"))
+    step = Run.step
+
+    def taken_at_step_20(run, x):
+        if run.steps == 20:
+            folder = plan.study.run(ids[0]).path
+            (folder / "claim-000002").write_text("elsewhere 1\n")
+        step(run, x)
+
+    monkeypatch.setattr(Run, "step", taken_at_step_20)
+    assert work(str(plan.study.path), ids, plan.options) == {ids[0]: "taken over"}
+    assert plan.study.run(ids[0]).read_json("result.json") is None
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "oom", "CUDA out of memory"),
+        (KeyError("surprise"), "bug", "KeyError: 'surprise'"),
+    ],
+)
+def test_a_failing_run_is_a_state_and_the_others_go_on(tiny, monkeypatch, error, kind, message):
+    plan, ids = planned(tiny("seed=0,1"))
+    step = Run.step
+
+    def fail_seed_1(run, x):
+        if run.config.seed == 1 and run.steps == 3:
+            raise error
+        step(run, x)
+
+    monkeypatch.setattr(Run, "step", fail_seed_1)
+    states = work(str(plan.study.path), ids, plan.options)
+    bad = next(i for i in ids if plan.study.run(i).config()["run"]["seed"] == 1)
+    assert states == {i: "failed" if i == bad else "done" for i in ids}
+    status = plan.study.run(bad).status()
+    assert (status.failure, status.message, status.tokens) == (kind, message, 192)
+    monkeypatch.undo()
+    assert work(str(plan.study.path), ids, plan.options) == {bad: "done"}
+
+
+def test_data_that_changed_since_the_plan_is_said(tiny):
+    plan, ids = planned(tiny())
+    folder = plan.study.run(ids[0])
+    config = folder.config()
+    config["data"]["synthetic"]["seed"] = 5
+    (folder.path / "config.yaml").unlink()
+    folder.create(config)
+    work(str(plan.study.path), ids, plan.options)
+    assert folder.status().failure == "data" and "changed since" in folder.status().message
+
+
+CHILD = """
+import sys
+from sweeps.worker import WorkerOptions, work
+work(sys.argv[1], sys.argv[2:], WorkerOptions(1, 4, "cpu", checkpoint_s=0.05, heartbeat_s=0.02, lease_s=0.5))
+"""
+
+
+def tokens(study: Study) -> int:
+    return sum(f.status().tokens for f in study.runs())
+
+
+def killed_after_some_progress(study: Study, ids: list[str], pause_s: float) -> None:
+    """Start a worker, wait until it has trained further than the last one, and kill -9 it."""
+    before = tokens(study)
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(study.path), *ids])
+    while tokens(study) <= before:
+        assert child.poll() is None, "the run ended before it could be killed: make it longer"
+        time.sleep(0.01)
+    time.sleep(pause_s)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    time.sleep(0.5)  # its lease runs out
+
+
+def test_killed_again_and_again_ends_bit_identical(tiny, tmp_path):
+    more = ("train.max_tokens=200000", "sae.k=2,3", "sae.dead_tokens=3000", "train.evals_per_doubling=8")
+    calm, ids = planned(tiny(*more, f"runs={tmp_path / 'calm'}"))
+    launch(calm)
+    hit, same_ids = planned(tiny(*more, f"runs={tmp_path / 'hit'}"))
+    assert ids == same_ids
+    for pause_s in (0.0, 0.15, 0.31):
+        killed_after_some_progress(hit.study, ids, pause_s)
+    subprocess.run([sys.executable, "-c", CHILD, str(hit.study.path), *ids], check=True)
+    assert [f.status().state for f in hit.study.runs()] == ["done", "done"]
+    assert curves(hit.study) == curves(calm.study)
+    for run_id in ids:
+        a, b = (load_file(s.run(run_id).checkpoints / "weights.safetensors") for s in (calm.study, hit.study))
+        assert all(torch.equal(a[name], b[name]) for name in a)
+        assert hit.study.run(run_id).read_json("result.json")["steps"] == 200_000 // 64
