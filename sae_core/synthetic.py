@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sae_core.errors import ConfigError
 
-_CHUNK = 4096  # rows drawn from one random key, so that any token range can be made without those before it
+_CHUNK = 1024  # rows drawn from one random key, so that any token range can be made without those before it
 _SAMPLE, _HELD_OUT, _STREAM = 1, 2, 3  # first word of the random key: the three never share rows
 
 

@@ -18,7 +18,6 @@ from omegaconf.errors import OmegaConfBaseException
 from sweeps.errors import SweepError
 from sweeps.schema import conf_dir, register
 
-
 Number = Union[int, float]  # noqa: UP007: Hydra checks arguments against typing's Union, not against int | float
 
 
@@ -31,7 +30,15 @@ class Overrides:
     axes: dict[str, list[Any]]
 
 
-_NOISE = ("See ", "full_key", "object_type", "reference_type", "Set the env", "Config search path", "provider=")
+_NOISE = (
+    "See ",
+    "full_key",
+    "object_type",
+    "reference_type",
+    "Set the env",
+    "Config search path",
+    "provider=",
+)
 
 
 @contextmanager
@@ -45,7 +52,9 @@ def sentences(what: str = "the config") -> Iterator[None]:
         useful = [x for x in lines if x not in ("", "None") and not x.startswith(_NOISE)]
         key = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
         said = "; ".join(dict.fromkeys(useful))
-        raise SweepError(f"Cannot use {what}: {f'{key}: ' if key and key not in said else ''}{said}") from error
+        raise SweepError(
+            f"Cannot use {what}: {f'{key}: ' if key and key not in said else ''}{said}"
+        ) from error
 
 
 @contextmanager

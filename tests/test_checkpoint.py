@@ -9,7 +9,9 @@ from sae_core.errors import CheckpointError
 
 def test_round_trip_keeps_two(tmp_path):
     for step in (1, 2, 3):
-        checkpoint.save(tmp_path, step, {"a": torch.tensor([float(step)])}, {"step": step, "nan": float("nan")})
+        checkpoint.save(
+            tmp_path, step, {"a": torch.tensor([float(step)])}, {"step": step, "nan": float("nan")}
+        )
     assert len(list(tmp_path.iterdir())) == 2
     tensors, meta = checkpoint.latest(tmp_path)
     assert meta["step"] == 3 and tensors["a"].item() == 3

@@ -7,7 +7,9 @@ import pytest
 from sae_core.config import DataKey, RunConfig, SAEConfig, TrainConfig, default_k_aux, validate
 from sae_core.errors import ConfigError
 
-GOOD = RunConfig(DataKey("f", 64), SAEConfig(n_latents=128, k=4), TrainConfig(lr=1e-3, batch_tokens=8, max_tokens=64))
+GOOD = RunConfig(
+    DataKey("f", 64), SAEConfig(n_latents=128, k=4), TrainConfig(lr=1e-3, batch_tokens=8, max_tokens=64)
+)
 
 
 def with_values(**values):
@@ -51,7 +53,9 @@ def test_impossible_values_are_named(values):
     assert key in str(error.value) and str(value) in str(error.value)
 
 
-@pytest.mark.parametrize(("d_model", "k_aux"), [(768, 512), (576, 256), (128, 64), (1024, 512), (2, 1), (1, 1)])
+@pytest.mark.parametrize(
+    ("d_model", "k_aux"), [(768, 512), (576, 256), (128, 64), (1024, 512), (2, 1), (1, 1)]
+)
 def test_k_aux_is_the_power_of_two_nearest_to_half_of_d(d_model, k_aux):
     assert default_k_aux(d_model) == k_aux
 

@@ -15,7 +15,9 @@ BASE = ("data=synthetic", "sae.n_latents=64", "sae.k=4", "train.lr=1e-3", "train
 
 
 def test_product_of_the_missions_four_axes():
-    found = cells("sae.n_latents=64,128", "sae.k=2,4", "train.batch_tokens=512,1024", "train.lr=geom(1e-4,4e-4,2)")
+    found = cells(
+        "sae.n_latents=64,128", "sae.k=2,4", "train.batch_tokens=512,1024", "train.lr=geom(1e-4,4e-4,2)"
+    )
     assert len(found) == 2 * 2 * 2 * 3
     assert [c["train.lr"] for c in found[:3]] == [1e-4, 2e-4, 4e-4]
 
@@ -39,12 +41,16 @@ def test_zip_steps_together():
 
 
 def test_where_filters_and_counts():
-    grid = expand([*BASE[:1], "sae.n_latents=64,128", "sae.k=2,16", "train.lr=1", 'grid.where=["n_latents >= 8 * k"]'])
+    grid = expand(
+        [*BASE[:1], "sae.n_latents=64,128", "sae.k=2,16", "train.lr=1", 'grid.where=["n_latents >= 8 * k"]']
+    )
     assert len(grid.cells) == 3 and grid.dropped == 1
 
 
 def test_derived_values_follow_the_cell():
-    found = expand([*BASE[:1], "sae.n_latents=256,1024", "sae.k=4", "++grid.derive.train.lr='2e-3*sqrt(1024/n_latents)'"])
+    found = expand(
+        [*BASE[:1], "sae.n_latents=256,1024", "sae.k=4", "++grid.derive.train.lr='2e-3*sqrt(1024/n_latents)'"]
+    )
     assert [c.config["train"]["lr"] for c in found.cells] == pytest.approx([4e-3, 2e-3])
     assert found.derived == {"train.lr": "2e-3*sqrt(1024/n_latents)"}
 
@@ -60,7 +66,9 @@ def test_the_command_line_beats_the_config():
 
 
 def test_interpolations_see_the_cell():
-    grid = expand([*BASE[:1], "sae.n_latents=64,128", "sae.k=4", "train.lr=1e-3", "sae.k_aux=${sae.n_latents}"])
+    grid = expand(
+        [*BASE[:1], "sae.n_latents=64,128", "sae.k=4", "train.lr=1e-3", "sae.k_aux=${sae.n_latents}"]
+    )
     assert [c.config["sae"]["k_aux"] for c in grid.cells] == [64, 128]
 
 

@@ -9,7 +9,9 @@ from sweeps.ledger import Study
 
 
 def command(*arguments: str, **options) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "sweeps.cli", *arguments], text=True, stdout=subprocess.PIPE, **options)
+    return subprocess.Popen(
+        [sys.executable, "-m", "sweeps.cli", *arguments], text=True, stdout=subprocess.PIPE, **options
+    )
 
 
 def claims(study: Study) -> list[int]:
@@ -27,7 +29,9 @@ def test_submitit_workers_train_a_grid_and_a_second_launch_only_what_is_new(tiny
     second = command("launch", *tiny("sae.k=2,3,4", "seed=0,1"), "--wait")
     out, _ = second.communicate(timeout=120)
     assert second.returncode == 0 and "4 already done, 2 to train" in out
-    assert all(f.curve_path.stat().st_mtime_ns == before[f.run_id] for f in study.runs() if f.run_id in before)
+    assert all(
+        f.curve_path.stat().st_mtime_ns == before[f.run_id] for f in study.runs() if f.run_id in before
+    )
     assert len(study.runs()) == 6
 
 

@@ -13,7 +13,9 @@ START = start_point(SOURCE)
 
 def run(n=32, k=2, lr=3e-3, batch=64, tokens=1024, order=0, seed=0) -> Run:
     train = TrainConfig(lr=lr, batch_tokens=batch, max_tokens=tokens, first_eval_tokens=128)
-    config = RunConfig(DataKey(SOURCE.fingerprint, 16, order), SAEConfig(n_latents=n, k=k), train, seed).resolved()
+    config = RunConfig(
+        DataKey(SOURCE.fingerprint, 16, order), SAEConfig(n_latents=n, k=k), train, seed
+    ).resolved()
     return Run(config, START, SOURCE.denominator)
 
 
@@ -28,7 +30,14 @@ def losses(one: Run) -> list[float]:
 def test_alone_or_packed_to_the_last_bit():
     alone, packed = run(), run()
     events(alone)
-    others = [run(n=64, k=4, tokens=4096), run(lr=1e-3), run(batch=128), run(tokens=256), run(order=1), run(seed=5)]
+    others = [
+        run(n=64, k=4, tokens=4096),
+        run(lr=1e-3),
+        run(batch=128),
+        run(tokens=256),
+        run(order=1),
+        run(seed=5),
+    ]
     events(others[0], packed, *others[1:])
     assert losses(packed) == losses(alone)
     for name, tensor in alone.tensors().items():

@@ -16,7 +16,13 @@ KEY = DataKey(SOURCE.fingerprint, 16)
 
 def config(seed=0, **train):
     sae = SAEConfig(n_latents=48, k=3, dead_tokens=150, k_aux=8)
-    defaults = {"lr": 3e-3, "batch_tokens": 64, "max_tokens": 4096, "first_eval_tokens": 256, "evals_per_doubling": 2}
+    defaults = {
+        "lr": 3e-3,
+        "batch_tokens": 64,
+        "max_tokens": 4096,
+        "first_eval_tokens": 256,
+        "evals_per_doubling": 2,
+    }
     return RunConfig(KEY, sae, TrainConfig(**(defaults | train)), seed)
 
 

@@ -136,7 +136,7 @@ def test_predict_takes_keywords_mappings_and_arrays():
 
 
 def test_a_lower_optimum_met_by_the_profile_is_taken_over():
-    """An estimate that stopped beside the optimum: its profile finds the way down, and the result is the true optimum."""
+    """An estimate that stopped beside the optimum: its profile finds the way down, to the true optimum."""
     at, _ = fitted(8)
     moved = at.solution.theta + [[0.02, -0.01, 0.05]]
     f, _ = evaluate(at.batch, moved, at.solution.alive)

@@ -29,7 +29,9 @@ def planned(overrides):
 
 def curves(study: Study):
     clock = ("train_seconds", "tokens_per_second")
-    return {f.run_id: [{k: v for k, v in r.items() if k not in clock} for r in f.curve()] for f in study.runs()}
+    return {
+        f.run_id: [{k: v for k, v in r.items() if k not in clock} for r in f.curve()] for f in study.runs()
+    }
 
 
 def test_trains_everything_once(tiny):

@@ -1,0 +1,1 @@
+"""Scaling laws: `fitting.fit_law` fits arrays, `regimes.fit_table` tables, `cli` files."""

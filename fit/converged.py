@@ -1,0 +1,161 @@
+"""The rows of L(N) and L(N, K): converged runs, the best of each cell, and what was left out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fit import tables
+from fit.errors import FitError
+
+KEEP, DROP, EXTRAPOLATE = UNCONVERGED = ("keep", "drop", "extrapolate")
+# Rows that differ in these are different experiments; n_latents and k are the inputs.
+GROUPS = ("data_fingerprint", "batch_tokens", "activation")
+
+
+@dataclass(frozen=True)
+class Converged:
+    """Rows to fit, one a cell (n_latents, k), with the loss to fit in the column `nmse`.
+
+    group: what the rows have in common. selection: counts of what was used and left out, and by which rules.
+    """
+
+    rows: pd.DataFrame
+    group: dict[str, Any]
+    selection: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+
+def groups(
+    table: pd.DataFrame, always: Sequence[str], varying: Sequence[str]
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """The table in parts: by the columns `always`, where there are any, and by those of `varying` that vary."""
+    keys = [name for name in always if name in table.columns]
+    keys += [name for name in varying if name in table.columns and not tables.single(table[name])]
+    if not keys:
+        yield {}, table
+        return
+    for values, part in table.groupby(keys, dropna=False, sort=True):
+        yield (
+            {k: v.item() if isinstance(v, np.generic) else v for k, v in zip(keys, values, strict=True)},
+            part,
+        )
+
+
+def converged(table: pd.DataFrame, per_k: bool, unconverged: str = DROP) -> Iterator[Converged]:
+    """The rows of each group, for L(N) with one group a k, for L(N, K) with all k together.
+
+    unconverged: drop runs that are not known to be converged, keep them as they are, or extrapolate them to the L∞ of
+    their fitted tail. In our tables only runs that are done count. The best learning rate and seed of a cell is that of
+    its lowest loss. A table without the columns state, converged, lr and seed is used as it is.
+    """
+    if unconverged not in UNCONVERGED:
+        raise FitError(f"There is no choice {unconverged!r} for unconverged runs: {', '.join(UNCONVERGED)}.")
+    tables.require(table, "n_latents", "nmse", *([] if per_k else ["k"]))
+    _refuse_curves(table)
+    for group, part in groups(table, ["k"] if per_k else [], GROUPS):
+        yield select(part, group, unconverged)
+
+
+def _refuse_curves(table: pd.DataFrame) -> None:
+    if {"state", "converged", "lr"} & set(table.columns):
+        return
+    cell = [name for name in ("n_latents", "k", *GROUPS) if name in table.columns]
+    for scale in {"tokens", "flops_sparse", "flops_dense"} & set(table.columns):
+        if (table.groupby(cell, dropna=False)[scale].nunique() > 1).any():
+            raise FitError(
+                f"The table has rows of one n_latents at different {scale} and no column `converged`: they look like "
+                "training curves, and L(N) takes converged runs only. Fit L_C, or map a column to converged."
+            )
+
+
+def select(part: pd.DataFrame, group: dict[str, Any], unconverged: str) -> Converged:
+    """The rows of one group."""
+    selection: dict[str, Any] = {"runs": len(part), "rule": "all rows", "epsilon": _epsilon(part)}
+    warnings: list[str] = []
+    done = part
+    if "state" in part.columns:
+        done = part[(part["state"] == "done").to_numpy() & np.isfinite(tables.numbers(part, "nmse"))]
+        selection["not_done"] = len(part) - len(done)
+    rows = _by_convergence(done, unconverged, selection, warnings)
+    if len(rows):
+        tables.positive(rows, "n_latents", "nmse", *(["k"] if "k" in rows.columns else []))
+    best = _best_of_cells(rows, selection)
+    if "converged" in part.columns and unconverged == DROP:
+        warnings += _beaten(best, done)
+    selection["used"] = len(best)
+    return Converged(best, group, selection, warnings)
+
+
+def _epsilon(part: pd.DataFrame) -> float | None:
+    """The tolerance of the criterion, None where it is not one number."""
+    if "epsilon" not in part.columns:
+        return None
+    values = np.unique(tables.numbers(part, "epsilon"))
+    return float(values[0]) if len(values) == 1 and np.isfinite(values[0]) else None
+
+
+def _by_convergence(
+    done: pd.DataFrame, unconverged: str, selection: dict[str, Any], warnings: list[str]
+) -> pd.DataFrame:
+    if "converged" not in done.columns:
+        warnings += ["No column `converged`: every row was taken as a converged run."]
+        return done
+    yes, unknown = tables.truths(done, "converged")
+    left = int((~yes).sum())
+    selection.update(unconverged=left, unconverged_runs=unconverged)
+    if not left or unconverged == KEEP:
+        if left:
+            warnings += [
+                f"{_runs(left)} not converged{_unknown(unknown)} and kept: this is no bound on L(N)."
+            ]
+        return done
+    if unconverged == DROP:
+        warnings += [f"{_runs(left)} not converged{_unknown(unknown)} and left out."]
+        return done[yes]
+    tables.require(done, "nmse_inf")
+    limit = tables.numbers(done, "nmse_inf")
+    usable = yes | (np.isfinite(limit) & (limit > 0))
+    lost = int((~usable).sum())
+    warnings += [
+        f"{_runs(left)} not converged: {left - lost} at the L∞ of their tails, {lost} left out without one."
+    ]
+    loss = np.where(yes, tables.numbers(done, "nmse"), limit)
+    return done.assign(nmse=loss)[usable]
+
+
+def _runs(count: int) -> str:
+    return "1 run is" if count == 1 else f"{count} runs are"
+
+
+def _unknown(unknown: np.ndarray) -> str:
+    return f" ({int(unknown.sum())} of them not known to be)" if unknown.any() else ""
+
+
+def _best_of_cells(rows: pd.DataFrame, selection: dict[str, Any]) -> pd.DataFrame:
+    """The lowest loss of each (n_latents, k); in tables that tell neither state, lr nor seed every row stays."""
+    if not {"state", "converged", "lr", "seed"} & set(rows.columns):
+        return rows
+    cell = [name for name in ("n_latents", "k") if name in rows.columns]
+    best = rows.sort_values([*cell, "nmse"], kind="stable").drop_duplicates(cell)
+    selection.update(rule=f"lowest nmse of each ({', '.join(cell)})", passed_over=len(rows) - len(best))
+    return best
+
+
+def _beaten(best: pd.DataFrame, done: pd.DataFrame) -> list[str]:
+    """A warning where a run that is not converged is already below the best converged one of its cell."""
+    cell = [name for name in ("n_latents", "k") if name in done.columns]
+    lowest = done.groupby(cell, dropna=False)["nmse"].min()
+    chosen = best.set_index(cell)["nmse"]
+    beaten = chosen[chosen > lowest.reindex(chosen.index) * (1 + 1e-12)]
+    if beaten.empty:
+        return []
+    first = beaten.index[0]
+    where = ", ".join(
+        f"{k}={v:,}" for k, v in zip(cell, first if isinstance(first, tuple) else (first,), strict=True)
+    )
+    return [
+        f"In {len(beaten)} of {len(best)} cells ({where} first) an unconverged run is already lower: train it on."
+    ]
