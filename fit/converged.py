@@ -9,6 +9,7 @@ import pandas as pd
 
 from fit import tables
 from fit.errors import FitError
+from fit.result import integral
 
 KEEP, DROP, EXTRAPOLATE = UNCONVERGED = ("keep", "drop", "extrapolate")
 # Rows that differ in these are different experiments; n_latents and k are the inputs.
@@ -38,10 +39,14 @@ def groups(
         yield {}, table
         return
     for values, part in table.groupby(keys, dropna=False, sort=True):
-        yield (
-            {k: v.item() if isinstance(v, np.generic) else v for k, v in zip(keys, values, strict=True)},
-            part,
-        )
+        yield {key: _plain(value) for key, value in zip(keys, values, strict=True)}, part
+
+
+def _plain(value: Any) -> Any:
+    """A key as JSON and the screen show it: 32 for 32.0, None where it is missing."""
+    if pd.isna(value):
+        return None
+    return integral(value) if isinstance(value, int | float | np.number) else value
 
 
 def converged(table: pd.DataFrame, per_k: bool, unconverged: str = DROP) -> Iterator[Converged]:
@@ -55,6 +60,7 @@ def converged(table: pd.DataFrame, per_k: bool, unconverged: str = DROP) -> Iter
         raise FitError(f"There is no choice {unconverged!r} for unconverged runs: {', '.join(UNCONVERGED)}.")
     tables.require(table, "n_latents", "nmse", *([] if per_k else ["k"]))
     _refuse_curves(table)
+    table = tables.numeric(table, "n_latents", "k", "nmse")
     for group, part in groups(table, ["k"] if per_k else [], GROUPS):
         yield select(part, group, unconverged)
 
@@ -77,7 +83,9 @@ def select(part: pd.DataFrame, group: dict[str, Any], unconverged: str) -> Conve
     warnings: list[str] = []
     done = part
     if "state" in part.columns:
-        done = part[(part["state"] == "done").to_numpy() & np.isfinite(tables.numbers(part, "nmse"))]
+        done = part[
+            (part["state"] == "done").to_numpy(dtype=bool, na_value=False) & np.isfinite(part["nmse"])
+        ]
         selection["not_done"] = len(part) - len(done)
     rows = _by_convergence(done, unconverged, selection, warnings)
     if len(rows):
@@ -154,7 +162,8 @@ def _beaten(best: pd.DataFrame, done: pd.DataFrame) -> list[str]:
         return []
     first = beaten.index[0]
     where = ", ".join(
-        f"{k}={v:,}" for k, v in zip(cell, first if isinstance(first, tuple) else (first,), strict=True)
+        f"{k}={integral(v):,}"
+        for k, v in zip(cell, first if isinstance(first, tuple) else (first,), strict=True)
     )
     return [
         f"In {len(beaten)} of {len(best)} cells ({where} first) an unconverged run is already lower: train it on."

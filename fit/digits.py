@@ -12,6 +12,7 @@ LETTERS = {
     "zeta": "ζ",
     "eta": "η",
 }
+SYMBOLS = {"n_latents": "n", "k": "k", "d_model": "d", "batch_tokens": "B", "flops": "C"}
 
 
 def greek(text: str) -> str:
@@ -46,6 +47,11 @@ def number(value: float | None, places: int) -> str:
     return text.replace("-", "−")
 
 
+def significant(value: float, digits: int) -> str:
+    """With that many significant digits, zeros at the end included: 0.17 with 4 is 0.1700."""
+    return number(value, digits - 1 - exponent(value))
+
+
 def with_interval(value: float | None, low: float | None, high: float | None, digits: int = 0) -> str:
     """`0.41 [0.36, 0.47]`, with at least so many significant digits; an end that is not there is written −∞ or ∞."""
     if value is None:
@@ -64,6 +70,5 @@ def percent(value: float, signed: bool = False) -> str:
 
 def scale(name: str, value: float) -> str:
     """`n=131,072`, `k=32`, `C=1.2e+16`."""
-    symbol = {"n_latents": "n", "flops": "C"}.get(name, name)
     whole = float(value).is_integer() and abs(value) < 1e7
-    return f"{symbol}={value:,.0f}" if whole else f"{symbol}={value:.3g}"
+    return f"{SYMBOLS.get(name, name)}={value:,.0f}" if whole else f"{SYMBOLS.get(name, name)}={value:.3g}"

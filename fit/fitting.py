@@ -7,7 +7,7 @@ import numpy as np
 from fit import judge
 from fit.estimate import Estimate, estimate, improved
 from fit.laws import Inputs, Law, named
-from fit.result import FitResult, Param, Point, finite
+from fit.result import FitResult, Param, Point, finite, integral
 from fit.rows import Rows, make_rows
 from fit.uncertainty import Intervals, ProfileIntervals, intervals
 
@@ -93,7 +93,7 @@ def curve(rows: Rows, at: Estimate, how: Intervals) -> tuple[Point, ...]:
     return tuple(
         {
             scale: float(x[scale][i]),
-            **{name: judge.integral(x[name][i]) for name in others},
+            **{name: integral(x[name][i]) for name in others},
             "value": float(value[i]),
             "low": finite(low[i]),
             "high": finite(high[i]),

@@ -52,11 +52,14 @@ def candidates(curves: pd.DataFrame, flops: str) -> Candidates:
     names = (
         curves["run_id"] if "run_id" in curves.columns else curves.get("n_latents", curves.index.to_series())
     )
+    if names.isna().any():
+        raise FitError(f"{names.isna().sum()} rows have no {names.name}: it is what tells the curves apart.")
     code, ids = pd.factorize(names)
     c, loss = np.log(tables.numbers(curves, flops)), np.log(tables.numbers(curves, "nmse"))
     only_end = np.zeros(len(curves), dtype=bool)
     if "lr_schedule" in curves.columns:
-        only_end = (curves["lr_schedule"] != "constant").to_numpy(dtype=bool)
+        schedule = curves["lr_schedule"].astype("string").fillna("constant")
+        only_end = (schedule != "constant").to_numpy(dtype=bool)
     n = tables.numbers(curves, "n_latents") if "n_latents" in curves.columns else None
     found, of_run = [], []
     for i in range(len(ids)):
@@ -131,8 +134,12 @@ def frontier(curves: pd.DataFrame, flops: str, needed: int, min_flops: float | N
 
 
 def _before_the_edge(of: Candidates, index: np.ndarray, needed: int) -> tuple[np.ndarray, int, list[str]]:
-    if "n_latents" not in of.runs.columns:
-        return index, 0, ["No column n_latents: whether the grid of n cuts the frontier short is not known."]
+    if "n_latents" not in of.runs.columns or of.runs["n_latents"].isna().any():
+        return (
+            index,
+            0,
+            ["Not every n_latents is known: nor is whether the grid of n cuts the frontier short."],
+        )
     n = of.runs["n_latents"].to_numpy(dtype=float)
     below = np.flatnonzero(n[of.run[index]] < n.max())
     keep = int(below[-1]) + 1 if len(below) else 0

@@ -9,7 +9,7 @@ from fit.engine import Flags
 from fit.errors import FitError
 from fit.estimate import Estimate, estimate
 from fit.laws import Array, Law
-from fit.result import Param, Point
+from fit.result import Param, Point, integral
 from fit.rows import Rows
 from fit.uncertainty import intervals
 
@@ -139,8 +139,3 @@ def fitted_points(rows: Rows, at: Estimate) -> tuple[Point, ...]:
         }
         for i in range(len(rows.loss))
     )
-
-
-def integral(value: float) -> int | float:
-    """An int where the value is one, as n and k are."""
-    return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)

@@ -12,9 +12,8 @@ from fit.converged import DROP, Converged, converged, groups
 from fit.errors import FitError
 from fit.fitting import fit_law
 from fit.frontier import Frontier, frontier, resampled
-from fit.judge import integral
 from fit.laws import L_C, LAWS, named
-from fit.result import FitResult, Point
+from fit.result import FitResult, Point, integral
 
 DRAWS = 200
 FLOPS = ("sparse", "dense")
@@ -151,9 +150,10 @@ def _curve_groups(table: pd.DataFrame, choices: Choices) -> Iterator[tuple[dict[
     """Rows with a number, checked; batch, learning rate and n are what the frontier is taken over."""
     flops = f"flops_{choices.flops}"
     tables.require(table, flops, "nmse")
+    table = tables.numeric(table, flops, "nmse", "n_latents", "k")
     if {"run_id", "state"} <= set(table.columns) or {"run_id", "step"} <= set(table.columns):
         # Our own tables: pending runs, and the end of a diverged one, have no loss.
-        table = table[pd.notna(tables.numbers(table, "nmse")) & pd.notna(tables.numbers(table, flops))]
+        table = table[table["nmse"].notna() & table[flops].notna()]
         if "state" in table.columns and "lr_schedule" in table.columns:
             table = table[(table["state"] == "done") | (table["lr_schedule"] == "constant")]
     if table.empty:

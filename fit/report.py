@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fit.digits import LETTERS, greek, percent, scale, with_interval
+from fit.digits import greek, percent, scale, significant, with_interval
 from fit.result import FitResult, finite
 
 PER_LINE = 3
@@ -18,9 +18,7 @@ def text(results: Sequence[FitResult]) -> str:
 def lines(fit: FitResult) -> Iterator[str]:
     """One fit."""
     yield f"{fit.formula}      {_rows(fit)}, {fit.loss.replace('nmse', 'NMSE')}"
-    params = [
-        f"{LETTERS.get(name, name)} {with_interval(p.value, p.low, p.high)}" for name, p in fit.params.items()
-    ]
+    params = [f"{greek(name)} {with_interval(p.value, p.low, p.high)}" for name, p in fit.params.items()]
     for start in range(0, len(params), PER_LINE):
         yield "  " + "   ".join(params[start : start + PER_LINE])
     method = next(iter(fit.params.values())).method
@@ -67,7 +65,7 @@ def _held_out(held: Mapping[str, Any] | None) -> Iterator[str]:
             f"{percent(point['relative_error'], signed=True)}, {'inside' if point['inside'] else 'OUTSIDE'}"
         )
         lead = "  held out " if len(points) == 1 else "    "
-        yield f"{lead}{where}: predicted {predicted}, measured {point['measured']:.4g} ({error})"
+        yield f"{lead}{where}: predicted {predicted}, measured {significant(point['measured'], 4)} ({error})"
 
 
 def _oracle(fit: FitResult) -> Iterator[str]:
@@ -78,6 +76,7 @@ def _oracle(fit: FitResult) -> Iterator[str]:
     ends = fit.predict({"n_latents": [point["n_latents"] for point in fit.points]}, interval="law")
     for point, law in zip(fit.points, zip(*ends, strict=True), strict=True):
         oracle = point.get("oracle")
-        known = "?" if oracle is None or oracle != oracle else f"{oracle:.4g}"
+        known = "?" if oracle is None or oracle != oracle else significant(oracle, 4)
         interval = with_interval(finite(law[0]), finite(law[1]), finite(law[2]), digits=4)
-        yield f"  {point['n_latents']:>11,}  {point['nmse']:>9.4g}  {interval:<26}  {known:>9}"
+        measured = significant(point["nmse"], 4)
+        yield f"  {point['n_latents']:>11,}  {measured:>9}  {interval:<26}  {known:>9}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from fit.estimate import Estimate
 from fit.laws import Array
@@ -94,22 +95,27 @@ class FitResult:
 
 
 def plain(value: Any) -> Any:
-    """numpy to Python, tuples to lists, NaN and infinities to None."""
+    """numpy to Python, tuples to lists; NaN, NA and infinities to None; dates, as a column may hold, to text."""
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
         return [plain(v) for v in value]
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
+    if value is None or pd.isna(value) or (isinstance(value, float) and math.isinf(value)):
         return None
-    return value
+    return value if isinstance(value, bool | int | float) else str(value)
 
 
 def finite(value: float | Array) -> float | None:
     """A float, or None where it is not finite."""
     number = float(value)
     return number if math.isfinite(number) else None
+
+
+def integral(value: float) -> int | float:
+    """An int where the value is one, as n and k are."""
+    return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)
 
 
 def version() -> str | None:

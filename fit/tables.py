@@ -58,13 +58,15 @@ def read(path: Path | str) -> pd.DataFrame:
 
 def parse_mapping(text: str) -> dict[str, str]:
     """`n_latents=n,nmse=loss` as {our name: the table's name}."""
-    mapping = {}
+    mapping: dict[str, str] = {}
     for pair in filter(None, (part.strip() for part in text.split(","))):
         ours, _, theirs = pair.partition("=")
         if not ours.strip() or not theirs.strip():
             raise FitError(
                 f"{pair!r} is no mapping: write our name = the table's name, as n_latents=n,k=k,nmse=loss."
             )
+        if ours.strip() in mapping:
+            raise FitError(f"{text!r} maps {ours.strip()} twice: name one column for it.")
         mapping[ours.strip()] = theirs.strip()
     return mapping
 
@@ -124,7 +126,7 @@ def _parsed(condition: str, table: pd.DataFrame) -> ast.Expression:
         if not isinstance(node, _ALLOWED):
             kind = type(node).__name__.lower()
             raise FitError(
-                f"{condition!r} holds a {kind}: only columns, numbers, texts, comparisons, and, or, not."
+                f"{condition!r} is refused for its {kind}: only columns, numbers, texts, comparisons, and, or, not."
             )
         if isinstance(node, ast.Name) and node.id not in table.columns:
             known = ", ".join(map(str, table.columns))
@@ -142,6 +144,11 @@ def numbers(table: pd.DataFrame, column: str) -> np.ndarray:
         raise FitError(
             f"The column {column} holds something that is no number: {' '.join(str(error).split())}"
         ) from error
+
+
+def numeric(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """The table with those of the columns that it has as floats, see `numbers`."""
+    return table.assign(**{name: numbers(table, name) for name in columns if name in table.columns})
 
 
 def truths(table: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:

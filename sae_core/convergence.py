@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_TAIL = 8  # the tail is the last three doublings of D
+_TAIL = 4  # the tail is the last two doublings of D
 _POINTS = 5  # evaluations needed in it: three parameters and two to judge them by
 _EXPONENTS = np.geomspace(0.05, 4.0, 64)
 

@@ -8,11 +8,18 @@ from torch import Tensor
 class Source(Protocol):
     """An endless, reproducible stream of prepared activation vectors with a fixed held-out set."""
 
-    d_model: int
-    fingerprint: str
-    denominator: (
-        float  # mean of ‖x − x̄‖² over the held-out rows, x̄ the mean training row: NMSE = mean‖x − x̂‖² / this
-    )
+    @property
+    def d_model(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that decides the rows."""
+        ...
+
+    @property
+    def denominator(self) -> float:
+        """Mean of ‖x − x̄‖² over the held-out rows, x̄ the mean training row: NMSE = mean‖x − x̂‖² / this."""
+        ...
 
     def rows(self, start: int, size: int, seed: int) -> Tensor:
         """Tokens start … start+size−1 of the stream in the order `seed`: (size, d_model), float32."""

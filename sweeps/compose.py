@@ -18,7 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 from sweeps.errors import SweepError
 from sweeps.schema import conf_dir, register
 
-Number = Union[int, float]  # noqa: UP007: Hydra checks arguments against typing's Union, not against int | float
+# Hydra checks arguments against typing's Union and does not know int | float.
+Number = Union[int, float]  # noqa: UP007
 
 
 @dataclass(frozen=True)

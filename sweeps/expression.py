@@ -3,12 +3,12 @@
 import ast
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sweeps.errors import SweepError
 
-_BINARY = {
+_BINARY: dict[type, Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -16,7 +16,7 @@ _BINARY = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
-_COMPARE = {
+_COMPARE: dict[type, Callable[..., Any]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
@@ -24,10 +24,14 @@ _COMPARE = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
-_UNARY = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Not: operator.not_}
-_FUNCTIONS = {f.__name__: f for f in (math.sqrt, math.log, math.log2, math.exp, math.ceil, math.floor)} | {
-    f.__name__: f for f in (abs, min, max, round, int, float)
+_UNARY: dict[type, Callable[..., Any]] = {
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+    ast.Not: operator.not_,
 }
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    f.__name__: f for f in (math.sqrt, math.log, math.log2, math.exp, math.ceil, math.floor)
+} | {f.__name__: f for f in (abs, min, max, round, int, float)}
 
 
 def evaluate(expression: str, names: Mapping[str, Any]) -> Any:

@@ -130,10 +130,10 @@ class _Builder:
 
     def _merged(self, values: dict[str, Any]) -> dict[str, Any]:
         if self.interpolated:  # ${…} must see the cell's values: merge in OmegaConf, 5 ms a cell
-            config = copy.deepcopy(self.config)
+            merged = copy.deepcopy(self.config)
             for key, value in values.items():
-                _update(config, key, value)
-            container = OmegaConf.to_container(config, resolve=True)
+                _update(merged, key, value)
+            container = OmegaConf.to_container(merged, resolve=True)
             assert isinstance(container, dict)
             return {key: container[key] for key in SCIENCE}
         config = copy.deepcopy(self.base)

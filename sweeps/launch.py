@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import submitit
+import torch
 
+from sweeps.errors import SweepError
 from sweeps.ledger import ENDED
 from sweeps.plan import Plan, make_plan, summary
 from sweeps.progress import follow
@@ -19,6 +21,10 @@ def launch(plan: Plan) -> list[submitit.Job[Any]]:
 
     Launching again starts only what is missing; a run held by a living worker is left to it.
     """
+    if plan.launcher["device"] == "cuda" and not torch.cuda.is_available():
+        raise SweepError(
+            "launcher.device is cuda, and this machine has no CUDA device; use launcher.device=cpu."
+        )
     for run in plan.runs:
         plan.study.run(run.run_id).create(
             {

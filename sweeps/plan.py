@@ -9,11 +9,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from sweeps.errors import SweepError
 from sweeps.grid import Grid, expand
 from sweeps.ledger import ENDED, Study
 from sweeps.runs import PlannedRun, planned_runs
 from sweeps.verbs import verb
 from sweeps.worker import WorkerOptions
+
+KINDS = ("local", "debug")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Plan:
 def make_plan(overrides: Sequence[str]) -> Plan:
     """Expand, check and cost the study that `overrides` describe. Reads the ledger, writes nothing."""
     grid = expand(overrides)
+    check_launcher(grid.study["launcher"])
     study = Study(Path(grid.study["runs"]) / grid.study["name"])
     runs = sorted(planned_runs(grid), key=lambda run: (-run.flops_sparse, run.run_id))
     states = {
@@ -49,6 +53,17 @@ def make_plan(overrides: Sequence[str]) -> Plan:
         if study.run(run.run_id).path.exists()
     }
     return Plan(study, grid, runs, states, grid.study["launcher"])
+
+
+def check_launcher(launcher: dict[str, Any]) -> None:
+    """Raise SweepError for a launcher that this version or this machine does not have."""
+    if launcher["kind"] not in KINDS:
+        raise SweepError(f"launcher.kind is {launcher['kind']!r}; it must be one of {', '.join(KINDS)}.")
+    if launcher["device"] not in ("cpu", "cuda"):
+        raise SweepError(f"launcher.device is {launcher['device']!r}; it must be cpu or cuda.")
+    for key in ("workers", "threads", "runs_per_pack", "timeout_min"):
+        if launcher[key] < 1:
+            raise SweepError(f"launcher.{key} is {launcher[key]}; it must be at least 1.")
 
 
 def summary(plan: Plan) -> str:

@@ -46,18 +46,17 @@ def table(frame: pd.DataFrame) -> Table:
     shown = Table(box=None, header_style="bold")
     for column in ("run", "n_latents", "k", "lr", "state", "tokens", "NMSE", "tokens/s", ""):
         shown.add_column(column, justify="left" if column in ("run", "state", "") else "right")
-    for r in frame.sort_values(["state", "n_latents", "k", "lr"]).itertuples():
-        part = f"{r.tokens:,} ({r.tokens / r.max_tokens:.0%})"
+    for row in frame.sort_values(["state", "n_latents", "k", "lr"]).to_dict("records"):
         shown.add_row(
-            r.run_id,
-            f"{r.n_latents:,}",
-            str(r.k),
-            f"{r.lr:.2e}",
-            r.state,
-            part,
-            "" if pd.isna(r.nmse) else f"{r.nmse:.4f}",
-            "" if pd.isna(r.tokens_per_second) else f"{r.tokens_per_second:,.0f}",
-            r.message or "",
+            row["run_id"],
+            f"{row['n_latents']:,}",
+            str(row["k"]),
+            f"{row['lr']:.2e}",
+            row["state"],
+            f"{row['tokens']:,} ({row['tokens'] / row['max_tokens']:.0%})",
+            "" if pd.isna(row["nmse"]) else f"{row['nmse']:.4f}",
+            "" if pd.isna(row["tokens_per_second"]) else f"{row['tokens_per_second']:,.0f}",
+            "" if pd.isna(row["message"]) else row["message"],
         )
     return shown
 

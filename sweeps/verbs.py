@@ -1,9 +1,9 @@
 """What every verb of the command line shares: --help from its docstring, errors as one sentence, exit codes."""
 
-import functools
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from sae_core.errors import CheckpointError, ConfigError, DataError
 from sweeps.errors import SweepError
@@ -14,11 +14,14 @@ Arguments are Hydra overrides: key=value, group=choice; sweeps: key=a,b,c  key=r
 """
 
 
-def verb(name: str) -> Callable[[Callable[[Sequence[str]], int]], Callable[[Sequence[str] | None], int]]:
+class Verb(Protocol):
+    def __call__(self, arguments: Sequence[str] | None = None) -> int: ...
+
+
+def verb(name: str) -> Callable[[Callable[[Sequence[str]], int]], Verb]:
     """Make `main(arguments) -> exit code` a verb: 0 all well, 1 said why not, 2 used wrongly."""
 
-    def wrap(body: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str] | None], int]:
-        @functools.wraps(body)
+    def wrap(body: Callable[[Sequence[str]], int]) -> Verb:
         def run(arguments: Sequence[str] | None = None) -> int:
             given = list(sys.argv[1:] if arguments is None else arguments)
             if "-h" in given or "--help" in given:

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from sae_core.import_array import from_array
+
 torch.set_num_threads(1)
 
 TINY = [
@@ -29,3 +31,10 @@ def tiny(tmp_path):
         return [o for o in TINY if o.split("=", 1)[0] not in given] + [f"runs={tmp_path}", "name=tiny", *more]
 
     return overrides
+
+
+@pytest.fixture
+def a_store(tmp_path):
+    """A small activation store on disk: 900 training and 100 held-out rows of width 16."""
+    x = torch.randn(1000, 16, generator=torch.Generator().manual_seed(0))
+    return from_array(x, tmp_path / "store", held_out=100, shard_rows=400)

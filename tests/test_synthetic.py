@@ -35,7 +35,7 @@ def test_denominator_is_the_variance_that_the_config_implies():
 
 
 def test_oracle_is_the_loss_of_keeping_the_most_frequent_features():
-    """Rebuild tokens from their features without the rare ones: what is missing is the oracle's share of the variance."""
+    """Tokens rebuilt without their rare features miss the oracle's share of the variance."""
     config = SyntheticConfig(d_model=400, n_features=300, zipf=1.1, l0=4.0)
     source = Synthetic(config)
     rng = np.random.default_rng(0)

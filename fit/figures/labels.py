@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from fit import digits
 from fit.figures.needs import Fit
 
-NAMES = {"k": "k", "n_latents": "n", "d_model": "d", "batch_tokens": "B"}
-
 
 def parameters(fit: Fit) -> list[str]:
     """One text per parameter that is defined, in the law's order: `α 0.41 [0.36, 0.47]`."""
@@ -31,7 +29,7 @@ def group_names(fits: Sequence[Fit]) -> list[str]:
 def _pair(key: str, value: object) -> str:
     if isinstance(value, float):
         value = f"{value:g}"  # JSON and pandas may hold a k as 32.0
-    return f"{value} FLOPs" if key == "flops" else f"{NAMES.get(key, key)} = {value}"
+    return f"{value} FLOPs" if key == "flops" else f"{digits.SYMBOLS.get(key, key)} = {value}"
 
 
 def wrapped(texts: Sequence[str], letters: int) -> str:
