@@ -4,9 +4,6 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/saescale
-# One torch thread a process, and threads that wait asleep: two spinning threads on a shared core cost 30× a step.
-export OMP_NUM_THREADS ?= 1
-export OMP_WAIT_POLICY ?= passive
 
 .PHONY: help setup lint format test demo demo-lm clean
 help:
@@ -42,7 +39,7 @@ format: .venv/dev
 	$(BIN)/ruff format .
 
 test: .venv/dev
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 demo: .venv/core
 	$(RUN) plan study=demo

@@ -7,6 +7,9 @@ import numpy as np
 from fit.errors import FitError
 from fit.laws import Array, Inputs, Law
 
+# Columns that differ by less than this share are one column: with n alike to 7 digits only rounding tells slopes apart.
+FLAT = 1e-6
+
 
 @dataclass(frozen=True)
 class Basis:
@@ -30,7 +33,7 @@ class Basis:
             block = law.block(j)
             R = np.linalg.qr(phi[j][:, block], mode="r") / np.sqrt(rows)
             scale = np.abs(np.diag(R))
-            if len(R) < len(scale) or scale.min() < 1e-9 * scale.max():
+            if len(R) < len(scale) or scale.min() < FLAT * scale.max():
                 raise FitError(
                     f"{law.name} cannot be fitted: {' and '.join(law.inputs)} vary together or not at all in its "
                     f"{rows} rows. Add rows at other values."

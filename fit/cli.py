@@ -45,7 +45,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _compute(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not (math.isfinite(value) and value > 0):
         raise argparse.ArgumentTypeError(f"{text} is no positive number of FLOPs")
     return value
@@ -66,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Reads, fits, prints and writes."""
+    """Reads, fits, writes and prints, in this order: a closed pipe costs no result."""
     laws = [named(law).name for law in options.law or []]
     runs = tables.read(options.table)
     path = _curves_path(options, has_runs="run_id" in runs.columns)
@@ -74,9 +77,14 @@ def run(options: argparse.Namespace) -> None:
     choices = Choices(unconverged=options.unconverged, flops=options.flops, min_flops=options.min_flops)
     mapping = tables.parse_mapping(options.map)
     results = fit_table(runs, curves, laws or None, mapping, options.where, choices)
-    print(report.text(results))
     out = Path(options.out) if options.out else Path(options.table).parent
-    print(f"wrote {write_json(results, str(options.table), out / 'fits.json')}")
+    try:
+        written = write_json(results, str(options.table), out / "fits.json")
+    except OSError as error:
+        raise FitError(
+            f"{out} takes no fits.json ({error.strerror}): name another folder with --out."
+        ) from error
+    print(f"{report.text(results)}\nwrote {written}")
 
 
 def _curves_path(options: argparse.Namespace, has_runs: bool) -> Path | None:

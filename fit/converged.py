@@ -13,7 +13,7 @@ from fit.result import integral
 
 KEEP, DROP, EXTRAPOLATE = UNCONVERGED = ("keep", "drop", "extrapolate")
 # Rows that differ in these are different experiments; n_latents and k are the inputs.
-GROUPS = ("data_fingerprint", "batch_tokens", "activation")
+GROUPS = ("data_fingerprint", "data", "d_model", "batch_tokens", "activation")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,11 @@ class Converged:
 def groups(
     table: pd.DataFrame, always: Sequence[str], varying: Sequence[str]
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """The table in parts: by the columns `always`, where there are any, and by those of `varying` that vary."""
+    """The table in parts: by the columns `always`, where there are any, and by those of `varying` that vary.
+
+    The name of the data counts only where there is no fingerprint.
+    """
+    varying = [name for name in varying if name != "data" or "data_fingerprint" not in table.columns]
     keys = [name for name in always if name in table.columns]
     keys += [name for name in varying if name in table.columns and not tables.single(table[name])]
     if not keys:
@@ -46,7 +50,8 @@ def _plain(value: Any) -> Any:
     """A key as JSON and the screen show it: 32 for 32.0, None where it is missing."""
     if pd.isna(value):
         return None
-    return integral(value) if isinstance(value, int | float | np.number) else value
+    value = value.item() if isinstance(value, np.generic) else value
+    return integral(value) if isinstance(value, float) else value
 
 
 def converged(table: pd.DataFrame, per_k: bool, unconverged: str = DROP) -> Iterator[Converged]:
@@ -66,9 +71,9 @@ def converged(table: pd.DataFrame, per_k: bool, unconverged: str = DROP) -> Iter
 
 
 def _refuse_curves(table: pd.DataFrame) -> None:
-    if {"state", "converged", "lr"} & set(table.columns):
+    if {"state", "converged"} & set(table.columns):
         return
-    cell = [name for name in ("n_latents", "k", *GROUPS) if name in table.columns]
+    cell = [name for name in ("n_latents", "k", "lr", "seed", *GROUPS) if name in table.columns]
     for scale in {"tokens", "flops_sparse", "flops_dense"} & set(table.columns):
         if (table.groupby(cell, dropna=False)[scale].nunique() > 1).any():
             raise FitError(

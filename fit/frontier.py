@@ -103,15 +103,18 @@ def envelope(of: Candidates, present: np.ndarray) -> np.ndarray:
 
 
 def frontier(curves: pd.DataFrame, flops: str, needed: int, min_flops: float | None = None) -> Frontier:
-    """The frontier of a group of curves, from `min_flops` to where its n is still below the largest n.
+    """The frontier of a group of curves, from `min_flops`, without its ends of the smallest and of the largest n.
 
-    Beyond, the largest n is best only because the grid of n ends. needed: fewer points than this are a FitError.
+    There one n is best only because the grid of n ends. For curves whose E and α are both 0.1, a fit with the smallest
+    n gives α = 0.126 [0.117, 0.185], without it 0.100 [0.080, 0.144]. needed: fewer points than this are a FitError.
     """
     of = candidates(curves, flops)
     index = envelope(of, np.ones(len(of.run), dtype=bool))
     if min_flops is not None:
         index = index[np.exp(of.log_c[index]) >= min_flops]
-    index, edge, warnings = _before_the_edge(of, index, needed)
+    inside, warnings = _inside_the_grid(of, index, needed)
+    every, index = index, index[inside]
+    warnings += _ended_as_best(of, every, index)
     if len(index) < needed:
         raise FitError(
             f"The frontier of {len(of.runs)} runs has {len(index)} points and the fit needs {needed}"
@@ -126,31 +129,53 @@ def frontier(curves: pd.DataFrame, flops: str, needed: int, min_flops: float | N
         "runs": len(of.runs),
         "runs_on_frontier": on,
         "used": len(points),
-        "beyond_the_grid": edge,
+        "below_the_grid": inside.start,
+        "beyond_the_grid": len(every) - inside.stop,
         "min_flops": min_flops,
         "per_octave": PER_OCTAVE,
     }
     return Frontier(points, of, (log_c[0], log_c[-1]), selection, warnings)
 
 
-def _before_the_edge(of: Candidates, index: np.ndarray, needed: int) -> tuple[np.ndarray, int, list[str]]:
+def _inside_the_grid(of: Candidates, index: np.ndarray, needed: int) -> tuple[slice, list[str]]:
+    """The points from the first that is not of the smallest n to the last that is not of the largest n."""
+    whole = slice(0, len(index))
     if "n_latents" not in of.runs.columns or of.runs["n_latents"].isna().any():
-        return (
-            index,
-            0,
-            ["Not every n_latents is known: nor is whether the grid of n cuts the frontier short."],
-        )
+        return whole, ["Not every n_latents is known: nor is whether the grid of n cuts the frontier short."]
     n = of.runs["n_latents"].to_numpy(dtype=float)
-    below = np.flatnonzero(n[of.run[index]] < n.max())
-    keep = int(below[-1]) + 1 if len(below) else 0
-    edge = len(index) - keep
-    if keep >= needed:
-        return index[:keep], edge, []
-    text = (
-        f"The frontier is at the edge of the grid: the last {edge} of its {len(index)} points are of the largest "
-        f"n_latents, {n.max():,.0f}, and a larger one may be lower there. All are kept, since only {keep} come before."
+    here, warnings = n[of.run[index]], []
+    below = np.flatnonzero(here < n.max())
+    stop = int(below[-1]) + 1 if len(below) else 0
+    if stop < needed:
+        warnings += [_at_the_edge("last", len(index) - stop, len(index), "largest", n.max(), stop)]
+        stop = len(index)
+    above = np.flatnonzero(here[:stop] > n.min())
+    start = int(above[0]) if len(above) else stop
+    if stop - start < needed and n.min() < n.max():
+        warnings += [_at_the_edge("first", start, stop, "smallest", n.min(), stop - start)]
+    return slice(0 if stop - start < needed else start, stop), warnings
+
+
+def _at_the_edge(side: str, edge: int, of: int, kind: str, n: float, left: int) -> str:
+    return (
+        f"The frontier is at the edge of the grid: the {side} {edge} of its {of} points are of the {kind} "
+        f"n_latents, {n:,.0f}, and a {kind[:-3]}er one may be lower there. "
+        f"All are kept, since only {left} others would remain."
     )
-    return index, 0, [text]
+
+
+def _ended_as_best(of: Candidates, index: np.ndarray, kept: np.ndarray) -> list[str]:
+    """A warning where a curve leaves the frontier by its end and not by another that is lower."""
+    end = np.full(len(of.runs), -np.inf)
+    np.maximum.at(end, of.run, of.log_c)
+    curves = np.bincount(of.run, minlength=len(of.runs)) > 1
+    leaves = np.append(of.run[index][1:] != of.run[index][:-1], False)
+    ended = of.run[index[leaves & (of.log_c[index] == end[of.run[index]]) & curves[of.run[index]]]]
+    short = np.intersect1d(ended, of.run[kept])
+    if not len(short):
+        return []
+    on = len(np.unique(of.run[kept]))
+    return [f"{len(short)} of {on} runs on the frontier end before another is lower: train them longer."]
 
 
 def resampled(of: Frontier, draws: int, seed: int, needed: int) -> Rows:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from fit import tables
-from fit.converged import DROP, Converged, converged, groups
+from fit.converged import DROP, GROUPS, Converged, converged, groups
 from fit.errors import FitError
 from fit.fitting import fit_law
 from fit.frontier import Frontier, frontier, resampled
@@ -159,8 +159,7 @@ def _curve_groups(table: pd.DataFrame, choices: Choices) -> Iterator[tuple[dict[
     if table.empty:
         raise FitError("No run has a loss yet: there is no frontier.")
     tables.positive(table, flops, "nmse")
-    data = "data_fingerprint" if "data_fingerprint" in table.columns else "data"
-    yield from groups(table, ["k"], [data, "activation"])
+    yield from groups(table, ["k"], [name for name in GROUPS if name != "batch_tokens"])
 
 
 def _fit_frontier(part: pd.DataFrame, group: dict[str, Any], source: str, choices: Choices) -> FitResult:

@@ -69,7 +69,7 @@ def _held_out(held: Mapping[str, Any] | None) -> Iterator[str]:
 
 
 def _oracle(fit: FitResult) -> Iterator[str]:
-    """What a perfect SAE reaches, beside the runs and the law, where the data is synthetic and it is known."""
+    """The loss of keeping the n most frequent features, beside the runs and the law, where the data is synthetic."""
     if fit.law != "L_N" or not any(point.get("oracle") is not None for point in fit.points):
         return
     yield f"  {'n':>11}  {'measured':>9}  {'law [95 %]':<26}  {'oracle':>9}"

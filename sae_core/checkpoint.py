@@ -1,7 +1,6 @@
 """Checkpoints that are whole or not there: written beside, synced, renamed, and the one before kept."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sae_core.errors import CheckpointError
+from sae_core.files import replacing
 
 
 def save(folder: Path, step: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
@@ -24,18 +24,12 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], meta: dict[str, An
 
 def write(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """One safetensors file, atomically: a reader sees the old file or the new one, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         save_file(
             {k: v.detach().contiguous().cpu() for k, v in tensors.items()},
             temporary,
             {"meta": json.dumps(meta)},
         )
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -51,15 +45,19 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The newest readable checkpoint, or None where there is none; an unreadable one gives way to the one before it."""
-    paths = _steps(folder)
-    for path in reversed(paths):
+    """The newest readable checkpoint, None where there is none; an unreadable one gives way to the one before it."""
+    said = []
+    for path in reversed(_steps(folder)):
         try:
-            return read(path)
+            found = read(path)
         except CheckpointError as error:
-            if path == paths[0]:
-                raise
-            print(f"{error} Using the one before it.", flush=True)
+            said.append(str(error))
+            continue
+        if said:
+            print(f"{' '.join(said)} Going on from {path.name}, the one before.", flush=True)
+        return found
+    if said:
+        raise CheckpointError(" ".join(said))
     return None
 
 

@@ -1,6 +1,7 @@
 """What a run is: the frozen settings that decide its curve, and the checks that refuse impossible ones."""
 
 from dataclasses import asdict, dataclass, field, replace
+from math import inf
 from typing import Any
 
 from sae_core.errors import ConfigError
@@ -39,6 +40,11 @@ class TrainConfig:
     clip_grad: float | None = None  # global norm; None: off
     evals_per_doubling: int = 4  # evaluations per doubling of the tokens seen
     first_eval_tokens: int = 16_384
+
+    @property
+    def budget(self) -> int:
+        """Tokens of the whole steps that fit into max_tokens: where a run ends at the latest."""
+        return self.max_tokens // self.batch_tokens * self.batch_tokens
 
 
 @dataclass(frozen=True)
@@ -116,19 +122,21 @@ def validate(run: RunConfig) -> None:
 def _validate_numbers(run: RunConfig) -> None:
     sae, train = run.sae, run.train
     for name, ok, value, rule in (
-        ("train.lr", train.lr > 0, train.lr, "above 0"),
+        ("seed", 0 <= run.seed < 2**32, run.seed, "in [0, 2³²)"),
+        ("data.shuffle_seed", 0 <= run.data.shuffle_seed < 2**32, run.data.shuffle_seed, "in [0, 2³²)"),
+        ("train.lr", 0 < train.lr < inf, train.lr, "finite and above 0"),
         ("train.epsilon", 0 < train.epsilon < 1, train.epsilon, "between 0 and 1"),
         ("train.ema", 0 <= train.ema < 1, train.ema, "in [0, 1)"),
         ("train.adam_beta1", 0 <= train.adam_beta1 < 1, train.adam_beta1, "in [0, 1)"),
         ("train.adam_beta2", 0 <= train.adam_beta2 < 1, train.adam_beta2, "in [0, 1)"),
-        ("train.adam_eps", train.adam_eps > 0, train.adam_eps, "above 0"),
+        ("train.adam_eps", 0 < train.adam_eps < inf, train.adam_eps, "above 0"),
         (
             "train.clip_grad",
-            train.clip_grad is None or train.clip_grad > 0,
+            train.clip_grad is None or 0 < train.clip_grad < inf,
             train.clip_grad,
             "above 0, or null",
         ),
-        ("sae.auxk_coef", sae.auxk_coef >= 0, sae.auxk_coef, "0 or above"),
+        ("sae.auxk_coef", 0 <= sae.auxk_coef < inf, sae.auxk_coef, "0 or above"),
         ("train.stop", train.stop in ("budget", "converged"), train.stop, "budget or converged"),
         ("train.lr_schedule", train.lr_schedule == "constant", train.lr_schedule, "constant"),
         ("sae.activation", sae.activation == "topk", sae.activation, "topk"),

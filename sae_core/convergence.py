@@ -22,10 +22,11 @@ class Convergence:
 
 
 def judge(tokens: Sequence[float], nmse: Sequence[float], epsilon: float) -> Convergence:
-    """Converged at D when (L(D) − L∞)/L∞ < ε and the last doubling of D improved L by less than 2ε.
+    """Converged at D when (L(D) − L∞)/L∞ < ε and the last doubling of D changed L by less than 2ε.
 
     tokens, nmse: the curve so far, tokens increasing. The paper trains "to convergence within ε" and gives no value;
-    this criterion is ours, and is written to every run's row with its ε.
+    this criterion is ours, and is written to every run's row with its ε. L(D) is the higher of the curve's end and
+    the fitted tail's, and the tail must describe the curve (rms < ε): a loss that rises or jumps has not converged.
     """
     D, L = np.asarray(tokens, dtype=float), np.asarray(nmse, dtype=float)
     finite = np.isfinite(L)
@@ -35,15 +36,16 @@ def judge(tokens: Sequence[float], nmse: Sequence[float], epsilon: float) -> Con
         return Convergence(None, None, None, None, None)
     halfway = float(np.interp(np.log(D[-1] / 2), np.log(D), L))
     last_doubling = (halfway - L[-1]) / L[-1]
-    inf, se, end = fit_tail(D[tail], L[tail])
-    gap = (end - inf) / inf if inf > 0 else float("inf")
-    return Convergence(
-        bool(gap < epsilon and last_doubling < 2 * epsilon), inf, se, gap, float(last_doubling)
-    )
+    inf, se, end, rms = fit_tail(D[tail], L[tail])
+    gap = float((max(end, L[-1]) - inf) / inf) if inf > 0 else float("inf")
+    converged = bool(gap < epsilon and abs(last_doubling) < 2 * epsilon and rms < epsilon)
+    return Convergence(converged, inf, se, gap, float(last_doubling))
 
 
-def fit_tail(D: np.ndarray, L: np.ndarray) -> tuple[float, float | None, float]:
-    """Least squares of L∞ + A·(D/D_last)^−g on relative error, A ≥ 0, L∞ ≥ 0.  Returns L∞, its s.e., fitted L(D_last).
+def fit_tail(D: np.ndarray, L: np.ndarray) -> tuple[float, float | None, float, float]:
+    """Least squares of L∞ + A·(D/D_last)^−g on relative error, A ≥ 0, L∞ ≥ 0.
+
+    Returns L∞, its standard error, the fitted L(D_last), and the rms of the relative residuals.
 
     For a given g the law is linear in (L∞, A), so only g is searched. The standard error is that of the linearised
     three-parameter fit; it is None where the curve does not tell the three apart.
@@ -59,7 +61,7 @@ def fit_tail(D: np.ndarray, L: np.ndarray) -> tuple[float, float | None, float]:
         se = float(np.sqrt(covariance[0, 0]))
     elif A == 0:
         se = float(L.std(ddof=1) / np.sqrt(len(L)))
-    return float(inf), se, float(inf + A)
+    return float(inf), se, float(inf + A), float(np.sqrt(ssr / len(L)))
 
 
 def _solve(u: np.ndarray, L: np.ndarray, g: float) -> tuple[float, float, float, float]:

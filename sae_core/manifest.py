@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sae_core.errors import DataError
+from sae_core.files import write_text
 
 MANIFEST = "manifest.json"
 UNFINISHED = "unfinished.json"  # the writer's settings, until the manifest takes its place
@@ -92,6 +92,4 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(values, indent=1) + "\n")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(values, indent=1) + "\n")

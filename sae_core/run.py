@@ -17,7 +17,7 @@ from sae_core.gradients import StepOutput, gradients_
 from sae_core.model import SAE
 from sae_core.optimizer import Optimizer
 
-_RISEN = 4  # evaluations in a row above the first one that make a run diverged
+_RISEN = 4  # evaluations in a row, all above 1.5× the first one, make a run diverged
 
 
 class Run:
@@ -89,12 +89,7 @@ class Run:
         """Tokens at which the next evaluation is due: first·2^(j/evals_per_doubling), and the end of the budget."""
         train = self.config.train
         due = train.first_eval_tokens * 2 ** (self.evaluations / train.evals_per_doubling)
-        return min(math.ceil(due), self.budget())
-
-    def budget(self) -> int:
-        """Tokens of the whole steps that fit into max_tokens."""
-        train = self.config.train
-        return train.max_tokens // train.batch_tokens * train.batch_tokens
+        return min(math.ceil(due), train.budget)
 
     def evaluate(self, held_out: Tensor) -> dict[str, Any]:
         """Evaluate live and averaged weights, append the row to the curve and return it."""
@@ -122,7 +117,7 @@ class Run:
             "train_seconds": self.train_seconds,
             "tokens_per_second": self.tokens / self.train_seconds,
         }
-        while self.next_evaluation() <= self.tokens < self.budget():
+        while self.next_evaluation() <= self.tokens < self.config.train.budget:
             self.evaluations += 1
         self.curve.append(row)
         return row
@@ -140,9 +135,9 @@ class Run:
         row = self.curve[-1]
         if not (math.isfinite(row["nmse_live"]) and math.isfinite(row["train_nmse"])):
             return "diverged"
-        if len(nmse) > _RISEN and min(nmse[-_RISEN:]) > nmse[0]:
+        if len(nmse) > _RISEN and min(nmse[-_RISEN:]) > 1.5 * nmse[0]:
             return "diverged"
-        if self.tokens >= self.budget():
+        if self.tokens >= self.config.train.budget:
             return "done"
         return "done" if self.config.train.stop == "converged" and self.convergence().converged else None
 

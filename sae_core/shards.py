@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from sae_core.errors import DataError
+from sae_core.files import replacing
 
 TORCH_DTYPES = {"float16": torch.float16, "float32": torch.float32}
 _SAFETENSORS_DTYPES: dict[str, np.dtype] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
@@ -33,15 +33,10 @@ def shard_name(split: str, index: int) -> str:
 
 
 def write_shard(path: Path, tensors: Mapping[str, Tensor], dropped: int) -> None:
-    """Write to a temporary name, flush to the disk, rename: a shard under its own name is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a shard, atomically: one under its own name is complete."""
     # One metadata key only: safetensors does not promise an order of several, and shards are compared by checksum.
-    # `save` to bytes, not `save_file`, which makes files that only their owner may read.
-    with open(temporary, "wb") as file:
-        file.write(save(dict(tensors), metadata={"dropped": str(dropped)}))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        save_file(dict(tensors), temporary, metadata={"dropped": str(dropped)})
 
 
 def read_header(path: Path) -> Header:

@@ -34,5 +34,5 @@ class Source(Protocol):
         ...
 
     def oracle(self, n_latents: int) -> float | None:
-        """NMSE of a perfect SAE with n latents, where it is known."""
+        """NMSE of keeping exactly the n most frequent features, where the data is made of features; else None."""
         ...

@@ -34,8 +34,9 @@ class SyntheticConfig:
 class Synthetic:
     """A `Source` of fresh tokens without end.
 
-    The sum is compound Poisson, so Cov x = l0·E[c²]·Σ_i q_i f_i f_iᵀ, and a perfect SAE that keeps the n most frequent
-    features leaves exactly NMSE(n) = Σ_{i>n} q_i / Σ_i q_i: the `oracle`.
+    The sum is compound Poisson, so Cov x = l0·E[c²]·Σ_i q_i f_i f_iᵀ, and keeping exactly the n most frequent features
+    leaves exactly NMSE(n) = Σ_{i>n} q_i / Σ_i q_i: the `oracle`. It is a yardstick and no bound: with k > l0 an SAE can
+    spend its spare latents on the rest.
     """
 
     def __init__(self, config: SyntheticConfig) -> None:
@@ -46,8 +47,13 @@ class Synthetic:
         ):
             if value < 1:
                 raise ConfigError(f"data.synthetic.{name} is {value}; it must be at least 1.")
-        if config.l0 <= 0:
-            raise ConfigError(f"data.synthetic.l0 is {config.l0}; it must be above 0.")
+        for name, number, ok in (
+            ("l0", config.l0, 0 < config.l0 <= config.n_features),
+            ("zipf", config.zipf, 0 <= config.zipf < 100),
+            ("seed", config.seed, 0 <= config.seed < 2**32),
+        ):
+            if not ok:
+                raise ConfigError(f"data.synthetic.{name} is {number}, which is out of range.")
         self.config = config
         self.d_model = config.d_model
         frequency = np.arange(1, config.n_features + 1, dtype=np.float64) ** -config.zipf

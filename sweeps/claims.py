@@ -1,14 +1,16 @@
 """Who trains a run: numbered claim files, so that two workers never train one run twice.
 
-claim-000001 is made with O_EXCL; its holder touches it as a sign of life. A claim without one for `lease_s` seconds may
-be followed by claim-000002, again with O_EXCL, so exactly one of several followers wins. A holder that finds a higher
+claim-000001 is made with O_EXCL; its holder touches it as a sign of life. A claim without one for its lease may be
+followed by claim-000002, again with O_EXCL, so exactly one of several followers wins. A holder that finds a higher
 number than its own has lost the run and leaves it. Old claims stay: a number is used once. Only O_EXCL, mtime and
 listing are needed, which NFS keeps.
 """
 
 import os
 import socket
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -17,27 +19,47 @@ class Claim:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._ours = True
+        self._lock = threading.Lock()  # a heartbeat must not revive a claim that is being released
 
     def touch(self) -> bool:
         """Give a sign of life; False if the run is not ours any more."""
-        if _last(self.path.parent) != self.path:
-            return False
-        try:
-            os.utime(self.path)
-        except FileNotFoundError:
-            return False
-        return True
+        with self._lock:
+            self._ours = self._ours and _last(self.path.parent) == self.path and self.path.exists()
+            if self._ours:
+                os.utime(self.path)
+            return self._ours
 
     def release(self) -> None:
         """Let anyone follow at once."""
-        if _last(self.path.parent) == self.path:
-            os.utime(self.path, (0, 0))
+        if self.touch():
+            with self._lock:
+                self._ours = False
+                os.utime(self.path, (0, 0))
+
+
+class Heartbeat(threading.Thread):
+    """Touches claims every `period_s` in the background, however long a step or an evaluation takes."""
+
+    def __init__(self, claims: Sequence[Claim], period_s: float) -> None:
+        super().__init__(daemon=True)
+        self.claims, self.period_s = claims, period_s
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        held = list(self.claims)
+        while not self._over.wait(self.period_s):
+            held = [one for one in held if one.touch()]
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
 
 
 def claim(folder: Path, lease_s: float) -> Claim | None:
     """Claim the run in `folder`; None if another worker holds it."""
     last = _last(folder)
-    if last is not None and alive(last, lease_s):
+    if last is not None and _alive(last):
         return None
     number = int(last.name.split("-")[1]) + 1 if last else 1
     path = folder / f"claim-{number:06d}"
@@ -46,21 +68,38 @@ def claim(folder: Path, lease_s: float) -> Claim | None:
     except FileExistsError:
         return None
     with os.fdopen(descriptor, "w") as file:
-        file.write(f"{socket.gethostname()} {os.getpid()}\n")
+        file.write(f"{socket.gethostname()} {os.getpid()} {lease_s}\n")
     return Claim(path)
 
 
-def held(folder: Path, lease_s: float) -> bool:
+def held(folder: Path) -> bool:
     """Whether some worker holds the run now."""
     last = _last(folder)
-    return last is not None and alive(last, lease_s)
+    return last is not None and _alive(last)
 
 
-def alive(path: Path, lease_s: float) -> bool:
+def _alive(path: Path) -> bool:
+    """Touched within its lease, and by a process that still runs if it was on this machine."""
     try:
-        return time.time() - path.stat().st_mtime < lease_s
+        age_s = time.time() - path.stat().st_mtime
+        host, pid, lease_s = path.read_text().split()
     except FileNotFoundError:
         return False
+    except ValueError:  # made this instant, not written yet
+        return True
+    if age_s >= float(lease_s):
+        return False
+    return host != socket.gethostname() or _runs(int(pid))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's process
+        return True
+    return True
 
 
 def _last(folder: Path) -> Path | None:

@@ -1,20 +1,26 @@
 """Rebuild the two tables of a study from its run folders. `saescale collect runs/demo` (schema: docs/tables.md)"""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from sae_core.files import replacing
+from sweeps.errors import SweepError
 from sweeps.ledger import RunFolder, Study
 from sweeps.locate import find_study
+from sweeps.status import current
 from sweeps.verbs import verb
 
 # The order and type of the columns, whatever the runs have reached: an empty column is there, and missing.
 RUN_COLUMNS = {
     **dict.fromkeys(("run_id", "study", "state", "failure", "message", "data", "data_fingerprint"), "string"),
-    **dict.fromkeys(("shuffle_seed", "d_model", "n_latents", "k"), "Int64"),
+    **dict.fromkeys(("shuffle_seed", "d_model"), "Int64"),
+    **dict.fromkeys(("store", "model", "text", "prepare"), "string"),
+    **dict.fromkeys(("layer", "context", "n_features", "dictionary_seed"), "Int64"),
+    **dict.fromkeys(("zipf", "features_per_token"), "Float64"),
+    **dict.fromkeys(("n_latents", "k"), "Int64"),
     "activation": "string",
     "auxk_coef": "Float64",
     **dict.fromkeys(("k_aux", "dead_tokens"), "Int64"),
@@ -70,26 +76,37 @@ def collect(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def run_row(folder: RunFolder, study: str, curve: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One run's row: config, last evaluation, and the result where it has ended."""
-    config, status = folder.config(), folder.status()
-    run = config["run"]
-    row = {
-        "run_id": folder.run_id,
-        "study": study,
-        "state": status.state,
-        "failure": status.failure,
-        "message": status.message,
-        "data": config["data"]["name"],
+    """One run's row: config, last evaluation, and the result where it has ended. What cannot be read is missing."""
+    status = current(folder)
+    row: dict[str, Any] = {"run_id": folder.run_id, "study": study, "state": status.state}
+    row |= {"failure": status.failure, "message": status.message}
+    last = dict(curve[-1]) if curve else {}
+    last["steps"] = last.pop("step", None)
+    try:
+        config = folder.config()
+        facts = [folder.read_json(name) or {} for name in ("environment.json", "result.json")]
+    except SweepError as error:
+        return dict.fromkeys(_REPEATED) | row | {"state": "unreadable", "message": str(error)}
+    return row | _config_columns(config) | last | facts[0] | facts[1]
+
+
+def _config_columns(config: dict[str, Any]) -> dict[str, Any]:
+    data, run = config["data"], config["run"]
+    synthetic, harvested = data.get("synthetic") or {}, data.get("harvest") or {}
+    return {
+        "data": data["name"],
         "data_fingerprint": run["data"]["fingerprint"],
         "shuffle_seed": run["data"]["shuffle_seed"],
         "d_model": run["data"]["d_model"],
+        "store": data.get("store"),
+        **{key: harvested.get(key) for key in ("model", "layer", "context", "text", "prepare")},
+        **{key: synthetic.get(key) for key in ("n_features", "zipf")},
+        "features_per_token": synthetic.get("l0"),
+        "dictionary_seed": synthetic.get("seed"),
         "seed": run["seed"],
         **run["sae"],
         **run["train"],
     }
-    last = dict(curve[-1]) if curve else {}
-    last["steps"] = last.pop("step", None)
-    return row | last | (folder.read_json("environment.json") or {}) | (folder.read_json("result.json") or {})
 
 
 def write_tables(study: Study) -> list[Path]:
@@ -103,13 +120,12 @@ def _typed(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
 
 
 def _write(frame: pd.DataFrame, path: Path) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    frame.to_parquet(temporary, index=False)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        frame.to_parquet(temporary, index=False)
     return path
 
 
-@verb("collect")
+@verb("collect", "STUDY")
 def main(arguments: Sequence[str]) -> int:
     """Rebuild runs.parquet and curves.parquet of a study from its folders, at any time, from partial results too.
 

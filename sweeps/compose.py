@@ -47,7 +47,9 @@ def sentences(what: str = "the config") -> Iterator[None]:
     """Hydra's and OmegaConf's errors as one sentence: the lines that say something, without links and key dumps."""
     try:
         yield
-    except (HydraException, OmegaConfBaseException) as error:
+    except SweepError:
+        raise
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: sae=null, sae=3
         chain = [str(e) for e in (error, error.__cause__) if e is not None]
         lines = [line.strip() for text in chain for line in text.splitlines()]
         useful = [x for x in lines if x not in ("", "None") and not x.startswith(_NOISE)]
@@ -85,13 +87,10 @@ def parse(loader: ConfigLoader, overrides: Sequence[str]) -> Overrides:
     for override in overrides:
         with sentences(f"the override {override!r}"):
             parsed.append(parser.parse_override(override))
-    fixed = [o for o in parsed if not o.is_sweep_override()]
-    swept = [o for o in parsed if o.is_sweep_override()]
-    return Overrides(
-        [o.input_line or "" for o in fixed],
-        frozenset(_key(o) for o in fixed),
-        {_key(o): _values(o) for o in swept},
-    )
+    last = {_key(o): o for o in parsed}  # as in Hydra, the last of several wins
+    fixed = {key: o for key, o in last.items() if not o.is_sweep_override()}
+    axes = {key: _values(o) for key, o in last.items() if o.is_sweep_override()}
+    return Overrides([_text(o) for o in fixed.values()], frozenset(fixed), axes)
 
 
 def axis_values(loader: ConfigLoader, key: str, value: Any) -> list[Any]:
@@ -118,6 +117,14 @@ def is_group(loader: ConfigLoader, key: str) -> bool:
 
 def _key(override: Override) -> str:
     return override.key_or_group.lstrip("+")
+
+
+def _text(override: Override) -> str:
+    """The override for Hydra; a whole number written as 1e6 becomes 1000000, which an integer key takes as well."""
+    value = override.value()
+    if isinstance(value, float) and value.is_integer():
+        return f"{override.get_key_element()}={int(value)}"
+    return override.input_line or ""
 
 
 def _values(override: Override) -> list[Any]:

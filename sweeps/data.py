@@ -21,12 +21,16 @@ class DataFacts:
 
 def open_source(data: Mapping[str, Any]) -> Source:
     """The stream that a resolved `data` config describes. DataError or SweepError if it is not there."""
+    if data.get("synthetic") and data.get("store"):
+        raise SweepError(
+            f"data {data.get('name')!r} is synthetic, and data.store = {data['store']} is given too: add data=store."
+        )
     if data.get("synthetic"):
         return Synthetic(SyntheticConfig(**data["synthetic"]))
     if data.get("store"):
         return Store(data["store"])
     raise SweepError(
-        f"data {data.get('name')!r} has neither `synthetic` nor `store`: choose one, e.g. data=synthetic."
+        f"data {data.get('name')!r} names no activations: choose data=synthetic, or data=store data.store=FOLDER."
     )
 
 

@@ -64,7 +64,7 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
             )  # floats: 9**9**9 is an error, not an hour
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
             return _BINARY[type(op)](_value(left, names), _value(right, names))
-        case ast.UnaryOp(op=op, operand=operand):
+        case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
             return _UNARY[type(op)](_value(operand, names))
         case ast.BoolOp(op=op, values=values):
             return (all if isinstance(op, ast.And) else any)(_value(v, names) for v in values)

@@ -31,15 +31,16 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Grid:
+class Expansion:
     study: dict[str, Any]  # the resolved config without axes applied
     cells: list[Cell]
     axes: dict[str, list[Any]]
+    zips: list[list[str]]  # axes that step together
     derived: dict[str, str]  # config key: its expression
     dropped: int  # cells that `where` left out
 
 
-def expand(overrides: Sequence[str]) -> Grid:
+def expand(overrides: Sequence[str]) -> Expansion:
     """All cells of the study that `overrides` (Hydra's grammar, sweeps included) describe.
 
     A value on the command line beats one in the config: `sae.k=8` replaces an axis or a derived value of that key.
@@ -49,13 +50,12 @@ def expand(overrides: Sequence[str]) -> Grid:
         line = parse(loader, overrides)
         first = compose(line.fixed)
         axes = _axes(loader, first, line)
-        derived = {
-            k: str(v) for k, v in _flatten(first.grid.derive) if k not in line.fixed_keys | set(line.axes)
-        }
+        derived = _derived(first, line, axes)
+        zips = _zips(first, line, axes)
         cells: list[Cell] = []
         seen = 0
         groups = {key: values for key, values in axes.items() if is_group(loader, key)}
-        points = _points(axes, [list(z) for z in first.grid.zip])
+        points = _points(axes, zips)
         builders: dict[tuple[Any, ...], _Builder] = {}
         for point in points:
             choice = tuple(point[key] for key in groups)
@@ -68,7 +68,7 @@ def expand(overrides: Sequence[str]) -> Grid:
                 cells.append(Cell(cell.config, point | {k: cell.varied[k] for k in derived}))
         study = OmegaConf.to_container(first, resolve=True)
         assert isinstance(study, dict)
-        return Grid({str(k): v for k, v in study.items()}, cells, axes, derived, seen - len(cells))
+        return Expansion({str(k): v for k, v in study.items()}, cells, axes, zips, derived, seen - len(cells))
 
 
 def _axes(loader: ConfigLoader, config: DictConfig, line: Overrides) -> dict[str, list[Any]]:
@@ -83,21 +83,42 @@ def _axes(loader: ConfigLoader, config: DictConfig, line: Overrides) -> dict[str
     axes |= line.axes
     for key, values in axes.items():
         if key.split(".")[0] not in SCIENCE:
-            raise SweepError(f"{key} cannot be an axis: it belongs to the whole study, not to one run.")
+            raise SweepError(
+                f"{key} cannot be an axis: only {', '.join(SCIENCE)} and what is in them vary between runs."
+            )
         if not values:
             raise SweepError(f"The axis {key} has no values.")
     return axes
 
 
-def _points(axes: Mapping[str, list[Any]], zips: list[list[str]]) -> Iterator[dict[str, Any]]:
-    """The product over axes, where zipped axes count as one."""
+def _derived(config: DictConfig, line: Overrides, axes: Mapping[str, list[Any]]) -> dict[str, str]:
+    """Key and expression of the derived values; what the command line gives, fixed or swept, is not derived."""
+    given = line.fixed_keys | set(line.axes)
+    derived = {key: str(text) for key, text in _flatten(config.grid.derive) if key not in given}
+    for key in derived:
+        if key in axes:
+            raise SweepError(f"{key} is an axis of the grid and derived too: remove one of them.")
+    return derived
+
+
+def _zips(config: DictConfig, line: Overrides, axes: Mapping[str, list[Any]]) -> list[list[str]]:
+    """Groups of axes that step together, without keys that the command line fixed."""
+    zips = [[key for key in group if key not in line.fixed_keys] for group in config.grid.zip]
+    named = [key for group in zips for key in group]
+    for key in named:
+        if key not in axes:
+            raise SweepError(f"grid.zip names {key}, which is not an axis of this grid.")
+        if named.count(key) > 1:
+            raise SweepError(f"grid.zip names {key} twice; an axis steps with one group.")
     for group in zips:
-        unknown = [key for key in group if key not in axes]
-        lengths = {key: len(axes[key]) for key in group if key in axes}
-        if unknown:
-            raise SweepError(f"grid.zip names {unknown[0]}, which is not an axis of this grid.")
+        lengths = {key: len(axes[key]) for key in group}
         if len(set(lengths.values())) > 1:
             raise SweepError(f"grid.zip needs axes of one length; these have {lengths}.")
+    return [group for group in zips if group]
+
+
+def _points(axes: Mapping[str, list[Any]], zips: list[list[str]]) -> Iterator[dict[str, Any]]:
+    """The product over axes, where zipped axes count as one."""
     zipped = {key for group in zips for key in group}
     blocks = [
         [dict(zip(group, row, strict=True)) for row in zip(*(axes[k] for k in group), strict=True)]
@@ -123,9 +144,12 @@ class _Builder:
     def cell(self, values: dict[str, Any]) -> Cell:
         config = self._merged(values)
         names = names_of(config)
-        computed = {key: self._typed(key, evaluate(text, names)) for key, text in self.derived.items()}
-        for key, value in computed.items():
-            _set(config, key, value)
+        for key in self.derived:  # not known before they are computed, in the order they are written
+            names.pop(key.split(".")[-1], None)
+        computed = {}
+        for key, text in self.derived.items():
+            computed[key] = names[key.split(".")[-1]] = self._typed(key, evaluate(text, names))
+            _set(config, key, computed[key])
         return Cell(config, values | computed)
 
     def _merged(self, values: dict[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 import json
 import math
-import os
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from sae_core.files import write_text
 from sweeps.errors import SweepError
 
 ENDED = ("done", "diverged")  # results; a failed run may be tried again
@@ -19,12 +19,13 @@ _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 @dataclass(frozen=True)
 class Status:
-    """What a run says of itself. `state`: pending, running, done, diverged, failed."""
+    """What a run says of itself. `state`: pending, running, done, diverged, failed; unreadable if the file is torn."""
 
     state: str
     tokens: int = 0
-    failure: str | None = None  # oom, data, bug
+    failure: str | None = None  # oom, data, disk, bug
     message: str | None = None
+    updated: float = 0.0  # seconds since the epoch, when it was written
 
 
 class RunFolder:
@@ -42,26 +43,34 @@ class RunFolder:
     def curve_path(self) -> Path:
         return self.path / "curve.jsonl"
 
-    def create(self, config: dict[str, Any]) -> bool:
-        """Write config.yaml if the run is not there yet; returns whether it was new."""
-        if (self.path / "config.yaml").exists():
-            return False
+    def create(self, config: dict[str, Any]) -> None:
+        """Write config.yaml, again where it differs: the science in it is the run's id, but its data may have moved."""
         self.path.mkdir(parents=True, exist_ok=True)
-        replace(
-            self.path / "config.yaml", yaml.dump(config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-        )
-        return True
+        text = yaml.dump(config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+        if _read(self.path / "config.yaml") != text:
+            write_text(self.path / "config.yaml", text)
 
     def config(self) -> dict[str, Any]:
-        return yaml.load((self.path / "config.yaml").read_text(), Loader=_Loader)
+        """run_id, study, data, run, as `create` wrote them. SweepError if they are not there."""
+        path = self.path / "config.yaml"
+        try:
+            config = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+            return {key: config[key] for key in ("run_id", "study", "data", "run")}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError) as error:
+            reason = _first_line(error)
+            raise SweepError(f"{path} is not a run's config ({reason}); launch the study again.") from error
 
     def status(self) -> Status:
         """The last status written; pending where there is none."""
         text = _read(self.path / "status")
-        return Status(**json.loads(text)) if text else Status("pending")
+        try:
+            return Status("pending") if text is None else Status(**json.loads(text))
+        except (ValueError, TypeError):
+            return Status("unreadable", message=f"{self.path / 'status'} is torn; launch the study again")
 
     def set_status(self, status: Status) -> None:
-        replace(self.path / "status", dumps(vars(status)))
+        text = dumps(vars(status) | {"updated": time.time()})
+        write_text(self.path / "status", text, durable=status.state != "running")
 
     def append_row(self, row: dict[str, Any]) -> None:
         """Add one evaluation to curve.jsonl and see it on its way to the disk."""
@@ -74,21 +83,26 @@ class RunFolder:
         rows = []
         for line in (_read(self.curve_path) or "").splitlines():
             try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
+                rows.append(dict(json.loads(line)))
+            except (ValueError, TypeError):
                 break
         return rows
 
     def rewind(self, rows: list[dict[str, Any]]) -> None:
         """Make the curve exactly `rows`: what was evaluated after the checkpoint will be evaluated again."""
-        replace(self.curve_path, "".join(dumps(row) + "\n" for row in rows))
+        write_text(self.curve_path, "".join(dumps(row) + "\n" for row in rows))
 
     def write_json(self, name: str, values: dict[str, Any]) -> None:
-        replace(self.path / name, dumps(values, indent=1) + "\n")
+        write_text(self.path / name, dumps(values, indent=1) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any] | None:
+        """The values of a JSON file, None where there is none. SweepError if it is torn."""
         text = _read(self.path / name)
-        return json.loads(text) if text else None
+        try:
+            return None if text is None else dict(json.loads(text))
+        except (ValueError, TypeError) as error:
+            reason = _first_line(error)
+            raise SweepError(f"{self.path / name} is torn ({reason}); delete it and launch again.") from error
 
 
 @dataclass(frozen=True)
@@ -126,16 +140,6 @@ def open_study(path: Path) -> Study:
     return Study(path)
 
 
-def replace(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old text or the new, never half: temporary name, rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def dumps(values: Any, indent: int | None = None) -> str:
     """JSON in which a number that is not finite is null: missing is missing."""
     return json.dumps(_finite(values), allow_nan=False, indent=indent)
@@ -151,11 +155,10 @@ def _finite(value: Any) -> Any:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
 
 
-def iter_states(study: Study) -> Iterator[tuple[RunFolder, Status]]:
-    for folder in study.runs():
-        yield folder, folder.status()
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

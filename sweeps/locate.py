@@ -16,5 +16,8 @@ def find_study(arguments: Sequence[str]) -> Study:
     if paths or not arguments:
         raise SweepError("Name one study: its folder, as in runs/demo, or its config, as in study=demo.")
     with hydra_session() as loader:
-        config = compose(parse(loader, arguments).fixed)
+        line = parse(loader, arguments)
+        if line.axes:
+            raise SweepError(f"{next(iter(line.axes))} has several values here: name one study.")
+        config = compose(line.fixed)
         return open_study(Path(config.runs) / config.name)

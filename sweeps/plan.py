@@ -1,5 +1,7 @@
 """The plan of a study: its runs, what is done already, what the rest costs. `saescale plan study=demo`"""
 
+import re
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +10,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sweeps.errors import SweepError
-from sweeps.grid import Grid, expand
+from sweeps.grid import Expansion, expand
 from sweeps.ledger import ENDED, Study
 from sweeps.runs import PlannedRun, planned_runs
 from sweeps.verbs import verb
@@ -22,7 +25,7 @@ KINDS = ("local", "debug")
 @dataclass(frozen=True)
 class Plan:
     study: Study
-    grid: Grid
+    grid: Expansion
     runs: list[PlannedRun]  # the costliest first, so that the last worker does not end with the longest run
     states: dict[str, str]  # run id: state, for runs that have a folder
     launcher: dict[str, Any]
@@ -33,7 +36,9 @@ class Plan:
 
     @property
     def options(self) -> WorkerOptions:
-        return WorkerOptions(**{key: self.launcher[key] for key in WorkerOptions.__dataclass_fields__})
+        return WorkerOptions(
+            **{key: self.launcher[key] for key in WorkerOptions.__dataclass_fields__ if key in self.launcher}
+        )
 
     def hours(self, runs: Sequence[PlannedRun]) -> float | None:
         """Worker-hours of these runs at the launcher's throughput; None where none is configured."""
@@ -45,6 +50,10 @@ def make_plan(overrides: Sequence[str]) -> Plan:
     """Expand, check and cost the study that `overrides` describe. Reads the ledger, writes nothing."""
     grid = expand(overrides)
     check_launcher(grid.study["launcher"])
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", grid.study["name"]):
+        raise SweepError(
+            f"name is {grid.study['name']!r}; a study's name is letters, digits, '.', '_' and '-'."
+        )
     study = Study(Path(grid.study["runs"]) / grid.study["name"])
     runs = sorted(planned_runs(grid), key=lambda run: (-run.flops_sparse, run.run_id))
     states = {
@@ -61,19 +70,38 @@ def check_launcher(launcher: dict[str, Any]) -> None:
         raise SweepError(f"launcher.kind is {launcher['kind']!r}; it must be one of {', '.join(KINDS)}.")
     if launcher["device"] not in ("cpu", "cuda"):
         raise SweepError(f"launcher.device is {launcher['device']!r}; it must be cpu or cuda.")
-    for key in ("workers", "threads", "runs_per_pack", "timeout_min"):
-        if launcher[key] < 1:
-            raise SweepError(f"launcher.{key} is {launcher[key]}; it must be at least 1.")
+    for key in (
+        "workers",
+        "threads",
+        "runs_per_pack",
+        "timeout_min",
+        "checkpoint_s",
+        "heartbeat_s",
+        "flops_per_s",
+    ):
+        if launcher[key] is not None and not launcher[key] > 0:
+            raise SweepError(f"launcher.{key} is {launcher[key]}; it must be above 0.")
+    if launcher["lease_s"] < 3 * launcher["heartbeat_s"]:
+        raise SweepError(
+            f"launcher.lease_s = {launcher['lease_s']} is less than three heartbeats of {launcher['heartbeat_s']} s: "
+            "a living worker would lose its runs."
+        )
 
 
 def summary(plan: Plan) -> str:
     """One line: how the grid multiplies, what is done, what is left."""
-    factors = " × ".join(f"{len(values)} {key.split('.')[-1]}" for key, values in plan.grid.axes.items())
+    zipped = {key for group in plan.grid.zips for key in group}
+    blocks = [*plan.grid.zips, *([key] for key in plan.grid.axes if key not in zipped)]
+    names = [
+        (len(plan.grid.axes[block[0]]), " with ".join(key.split(".")[-1] for key in block))
+        for block in blocks
+    ]
+    factors = " × ".join(f"{count} {name}" for count, name in names)
     done = len(plan.runs) - len(plan.todo)
     notes = [f"= {factors}"] if factors else []
     if plan.grid.dropped:
         notes.append(f"less {plan.grid.dropped} left out by where")
-    size = f"{len(plan.runs)} runs {', '.join(notes)}".strip()
+    size = f"{len(plan.runs)} run{'s' * (len(plan.runs) != 1)} {', '.join(notes)}".strip()
     return f"{plan.study.name}: {size}; {done} already done, {len(plan.todo)} to train"
 
 
@@ -105,12 +133,15 @@ def table(plan: Plan) -> Table:
     shown.add_row("total", "", *total[:2], "", "", "", *total[5:])
     if derived:
         rules = "; ".join(f"{key} = {text}" for key, text in plan.grid.derived.items())
-        shown.caption, shown.caption_justify = f"derived: {rules}", "left"
+        shown.caption, shown.caption_justify = (
+            Text(f"derived: {rules}"),
+            "left",
+        )  # Text: brackets are no markup
     return shown
 
 
 def _row(plan: Plan, runs: list[PlannedRun]) -> list[str]:
-    left = [run for run in runs if run in plan.todo]
+    left = [run for run in runs if plan.states.get(run.run_id) not in ENDED]
     hours = plan.hours(left)
     return [
         str(len(runs)),
@@ -150,14 +181,14 @@ def main(overrides: Sequence[str]) -> int:
     """
     plan = make_plan(overrides)
     console = Console(width=None if Console().is_terminal else 140)
-    console.print(summary(plan), highlight=False)
+    print(summary(plan))
     console.print(table(plan))
     for line in duplicates(plan):
-        console.print(line)
+        print(line)
     counts = Counter(plan.states.get(run.run_id, "not launched") for run in plan.runs)
-    console.print("state: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    print("state: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
     if plan.todo:
-        console.print(f"Launch with: saescale launch {' '.join(overrides)}", highlight=False)
+        print(f"Launch with: saescale launch {shlex.join(overrides)}")
     return 0
 
 

@@ -34,7 +34,7 @@ def snapshot(plan: Plan) -> Snapshot:
     for run in plan.runs:
         status = plan.study.run(run.run_id).status()
         counts[status.state] += 1
-        part = 1.0 if status.state in ENDED else status.tokens / run.config.train.max_tokens
+        part = 1.0 if status.state in ENDED else status.tokens / run.config.train.budget
         done += part * run.flops_sparse
     return Snapshot(counts, done / sum(run.flops_sparse for run in plan.runs))
 

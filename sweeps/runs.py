@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from sae_core.config import DataKey, RunConfig, SAEConfig, TrainConfig, validate
 from sae_core.errors import ConfigError
 from sweeps.data import describe
 from sweeps.errors import SweepError
-from sweeps.grid import Cell, Grid
+from sweeps.grid import Cell, Expansion
 
 _FORMAT = 1  # raised when equal configs would no longer give equal curves
 
@@ -27,11 +26,11 @@ class PlannedRun:
     def flops_sparse(self) -> float:
         """Training FLOPs of the whole budget in the sparse convention, AuxK not counted: it is not known before."""
         sae, d = self.config.sae, self.config.data.d_model
-        return self.config.train.max_tokens * flops.sparse_per_token(sae.n_latents, d, sae.k)
+        return self.config.train.budget * flops.sparse_per_token(sae.n_latents, d, sae.k)
 
     @property
     def flops_dense(self) -> float:
-        return self.config.train.max_tokens * flops.dense_per_token(
+        return self.config.train.budget * flops.dense_per_token(
             self.config.sae.n_latents, self.config.data.d_model
         )
 
@@ -42,18 +41,13 @@ def run_id(config: RunConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def planned_runs(grid: Grid) -> list[PlannedRun]:
+def planned_runs(grid: Expansion) -> list[PlannedRun]:
     """One run a cell; cells with equal science are one run. Raises SweepError for an impossible cell."""
     runs = (_planned(cell) for cell in grid.cells)
     unique = {run.run_id: run for run in runs}
     if not unique:
         raise SweepError(f"The grid has no cells: grid.where leaves out all {grid.dropped}.")
     return list(unique.values())
-
-
-def select(runs: Sequence[PlannedRun], ids: Sequence[str]) -> list[PlannedRun]:
-    wanted = set(ids)
-    return [run for run in runs if run.run_id in wanted]
 
 
 def _planned(cell: Cell) -> PlannedRun:
@@ -67,7 +61,9 @@ def _planned(cell: Cell) -> PlannedRun:
     try:
         validate(config)
     except ConfigError as error:
-        where = ", ".join(f"{key}={value}" for key, value in cell.varied.items())
+        where = ", ".join(
+            f"{k}={v:.6g}" if isinstance(v, float) else f"{k}={v}" for k, v in cell.varied.items()
+        )
         raise SweepError(f"Impossible run{f' at {where}' if where else ''}: {error}") from error
     if facts.train_tokens is not None and config.train.batch_tokens > facts.train_tokens:
         raise SweepError(

@@ -9,28 +9,45 @@ from sae_core.errors import CheckpointError, ConfigError, DataError
 from sweeps.errors import SweepError
 
 _SENTENCES = (SweepError, ConfigError, DataError, CheckpointError)
-_GRAMMAR = """
-Arguments are Hydra overrides: key=value, group=choice; sweeps: key=a,b,c  key=range(1,5)  key=geom(start,stop,ratio).
-"""
+_ARGUMENTS = {
+    "OVERRIDES": """
+OVERRIDES are Hydra's: key=value, group=choice; sweeps are key=a,b,c  key=range(1,5)  key=geom(start,stop,ratio).
+""",
+    "STUDY": """
+STUDY is the study's folder, or the overrides that name it, as in study=demo.
+""",
+}
 
 
 class Verb(Protocol):
     def __call__(self, arguments: Sequence[str] | None = None) -> int: ...
 
 
-def verb(name: str) -> Callable[[Callable[[Sequence[str]], int]], Verb]:
-    """Make `main(arguments) -> exit code` a verb: 0 all well, 1 said why not, 2 used wrongly."""
+def verb(
+    name: str, takes: str = "OVERRIDES", flags: Sequence[str] = ()
+) -> Callable[[Callable[..., int]], Verb]:
+    """Make `body(arguments, *flags given?) -> exit code` a verb: 0 all well, 1 said why not, 130 interrupted.
 
-    def wrap(body: Callable[[Sequence[str]], int]) -> Verb:
+    takes: what its arguments are, "OVERRIDES" or "STUDY";  flags: its options, each handed to the body as a bool.
+    """
+
+    def wrap(body: Callable[..., int]) -> Verb:
         def run(arguments: Sequence[str] | None = None) -> int:
             given = list(sys.argv[1:] if arguments is None else arguments)
             if "-h" in given or "--help" in given:
-                print(f"usage: saescale {name} [overrides]\n\n{inspect.getdoc(body)}\n{_GRAMMAR}")
+                usage = " ".join([f"usage: saescale {name}", takes, *(f"[{flag}]" for flag in flags)])
+                print(f"{usage}\n\n{inspect.getdoc(body)}\n{_ARGUMENTS[takes]}")
                 return 0
             try:
-                return body(given)
+                unknown = [a for a in given if a.startswith("-") and a not in flags]
+                if unknown:
+                    raise SweepError(f"{unknown[0]} is not an option here; see saescale {name} --help.")
+                return body([a for a in given if a not in flags], *(flag in given for flag in flags))
             except _SENTENCES as error:
                 print(f"saescale {name}: {error}", file=sys.stderr)
+                return 1
+            except OSError as error:
+                print(f"saescale {name}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
                 return 1
             except KeyboardInterrupt:
                 print(f"saescale {name}: interrupted.", file=sys.stderr)
@@ -39,12 +56,3 @@ def verb(name: str) -> Callable[[Callable[[Sequence[str]], int]], Verb]:
         return run
 
     return wrap
-
-
-def take_flag(arguments: Sequence[str], flag: str) -> tuple[bool, list[str]]:
-    """Whether `flag` (e.g. "--wait") is among the arguments, and the rest; any other --option is an error."""
-    rest = [a for a in arguments if a != flag]
-    unknown = [a for a in rest if a.startswith("-")]
-    if unknown:
-        raise SweepError(f"{unknown[0]} is not an option here; see --help.")
-    return flag in arguments, rest

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sae_core import checkpoint
+from sae_core import checkpoint, files
 from sae_core.errors import CheckpointError
 
 
@@ -44,7 +44,7 @@ def test_a_full_disk_leaves_the_old_one(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError):
         checkpoint.save(tmp_path, 2, {"a": torch.ones(3)}, {"step": 2})
     assert [p.name for p in tmp_path.iterdir()] == ["step-000000001.safetensors"]

@@ -1,9 +1,12 @@
 """One holder at a time, however many ask; a silent holder is followed, and knows it."""
 
 import os
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
-from sweeps.claims import claim, held
+from sweeps.claims import Heartbeat, claim, held
 
 
 def silence(folder):
@@ -21,16 +24,40 @@ def test_only_one_of_many_gets_it(tmp_path):
 
 def test_a_silent_holder_is_followed_and_finds_out(tmp_path):
     first = claim(tmp_path, 60)
-    assert first.touch() and held(tmp_path, 60)
+    assert first.touch() and held(tmp_path)
     silence(tmp_path)
     second = claim(tmp_path, 60)
     assert second is not None
     assert not first.touch() and second.touch()
     first.release()  # what is not ours any more cannot be released
-    assert held(tmp_path, 60) and claim(tmp_path, 60) is None
+    assert held(tmp_path) and claim(tmp_path, 60) is None
 
 
 def test_released_is_free_at_once(tmp_path):
     claim(tmp_path, 60).release()
-    assert not held(tmp_path, 60)
+    assert not held(tmp_path)
     assert claim(tmp_path, 60) is not None
+
+
+def test_a_holder_on_this_machine_that_is_dead_is_followed_at_once(tmp_path):
+    child = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"from pathlib import Path; from sweeps.claims import claim; claim(Path({str(tmp_path)!r}), 60)",
+        ]
+    )
+    assert child.returncode == 0 and len(list(tmp_path.glob("claim-*"))) == 1
+    assert not held(tmp_path) and claim(tmp_path, 60) is not None
+
+
+def test_a_heartbeat_keeps_a_claim_and_does_not_revive_a_released_one(tmp_path):
+    one = claim(tmp_path, 0.4)
+    beat = Heartbeat([one], 0.05)
+    beat.start()
+    time.sleep(0.8)
+    assert held(tmp_path)
+    one.release()
+    time.sleep(0.2)
+    assert not held(tmp_path)
+    beat.stop()

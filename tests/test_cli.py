@@ -35,7 +35,7 @@ def test_usage(capsys):
     ("arguments", "says"),
     [
         (["plan", "study=demo", "sae.n_latent=5"], "n_latent"),
-        (["plan", "study=demo", "sae.k=128"], "below d_model"),
+        (["plan", "study=demo", "sae.k=128", "sae.n_latents=512"], "below d_model"),
         (["plan", "study=nowhere"], "nowhere"),
         (["plan", "study=demo", "train.lr=fast"], "fast"),
         (["plan", "data=store", "data.store=gone", "sae.n_latents=8", "sae.k=2"], "gone"),

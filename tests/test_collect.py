@@ -85,6 +85,16 @@ def test_a_run_whose_worker_is_gone_is_stopped_not_running(study):
     assert "stopped" in set(states(study).state)
 
 
+def test_a_folder_that_cannot_be_read_is_a_row_and_hides_no_other(study, capsys):
+    damaged = next(f for f in study.runs() if f.status().state == "done")
+    (damaged.path / "config.yaml").write_text("{: [")
+    runs, _ = collect(study)
+    row = runs.set_index("run_id").loc[damaged.run_id]
+    assert row.state == "unreadable" and "config.yaml" in row.message and pd.isna(row.n_latents)
+    assert len(runs) == 4 and status_main([str(study.path)]) == 1
+    assert "unreadable" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("main", [module.main, status_main])
 def test_no_study_is_a_sentence(main, tmp_path, capsys):
     assert main([str(tmp_path / "absent")]) == 1

@@ -31,6 +31,8 @@ def test_a_possible_run_passes():
         {"k": 64},
         {"lr": 0.0},
         {"lr": float("nan")},
+        {"lr": float("inf")},
+        {"auxk_coef": float("inf")},
         {"batch_tokens": 65},
         {"max_tokens": 0},
         {"epsilon": 0.0},

@@ -57,12 +57,28 @@ def test_one_group_a_k_and_all_k_together():
     assert joint.group == {} and len(joint.rows) == 14
 
 
-@pytest.mark.parametrize("column", ["data_fingerprint", "batch_tokens", "activation"])
+@pytest.mark.parametrize("column", ["data_fingerprint", "data", "d_model", "batch_tokens", "activation"])
 def test_what_varies_besides_makes_groups_of_its_own(column):
     table = pd.concat([runs().assign(**{column: 1}), runs().assign(**{column: 2})])
     assert [c.group for c in converged(table, per_k=False)] == [{column: 1}, {column: 2}]
     assert len(list(converged(table, per_k=True))) == 4
     assert one(runs().assign(**{column: 1})).group == {"k": 16}
+
+
+def test_the_name_of_the_data_does_not_count_beside_its_fingerprint():
+    table = pd.concat([runs().assign(data=1), runs().assign(data=2)]).assign(data_fingerprint="a")
+    assert [c.group for c in converged(table, per_k=False)] == [{}]
+
+
+def test_numbers_may_be_texts():
+    """As text 1e-1 is above 0.2, and k=128 comes before k=16."""
+    table = runs()
+    table["nmse"] = [f"{x:e}" if i % 2 else f"{x:f}" for i, x in enumerate(table["nmse"])]
+    texts = table.astype({"n_latents": str, "k": str})
+    texts["k"] = texts["k"].replace("32", "128")
+    first, second = converged(texts, per_k=True)
+    assert (first.group, second.group) == ({"k": 16}, {"k": 128})
+    assert set(first.rows["lr"]) == {2e-4} and list(first.rows["n_latents"]) == list(N)
 
 
 @pytest.mark.parametrize("state", ["pending", "running", "failed", "diverged"])
@@ -140,9 +156,15 @@ def test_a_foreign_table_is_used_whole_and_the_result_says_so():
 
 
 def test_training_curves_are_no_converged_runs():
-    table = pd.concat([runs()[["n_latents", "k", "nmse"]].assign(tokens=t) for t in (1e6, 2e6)])
+    columns = ["n_latents", "k", "lr", "seed", "nmse"]
+    table = pd.concat([runs()[columns].assign(tokens=t) for t in (1e6, 2e6)])
     with pytest.raises(FitError, match="look like training curves"):
         fit_table(table, laws=["L_N"])
+
+
+def test_ends_of_runs_with_budgets_of_their_own_are_no_curves():
+    table = runs().drop(columns=["state", "converged"]).assign(tokens=lambda t: 1e9 * t["lr"])
+    assert len(fit_table(table, laws=["L_N"])) == 2
 
 
 def test_nothing_converged_is_told():

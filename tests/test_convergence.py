@@ -40,6 +40,16 @@ def test_a_curve_that_rises_a_little_is_flat():
     assert judge(TOKENS, np.linspace(0.2, 0.2004, 41), 0.01).converged is True
 
 
+@pytest.mark.parametrize("rise", [0.03, 0.5])
+def test_a_rising_curve_has_not_converged(rise):
+    assert judge(TOKENS, 0.2 * (TOKENS / TOKENS[0]) ** rise, 0.02).converged is False
+
+
+def test_a_jumping_curve_has_not_converged():
+    jumps = np.where(np.arange(41) % 2, 0.24, 0.2)
+    assert judge(TOKENS, jumps, 0.02).converged is False
+
+
 def test_too_few_evaluations_tell_nothing():
     found = judge(TOKENS[:4], curve(0.2, 0.1, 1)[:4], 0.01)
     assert found.converged is None and found.nmse_inf is None

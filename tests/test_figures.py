@@ -317,6 +317,49 @@ def test_l_n_plots_runs_law_band_held_out_and_oracle():
     np.testing.assert_allclose(held["high"] / held["nmse"], 1.03)
 
 
+def test_l_n_draws_an_oracle_that_every_k_shares_once_and_in_grey():
+    runs = runs_table().assign(nmse_oracle=lambda t: t["n_latents"] ** -0.3)
+    ax = l_n.draw(l_n.numbers(runs, None, all_fits()), all_fits()).axes[0]
+    (oracle,) = lines(ax, "--")
+    assert oracle.get_color() == l_n.GREY
+    np.testing.assert_array_equal(oracle.get_xdata(), NS)
+    np.testing.assert_allclose(oracle.get_ydata(), np.array(NS) ** -0.3)
+
+
+def test_y_axis_shows_the_band_and_any_unit_of_loss():
+    fits = all_fits()
+    fits["fits"][2]["curve"][-1]["low"] *= 0.8
+    assert (
+        l_n.draw(l_n.numbers(None, None, fits), fits).axes[0].get_ylim()[0]
+        < fits["fits"][2]["curve"][-1]["low"]
+    )
+    for point in fits["fits"][0]["points"]:
+        point["nmse"] *= 100
+    fits["fits"] = [
+        {**fits["fits"][0], "curve": [{**c, "value": 100 * c["value"]} for c in fits["fits"][0]["curve"]]}
+    ]
+    table = l_n.numbers(None, None, fits).query("series != 'held_out'")
+    low, high = l_n.draw(table, fits).axes[0].get_ylim()
+    assert low < table["nmse"].min() and table["nmse"].max() < high
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [((512, 1024), ["$\\mathdefault{2^{9}}$", "$\\mathdefault{2^{10}}$"]), ((32, 1500), ["32", "1,500"])],
+)
+def test_colour_bar_is_in_powers_of_two_only_if_every_n_is_one(sizes, words):
+    table = curves.numbers(
+        None,
+        all_curves()
+        .query("n_latents < 2000")
+        .replace({"n_latents": dict(zip((512, 1024), sizes, strict=True))}),
+        None,
+    )
+    bar = curves.draw(table).axes[-1]
+    bar.figure.draw_without_rendering()
+    assert [label.get_text() for label in bar.get_yticklabels()] == words
+
+
 def test_l_n_legend_gives_formula_and_parameters_with_intervals():
     figure = READABLE["l_n"]("paper")
     (legend,) = figure.legends
@@ -383,6 +426,12 @@ def test_l_c_plots_every_curve_of_its_group_the_frontier_and_the_law(flops, word
     np.testing.assert_allclose(frontier.get_ydata(), [p["nmse"] for p in fits["fits"][0]["points"]])
     (law,) = lines(ax, "--")
     np.testing.assert_allclose(law.get_ydata(), [c["value"] for c in fits["fits"][0]["curve"]])
+
+
+def test_fits_of_another_table_are_told(tmp_path):
+    said = []
+    figures.make(None, curves_table(64), {"fits": [fit_l_c(k=32)]}, tmp_path, only=["l_c"], say=said.append)
+    assert said == ["l_c skipped: no row of the table curves belongs to its fit: is fits.json another's?"]
 
 
 def test_l_c_keeps_only_the_end_of_a_curve_whose_learning_rate_decays():

@@ -199,11 +199,41 @@ def test_failures_are_one_sentence_exit_code_1_and_no_file(tmp_path, capsys, opt
 
 
 @pytest.mark.parametrize(
-    "options", [[], ["t.csv", "--flops", "cheap"], ["t.csv", "--min-flops", "-1"], ["t.csv", "--no"]]
+    ("options", "words"),
+    [
+        ([], "required: TABLE"),
+        (["t.csv", "--flops", "cheap"], "invalid choice: 'cheap'"),
+        (["t.csv", "--min-flops", "-1"], "-1 is no positive number"),
+        (["t.csv", "--min-flops", "x"], "x is no positive number"),
+        (["t.csv", "--no"], "unrecognized arguments: --no"),
+    ],
 )
-def test_wrong_usage_is_exit_code_2(capsys, options):
+def test_wrong_usage_is_exit_code_2(capsys, options, words):
     assert main(options) == 2
-    assert "usage: saescale fit" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "usage: saescale fit" in error and words in error
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main([GAO, *MAP, "--law", "L_N", "--out", str(tmp_path / "file")]) == 1
+    said = capsys.readouterr()
+    assert (
+        said.err
+        == f"saescale fit: {tmp_path / 'file'} takes no fits.json (File exists): name another folder with --out.\n"
+    )
+    assert not said.out
+
+
+def test_missing_values_of_nullable_columns_are_null(tmp_path):
+    table = runs_table().astype({"run_id": "string", "n_latents": "Int64", "converged": "boolean"})
+    table.loc[0, "run_id"] = pd.NA
+    table.assign(batch_tokens=pd.array([None] * 7 + [1024] * 14, dtype="Int64")).to_parquet(
+        tmp_path / "t.parquet"
+    )
+    assert main([str(tmp_path / "t.parquet"), "--law", "L_N"]) == 0
+    first = fits(tmp_path)["fits"][0]
+    assert first["points"][0]["run_id"] is None and first["group"] == {"k": 16, "batch_tokens": None}
 
 
 def test_runs_as_a_module_in_a_fresh_process(tmp_path):

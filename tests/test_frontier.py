@@ -15,13 +15,13 @@ NEEDED = 5
 SIZES = tuple(2**e for e in range(8, 17))
 
 
-def curves(sizes=SIZES, seeds=1, rows=60, noise=0.0, schedule="constant"):
+def curves(sizes=SIZES, seeds=1, rows=60, noise=0.0, schedule="constant", longest=50):
     """Runs of L = .1 + n^-.3 + .2 (D/n)^-.3 at C = 12 n D: each n is best over a range of C."""
     rng = np.random.default_rng(0)
     parts = []
     for n in sizes:
         for seed in range(seeds):
-            tokens = n * np.geomspace(0.05, 50, rows)
+            tokens = n * np.geomspace(0.05, longest, rows)
             loss = 0.1 + n**-0.3 + 0.2 * (tokens / n) ** -0.3 * (1 + noise * rng.standard_normal())
             part = {"run_id": f"{n}-{seed}", "n_latents": n, "tokens": tokens, "step": range(rows)}
             parts.append(
@@ -56,10 +56,30 @@ def test_points_name_their_run():
 
 
 def test_stops_where_only_the_largest_n_is_left():
-    found = frontier(curves(), "flops_sparse", NEEDED)
+    found = frontier(curves(longest=50_000), "flops_sparse", NEEDED)
     assert found.points["n_latents"].max() == 2**15
     assert found.selection["beyond_the_grid"] > 0
     assert not found.warnings
+
+
+def test_starts_where_a_smaller_n_than_the_smallest_would_not_be_better():
+    found = frontier(curves(longest=50_000), "flops_sparse", NEEDED)
+    assert found.points["n_latents"].min() == 2**9
+    assert found.selection["below_the_grid"] > 0
+
+
+def test_exponent_of_the_envelope_over_every_n():
+    """min over n of n^-a + .2 (C/12n²)^-a is proportional to C^-a/3: α = .1 and E = .1 whatever the grid of n."""
+    params = fit_table(curves(longest=50_000, rows=160), laws=["L_C"])[0].params
+    for name in ("E", "alpha"):
+        assert params[name].value == pytest.approx(0.1, rel=0.05)
+        assert params[name].low <= 0.1 <= params[name].high
+
+
+def test_curves_that_end_while_they_are_the_lowest_are_told():
+    short = frontier(curves(), "flops_sparse", NEEDED)
+    assert short.warnings == ["7 of 7 runs on the frontier end before another is lower: train them longer."]
+    assert not frontier(curves(schedule="linear"), "flops_sparse", NEEDED).warnings
 
 
 def test_says_so_where_the_frontier_is_all_edge():
@@ -94,7 +114,7 @@ def test_a_decaying_schedule_gives_only_its_last_row():
     last = table.groupby("run_id").tail(1)
     points = frontier(table, "flops_sparse", NEEDED).points
     assert set(points["flops"].round(-3)) <= set(last["flops_sparse"].round(-3))
-    np.testing.assert_allclose(points["nmse"], np.sort(last["nmse"])[::-1][: len(points)])
+    np.testing.assert_allclose(points["nmse"], np.sort(last["nmse"])[::-1][1 : 1 + len(points)])
 
 
 def test_lower_cut():

@@ -55,6 +55,29 @@ def test_derived_values_follow_the_cell():
     assert found.derived == {"train.lr": "2e-3*sqrt(1024/n_latents)"}
 
 
+def test_derived_values_see_those_derived_before_them():
+    text = "++grid.derive={train: {batch_tokens: 8 * k, max_tokens: 10 * batch_tokens}}"
+    found = expand([*BASE[:1], "sae.n_latents=64", "sae.k=2,4", "train.lr=1", text]).cells
+    assert [c.config["train"]["max_tokens"] for c in found] == [160, 320]
+
+
+def test_whole_numbers_may_be_written_as_floats_and_the_last_override_wins():
+    grid = expand([*BASE, "train.max_tokens=2e5", "sae.k=2,3", "sae.k=5"])
+    (cell,) = grid.cells
+    assert cell.config["train"]["max_tokens"] == 200_000 and cell.config["sae"]["k"] == 5
+
+
+def test_a_moved_store_is_the_same_run(a_store, tmp_path):
+    moved = a_store.rename(tmp_path / "elsewhere")
+    runs = [
+        planned_runs(expand(["data=store", f"data.store={p}", *BASE[1:], "train.batch_tokens=64"]))
+        for p in (moved,)
+    ]
+    again = moved.rename(tmp_path / "back")
+    runs += [planned_runs(expand(["data=store", f"data.store={again}", *BASE[1:], "train.batch_tokens=64"]))]
+    assert runs[0][0].run_id == runs[1][0].run_id
+
+
 def test_the_command_line_beats_the_config():
     demo = expand(["study=demo"])
     assert "sae.k" in demo.axes and "train.lr" in demo.derived
@@ -90,6 +113,9 @@ def test_equal_science_is_one_run_whatever_it_is_written_like():
         (["sae.n_latents=64", 'grid.where=["width > 3"]'], "width"),
         (["sae.k=2,4", "grid.zip=[[sae.k,train.lr]]"], "train.lr"),
         (["sae.k=2,4", "train.lr=1,2,3", "grid.zip=[[sae.k,train.lr]]"], "one length"),
+        (["sae.k=2,4", "grid.zip=[[sae.k],[sae.k]]"], "twice"),
+        (["sae.k=2,4", "++grid.derive.sae.k=3", "train=null"], "group"),
+        (["foo=1,2"], "foo"),
         (["train.lr=interval(1,2)"], "interval"),
         (["train.lr=geom(1,8,0.5)"], "geom"),
         (["launcher.workers=1,2"], "launcher.workers"),

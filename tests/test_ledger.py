@@ -1,30 +1,40 @@
 """Run folders: whole files, torn lines, missing numbers."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from sweeps import ledger
+from sae_core import files
 from sweeps.errors import SweepError
 from sweeps.ledger import RunFolder, Status, Study, dumps, open_study
+
+CONFIG = {"run_id": "abc", "study": "s", "data": {"store": "here"}, "run": {"lr": 1e-4}}
 
 
 @pytest.fixture
 def folder(tmp_path) -> RunFolder:
     made = RunFolder(tmp_path / "study" / "abc")
-    assert made.create({"run_id": "abc", "lr": 1e-4})
+    made.create(CONFIG)
     return made
 
 
-def test_created_once(folder):
-    assert not folder.create({"run_id": "abc", "lr": 2.0})
-    assert folder.config()["lr"] == 1e-4
+def test_created_again_only_where_it_differs(folder):
+    path = folder.path / "config.yaml"
+    before = path.stat().st_mtime_ns
+    folder.create(CONFIG)
+    assert path.stat().st_mtime_ns == before and folder.config() == CONFIG
+    folder.create(CONFIG | {"data": {"store": "moved"}})
+    assert folder.config()["data"] == {"store": "moved"}
 
 
 def test_status_is_pending_until_written(folder):
     assert folder.status() == Status("pending")
     folder.set_status(Status("failed", 7, "oom", "out of memory"))
-    assert folder.status() == Status("failed", 7, "oom", "out of memory")
+    assert replace(folder.status(), updated=0.0) == Status("failed", 7, "oom", "out of memory")
+    assert folder.status().updated > 1.7e9
+    (folder.path / "status").write_text('{"state": "do')
+    assert folder.status().state == "unreadable"
 
 
 def test_a_torn_last_line_is_not_a_row(folder):
@@ -48,11 +58,11 @@ def test_a_write_that_fails_leaves_the_old_file(folder, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(ledger.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     with pytest.raises(OSError):
         folder.set_status(Status("done", 10))
     monkeypatch.undo()
-    assert folder.status() == Status("running", 5)
+    assert folder.status().tokens == 5
     assert not list(folder.path.glob(".*tmp"))
 
 
@@ -64,5 +74,5 @@ def test_a_study_that_is_not_there_names_those_that_are(folder, tmp_path):
 
 def test_yaml_that_would_run_code_is_not_read(folder):
     (folder.path / "config.yaml").write_text("!!python/object/apply:os.system ['true']")
-    with pytest.raises(Exception, match="could not determine a constructor"):
+    with pytest.raises(SweepError, match="could not determine a constructor"):
         folder.config()

@@ -54,7 +54,10 @@ def test_oracle_is_the_loss_of_keeping_the_most_frequent_features():
     assert nmse == pytest.approx(oracle, rel=0.03)
 
 
-@pytest.mark.parametrize("values", [{"d_model": 0}, {"l0": 0.0}, {"held_out": 0}])
+@pytest.mark.parametrize(
+    "values",
+    [{"d_model": 0}, {"l0": 0.0}, {"held_out": 0}, {"zipf": float("nan")}, {"l0": 1e30}, {"seed": -1}],
+)
 def test_impossible_generators_are_refused(values):
     with pytest.raises(ConfigError, match=next(iter(values))):
         Synthetic(SyntheticConfig(**values))

@@ -77,6 +77,8 @@ def test_mapping():
     for bad in ("n_latents", "n_latents=", "=n"):
         with pytest.raises(FitError, match="is no mapping"):
             tables.parse_mapping(bad)
+    with pytest.raises(FitError, match="maps k twice"):
+        tables.parse_mapping("k=a,k=b")
     with pytest.raises(FitError, match="no column 'N' to map; it has k, n, name, ok"):
         tables.renamed(TABLE, {"n_latents": "N"})
 

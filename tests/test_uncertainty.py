@@ -77,6 +77,13 @@ def test_interval_of_a_prediction_holds_every_law_that_fits():
     assert max(seen) - min(seen) > 0.8 * (high - low)
 
 
+def test_quantities_taken_a_few_at_a_time_have_the_same_ends(monkeypatch):
+    _, whole = fitted(3)
+    together = whole.measurement(X)
+    monkeypatch.setattr("fit.profile.AT_ONCE", 6 * whole.at.batch.phi.size)
+    np.testing.assert_allclose(whole.measurement(X), together, rtol=1e-6)
+
+
 def test_coverage_of_nominal_95_percent():
     draws = 120
     hits = dict.fromkeys(["E", "A", "alpha", "law", "measurement"], 0)

@@ -4,15 +4,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from threading import Timer
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from sae_core.run import Run
-from sweeps.claims import claim
-from sweeps.launch import launch
-from sweeps.ledger import Study
+from sweeps.claims import Heartbeat, claim
+from sweeps.launch import launch, write_runs
+from sweeps.ledger import Status, Study
 from sweeps.plan import make_plan
 from sweeps.worker import work
 
@@ -20,10 +22,7 @@ from sweeps.worker import work
 def planned(overrides):
     """The plan, with its run folders written and nothing trained."""
     plan = make_plan([*overrides, "launcher=debug"])
-    for run in plan.runs:
-        plan.study.run(run.run_id).create(
-            {"run_id": run.run_id, "study": plan.study.name, "data": run.data, "run": run.config.as_dict()}
-        )
+    write_runs(plan)
     return plan, [run.run_id for run in plan.runs]
 
 
@@ -46,12 +45,49 @@ def test_trains_everything_once(tiny):
     assert torch.allclose(weights["W_dec"].norm(dim=1), torch.ones(32), atol=1e-6)
 
 
-def test_leaves_a_run_that_another_holds(tiny):
+def test_waits_for_a_run_that_another_holds_and_leaves_it_when_it_ends(tiny):
     plan, ids = planned(tiny("sae.k=2,3"))
-    other = claim(plan.study.run(ids[0]).path, 60)
+    folder = plan.study.run(ids[0])
+    other = claim(folder.path, 1.0)
+    heartbeat = Heartbeat([other], 0.1)
+    heartbeat.start()
+    Timer(
+        2.5, lambda: folder.set_status(Status("done", 1024))
+    ).start()  # past its lease, were it not for the beat
     assert work(str(plan.study.path), ids, plan.options) == {ids[1]: "done"}
-    other.release()
+    heartbeat.stop()
+    assert len(list(folder.path.glob("claim-*"))) == 1
+
+
+def test_takes_over_a_run_whose_holder_fell_silent(tiny):
+    plan, ids = planned(tiny())
+    folder = plan.study.run(ids[0]).path
+    claim(folder, 0.5)
     assert work(str(plan.study.path), ids, plan.options) == {ids[0]: "done"}
+    assert len(list(folder.glob("claim-*"))) == 2
+
+
+def test_a_loser_writes_nothing_into_the_run_it_lost(tiny, monkeypatch):
+    """Another worker takes the run and ends it; then this one's step fails."""
+    plan, ids = planned(tiny())
+    folder = plan.study.run(ids[0])
+
+    def lost_and_broken(run, x):
+        (folder.path / "claim-000002").write_text("elsewhere 1 60\n")
+        folder.set_status(Status("done", 1024))
+        raise KeyError("late")
+
+    monkeypatch.setattr(Run, "step", lost_and_broken)
+    assert work(str(plan.study.path), ids, plan.options) == {ids[0]: "taken over"}
+    assert folder.status().state == "done" and not (folder.path / "traceback.txt").exists()
+
+
+def test_a_folder_that_cannot_be_written_fails_alone(tiny):
+    plan, ids = planned(tiny("seed=0,1,2"))
+    (plan.study.run(ids[1]).path / "checkpoint").write_text("in the way")
+    states = work(str(plan.study.path), ids, plan.options)
+    assert states == {ids[0]: "done", ids[1]: "failed", ids[2]: "done"}
+    assert plan.study.run(ids[1]).status().failure == "disk"
 
 
 def test_gives_a_run_up_that_was_taken_over(tiny, monkeypatch):
@@ -61,7 +97,7 @@ def test_gives_a_run_up_that_was_taken_over(tiny, monkeypatch):
     def taken_at_step_20(run, x):
         if run.steps == 20:
             folder = plan.study.run(ids[0]).path
-            (folder / "claim-000002").write_text("elsewhere 1\n")
+            (folder / "claim-000002").write_text("elsewhere 1 60\n")
         step(run, x)
 
     monkeypatch.setattr(Run, "step", taken_at_step_20)
@@ -92,7 +128,9 @@ def test_a_failing_run_is_a_state_and_the_others_go_on(tiny, monkeypatch, error,
     status = plan.study.run(bad).status()
     assert (status.failure, status.message, status.tokens) == (kind, message, 192)
     monkeypatch.undo()
-    assert work(str(plan.study.path), ids, plan.options) == {bad: "done"}
+    assert work(str(plan.study.path), ids, plan.options) == {}  # the same launch does not try it twice
+    assert work(str(plan.study.path), ids, replace(plan.options, launched=time.time())) == {bad: "done"}
+    assert not (plan.study.run(bad).path / "traceback.txt").exists()
 
 
 def test_data_that_changed_since_the_plan_is_said(tiny):
@@ -100,7 +138,6 @@ def test_data_that_changed_since_the_plan_is_said(tiny):
     folder = plan.study.run(ids[0])
     config = folder.config()
     config["data"]["synthetic"]["seed"] = 5
-    (folder.path / "config.yaml").unlink()
     folder.create(config)
     work(str(plan.study.path), ids, plan.options)
     assert folder.status().failure == "data" and "changed since" in folder.status().message

@@ -1,6 +1,6 @@
 """Panels, logarithmic axes with readable ticks, and the colour bar of n, shared by the figures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -74,10 +74,16 @@ def _ticks(low: float, high: float) -> list[float]:
     return [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
 
 
-def nmse(ax: Axes, values: Iterable[float], top: float = TOP) -> None:
-    """Logarithmic y axis around the plotted values, cut at `top`, ticks as plain decimals."""
-    known = np.array([v for v in values if np.isfinite(v) and v > 0])
-    low, high = known.min() / 1.04, min(known.max(), max(top, known.min())) * 1.04
+def nmse(ax: Axes, table: pd.DataFrame, top: float = TOP) -> None:
+    """Logarithmic y axis around a table's `nmse` and the ends `low` and `high`, ticks as plain decimals.
+
+    An end widens the axis by half at most. Above `top` it is cut, unless all is above 1 and so no normalized MSE.
+    """
+    numbers = table.reindex(columns=["nmse", "low", "high"]).to_numpy(dtype=float, na_value=np.nan)
+    plotted, every = (part[np.isfinite(part) & (part > 0)] for part in (numbers[:, 0], numbers))
+    cut = top if plotted.min() < 1 else np.inf
+    low = max(every.min(), plotted.min() / 1.5) / 1.04
+    high = min(every.max(), 1.5 * plotted.max(), cut) * 1.04
     ax.set_yscale("log")
     ax.set_ylim(low, high)
     ax.yaxis.set_major_locator(FixedLocator(_ticks(low, high)))
@@ -94,12 +100,6 @@ def latents(ax: Axes) -> None:
     ax.set_xlabel("number of latents n")
 
 
-def n_text(n: float) -> str:
-    """2^11 where n is a power of two, 24,576 where it is not."""
-    exponent = np.log2(n)
-    return f"$2^{{{exponent:.0f}}}$" if exponent == round(exponent) else f"{n:,.0f}"
-
-
 class LatentColours:
     """Colours by n on a logarithmic scale, the same in every panel."""
 
@@ -114,11 +114,17 @@ class LatentColours:
         return to_hex(colour)
 
     def bar(self, figure: Figure, axes: Sequence[Axes]) -> None:
-        """The colour bar at the right, its ticks at the values of n that occur, at most nine of them."""
+        """The colour bar at the right, its ticks at the values of n that occur, at most nine of them.
+
+        They are written 2^11 where every n is a power of two, 24,576 where one is not.
+        """
         bar = figure.colorbar(self.mappable, ax=axes, aspect=30, pad=0.02)
         shown = self.values[:: 1 + (len(self.values) - 1) // 9]
         bar.ax.yaxis.set_major_locator(FixedLocator(shown))
         bar.ax.yaxis.set_minor_locator(NullLocator())
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda n, _: n_text(n)))
+        powers = all(np.log2(n).is_integer() for n in self.values)
+        bar.ax.yaxis.set_major_formatter(
+            LogFormatterMathtext(base=2) if powers else FuncFormatter(lambda n, _: f"{n:,.0f}")
+        )
         bar.set_label("number of latents n")
         bar.outline.set_visible(False)

@@ -20,19 +20,27 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
         prog="saescale figures", description="Draws the figures of a table of runs."
     )
-    options.add_argument("table", type=Path, help="runs.parquet, or any CSV or Parquet table of runs")
+    options.add_argument("table", metavar="TABLE", type=Path, help="CSV or Parquet: one row a run")
     options.add_argument(
-        "--map", default="", help="our_column=your_column,... for a table with other column names"
+        "--map", default="", metavar="OURS=THEIRS,…", help="column names, as n_latents=n,k=k,nmse=loss"
     )
     options.add_argument(
-        "--curves", type=Path, help="the table of evaluations (default: curves.parquet beside TABLE)"
+        "--curves",
+        metavar="FILE",
+        type=Path,
+        help="one row an evaluation (default: curves.parquet beside TABLE)",
     )
     options.add_argument(
-        "--fits", type=Path, help="what `saescale fit` wrote (default: fits.json beside TABLE)"
+        "--fits",
+        metavar="FILE",
+        type=Path,
+        help="what `saescale fit` wrote (default: fits.json beside TABLE)",
     )
     options.add_argument("--only", nargs="+", metavar="FIGURE", help=f"some of: {', '.join(FIGURES)}")
     options.add_argument("--style", default="paper", help=f"{' or '.join(STYLES)} (default: paper)")
-    options.add_argument("--out", type=Path, help="folder of the figures (default: figures beside TABLE)")
+    options.add_argument(
+        "--out", metavar="DIR", type=Path, help="folder of the figures (default: figures beside TABLE)"
+    )
     return options
 
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from fit import tables
 from fit.figures import axes as scales
 from fit.figures import needs
 from fit.figures import style as styles
@@ -26,8 +27,7 @@ def numbers(
     del fits
     known = needs.columns(curves, "curves", "n_latents", "tokens", "nmse")
     known = known.assign(ended=known["run_id"].map(_ends(runs)))
-    if "k" not in known.columns:
-        known["k"] = float("nan")
+    known = tables.numeric(known.assign(k=known.get("k", float("nan"))), "k")
     order = ["k", "n_latents", "run_id", "tokens"]
     return known.sort_values(order).reindex(columns=COLUMNS).reset_index(drop=True)
 
@@ -44,7 +44,7 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None = None, style: str 
             _draw_panel(ax, rows, colour, look)
             ax.set_title(f"k = {k:g}" if pd.notna(k) else "", loc="left")
             ax.set_xscale("log")
-            scales.nmse(ax, table["nmse"])
+            scales.nmse(ax, table)
         figure.supxlabel("tokens", fontsize=look.font)
         figure.supylabel("normalized MSE", fontsize=look.font)
         colour.bar(figure, axes)
@@ -72,7 +72,10 @@ def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: scales.LatentColours, look
         ax.plot(run["tokens"], run["nmse"], color=shade, linewidth=0.5 * look.line)
         last = run.iloc[-1]
         marker = ENDS.get(last["ended"], "none")
-        ax.plot(last["tokens"], last["nmse"], marker, color=shade, markersize=0.8 * look.marker)
+        above = bool(last["nmse"] > scales.TOP)
+        ax.plot(
+            last["tokens"], last["nmse"], marker, color=shade, markersize=0.8 * look.marker, clip_on=above
+        )
 
 
 def _keys(table: pd.DataFrame) -> list[Line2D]:

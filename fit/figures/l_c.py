@@ -35,6 +35,8 @@ def numbers(
         name_of, source = ("runs", runs) if curves is None else ("curves", curves)
         known = needs.columns(source, name_of, "n_latents", flops, "nmse")
         lines = _valid(needs.members(known, fit, runs), flops).rename(columns={flops: "flops"})
+        if lines.empty:
+            raise needs.Missing(f"no row of the table {name_of} belongs to its fit: is fits.json another's?")
         parts += [lines.assign(series="curve", panel=name), *_fitted(fit, name)]
     table = pd.concat([part.reindex(columns=COLUMNS) for part in parts if len(part)], ignore_index=True)
     return table.astype(dict.fromkeys(COLUMNS[3:], "float64"))
@@ -50,7 +52,7 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> 
             _draw_panel(ax, table[table["panel"] == name], colour, look)
             ax.set_xlabel(X_LABELS[fit["flops"]], fontsize=look.font if len(laws) == 1 else look.small)
             ax.set_xscale("log")
-            scales.nmse(ax, table["nmse"], top=1.05)
+            scales.nmse(ax, table, top=1.05)
         figure.supylabel("normalized MSE", fontsize=look.font)
         colour.bar(figure, list(axes.values()))
         title = labels.typeset(f"{laws[0]['formula']}, with 95 % intervals")

@@ -13,6 +13,7 @@ from fit.figures import converged, labels, needs
 from fit.figures import style as styles
 
 ORACLE = "oracle: the n most frequent features"
+GREY = "0.45"
 
 
 def numbers(
@@ -43,10 +44,11 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> 
         handles = _law_keys(laws, names, colours, look) + _keys(table)
         words = sum(1 + str(key.get_label()).count("\n") for key in handles) + 2
         figure, (ax,) = scales.panels(1, 1, look, words)
+        _draw_oracle(ax, table[table["series"] == "oracle"], dict(zip(names, colours, strict=True)))
         for name, colour in zip(names, colours, strict=True):
             _draw_fit(ax, table[table["panel"] == name], colour, look)
         scales.latents(ax)
-        scales.nmse(ax, table["nmse"])
+        scales.nmse(ax, table)
         ax.set_ylabel(converged.Y_LABEL)
         title = labels.typeset(f"{laws[0]['formula']}, with 95 % intervals")
         figure.legend(handles=handles, loc="outside lower center", title=title)
@@ -69,11 +71,18 @@ def _oracle(runs: pd.DataFrame | None, fit: needs.Fit, panel: str) -> list[dict[
     ]
 
 
+def _draw_oracle(ax: Axes, rows: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    """One grey curve where the laws share it, else one in the colour of each law."""
+    if (rows.groupby("n_latents")["nmse"].nunique() == 1).all():
+        rows, colours = rows.assign(panel="").drop_duplicates("n_latents"), {"": GREY}
+    for panel, part in rows.groupby("panel"):
+        part = part.sort_values("n_latents")
+        ax.plot(part["n_latents"], part["nmse"], "--", color=colours[str(panel)], alpha=0.7)
+
+
 def _draw_fit(ax: Axes, rows: pd.DataFrame, colour: str, look: styles.Style) -> None:
     of = {series: part for series, part in rows.groupby("series")}
     converged.band(ax, of["law"], colour)
-    if "oracle" in of:
-        ax.plot(of["oracle"]["n_latents"], of["oracle"]["nmse"], "--", color=colour, alpha=0.6)
     if "run" in of:
         converged.dots(ax, of["run"], colour, look)
     if "held_out" in of:
@@ -95,5 +104,5 @@ def _law_keys(
 
 def _keys(table: pd.DataFrame) -> list[Line2D]:
     """Legend entries of the series that the figure has besides runs and law."""
-    oracle = Line2D([], [], color="0.45", linestyle="--", label=ORACLE)
+    oracle = Line2D([], [], color=GREY, linestyle="--", label=ORACLE)
     return converged.held_out_key(table) + ([oracle] if "oracle" in set(table["series"]) else [])

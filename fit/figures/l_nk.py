@@ -37,7 +37,7 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> 
         for name, ax in axes.items():
             _draw_fit(ax, table[table["panel"] == name], colours, look)
             scales.latents(ax)
-            scales.nmse(ax, table["nmse"])
+            scales.nmse(ax, table)
         figure.supylabel(converged.Y_LABEL, fontsize=look.font)
         held = (
             "\nhollow: the largest n, predicted from the smaller n"

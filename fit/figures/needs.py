@@ -50,7 +50,12 @@ def members(table: pd.DataFrame, fit: Fit, runs: pd.DataFrame | None = None) -> 
         if value is None:
             continue
         if key in table.columns:
-            table = table[table[key] == value]
+            table = table[_equal(table, key, value)]
         elif runs is not None and {"run_id", key} <= set(runs.columns):
-            table = table[table["run_id"].isin(runs.loc[runs[key] == value, "run_id"])]
+            table = table[table["run_id"].isin(runs.loc[_equal(runs, key, value), "run_id"])]
     return table
+
+
+def _equal(table: pd.DataFrame, key: str, value: Any) -> Any:
+    """Which rows have it; a number may be 32, 32.0 or a text in the file."""
+    return (tables.numbers(table, key) if isinstance(value, int | float) else table[key]) == value
