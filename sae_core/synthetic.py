@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -20,13 +21,14 @@ _SAMPLE, _HELD_OUT, _STREAM = 1, 2, 3  # first word of the random key: the three
 class SyntheticConfig:
     """x = Σ_{j=1..K} c_j f_{i_j} over unit features f, K ~ Poisson(l0), i ~ Zipf(zipf), c = ½ + Exp(mean ½).
 
-    The defaults give a law that is clean over n = 32 … 512 at k = l0.
+    The defaults are those of `make demo`.
     """
 
     d_model: int = 128
     n_features: int = 65_536
     zipf: float = 1.2  # frequency of the i-th feature ∝ i^−zipf
     l0: float = 4.0  # features per token, on average
+    tail: bool = True  # add the energy of the missing features i > n_features as isotropic noise
     held_out: int = 16_384
     seed: int = 0  # of the feature directions
 
@@ -36,7 +38,8 @@ class Synthetic:
 
     The sum is compound Poisson, so Cov x = l0·E[c²]·Σ_i q_i f_i f_iᵀ, and keeping exactly the n most frequent features
     leaves exactly NMSE(n) = Σ_{i>n} q_i / Σ_i q_i: the `oracle`. It is a yardstick and no bound: with k > l0 an SAE can
-    spend its spare latents on the rest.
+    spend its spare latents on the rest. With `tail` the sum over i runs to infinity and the oracle is a straight power
+    law ∝ n^−(zipf − 1); without it the law ends at n_features and steepens on the way.
     """
 
     def __init__(self, config: SyntheticConfig) -> None:
@@ -49,7 +52,7 @@ class Synthetic:
                 raise ConfigError(f"data.synthetic.{name} is {value}; it must be at least 1.")
         for name, number, ok in (
             ("l0", config.l0, 0 < config.l0 <= config.n_features),
-            ("zipf", config.zipf, 0 <= config.zipf < 100),
+            ("zipf", config.zipf, (1 if config.tail else -1) < config.zipf < 100),
             ("seed", config.seed, 0 <= config.seed < 2**32),
         ):
             if not ok:
@@ -59,6 +62,9 @@ class Synthetic:
         frequency = np.arange(1, config.n_features + 1, dtype=np.float64) ** -config.zipf
         self._q = frequency / frequency.sum()
         self._cdf = np.cumsum(self._q)
+        self._missing = (
+            _tail(config.n_features, config.zipf) / (_tail(0, config.zipf)) if config.tail else 0.0
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -90,7 +96,7 @@ class Synthetic:
         return self._fixed(_SAMPLE, rows)
 
     def oracle(self, n_latents: int) -> float | None:
-        return float(self._q[n_latents:].sum())
+        return self._missing + (1 - self._missing) * float(self._q[n_latents:].sum())
 
     def _fixed(self, kind: int, rows: int) -> Tensor:
         return torch.cat([self._chunk(kind, 0, index) for index in range(-(-rows // _CHUNK))])[:rows]
@@ -105,10 +111,23 @@ class Synthetic:
         feature = np.searchsorted(self._cdf, random.random(total)).clip(max=self.config.n_features - 1)
         coefficient = 0.5 + random.exponential(0.5, total)
         offsets = np.concatenate(([0], np.cumsum(active)[:-1]))
-        return F.embedding_bag(
+        x = F.embedding_bag(
             torch.from_numpy(feature),
             self.features,
             torch.from_numpy(offsets),
             per_sample_weights=torch.from_numpy(coefficient).float(),
             mode="sum",
         )
+        if not self._missing:
+            return x
+        # Per token the features hold l0·E[c²] = l0·1.25 of energy, a share 1 − missing of the whole.
+        energy = self.config.l0 * 1.25 * self._missing / (1 - self._missing)
+        noise = random.standard_normal(x.shape, dtype=np.float32) * math.sqrt(energy / self.d_model)
+        return x + torch.from_numpy(noise)
+
+
+def _tail(n: int, zipf: float) -> float:
+    """Σ_{i>n} i^−zipf: 10,000 terms, then the Euler–Maclaurin integral and half a term (relative error < 1e-9)."""
+    i = np.arange(n + 1, n + 10_001, dtype=np.float64)
+    last = i[-1] + 1
+    return float((i**-zipf).sum() + last ** (1 - zipf) / (zipf - 1) + last**-zipf / 2)

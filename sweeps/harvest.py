@@ -1,6 +1,7 @@
 """Fill an activation store from a language model. `saescale harvest data=smollm2`"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -24,20 +25,27 @@ def harvest(overrides: Sequence[str]) -> Path:
         raise SweepError(
             "Name one data config with `store` and `harvest`, e.g. saescale harvest data=smollm2."
         )
-    columns = (
-        BarColumn(30),
-        TextColumn("{task.completed:,}/{task.total:,} tokens"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
+    with _progress(data["harvest"]["tokens"]) as progress:
+        return fill(HarvestConfig(**data["harvest"]), Path(data["store"]), progress)
+
+
+@contextmanager
+def _progress(tokens: int) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, a line every tenth of the way elsewhere."""
     console = Console()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=data["harvest"]["tokens"])
+    columns = (BarColumn(30), TextColumn("{task.completed:,}/{task.total:,} tokens"), TimeElapsedColumn())
+    said = -1
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=tokens)
 
         def progress(done: int, total: int) -> None:
+            nonlocal said
             bar.update(task, completed=done, total=total)
+            if not console.is_terminal and 10 * done // total > said:
+                said = 10 * done // total
+                print(f"{done / total:4.0%}  {done:,} of {total:,} tokens", flush=True)
 
-        return fill(HarvestConfig(**data["harvest"]), Path(data["store"]), progress)
+        yield progress
 
 
 @verb("harvest")

@@ -1,6 +1,7 @@
 """What every verb of the command line shares: --help from its docstring, errors as one sentence, exit codes."""
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -46,6 +47,9 @@ def verb(
             except _SENTENCES as error:
                 print(f"saescale {name}: {error}", file=sys.stderr)
                 return 1
+            except BrokenPipeError:  # the reader has seen enough (… | head)
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+                return 0
             except OSError as error:
                 print(f"saescale {name}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
                 return 1

@@ -11,6 +11,7 @@ TINY = [
     "data.synthetic.d_model=16",
     "data.synthetic.n_features=300",
     "data.synthetic.l0=3",
+    "data.synthetic.tail=false",
     "data.synthetic.held_out=256",
     "sae.n_latents=32",
     "sae.k=2",

@@ -28,8 +28,8 @@ def test_seed_data_and_any_other_key_are_axes():
 
 
 def test_groups_are_axes():
-    grid = expand([*BASE, "sae=topk", "train=paper", "data=synthetic,synthetic_tail"])
-    assert [c.config["data"]["name"] for c in grid.cells] == ["synthetic", "synthetic_tail"]
+    grid = expand([*BASE, "sae=topk", "train=paper", "data=synthetic,synthetic_finite"])
+    assert [c.config["data"]["name"] for c in grid.cells] == ["synthetic", "synthetic_finite"]
     assert len({run.run_id for run in planned_runs(grid)}) == 2
 
 

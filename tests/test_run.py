@@ -10,7 +10,7 @@ from sae_core.errors import CheckpointError
 from sae_core.run import Run
 from sae_core.synthetic import Synthetic, SyntheticConfig
 
-SOURCE = Synthetic(SyntheticConfig(d_model=16, n_features=300, l0=3.0, held_out=512))
+SOURCE = Synthetic(SyntheticConfig(d_model=16, n_features=300, l0=3.0, held_out=512, tail=False))
 KEY = DataKey(SOURCE.fingerprint, 16)
 
 

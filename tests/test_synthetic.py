@@ -7,7 +7,7 @@ import torch
 from sae_core.errors import ConfigError
 from sae_core.synthetic import Synthetic, SyntheticConfig
 
-SMALL = SyntheticConfig(d_model=32, n_features=500, l0=3.0, held_out=2_000)
+SMALL = SyntheticConfig(d_model=32, n_features=500, l0=3.0, held_out=2_000, tail=False)
 
 
 def test_rows_do_not_depend_on_how_they_are_cut():
@@ -36,7 +36,7 @@ def test_denominator_is_the_variance_that_the_config_implies():
 
 def test_oracle_is_the_loss_of_keeping_the_most_frequent_features():
     """Tokens rebuilt without their rare features miss the oracle's share of the variance."""
-    config = SyntheticConfig(d_model=400, n_features=300, zipf=1.1, l0=4.0)
+    config = SyntheticConfig(d_model=400, n_features=300, zipf=1.1, l0=4.0, tail=False)
     source = Synthetic(config)
     rng = np.random.default_rng(0)
     rows, n = 20_000, 40
@@ -52,6 +52,15 @@ def test_oracle_is_the_loss_of_keeping_the_most_frequent_features():
     oracle = source.oracle(n)
     assert oracle is not None
     assert nmse == pytest.approx(oracle, rel=0.03)
+
+
+def test_with_its_tail_the_oracle_is_a_straight_power_law_and_the_variance_is_right():
+    config = SyntheticConfig(d_model=32, n_features=5_000, zipf=1.5, l0=3.0, held_out=4_000, tail=True)
+    source = Synthetic(config)
+    n = np.array([30, 100, 300, 1000, 3000])
+    slopes = np.diff(np.log([source.oracle(i) for i in n])) / np.diff(np.log(n + 0.5))
+    assert slopes == pytest.approx(-0.5, abs=2e-3)
+    assert source.denominator == pytest.approx(3.0 * 1.25 / (1 - source.oracle(5_000)), rel=0.05)
 
 
 @pytest.mark.parametrize(
