@@ -98,7 +98,7 @@ def _config_columns(config: dict[str, Any]) -> dict[str, Any]:
         "data_fingerprint": run["data"]["fingerprint"],
         "shuffle_seed": run["data"]["shuffle_seed"],
         "d_model": run["data"]["d_model"],
-        "store": data.get("store"),
+        "store": Path(data["store"]).name if data.get("store") else None,
         **{key: harvested.get(key) for key in ("model", "layer", "context", "text", "prepare")},
         **{key: synthetic.get(key) for key in ("n_features", "zipf")},
         "features_per_token": synthetic.get("l0"),
