@@ -41,22 +41,22 @@ format: .venv/dev
 test: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
+# The whole way of one study, by the verbs a user types.
+define way
+$(RUN) plan study=$(1)
+$(RUN) launch study=$(1) --wait
+$(RUN) collect runs/$(1)
+$(RUN) fit runs/$(1)/runs.parquet
+$(RUN) figures runs/$(1)/runs.parquet
+@echo; echo "Every file of it:"; find "$(CURDIR)/runs/$(1)" -maxdepth 1 -type f | sort; find "$(CURDIR)/runs/$(1)/figures" -type f | sort
+endef
+
 demo: .venv/core
-	$(RUN) plan study=demo
-	$(RUN) launch study=demo --wait
-	$(RUN) collect runs/demo
-	$(RUN) fit runs/demo/runs.parquet
-	$(RUN) figures runs/demo/runs.parquet
-	@echo; echo "Every file of the demo:"; find "$(CURDIR)/runs/demo" -maxdepth 1 -type f | sort; find "$(CURDIR)/runs/demo/figures" -type f | sort
+	$(call way,demo)
 
 demo-lm: .venv/lm
 	$(RUN) harvest data=smollm2
-	$(RUN) plan study=smollm2
-	$(RUN) launch study=smollm2 --wait
-	$(RUN) collect runs/smollm2
-	$(RUN) fit runs/smollm2/runs.parquet
-	$(RUN) figures runs/smollm2/runs.parquet
-	@echo; echo "Every file of the demo:"; find "$(CURDIR)/runs/smollm2" -maxdepth 1 -type f | sort; find "$(CURDIR)/runs/smollm2/figures" -type f | sort
+	$(call way,smollm2)
 
 clean:
 	rm -rf runs/demo runs/smollm2 build .pytest_cache .ruff_cache .mypy_cache

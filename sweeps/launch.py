@@ -55,14 +55,14 @@ def _submit(plan: Plan, ids: list[str], options: WorkerOptions) -> list[submitit
     os.environ.update(OMP_WAIT_POLICY="passive", OMP_NUM_THREADS=str(options.threads))
     folder = plan.study.jobs / time.strftime("%Y%m%d-%H%M%S")
     folder.mkdir(parents=True, exist_ok=True)
-    executor = submitit.AutoExecutor(folder=folder, cluster="local")
-    executor.update_parameters(name=plan.study.name, timeout_min=plan.launcher["timeout_min"])
+    executor = submitit.LocalExecutor(folder=folder)
+    executor.update_parameters(timeout_min=plan.launcher["timeout_min"])
     jobs = []
     with _stderr_to(folder / "controllers.err"):
         for index in range(min(plan.launcher["workers"], len(ids))):
             if options.device == "cuda":
                 gpu = index % torch.cuda.device_count()
-                executor.update_parameters(gpus_per_node=1, local_visible_gpus=[gpu])
+                executor.update_parameters(gpus_per_node=1, visible_gpus=[gpu])
             jobs.append(executor.submit(work, str(plan.study.path.absolute()), ids, options))
     return jobs
 

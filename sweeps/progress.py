@@ -47,7 +47,7 @@ def time_left(start_share: float, share: float, elapsed_s: float) -> float | Non
 
 def clock(seconds: float | None) -> str:
     if seconds is None:
-        return "time left unknown yet"
+        return "? left"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d} left" if hours else f"{minutes}:{rest:02d} left"
@@ -58,7 +58,7 @@ def follow(plan: Plan, ended: Callable[[], bool]) -> None:
     console = Console()
     started, first = time.monotonic(), snapshot(plan).share
     columns = (
-        BarColumn(bar_width=30),
+        BarColumn(bar_width=20),
         TextColumn("{task.percentage:>3.0f} %"),
         TextColumn("{task.description}"),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sweeps import launch as module
 from sweeps.ledger import Study
+from sweeps.plan import make_plan
 
 
 def command(*arguments: str, **options) -> subprocess.Popen:
@@ -74,3 +75,25 @@ def test_nothing_is_written_when_the_grid_is_impossible(tiny, tmp_path, capsys):
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "sae.k=64" in err
     assert not (tmp_path / "tiny").exists() and not list(Path(tmp_path).iterdir())
+
+
+def test_on_a_cuda_machine_each_worker_sees_its_own_gpu(tiny, monkeypatch):
+    def note(path, ids, options):
+        import os
+        from pathlib import Path
+
+        Path(path, f"gpu-{os.environ['CUDA_VISIBLE_DEVICES']}").touch()
+
+    note.__module__ = "__main__"  # pickled by value: the worker cannot import this test
+    monkeypatch.setattr(module, "work", note)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    plan = make_plan(tiny("seed=0,1,2", "launcher.device=cuda", "launcher.workers=3"))
+    for job in module.launch(plan):
+        job.result()
+    assert sorted(p.name for p in plan.study.path.glob("gpu-*")) == ["gpu-0", "gpu-1"]
+
+
+def test_cuda_without_a_cuda_device_is_a_sentence(tiny, tmp_path, capsys):
+    assert module.main(tiny("launcher.device=cuda")) == 1
+    assert "no CUDA device" in capsys.readouterr().err and not (tmp_path / "tiny").exists()
