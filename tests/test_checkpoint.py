@@ -34,6 +34,12 @@ def test_all_torn_is_a_sentence(tmp_path):
         checkpoint.latest(tmp_path)
 
 
+def test_it_can_be_read_by_whom_other_files_can(tmp_path):
+    path = checkpoint.save(tmp_path, 1, {"a": torch.ones(3)}, {})
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_none_is_none(tmp_path):
     assert checkpoint.latest(tmp_path / "absent") is None
 

@@ -6,6 +6,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from sweeps import claims
 from sweeps.claims import Heartbeat, claim, held
 
 
@@ -61,3 +62,9 @@ def test_a_heartbeat_keeps_a_claim_and_does_not_revive_a_released_one(tmp_path):
     time.sleep(0.2)
     assert not held(tmp_path)
     beat.stop()
+
+
+def test_two_that_looked_at_the_same_moment(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "_last", lambda _: None)  # both saw no claim
+    assert claim(tmp_path, 60) is not None
+    assert claim(tmp_path, 60) is None

@@ -59,6 +59,9 @@ def test_derived_values_see_those_derived_before_them():
     text = "++grid.derive={train: {batch_tokens: 8 * k, max_tokens: 10 * batch_tokens}}"
     found = expand([*BASE[:1], "sae.n_latents=64", "sae.k=2,4", "train.lr=1", text]).cells
     assert [c.config["train"]["max_tokens"] for c in found] == [160, 320]
+    backwards = "++grid.derive={train: {max_tokens: 10 * batch_tokens, batch_tokens: 8 * k}}"
+    with pytest.raises(SweepError, match="batch_tokens"):
+        expand([*BASE[:1], "sae.n_latents=64", "sae.k=2", "train.lr=1", backwards])
 
 
 def test_whole_numbers_may_be_written_as_floats_and_the_last_override_wins():

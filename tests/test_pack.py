@@ -44,6 +44,15 @@ def test_alone_or_packed_to_the_last_bit():
         assert torch.equal(tensor, packed.tensors()[name]), name
 
 
+def test_each_step_sees_the_next_tokens_of_the_stream():
+    packed, by_hand = run(batch=128, tokens=1280), run(batch=128, tokens=1280)
+    events(packed, run())
+    for start in range(0, 1280, 128):
+        by_hand.step(SOURCE.rows(start, 128, seed=0))
+    for name, tensor in by_hand.tensors().items():
+        assert torch.equal(tensor, packed.tensors()[name]), name
+
+
 def test_every_run_ends_once_and_sees_its_budget():
     runs = [run(), run(batch=128, tokens=2048), run(tokens=512)]
     ends = [event for event in events(*runs) if event.kind == "done"]

@@ -82,6 +82,20 @@ def test_a_loser_writes_nothing_into_the_run_it_lost(tiny, monkeypatch):
     assert folder.status().state == "done" and not (folder.path / "traceback.txt").exists()
 
 
+def test_a_loser_adds_no_evaluation_to_the_run_it_lost(tiny, monkeypatch):
+    plan, ids = planned(tiny())
+    folder = plan.study.run(ids[0])
+    evaluate = Run.evaluate
+
+    def lost_while_evaluating(run, held_out):
+        (folder.path / "claim-000002").write_text("elsewhere 1 60\n")
+        return evaluate(run, held_out)
+
+    monkeypatch.setattr(Run, "evaluate", lost_while_evaluating)
+    assert work(str(plan.study.path), ids, plan.options) == {ids[0]: "taken over"}
+    assert folder.curve() == []
+
+
 def test_a_folder_that_cannot_be_written_fails_alone(tiny):
     plan, ids = planned(tiny("seed=0,1,2"))
     (plan.study.run(ids[1]).path / "checkpoint").write_text("in the way")
