@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sweeps.ledger import ENDED
 from sweeps.plan import Plan
+from sweeps.status import current
 
 _POLL_S = 0.5
 _LINE_S = 15.0  # between lines where there is no terminal
@@ -24,7 +25,7 @@ class Snapshot:
     def text(self) -> str:
         c = self.counts
         parts = [f"{c['done'] + c['diverged']} done", f"{c['running']} running", f"{c['failed']} failed"]
-        return " · ".join([*parts, f"{c['pending']} waiting"])
+        return " · ".join([*parts, f"{c['pending'] + c['stopped']} waiting"])
 
 
 def snapshot(plan: Plan) -> Snapshot:
@@ -32,7 +33,7 @@ def snapshot(plan: Plan) -> Snapshot:
     counts: Counter[str] = Counter()
     done = 0.0
     for run in plan.runs:
-        status = plan.study.run(run.run_id).status()
+        status = current(plan.study.run(run.run_id))
         counts[status.state] += 1
         part = 1.0 if status.state in ENDED else status.tokens / run.config.train.budget
         done += part * run.flops_sparse
