@@ -1,5 +1,6 @@
 """What the two figures of converged runs share: rows of runs and law from a fit, and dots, line and band of a k."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -25,35 +26,29 @@ def runs(fit: Fit, panel: str) -> list[dict[str, Any]]:
 
 def law(fit: Fit, panel: str) -> list[dict[str, Any]]:
     """A row per point of the fitted curve, with its band."""
-    k = (fit.get("group") or {}).get("k")
-    return [
-        {
-            "panel": panel,
-            "series": "law",
-            "k": c.get("k", k),
-            "n_latents": c["n_latents"],
-            "nmse": c["value"],
-            "low": c.get("low"),
-            "high": c.get("high"),
-        }
-        for c in fit["curve"]
-    ]
+    return _predicted(fit, panel, "law", fit["curve"], "value")
 
 
 def held_out(fit: Fit, panel: str) -> list[dict[str, Any]]:
     """A row per run of the largest n: what the law fitted to the smaller n says of it, with its interval."""
-    k = (fit.get("group") or {}).get("k")
+    return _predicted(fit, panel, "held_out", (fit.get("held_out") or {}).get("points", []), "predicted")
+
+
+def _predicted(
+    fit: Fit, panel: str, series: str, points: Sequence[Mapping[str, Any]], value: str
+) -> list[dict[str, Any]]:
+    group = fit.get("group") or {}
     return [
         {
             "panel": panel,
-            "series": "held_out",
-            "k": p.get("k", k),
+            "series": series,
+            "k": p.get("k", group.get("k")),
             "n_latents": p["n_latents"],
-            "nmse": p["predicted"],
-            "low": p["low"],
-            "high": p["high"],
+            "nmse": p[value],
+            "low": p.get("low"),
+            "high": p.get("high"),
         }
-        for p in (fit.get("held_out") or {}).get("points", [])
+        for p in points
     ]
 
 
