@@ -10,25 +10,29 @@ from scipy.stats import f as fisher
 from fit.engine import evaluate
 from fit.estimate import estimate
 from fit.fitting import _with_intervals, fit_law
+from fit.judge import How
 from fit.laws import L_N
+from fit.losses import LOG
+from fit.rows import make_rows
 from fit.uncertainty import ProfileIntervals
 
 N = 2.0 ** np.linspace(9, 16.5, 16)
 X = {"n_latents": N}
 TRUTH = {"E": 0.15, "A": 2.0, "alpha": 0.2}
+BOTH = np.ones((1, 2), dtype=bool)
 TARGET = {"n_latents": np.array([2.0**18])}
 
 
 def fitted(seed, scale=0.01, truth=TRUTH):
     noise = scale * np.random.default_rng(seed).standard_normal(len(N))
-    at = estimate(L_N, X, L_N.loss(truth, X) * np.exp(noise), np.ones(len(N)))
+    at = estimate(L_N, make_rows(L_N, X, L_N.loss(truth, X) * np.exp(noise)))
     return at, ProfileIntervals(at)
 
 
 def test_small_noise_gives_the_linear_interval():
     """With noise of 1e-5 the law is a plane: ends at ± s √(F v), v from JᵀJ, and 1 + v for a new measurement."""
     at, profile = fitted(0, scale=1e-5)
-    s = np.sqrt(at.ssr / at.dof * fisher.ppf(0.95, 1, 13))
+    s = np.sqrt(at.deviance / at.dof * fisher.ppf(0.95, 1, 13))
     se = np.sqrt(np.diag(at.basis.inverse @ at.covariance() @ at.basis.inverse.T))
     low, high = profile.parameters()["alpha"]
     centre = at.theta()[1]
@@ -43,7 +47,7 @@ def test_small_noise_gives_the_linear_interval():
 def test_ends_are_where_the_best_refit_reaches_the_threshold():
     """For fixed α the law is linear; its optimum on a fine search in E/A gives the profile by brute force."""
     at, profile = fitted(1)
-    y = at.batch.y[0]
+    y = at.problem.ln_y
 
     def profiled(alpha):
         def ssr(log_ratio):
@@ -52,7 +56,7 @@ def test_ends_are_where_the_best_refit_reaches_the_threshold():
 
         return min(minimize_scalar(ssr, bracket=(c, c + 0.5)).fun for c in np.arange(-8, 2))
 
-    allowed = at.ssr * (1 + fisher.ppf(0.95, 1, 13) / 13)
+    allowed = at.deviance * (1 + fisher.ppf(0.95, 1, 13) / 13)
     for end in profile.parameters()["alpha"]:
         assert profiled(end) == pytest.approx(allowed, rel=1e-3)
 
@@ -61,18 +65,18 @@ def test_interval_of_a_prediction_holds_every_law_that_fits():
     """No law within the threshold predicts outside: random walks inside the region do not leave the interval."""
     at, profile = fitted(2)
     low, high = (np.log(end[0]) for end in profile.law(TARGET))
-    allowed = at.ssr * (1 + fisher.ppf(0.95, 1, 13) / 13)
+    allowed = at.deviance * (1 + fisher.ppf(0.95, 1, 13) / 13)
     rng = np.random.default_rng(0)
-    root = np.linalg.cholesky(at.covariance() + 1e-18 * np.eye(3)) * np.sqrt(at.ssr / 13)
-    phi, star = at.batch.phi[0], at.basis.rows(TARGET)
+    root = np.linalg.cholesky(at.covariance() + 1e-18 * np.eye(3)) * np.sqrt(at.deviance / 13)
+    at_rows, star = at.basis.terms, at.basis.at(TARGET)
     seen = []
     here = at.solution.theta[0]
     for _ in range(4000):
         trial = here + root @ rng.standard_normal(3)
-        f = np.logaddexp(phi[0] @ trial, phi[1] @ trial)
-        if ((f - at.batch.y[0]) ** 2).sum() <= allowed:
+        f, _ = evaluate(at_rows, trial[None], BOTH)
+        if ((f[0] - at.problem.ln_y) ** 2).sum() <= allowed:
             here = trial
-            seen.append(np.logaddexp(star[0] @ here, star[1] @ here)[0])
+            seen.append(evaluate(star, here[None], BOTH)[0][0, 0])
     assert low - 1e-4 <= min(seen) and max(seen) <= high + 1e-4
     assert max(seen) - min(seen) > 0.8 * (high - low)
 
@@ -80,7 +84,7 @@ def test_interval_of_a_prediction_holds_every_law_that_fits():
 def test_quantities_taken_a_few_at_a_time_have_the_same_ends(monkeypatch):
     _, whole = fitted(3)
     together = whole.measurement(X)
-    monkeypatch.setattr("fit.profile.AT_ONCE", 6 * whole.at.batch.phi.size)
+    monkeypatch.setattr("fit.engine.AT_ONCE", 6 * 5 * len(N))
     np.testing.assert_allclose(whole.measurement(X), together, rtol=1e-6)
 
 
@@ -111,7 +115,7 @@ def test_flat_losses_identify_no_exponent():
 
 
 def test_trade_off_is_told():
-    result = fit_law("L_N", N, np.exp(fitted(4)[0].batch.y[0]))
+    result = fit_law("L_N", N, np.exp(fitted(4)[0].problem.ln_y))
     assert any("E and alpha trade off (corr +0.9" in warning for warning in result.warnings)
 
 
@@ -123,7 +127,7 @@ def test_exact_losses_have_intervals_of_rounding_size():
 
 
 def test_band_widens_beyond_the_rows_and_holds_the_law():
-    result = fit_law("L_N", N, np.exp(fitted(6)[0].batch.y[0]))
+    result = fit_law("L_N", N, np.exp(fitted(6)[0].problem.ln_y))
     assert result.curve[-1]["n_latents"] == pytest.approx(2 * N.max())
     assert all(point["low"] < point["value"] < point["high"] for point in result.curve)
     width = [np.log(point["high"] / point["low"]) for point in result.curve]
@@ -131,7 +135,7 @@ def test_band_widens_beyond_the_rows_and_holds_the_law():
 
 
 def test_predict_takes_keywords_mappings_and_arrays():
-    result = fit_law("L_N", N, np.exp(fitted(7)[0].batch.y[0]))
+    result = fit_law("L_N", N, np.exp(fitted(7)[0].problem.ln_y))
     by_name = result.predict(n_latents=[1024, 2048])
     np.testing.assert_array_equal(result.predict({"n_latents": np.array([1024, 2048])}), by_name)
     np.testing.assert_array_equal(result.predict([1024, 2048]), by_name)
@@ -146,9 +150,11 @@ def test_a_lower_optimum_met_by_the_profile_is_taken_over():
     """An estimate that stopped beside the optimum: its profile finds the way down, to the true optimum."""
     at, _ = fitted(8)
     moved = at.solution.theta + [[0.02, -0.01, 0.05]]
-    f, _ = evaluate(at.batch, moved, at.solution.alive)
-    beside = replace(at, solution=replace(at.solution, theta=moved, ssr=((f - at.batch.y) ** 2).sum(axis=1)))
-    found, _, _ = _with_intervals(beside, None)
-    assert beside.ssr > 1.5 * at.ssr
-    assert found.ssr == pytest.approx(at.ssr, rel=1e-9)
+    f, _ = evaluate(at.basis.terms, moved, at.solution.alive)
+    beside = replace(
+        at, solution=replace(at.solution, theta=moved, deviance=((f - at.problem.ln_y) ** 2).sum(axis=1))
+    )
+    found, _, _ = _with_intervals(beside, make_rows(L_N, X, np.exp(at.problem.ln_y)), How(LOG))
+    assert beside.deviance > 1.5 * at.deviance
+    assert found.deviance == pytest.approx(at.deviance, rel=1e-9)
     assert found.agree == 0

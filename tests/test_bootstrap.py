@@ -1,0 +1,145 @@
+"""The bootstrap: what is resampled, refits at their optimum, and intervals of predictions and derived numbers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fit.bootstrap import refits, resample
+from fit.errors import FitError
+from fit.estimate import estimate
+from fit.fitting import fit_law
+from fit.laws import named
+from fit.losses import LOG, objective
+from fit.rows import make_rows
+from fit.uncertainty import intervals
+from tests.laws_under_test import INPUTS, TRUTH, N
+
+
+def noisy(law, scale=0.01, seed=0, cluster=None, x=None):
+    x = INPUTS[law] if x is None else x
+    y = named(law).loss(TRUTH[law], x)
+    return make_rows(
+        named(law), x, y * np.exp(scale * np.random.default_rng(seed).standard_normal(len(y))), None, cluster
+    )
+
+
+def test_rows_of_a_run_are_drawn_together_or_not_at_all():
+    runs = np.repeat(["a", "b", "c", "d"], [3, 1, 4, 2])
+    drawn = resample(noisy("L_N", cluster=runs), 200, seed=1).weights
+    for run in "abcd":
+        assert (drawn[:, runs == run] == drawn[:, runs == run][:, :1]).all()
+    assert (drawn[:, [0, 3, 4, 8]].sum(axis=1) == 4).all()
+
+
+def test_a_row_of_weight_three_is_drawn_with_its_weight_and_an_absent_one_never():
+    rows = noisy("L_N")
+    rows = replace(rows, weights=np.array([3.0, 0, 1, 1, 1, 1, 1, 1, 1, 1]))
+    drawn = resample(rows, 500, seed=0).weights
+    assert not drawn[:, 1].any()
+    assert set(np.unique(drawn[:, 0] / 3)) <= set(range(10))
+    assert drawn[:, 0].mean() == pytest.approx(3.0, rel=0.1)
+
+
+@pytest.mark.parametrize("of", ["log", "linear", "huber:0.005"])
+@pytest.mark.parametrize("law", ["L_N", "L_NK", "L_ND"])
+def test_refits_reach_the_optimum_that_a_fit_of_many_starts_finds(law, of):
+    rows = noisy(law)
+    at = estimate(named(law), rows, objective(of))
+    drawn = resample(rows, 12, seed=2)
+    found = refits(at, drawn)
+    for i in range(12):
+        alone = estimate(named(law), replace(rows, weights=drawn.weights[i]), objective(of))
+        assert found.deviance[i] <= alone.deviance * (1 + 1e-6)
+
+
+def test_many_rows_are_bootstrapped_few_profiled_and_very_many_linear():
+    def method(count, cluster=None, **how):
+        x = {"n_latents": np.geomspace(2**8, 2**18, count)}
+        label = None if cluster is None else np.arange(count) // cluster
+        return (
+            fit_law(
+                "L_N_pure",
+                x,
+                noisy("L_N_pure", x=x).loss,
+                cluster=label,
+                hold_out=False,
+                compare=False,
+                **how,
+            )
+            .params["alpha"]
+            .method
+        )
+
+    assert method(49) == "profile"
+    assert method(50) == "bootstrap over rows"
+    assert method(40, cluster=4) == "bootstrap over runs"
+    assert method(40, cluster=1) == "profile"
+    assert method(20_001) == "delta"
+    assert method(49, method="delta") == "delta" and method(60, method="profile") == "profile"
+    with pytest.raises(FitError, match="choose auto, profile, bootstrap, delta"):
+        method(49, method="jackknife")
+
+
+def test_rows_of_a_run_that_move_together_widen_the_interval():
+    """Ten runs of ten rows with a common error: as if independent, the interval of α would be a third as wide."""
+    rng = np.random.default_rng(0)
+    x = {"n_latents": np.repeat(np.geomspace(2**8, 2**18, 20), 10)}
+    runs = np.repeat(np.arange(20), 10)
+    y = named("L_N_pure").loss(TRUTH["L_N_pure"], x) * np.exp(0.02 * rng.standard_normal(20)[runs])
+    width = {}
+    for name, cluster in (("runs", runs), ("rows", None)):
+        alpha = fit_law("L_N_pure", x, y, cluster=cluster, hold_out=False, compare=False).params["alpha"]
+        width[name] = alpha.high - alpha.low
+    assert width["runs"] == pytest.approx(np.sqrt(10) * width["rows"], rel=0.25)
+
+
+@pytest.mark.parametrize("method", ["profile", "bootstrap", "delta"])
+def test_methods_agree_where_the_law_is_a_plane(method):
+    """100 runs with 0.1 % noise: the interval of each parameter and prediction is ± 1.98 standard errors."""
+    x = {"n_latents": np.geomspace(2**8, 2**18, 100)}
+    rows = noisy("L_N", 0.001, x=x)
+    at = estimate(named("L_N"), rows, LOG)
+    how = intervals(at, rows, method=method, draws=4000)
+    for name, (low, high) in how.parameters().items():
+        ends = np.log([low, high]) if name in ("E", "A") else np.array([low, high])
+        se = at.errors()[list(named("L_N").internal).index(name)]
+        assert np.ptp(ends) == pytest.approx(2 * 1.98 * se, rel=0.15)
+    target = {"n_latents": np.array([2.0**20])}
+    low, high = how.law(target)
+    wide = how.measurement(target)
+    s = np.sqrt(at.deviance / at.dof)
+    inner, outer = np.log(high / low)[0] / 2, np.log(wide[1] / wide[0])[0] / 2
+    assert outer == pytest.approx(np.hypot(inner, 1.98 * s), rel=0.12)
+
+
+def test_functions_of_the_parameters_come_from_the_same_refits():
+    x = {"n_latents": np.geomspace(2**8, 2**18, 60)}
+    result = fit_law("L_N", x, noisy("L_N", x=x).loss, draws=300, hold_out=False, compare=False)
+    ratio = result.resampled(lambda p: p["alpha"] / 0.2)
+    assert ratio.shape == (300,)
+    assert np.percentile(ratio, 2.5, method="closest_observation") == pytest.approx(
+        result.params["alpha"].low / 0.2
+    )
+    few = fit_law("L_N", N, noisy("L_N").loss, hold_out=False, compare=False)
+    assert few.resampled(lambda p: p["alpha"]) is None
+
+
+def test_derived_numbers_have_intervals_by_every_method():
+    x = INPUTS["L_ND"]
+    ends = {}
+    for method in ("profile", "bootstrap", "delta"):
+        a = fit_law("L_ND", x, noisy("L_ND", 0.002).loss, method=method, hold_out=False).derived["a"]
+        assert a.low < a.value < a.high and abs(a.value - 0.6) < 0.01 and a.method.startswith(method)
+        ends[method] = a.high - a.low
+    assert ends["bootstrap"] == pytest.approx(ends["profile"], rel=0.3)
+    assert ends["delta"] == pytest.approx(ends["profile"], rel=0.3)
+
+
+def test_same_seed_same_intervals():
+    x = {"n_latents": np.geomspace(2**8, 2**18, 60)}
+    y = noisy("L_N", x=x).loss
+    one, same, other = (
+        fit_law("L_N", x, y, draws=100, seed=seed, hold_out=False, compare=False).params for seed in (1, 1, 2)
+    )
+    assert one == same and one != other
