@@ -1,17 +1,22 @@
 """Fits one law to arrays: parameters, intervals, held-out check, warnings and the curve to draw."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from fit import judge
+from fit import identified, judge, losses
 from fit.estimate import Estimate, estimate, improved
-from fit.laws import Inputs, Law, named
-from fit.result import FitResult, Param, Point, finite, integral
+from fit.judge import How
+from fit.law import Inputs, Law
+from fit.laws import named
+from fit.result import FitResult, Param, Point, finite, integral, numbers
 from fit.rows import Rows, make_rows
-from fit.uncertainty import Intervals, ProfileIntervals, intervals
+from fit.uncertainty import AUTO, Intervals, ProfileIntervals, intervals
 
 CURVE_POINTS = 40
+# Laws with as many values of their other inputs as a grid has k are drawn for each; a continuous input for these only.
+CURVES = 12
 
 
 def fit_law(
@@ -20,70 +25,109 @@ def fit_law(
     loss: Any,
     *,
     weights: Any = None,
+    cluster: Any = None,
     replicates: Rows | None = None,
+    objective: str | tuple[str, float] | losses.Objective = "log",
+    method: str = AUTO,
+    draws: int = 1000,
+    seed: int = 0,
     hold_out: bool = True,
+    compare: bool = True,
 ) -> FitResult:
-    """Fits a law by least squares on ln L.
+    """Fits a law, by default by least squares on ln L.
 
-    x: mapping of the law's inputs to (rows,), or an array (rows, inputs); loss: (rows,), positive. weights: how many
-    measurements each row stands for. replicates: resampled rows, (draws, rows); with them intervals are percentiles
-    over their refits, without them profile likelihood. hold_out: also fit without the largest scale and predict it.
+    x: mapping of the law's inputs to (rows,), or an array (rows, inputs); loss: (rows,), positive, the law's response.
+    weights: how many measurements each row stands for. cluster: (rows,) labels of the runs or cells that rows belong
+    to, which are then resampled whole. replicates: given resamplings, see `Rows`. objective: log, linear, huber or
+    ("huber", δ), see `losses`. method: of the intervals, auto, profile, bootstrap or delta, see
+    `uncertainty.intervals`; draws, seed: of its bootstrap. hold_out: also fit without the largest scales and predict
+    them. compare: also fit the law's alternatives.
     Raises FitError for numbers that have no logarithm, and for too few or too similar rows.
     """
     law = named(law)
-    rows = make_rows(law, x, loss, weights)
-    at, how, params = _with_intervals(estimate(law, rows.x, rows.loss, rows.weights), replicates)
-    held, reasons = judge.try_held_out(law, rows, replicates) if hold_out else (None, [])
-    warnings = [
-        *judge.few_agree(at),
-        *judge.absent_floor(at, params),
-        *judge.unidentified(law, params),
-        *judge.trade_offs(at),
-        *reasons,
-    ]
+    rows = make_rows(law, x, loss, weights, cluster)
+    how = How(losses.objective(objective), replicates, method, draws, seed)
+    at, ends, params = _with_intervals(estimate(law, rows, how.objective), rows, how)
+    held, reasons = judge.try_held_out(law, rows, how) if hold_out else (None, [])
+    laws = judge.comparison(at, rows, how.objective) if compare else []
+    apart = identified.outliers(at)
+    points = judge.fitted_points(rows, at, apart)
     return FitResult(
         law=law.name,
         formula=law.formula,
+        latex=law.latex,
+        response=law.response,
         rows=len(rows.loss),
-        loss="least squares on log nmse",
-        objective=at.ssr / 2,
-        rms_log=float(np.sqrt(at.ssr / rows.weights.sum())),
+        loss=f"{how.objective.words} {law.response}",
+        objective=at.deviance / 2,
+        rms_log=float(np.sqrt((rows.weights * at.residuals() ** 2).sum() / rows.weights.sum())),
         params=params,
+        derived=numbers(at, ends, law.derived(law, rows.x) if law.derived else {}),
         starts={"tried": at.tried, "agree": at.agree},
         held_out=held,
-        warnings=tuple(warnings),
-        points=judge.fitted_points(rows, at),
-        curve=curve(rows, at, how),
+        comparison=tuple(laws),
+        condition=identified.condition(at),
+        correlations=_correlations(at),
+        outliers=tuple({**point, "score": apart[point["row"]]} for point in points if point["outlier"]),
+        warnings=(
+            *identified.few_agree(at),
+            *identified.absent_floor(at, params),
+            *identified.unidentified(law, params),
+            *identified.trade_offs(at),
+            *identified.ill_conditioned(at),
+            *identified.curved(at, params),
+            *identified.outlier_words(_inputs(points, law), apart),
+            *judge.beaten(law, laws),
+            *reasons,
+        ),
+        points=points,
+        curve=curve(rows, at, ends),
         estimate=at,
-        intervals=how,
+        intervals=ends,
     )
 
 
-def _with_intervals(at: Estimate, replicates: Rows | None) -> tuple[Estimate, Intervals, dict[str, Param]]:
+def _with_intervals(at: Estimate, rows: Rows, how: How) -> tuple[Estimate, Intervals, dict[str, Param]]:
     """Intervals of the parameters; where profiling runs into a lower optimum, that one is taken and profiled anew."""
     for _ in range(3):
-        how = intervals(at, replicates)
-        ends = how.parameters()
-        better = how.profile.better if isinstance(how, ProfileIntervals) else None
+        ends = intervals(at, rows, how.replicates, how.method, how.draws, how.seed)
+        found = ends.parameters()
+        better = ends.profile.better if isinstance(ends, ProfileIntervals) else None
         if better is None:
             break
         at = improved(at, better)
-    values = at.law.values(at.theta())
+    law = at.law
+    values, errors = law.values(at.theta()), dict(zip(law.internal, at.errors(), strict=True))
     params = {
-        name: Param(finite(values[name]), finite(ends[name][0]), finite(ends[name][1]), how.method)
-        for name in at.law.params
+        name: Param(
+            finite(values[name]),
+            finite(found[name][0]),
+            finite(found[name][1]),
+            ends.method,
+            finite(errors[name]),
+        )
+        for name in law.params
     }
-    return at, how, params
+    return at, ends, params
+
+
+def _inputs(points: tuple[Point, ...], law: Law) -> Mapping[int, Mapping[str, float]]:
+    return {point["row"]: {name: point[name] for name in law.inputs} for point in points if point["outlier"]}
+
+
+def _correlations(at: Estimate) -> dict[str, dict[str, float | None]]:
+    names, corr = at.law.internal, identified.correlations(at)
+    return {a: {b: finite(corr[i, j]) for j, b in enumerate(names)} for i, a in enumerate(names)}
 
 
 def curve(rows: Rows, at: Estimate, how: Intervals) -> tuple[Point, ...]:
-    """The law and its 95 % interval from the smallest scale to an octave beyond the largest, for each k if it has k."""
+    """The law and its 95 % interval from the smallest scale to an octave beyond the largest.
+
+    For each value of its other inputs, as k; where these are as good as continuous, for a few from end to end.
+    """
     scale, *others = at.law.inputs
     grid = np.geomspace(rows.x[scale].min(), 2 * rows.x[scale].max(), CURVE_POINTS)
-    if others:
-        cells = np.unique(np.stack([rows.x[name] for name in others], axis=1), axis=0)
-    else:
-        cells = np.empty((1, 0))
+    cells = _cells(rows, others)
     x: Inputs = {
         scale: np.tile(grid, len(cells)),
         **{name: np.repeat(cells[:, i], len(grid)) for i, name in enumerate(others)},
@@ -99,4 +143,15 @@ def curve(rows: Rows, at: Estimate, how: Intervals) -> tuple[Point, ...]:
             "high": finite(high[i]),
         }
         for i in range(len(value))
+    )
+
+
+def _cells(rows: Rows, others: list[str]) -> np.ndarray:
+    if not others:
+        return np.empty((1, 0))
+    cells = np.unique(np.stack([rows.x[name] for name in others], axis=1), axis=0)
+    return (
+        cells[np.unique(np.linspace(0, len(cells) - 1, CURVES).round().astype(int))]
+        if len(cells) > CURVES
+        else cells
     )

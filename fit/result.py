@@ -3,41 +3,57 @@
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
+from fit.bootstrap import Bootstrap
 from fit.estimate import Estimate
-from fit.laws import Array
+from fit.law import Array, Derived
+from fit.quantities import Numbers
 from fit.rows import make_rows
 from fit.uncertainty import Intervals
 
 Point = dict[str, Any]
 
 
+class Described(Protocol):
+    """Something with plain data for JSON."""
+
+    def to_dict(self) -> Mapping[str, Any]: ...
+
+
 @dataclass(frozen=True)
 class Param:
-    """A parameter and its 95 % interval: an end is None where that side is unbounded, value None if it is undefined."""
+    """A parameter and its 95 % interval: an end is None where that side is unbounded, value None if it is undefined.
+
+    se: the delta method's standard error, of the logarithm for a positive parameter such as E or A; None if unknown.
+    """
 
     value: float | None
     low: float | None
     high: float | None
     method: str
+    se: float | None = None
 
 
 @dataclass(frozen=True)
 class FitResult:
     """One fitted law. Every L is a normalized MSE; intervals are 95 %.
 
-    objective: ½ Σ w r², r = ln L_law − ln L. rms_log: root mean square of r. starts: {"tried", "agree"}.
-    held_out: how well the smaller scales predicted the largest one, see `judge.held_out`, or None.
-    points: the fitted rows, inputs with nmse and predicted. curve: inputs with value, low and high on a log grid
-    up to one octave beyond the rows.
+    latex: the formula. response: the column that was fitted. loss: the objective in words. objective: its value,
+    Σ w ρ(r), for least squares on logs ½ Σ w r² with r = ln L_law − ln L. rms_log: root mean square of that r.
+    derived: what follows from the parameters, as the exponent at each k. starts: {"tried", "agree"}.
+    held_out: how well the smaller scales predicted the largest ones, see `judge.held_out`, or None. comparison: this
+    law and its alternatives, the best first, see `judge.comparison`. condition, correlations: how well the rows tell
+    the parameters apart, see `identified`. outliers: rows that stand apart, as points with their studentized `score`.
+    points: the fitted rows, inputs with the response, predicted, residual, weight and outlier. curve: inputs with
+    value, low and high on a log grid up to one octave beyond the rows. extra: further plain results about these rows.
     regime: "converged" (L at convergence, at any compute) or "compute" (best L for a compute, converged or not); never
     compare numbers of the two. group: what the rows have in common. flops: convention of C. selection: how the rows
     were chosen.
@@ -55,6 +71,14 @@ class FitResult:
     warnings: tuple[str, ...]
     points: tuple[Point, ...]
     curve: tuple[Point, ...]
+    latex: str = ""
+    response: str = "nmse"
+    derived: Mapping[str, Param] = field(default_factory=dict)
+    comparison: tuple[Mapping[str, Any], ...] = ()
+    condition: float | None = None
+    correlations: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    outliers: tuple[Point, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
     regime: str | None = None
     group: Mapping[str, Any] = field(default_factory=dict)
     flops: str | None = None
@@ -67,9 +91,8 @@ class FitResult:
 
         interval: "law", where the law's own value lies, or "measurement", where a new measurement would lie.
         """
-        if self.estimate is None or self.intervals is None:
-            raise ValueError("This result was read back without its data: fit the table again to predict.")
-        law = self.estimate.law
+        estimate, intervals = self._data()
+        law = estimate.law
         given = {k: np.atleast_1d(np.asarray(v, dtype=float)) for k, v in inputs.items()} if x is None else x
         if isinstance(given, Mapping) and given:
             given = dict(zip(given, np.broadcast_arrays(*given.values()), strict=True))
@@ -79,19 +102,56 @@ class FitResult:
             else len(np.atleast_1d(given))
         )
         at = make_rows(law, given, np.ones(size)).x
-        value = np.exp(self.estimate.log_loss(at))
+        value = np.exp(estimate.log_loss(at))
         if interval is None:
             return value
-        ends = {"law": self.intervals.law, "measurement": self.intervals.measurement}
+        ends = {"law": intervals.law, "measurement": intervals.measurement}
         if interval not in ends:
             raise ValueError(f"There is no interval {interval!r}: choose law or measurement.")
         return value, *ends[interval](at)
+
+    def number(self, of: Derived) -> Param:
+        """What follows from the parameters, with its interval."""
+        estimate, intervals = self._data()
+        return numbers(estimate, intervals, {"": of})[""]
+
+    def resampled(self, of: Callable[[Mapping[str, Array]], Array]) -> Array | None:
+        """A function of the public parameters over the refits of a bootstrap, (R,); None for other intervals."""
+        _, intervals = self._data()
+        return intervals.resampled(of) if isinstance(intervals, Bootstrap) else None
+
+    def _data(self) -> tuple[Estimate, Intervals]:
+        if self.estimate is None or self.intervals is None:
+            raise ValueError("This result was read back without its data: fit the table again to predict.")
+        return self.estimate, self.intervals
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: None for what is unknown, unbounded or undefined."""
         hidden = ("estimate", "intervals")
         content = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
-        return plain({**content, "params": {name: vars(param) for name, param in self.params.items()}})
+        tables = {
+            part: {n: vars(p) for n, p in getattr(self, part).items()} for part in ("params", "derived")
+        }
+        return plain({**content, **tables})
+
+
+def numbers(at: Estimate, how: Intervals, of: Mapping[str, Derived]) -> dict[str, Param]:
+    """Each number that follows from the parameters, with its interval."""
+    if not of:
+        return {}
+    R, listed = len(of), list(of.values())
+    theta, alive = np.repeat(at.solution.theta, R, axis=0), np.repeat(at.solution.alive, R, axis=0)
+    value, _, _ = Numbers(at.basis, listed).evaluate(theta, alive, np.arange(R))
+    low, high = how.numbers(listed)
+    with np.errstate(over="ignore"):
+        ends = [
+            tuple(float(np.exp(v)) if d.log else float(v) for v in part)
+            for d, *part in zip(listed, value, low, high, strict=True)
+        ]
+    return {
+        name: Param(finite(v), finite(lo), finite(hi), how.method)
+        for name, (v, lo, hi) in zip(of, ends, strict=True)
+    }
 
 
 def plain(value: Any) -> Any:
@@ -105,6 +165,14 @@ def plain(value: Any) -> Any:
     if value is None or pd.isna(value) or (isinstance(value, float) and math.isinf(value)):
         return None
     return value if isinstance(value, bool | int | float) else str(value)
+
+
+def joined(points: Sequence[Point], columns: Mapping[str, Any]) -> tuple[Point, ...]:
+    """Points with further columns, each (rows,) by the points' row, None for one that is not known."""
+    known = {name: list(values) for name, values in columns.items() if values is not None}
+    return tuple(
+        {**point, **{name: values[point["row"]] for name, values in known.items()}} for point in points
+    )
 
 
 def finite(value: float | Array) -> float | None:
@@ -126,9 +194,12 @@ def version() -> str | None:
         return None
 
 
-def write_json(results: Sequence[FitResult], table: str, path: Path) -> Path:
-    """fits.json: complete or not at all, in full precision."""
+def write_json(
+    results: Sequence[FitResult], table: str, path: Path, regimes: Described | None = None
+) -> Path:
+    """fits.json: complete or not at all, in full precision. regimes: L(C) against L(N), see `regimes.compare`."""
     content = {"saescale": version(), "table": table, "fits": [result.to_dict() for result in results]}
+    content["regimes"] = None if regimes is None else plain(regimes.to_dict())
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
