@@ -1,38 +1,28 @@
 """The frontier L(C): the lowest loss reachable at compute C over all training curves, and its resampling over runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fit import tables
+from fit.candidates import PER_OCTAVE, Candidates, candidates, falling
 from fit.errors import FitError
-from fit.laws import Array
+from fit.law import Array
+from fit.result import integral
 from fit.rows import Rows
 
-# A point of the frontier in each quarter of an octave of C.
-PER_OCTAVE = 4
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """Points that may lie on the frontier, by rising C: run (m,) index into runs, log_c, log_l, bin (m,).
-
-    runs: one row a run, with run_id and, where known, n_latents.
-    """
-
-    run: np.ndarray
-    log_c: Array
-    log_l: Array
-    bin: np.ndarray
-    runs: pd.DataFrame
+# What every report of L(C) says of the n on the frontier (Gao et al. 2024, §3.1).
+LOOSER = (
+    "NMSE of different n_latents is compared at equal compute: a larger n has the looser bottleneck, so a lower loss "
+    "is not yet a better dictionary."
+)
 
 
 @dataclass(frozen=True)
 class Frontier:
-    """Rows on the frontier by rising C: columns flops, nmse, run_id and, where known, n_latents."""
+    """Rows on the frontier by rising C: columns flops, nmse, run_id and, where known, tokens and those of `OF_RUNS`."""
 
     points: pd.DataFrame
     candidates: Candidates
@@ -41,64 +31,10 @@ class Frontier:
     warnings: list[str]
 
 
-def candidates(curves: pd.DataFrame, flops: str) -> Candidates:
-    """Each curve at the common grid of C, interpolated in log-log between its evaluations, and at its end.
-
-    A curve is taken as the best loss so far: it may not rise. With a learning rate schedule that is not constant only
-    the last row of a run is a run at its budget, and only that is taken. Without a column run_id the rows of one
-    n_latents are one curve; without both, each row is a run of its own.
-    """
-    curves = curves.reset_index(drop=True)
-    names = (
-        curves["run_id"] if "run_id" in curves.columns else curves.get("n_latents", curves.index.to_series())
-    )
-    if names.isna().any():
-        raise FitError(f"{names.isna().sum()} rows have no {names.name}: it is what tells the curves apart.")
-    code, ids = pd.factorize(names)
-    c, loss = np.log(tables.numbers(curves, flops)), np.log(tables.numbers(curves, "nmse"))
-    only_end = np.zeros(len(curves), dtype=bool)
-    if "lr_schedule" in curves.columns:
-        schedule = curves["lr_schedule"].astype("string").fillna("constant")
-        only_end = (schedule != "constant").to_numpy(dtype=bool)
-    n = tables.numbers(curves, "n_latents") if "n_latents" in curves.columns else None
-    found, of_run = [], []
-    for i in range(len(ids)):
-        mine = np.flatnonzero(code == i)
-        mine = mine[np.lexsort((loss[mine], c[mine]))]
-        of_run.append(np.nan if n is None else n[mine[0]])
-        found.append(
-            _on_grid(c[mine[-1:]], loss[mine[-1:]]) if only_end[mine].any() else _on_grid(c[mine], loss[mine])
-        )
-    run = np.repeat(np.arange(len(ids)), [len(x) for x, _ in found])
-    log_c, log_l = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    order = np.lexsort((log_l, log_c))
-    log_c, log_l, run = log_c[order], log_l[order], run[order]
-    runs = pd.DataFrame({"run_id": ids})
-    if n is not None:
-        runs["n_latents"] = of_run
-    return Candidates(run, log_c, log_l, _bins(log_c), runs)
-
-
-def _bins(log_c: Array) -> np.ndarray:
-    return np.rint(log_c / np.log(2) * PER_OCTAVE).astype(int)
-
-
-def _on_grid(log_c: Array, log_l: Array) -> tuple[Array, Array]:
-    log_c, first = np.unique(log_c, return_index=True)
-    log_l = np.minimum.accumulate(log_l[first])
-    step = np.log(2) / PER_OCTAVE
-    grid = np.arange(np.ceil(log_c[0] / step), np.floor(log_c[-1] / step) + 1) * step
-    grid = grid[(grid >= log_c[0]) & (grid < log_c[-1])]
-    return np.append(grid, log_c[-1]), np.append(np.interp(grid, log_c, log_l), log_l[-1])
-
-
 def envelope(of: Candidates, present: np.ndarray) -> np.ndarray:
     """Indices of the points that are below every point of less compute, one a bin, among those `present`."""
-    index = np.flatnonzero(present)
-    lowest = np.minimum.accumulate(of.log_l[index])
-    strict = np.append(True, lowest[1:] < lowest[:-1]) if len(index) else np.zeros(0, dtype=bool)
-    index = index[strict]
-    last = np.append(of.bin[index][1:] != of.bin[index][:-1], True) if len(index) else strict
+    index = falling(of, present)
+    last = np.append(of.bin[index][1:] != of.bin[index][:-1], np.ones(min(len(index), 1), dtype=bool))
     return index[last]
 
 
@@ -106,7 +42,9 @@ def frontier(curves: pd.DataFrame, flops: str, needed: int, min_flops: float | N
     """The frontier of a group of curves, from `min_flops`, without its ends of the smallest and of the largest n.
 
     There one n is best only because the grid of n ends. For curves whose E and α are both 0.1, a fit with the smallest
-    n gives α = 0.126 [0.117, 0.185], without it 0.100 [0.080, 0.144]. needed: fewer points than this are a FitError.
+    n gives α = 0.126 [0.117, 0.185], without it 0.100 [0.080, 0.144]. Models that are off trend for another reason, as
+    the smallest of Gao et al. 2024, §3.1.1, are cut by `min_flops`; `sensitivity` tells what further cuts change.
+    needed: fewer points than this are a FitError.
     """
     of = candidates(curves, flops)
     index = envelope(of, np.ones(len(of.run), dtype=bool))
@@ -121,29 +59,46 @@ def frontier(curves: pd.DataFrame, flops: str, needed: int, min_flops: float | N
             f"{f' with at least {min_flops:g} FLOPs' if min_flops is not None else ''}: "
             "train longer curves, more sizes, or lower --min-flops."
         )
-    log_c = of.log_c[index]
-    points = of.runs.iloc[of.run[index]].reset_index(drop=True)
-    points = points.assign(flops=np.exp(log_c), nmse=np.exp(of.log_l[index]))
-    on = points["run_id"].nunique()
+    points = of.table(index)
     selection = {
+        "method": "envelope",
+        "rule": _rule(of, inside, len(every), min_flops),
+        "caution": LOOSER,
         "runs": len(of.runs),
-        "runs_on_frontier": on,
+        "runs_on_frontier": points["run_id"].nunique(),
         "used": len(points),
         "below_the_grid": inside.start,
         "beyond_the_grid": len(every) - inside.stop,
         "min_flops": min_flops,
         "per_octave": PER_OCTAVE,
     }
-    return Frontier(points, of, (log_c[0], log_c[-1]), selection, warnings)
+    return Frontier(points, of, (of.log_c[index[0]], of.log_c[index[-1]]), selection, warnings)
+
+
+def _rule(of: Candidates, inside: slice, points: int, min_flops: float | None) -> str:
+    """What was cut from the envelope and why, in words."""
+    text = f"The lowest loss over all curves in each 1/{PER_OCTAVE} octave of C"
+    text += f" from {min_flops:g} FLOPs on." if min_flops is not None else ", with no lower limit of C."
+    n = of.of("n_latents")
+    if n is None:
+        return f"{text} Its ends are not cut, since not every n_latents is known."
+    ends = [("first", inside.start, "smallest", n.min()), ("last", points - inside.stop, "largest", n.max())]
+    cut = [
+        f"the {side} {count} points, of the {kind} n_latents alone, {integral(size):,}"
+        for side, count, kind, size in ends
+        if count
+    ]
+    if not cut:
+        return f"{text} Its ends are not cut."
+    return f"{text} Cut, since the grid of n ends there: {'; '.join(cut)}."
 
 
 def _inside_the_grid(of: Candidates, index: np.ndarray, needed: int) -> tuple[slice, list[str]]:
     """The points from the first that is not of the smallest n to the last that is not of the largest n."""
-    whole = slice(0, len(index))
-    if "n_latents" not in of.runs.columns or of.runs["n_latents"].isna().any():
+    whole, at = slice(0, len(index)), of.of("n_latents")
+    if at is None:
         return whole, ["Not every n_latents is known: nor is whether the grid of n cuts the frontier short."]
-    n = of.runs["n_latents"].to_numpy(dtype=float)
-    here, warnings = n[of.run[index]], []
+    n, here, warnings = at, at[index], []
     below = np.flatnonzero(here < n.max())
     stop = int(below[-1]) + 1 if len(below) else 0
     if stop < needed:
@@ -178,35 +133,45 @@ def _ended_as_best(of: Candidates, index: np.ndarray, kept: np.ndarray) -> list[
     return [f"{len(short)} of {on} runs on the frontier end before another is lower: train them longer."]
 
 
-def resampled(of: Frontier, draws: int, seed: int, needed: int) -> Rows:
-    """Frontiers of runs drawn with replacement, over the same window of C: rows (draws, points), weight 0 where absent.
+def drawn(runs: int, draws: int, seed: int) -> Iterator[Array]:
+    """Weights (runs,) of `draws` resamplings: runs drawn with replacement, 0 if not drawn, else exponential.
 
-    A curve's rows are not independent, its run is: whole runs are drawn. Draws with fewer than `needed` points are left
-    out. FitError when fewer than half of the draws remain.
+    Runs that are left out move the frontier as another choice of runs would; the weights, of mean 1 (Rubin 1981), let
+    the few runs that hold it be off by their noise, which no choice among them shows.
     """
     rng = np.random.default_rng(seed)
-    c = of.candidates
-    inside = (c.log_c >= of.window[0] - 1e-9) & (c.log_c <= of.window[1] + 1e-9)
-    found: list[np.ndarray] = []
     for _ in range(draws):
-        drawn = np.bincount(rng.integers(len(c.runs), size=len(c.runs)), minlength=len(c.runs)) > 0
-        index = envelope(c, drawn[c.run])
+        there = np.bincount(rng.integers(runs, size=runs), minlength=runs) > 0
+        yield np.where(there, rng.exponential(size=runs), 0.0)
+
+
+def resampled(of: Frontier, draws: int, seed: int, needed: int, response: str = "nmse") -> Rows:
+    """Frontiers of resampled runs, over the same window of C: weights (draws, rows), 0 where a row is not on one.
+
+    A curve's rows are not independent, its run is: whole runs are drawn, see `drawn`. Draws with fewer than `needed`
+    points are left out. response: the column of the points that is to be fitted. FitError when fewer than half of the
+    draws remain.
+
+    95 % intervals covered, in 150 sweeps of each of 12 designs (7 to 13 sizes, 1 to 6 runs each, noise of 0.5 or 1.5 %
+    between runs), α and E in 95 to 100 % and L one octave beyond in 91 to 100 %; they are widest, and cover 100 %,
+    where every size has one run. Without the weights: α 88 to 100 %, L 83 to 100 %. With the frontier kept and its runs
+    drawn: α 87 to 91 %, L 78 to 87 %. Profile likelihood with every point a measurement: α 33 to 46 %.
+    """
+    c, found = of.candidates, []
+    inside = (c.log_c >= of.window[0] - 1e-9) & (c.log_c <= of.window[1] + 1e-9)
+    for weights in drawn(len(c.runs), draws, seed):
+        index = envelope(c, weights[c.run] > 0)
         index = index[inside[index]]
         if len(index) >= needed:
-            found.append(index)
+            found.append((index, weights[c.run[index]]))
     if 2 * len(found) < draws:
         raise FitError(
             f"Only {len(found)} of {draws} draws of {len(c.runs)} runs leave a frontier of {needed} points: "
             "intervals need more runs."
         )
-    return _padded(c, found)
-
-
-def _padded(c: Candidates, found: Sequence[np.ndarray]) -> Rows:
-    width = max(map(len, found))
-    log_c, log_l = (np.full((len(found), width), log.mean()) for log in (c.log_c, c.log_l))
-    present = np.zeros((len(found), width))
-    for row, index in enumerate(found):
-        log_c[row, : len(index)], log_l[row, : len(index)] = c.log_c[index], c.log_l[index]
-        present[row, : len(index)] = 1.0
-    return Rows({"flops": np.exp(log_c)}, np.exp(log_l), present)
+    rows = np.unique(np.concatenate([index for index, _ in found]))
+    table = np.zeros((len(found), len(rows)))
+    for row, (index, weights) in zip(table, found, strict=True):
+        row[np.searchsorted(rows, index)] = weights
+    points = c.table(rows)
+    return Rows({"flops": points["flops"].to_numpy()}, points[response].to_numpy(), table)
