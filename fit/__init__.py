@@ -1,1 +1,1 @@
-"""Scaling laws: `fitting.fit_law` fits arrays, `regimes.fit_table` tables, `cli` files."""
+"""Scaling laws: `fitting.fit_law` fits arrays, `study.fit_table` tables, `cli` files."""

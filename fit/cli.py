@@ -7,17 +7,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fit import report, tables
+from fit.choices import DRAWS, DROP, FLOPS, Choices
 from fit.converged import UNCONVERGED
 from fit.errors import FitError
 from fit.laws import LAWS, named
-from fit.regimes import FLOPS, Choices, fit_table
+from fit.losses import objective
 from fit.result import write_json
+from fit.study import DEFAULT, fit_study
+from fit.uncertainty import AUTO, METHODS
+
+EXAMPLES = """examples:
+  saescale fit runs/gpt2/runs.parquet
+  saescale fit runs.parquet --law L_NK --where "n_latents >= 512" --unconverged extrapolate
+  saescale fit chinchilla.csv --law L_ND --map n_latents=N,tokens=D,nmse=loss --objective huber
+"""
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
     p = argparse.ArgumentParser(
-        prog="saescale fit", description="Fit scaling laws to a table of runs, write fits.json."
+        prog="saescale fit",
+        description="Fit scaling laws to a table of runs, print them, write fits.json.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument("table", metavar="TABLE", help="CSV or Parquet: one row a run, or any table of losses")
     p.add_argument(
@@ -26,7 +38,10 @@ def parser() -> argparse.ArgumentParser:
         help="one row an evaluation, for L_C (default: curves.parquet beside TABLE)",
     )
     p.add_argument(
-        "--law", action="append", metavar="LAW", help=f"{', '.join(LAWS)}; repeat for several (default: all)"
+        "--law",
+        action="append",
+        metavar="LAW",
+        help=f"{', '.join(LAWS)}, or your own as module:LAW; repeat for several (default: {', '.join(DEFAULT)})",
     )
     p.add_argument(
         "--map", default="", metavar="OURS=THEIRS,…", help="column names, as n_latents=n,k=k,nmse=loss"
@@ -35,11 +50,21 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--unconverged",
         choices=UNCONVERGED,
-        default="drop",
+        default=DROP,
         help="runs not known to be converged (%(default)s)",
     )
     p.add_argument("--flops", choices=FLOPS, default="sparse", help="convention of C (%(default)s)")
     p.add_argument("--min-flops", type=_compute, metavar="X", help="leave the frontier below X FLOPs out")
+    p.add_argument(
+        "--objective", default="log", metavar="WHAT", help="log, linear or huber[:DELTA] (%(default)s)"
+    )
+    p.add_argument(
+        "--intervals", choices=METHODS, default=AUTO, help="how 95 %% intervals are made (%(default)s)"
+    )
+    p.add_argument("--draws", type=_count, default=DRAWS, metavar="R", help="bootstrap refits (%(default)s)")
+    p.add_argument("--seed", type=int, default=0, help="of every resampling (%(default)s)")
+    p.add_argument("--weights", metavar="COLUMN", help="how many measurements a row stands for")
+    p.add_argument("--cluster", metavar="COLUMN", help="rows with one value of it are resampled together")
     p.add_argument("--out", metavar="DIR", help="folder of fits.json (default: that of TABLE)")
     return p
 
@@ -52,6 +77,12 @@ def _compute(text: str) -> float:
     if not (math.isfinite(value) and value > 0):
         raise argparse.ArgumentTypeError(f"{text} is no positive number of FLOPs")
     return value
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 20:
+        raise argparse.ArgumentTypeError(f"{text} is no number of draws: give 20 or more")
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,20 +102,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> None:
     """Reads, fits, writes and prints, in this order: a closed pipe costs no result."""
     laws = [named(law).name for law in options.law or []]
+    objective(options.objective)
     runs = tables.read(options.table)
     path = _curves_path(options, has_runs="run_id" in runs.columns)
     curves = None if path is None else tables.read(path)
-    choices = Choices(unconverged=options.unconverged, flops=options.flops, min_flops=options.min_flops)
     mapping = tables.parse_mapping(options.map)
-    results = fit_table(runs, curves, laws or None, mapping, options.where, choices)
+    study = fit_study(runs, curves, laws or None, mapping, options.where, _choices(options))
     out = Path(options.out) if options.out else Path(options.table).parent
     try:
-        written = write_json(results, str(options.table), out / "fits.json")
+        written = write_json(study.fits, str(options.table), out / "fits.json", study.regimes)
     except OSError as error:
         raise FitError(
             f"{out} takes no fits.json ({error.strerror}): name another folder with --out."
         ) from error
-    print(f"{report.text(results)}\nwrote {written}")
+    print(f"{report.text(study.fits, study.regimes)}\nwrote {written}")
+
+
+def _choices(options: argparse.Namespace) -> Choices:
+    names = (
+        "unconverged",
+        "flops",
+        "min_flops",
+        "objective",
+        "intervals",
+        "draws",
+        "seed",
+        "weights",
+        "cluster",
+    )
+    return Choices(**{name: getattr(options, name) for name in names})
 
 
 def _curves_path(options: argparse.Namespace, has_runs: bool) -> Path | None:

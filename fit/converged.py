@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 
 from fit import tables
+from fit.cells import best_of_cells
+from fit.choices import DROP
 from fit.errors import FitError
 from fit.result import integral
 
-KEEP, DROP, EXTRAPOLATE = UNCONVERGED = ("keep", "drop", "extrapolate")
+KEEP, EXTRAPOLATE = "keep", "extrapolate"
+UNCONVERGED = (KEEP, DROP, EXTRAPOLATE)
 # Rows that differ in these are different experiments; n_latents and k are the inputs.
 GROUPS = ("data_fingerprint", "data", "d_model", "batch_tokens", "activation")
 
@@ -20,10 +23,12 @@ GROUPS = ("data_fingerprint", "data", "d_model", "batch_tokens", "activation")
 class Converged:
     """Rows to fit, one a cell (n_latents, k), with the loss to fit in the column `nmse`.
 
-    group: what the rows have in common. selection: counts of what was used and left out, and by which rules.
+    every: all runs that count, before the best of each cell is chosen. group: what the rows have in common. selection:
+    counts of what was used and left out, and by which rules.
     """
 
     rows: pd.DataFrame
+    every: pd.DataFrame
     group: dict[str, Any]
     selection: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
@@ -58,8 +63,9 @@ def converged(table: pd.DataFrame, per_k: bool, unconverged: str = DROP) -> Iter
     """The rows of each group, for L(N) with one group a k, for L(N, K) with all k together.
 
     unconverged: drop runs that are not known to be converged, keep them as they are, or extrapolate them to the L∞ of
-    their fitted tail. In our tables only runs that are done count. The best learning rate and seed of a cell is that of
-    its lowest loss. A table without the columns state, converged, lr and seed is used as it is.
+    their fitted tail, with its error. In our tables only runs that are done count. The best learning rate of a cell is
+    that of its lowest loss, see `best_of_cells`. A table without the columns state, converged, lr and seed is used as
+    it is.
     """
     if unconverged not in UNCONVERGED:
         raise FitError(f"There is no choice {unconverged!r} for unconverged runs: {', '.join(UNCONVERGED)}.")
@@ -95,11 +101,12 @@ def select(part: pd.DataFrame, group: dict[str, Any], unconverged: str) -> Conve
     rows = _by_convergence(done, unconverged, selection, warnings)
     if len(rows):
         tables.positive(rows, "n_latents", "nmse", *(["k"] if "k" in rows.columns else []))
-    best = _best_of_cells(rows, selection)
+    best, about_lr = best_of_cells(rows, done, selection)
+    warnings += about_lr
     if "converged" in part.columns and unconverged == DROP:
         warnings += _beaten(best, done)
     selection["used"] = len(best)
-    return Converged(best, group, selection, warnings)
+    return Converged(best, rows, group, selection, warnings)
 
 
 def _epsilon(part: pd.DataFrame) -> float | None:
@@ -128,15 +135,26 @@ def _by_convergence(
     if unconverged == DROP:
         warnings += [f"{_runs(left)} not converged{_unknown(unknown)} and left out."]
         return done[yes]
-    tables.require(done, "nmse_inf")
-    limit = tables.numbers(done, "nmse_inf")
-    usable = yes | (np.isfinite(limit) & (limit > 0))
-    lost = int((~usable).sum())
+    return _at_the_limit(done, yes, warnings)
+
+
+def _at_the_limit(done: pd.DataFrame, yes: np.ndarray, warnings: list[str]) -> pd.DataFrame:
+    """Unconverged runs at the L∞ of their tails, with the column `relative_error`, that of L∞, 0 for converged runs.
+
+    A run without L∞ or its error, or with an L∞ that is not below its own loss, is left out.
+    """
+    tables.require(done, "nmse_inf", "nmse_inf_se")
+    limit, error = tables.numbers(done, "nmse_inf"), tables.numbers(done, "nmse_inf_se")
+    seen = tables.numbers(done, "nmse")
+    known = np.isfinite(limit) & (limit > 0) & np.isfinite(error) & (error >= 0)
+    usable = yes | (known & (limit <= seen))
+    reached, lost = int((usable & ~yes).sum()), int((~usable).sum())
+    without = f", {lost} left out without one below its loss" if lost else ""
     warnings += [
-        f"{_runs(left)} not converged: {left - lost} at the L∞ of their tails, {lost} left out without one."
+        f"{_runs(reached + lost)} not converged: {reached} at the L∞ of their tails, by its error{without}."
     ]
-    loss = np.where(yes, tables.numbers(done, "nmse"), limit)
-    return done.assign(nmse=loss)[usable]
+    relative = np.divide(error, limit, out=np.zeros(len(done)), where=usable & ~yes)
+    return done.assign(nmse=np.where(yes, seen, limit), relative_error=relative)[usable]
 
 
 def _runs(count: int) -> str:
@@ -145,16 +163,6 @@ def _runs(count: int) -> str:
 
 def _unknown(unknown: np.ndarray) -> str:
     return f" ({int(unknown.sum())} of them not known to be)" if unknown.any() else ""
-
-
-def _best_of_cells(rows: pd.DataFrame, selection: dict[str, Any]) -> pd.DataFrame:
-    """The lowest loss of each (n_latents, k); in tables that tell neither state, lr nor seed every row stays."""
-    if not {"state", "converged", "lr", "seed"} & set(rows.columns):
-        return rows
-    cell = [name for name in ("n_latents", "k") if name in rows.columns]
-    best = rows.sort_values([*cell, "nmse"], kind="stable").drop_duplicates(cell)
-    selection.update(rule=f"lowest nmse of each ({', '.join(cell)})", passed_over=len(rows) - len(best))
-    return best
 
 
 def _beaten(best: pd.DataFrame, done: pd.DataFrame) -> list[str]:

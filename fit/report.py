@@ -4,37 +4,70 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fit.digits import greek, percent, scale, significant, with_interval
-from fit.result import FitResult, finite
+from fit.regimes import Regimes
+from fit.result import FitResult, Param, finite
+from fit.sensitivity import Sensitivity
 
 PER_LINE = 3
 MOST_HELD_OUT = 6
 
 
-def text(results: Sequence[FitResult]) -> str:
-    """Every fit, separated by empty lines."""
-    return "\n\n".join("\n".join(lines(result)) for result in results)
+def text(results: Sequence[FitResult], regimes: Regimes | None = None) -> str:
+    """Every fit, and the regimes against each other, separated by empty lines."""
+    parts = ["\n".join(lines(result)) for result in results]
+    return "\n\n".join([*parts, "\n".join(regimes.lines())] if regimes else parts)
 
 
 def lines(fit: FitResult) -> Iterator[str]:
     """One fit."""
     yield f"{fit.formula}      {_rows(fit)}, {fit.loss.replace('nmse', 'NMSE')}"
-    params = [f"{greek(name)} {with_interval(p.value, p.low, p.high)}" for name, p in fit.params.items()]
-    for start in range(0, len(params), PER_LINE):
-        yield "  " + "   ".join(params[start : start + PER_LINE])
+    yield from _listed(fit.params)
     method = next(iter(fit.params.values())).method
     agree = f"{fit.starts['agree']}/{fit.starts['tried']} starts agree"
-    yield f"  {agree}, residual rms {percent(fit.rms_log)}, 95 % intervals by {method}"
+    known = f", condition {fit.condition:,.0f}" if fit.condition is not None else ""
+    yield f"  {agree}, residual rms {percent(fit.rms_log)}{known}, 95 % intervals by {method}"
+    yield from _listed(fit.derived)
     yield from _held_out(fit.held_out)
+    yield from _compared(fit)
     yield from _oracle(fit)
+    yield from _extra(fit)
     for warning in fit.warnings:
         yield f"  ! {greek(warning)}"
+
+
+def _listed(params: Mapping[str, Param]) -> Iterator[str]:
+    """Values with their intervals, a few a line."""
+    texts = [f"{greek(name)} {with_interval(p.value, p.low, p.high)}" for name, p in params.items()]
+    for start in range(0, len(texts), PER_LINE):
+        yield "  " + "   ".join(texts[start : start + PER_LINE])
+
+
+def _compared(fit: FitResult) -> Iterator[str]:
+    """`laws by held-out error: L_N 0.41 %, L_N_broken 0.62 %, L_N_pure 2.1 %`."""
+    laws = [
+        f"{law['law']} {'?' if law['held_out_rms'] is None else percent(law['held_out_rms'])}"
+        for law in fit.comparison
+    ]
+    if laws:
+        yield f"  laws by held-out error, then AICc: {', '.join(laws)}"
+
+
+def _extra(fit: FitResult) -> Iterator[str]:
+    """What else is known of the rows: the sensitivity of L(C) to choices, a note."""
+    rows = fit.extra.get("sensitivity")
+    if rows:
+        yield from (f"  {line}" for line in Sensitivity(tuple(rows), ()).lines)
+    if "note" in fit.extra:
+        yield f"  {fit.extra['note']}"
 
 
 def _rows(fit: FitResult) -> str:
     """`k=32, 7 converged runs (ε = 1 %), the lowest of 21`."""
     group = [f"{name}={value}" for name, value in fit.group.items()]
     chosen = fit.selection
-    if fit.regime == "compute":
+    if fit.regime == "compute" and "source" not in chosen:
+        rows = [f"{fit.rows} points ({chosen['method']}), C in FLOPs ({fit.flops} convention)"]
+    elif fit.regime == "compute":
         runs = f"{chosen['runs_on_frontier']} of {chosen['runs']} runs"
         rows = [
             f"{fit.rows} frontier points of {runs} ({chosen['source']}), C in FLOPs ({fit.flops} convention)"
@@ -46,7 +79,7 @@ def _rows(fit: FitResult) -> str:
     else:
         rows = [f"{fit.rows} rows"]
     if chosen.get("passed_over"):
-        rows.append(f"the lowest of {fit.rows + chosen['passed_over']}")
+        rows.append(f"the best lr of {fit.rows + chosen['passed_over']} runs")
     return ", ".join(group + rows)
 
 
@@ -66,6 +99,9 @@ def _held_out(held: Mapping[str, Any] | None) -> Iterator[str]:
         )
         lead = "  held out " if len(points) == 1 else "    "
         yield f"{lead}{where}: predicted {predicted}, measured {significant(point['measured'], 4)} ({error})"
+    for split in held["splits"][1:]:
+        above = scale(held["input"], split["up_to"]).replace("=", " > ")
+        yield f"  held out {above}: {split['held']} points, rms {percent(split['rms_log'])}"
 
 
 def _oracle(fit: FitResult) -> Iterator[str]:

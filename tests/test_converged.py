@@ -6,7 +6,8 @@ import pytest
 
 from fit.converged import converged
 from fit.errors import FitError
-from fit.regimes import Choices, fit_table
+from fit.choices import Choices
+from fit.study import fit_table
 
 N = 2 ** np.arange(9, 16)
 
@@ -33,6 +34,7 @@ def runs(ks=(16, 32), lrs=(1e-4, 2e-4, 4e-4)):
                         "seed": 0,
                         "nmse": loss,
                         "nmse_inf": 0.99 * loss,
+                        "nmse_inf_se": 0.005 * loss,
                     }
                 )
     return pd.DataFrame(rows)
@@ -125,17 +127,17 @@ def test_unconverged_runs_can_be_extrapolated_and_only_they():
     expected = np.where(best["n_latents"] == N[-1], best["nmse_inf"], best["nmse"])
     np.testing.assert_array_equal(chosen.rows["nmse"], expected)
     assert chosen.warnings == [
-        "3 runs are not converged: 2 at the L∞ of their tails, 1 left out without one."
+        "3 runs are not converged: 2 at the L∞ of their tails, by its error, 1 left out without one below its loss."
     ]
+    errors = np.where(best["n_latents"] == N[-1], 0.005 / 0.99, 0.0)
+    np.testing.assert_allclose(chosen.rows["relative_error"], errors)
 
 
 def test_an_unconverged_run_that_is_already_lower_is_told():
     table = runs()
     table.loc[(table["n_latents"] == 1024) & (table["lr"] == 2e-4), "converged"] = False
-    assert (
-        "In 1 of 7 cells (n_latents=1,024, k=16 first) an unconverged run is already lower"
-        in one(table).warnings[1]
-    )
+    words = "In 1 of 7 cells (n_latents=1,024, k=16 first) an unconverged run is already lower"
+    assert words in one(table).warnings[-1]
 
 
 def test_truths_may_be_texts_of_a_csv(tmp_path):
@@ -176,7 +178,7 @@ def test_results_record_how_rows_were_chosen():
     first, second = fit_table(runs(), laws=["L_N"])
     assert (first.group, second.group) == ({"k": 16}, {"k": 32})
     assert first.regime == "converged" and first.rows == 7
-    assert first.selection["rule"] == "lowest nmse of each (n_latents, k)"
+    assert first.selection["rule"] == "best lr of each (n_latents, k) by its nmse"
     assert {point["run_id"] for point in first.points} == {f"16-{n}-0.0002" for n in N}
 
 

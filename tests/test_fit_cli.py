@@ -75,7 +75,11 @@ def study(tmp_path):
 def test_golden_joint_law(tmp_path, capsys):
     assert main([GAO, *MAP, "--law", "L_NK", "--out", str(tmp_path)]) == 0
     content = fits(tmp_path)
-    assert content["table"] == GAO and set(content) == {"saescale", "table", "fits"}
+    assert (
+        content["table"] == GAO
+        and set(content) == {"saescale", "table", "fits", "regimes"}
+        and content["regimes"] is None
+    )
     (fit,) = content["fits"]
     found = {name: param["value"] for name, param in fit["params"].items()}
     golden = {
@@ -102,7 +106,7 @@ def test_json_has_the_agreed_keys_and_shapes(tmp_path):
     assert [fit["law"] for fit in every] == ["L_N"] * 5 + ["L_NK"]
     for fit in every:
         assert list(fit)[: len(KEYS)] == KEYS
-        assert all(set(param) == {"value", "low", "high", "method"} for param in fit["params"].values())
+        assert all(set(param) == {"value", "low", "high", "method", "se"} for param in fit["params"].values())
         assert fit["regime"] == "converged" and fit["flops"] is None
         assert len(fit["points"]) == fit["rows"] and fit["curve"][-1]["n_latents"] == pytest.approx(2**20)
         assert {"n_latents", "value", "low", "high"} <= set(fit["curve"][0])
@@ -122,7 +126,9 @@ def test_numbers_are_written_in_full(tmp_path):
 def test_own_tables_give_every_law(study, capsys):
     assert main([str(study / "runs.parquet")]) == 0
     every = fits(study)["fits"]
-    assert [fit["law"] for fit in every] == ["L_C"] * 3 + ["L_N"] * 3 + ["L_NK"]
+    laws = [fit["law"] for fit in every]
+    assert [law for law in laws if law.startswith("L_")] == ["L_C"] * 3 + ["L_N"] * 3 + ["L_NK"]
+    assert set(laws) == {"L_C", "N_C", "L_N", "L_NK"}
     first = every[0]
     assert (first["regime"], first["flops"], first["group"]) == ("compute", "sparse", {"k": 16})
     assert {"flops", "nmse", "predicted", "run_id", "n_latents"} <= set(first["points"][0])
@@ -180,7 +186,7 @@ def test_laws_that_the_table_does_not_support_are_skipped_with_a_reason(tmp_path
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([*MAP, "--law", "L_X"], "There is no law 'L_X': choose among L_C, L_N, L_NK."),
+        ([*MAP, "--law", "L_X"], "There is no law 'L_X': choose among L_N, L_C, L_N_pure,"),
         (["--law", "L_N"], "no column n_latents, nmse; it has n, k, loss, paper_fit"),
         ([*MAP, "--law", "L_C"], "L_C cannot be fitted. The table has no column flops_sparse"),
         ([*MAP, "--law", "L_N", "--where", "n < 16000"], "needs at least 5 rows; there are 3"),

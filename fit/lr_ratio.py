@@ -1,0 +1,101 @@
+"""ρ, the learning rate optimal for L(C) over the one optimal for L(N): about 4 in the paper."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from fit.digits import with_interval
+from fit.errors import FitError
+from fit.fitting import fit_law
+from fit.laws import LR_NR
+from fit.lr_optimum import lr_optima
+from fit.parabola import lowest, shown
+from fit.touch import Touch
+
+# Gao et al. 2024, A.3.
+PAPER = 4.0
+LEVEL = 0.975
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """points: n_latents, lr, compute (1 at the compute-optimal point of n, 0 at convergence). value, low, high: ρ, and
+    the method of its interval; None where it is unknown. reasons: which optima are missing, and why.
+    """
+
+    points: tuple[dict[str, Any], ...]
+    value: float | None
+    low: float | None
+    high: float | None
+    method: str | None
+    reasons: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        if self.value is None:
+            return [f"lr ratio unknown: {' '.join(self.reasons)}"]
+        text = f"lr*(L(C)) / lr*(L(N)) = {with_interval(self.value, self.low, self.high)} by {self.method}"
+        return [f"{text}; the paper says ≈ {PAPER:g}", *(f"  {reason}" for reason in self.reasons)]
+
+
+def lr_ratio(points: Mapping[float, Touch], converged: pd.DataFrame) -> Ratio:
+    """ρ of lr*(n, r) = A·n^−α·ρ^r from the optima of both regimes, each the vertex of ln L over ln lr.
+
+    points: where each n is compute-optimal; converged: converged runs with n_latents, lr, nmse. Optima at an edge of
+    the lr grid are bounds and left out. Too few for the law: the geometric mean of the ratios of the n that have both.
+    """
+    rows, reasons = _at_compute(points)
+    if converged.empty or not {"lr", "n_latents"} <= set(converged.columns):
+        reasons.append("No converged runs with a known lr.")
+    else:
+        best, missing = lr_optima(converged)
+        rows += [
+            {"n_latents": float(n), "lr": float(lr), "compute": 0}
+            for n, lr in zip(best["n_latents"], best["lr"], strict=True)
+        ]
+        reasons += [f"At convergence {reason}" for reason in missing]
+    return _ratio(rows, tuple(reasons))
+
+
+def _at_compute(points: Mapping[float, Touch]) -> tuple[list[dict[str, Any]], list[str]]:
+    """lr* of each n at the C where it is compute-optimal."""
+    rows, reasons = [], []
+    for n, touch in points.items():
+        losses = {
+            lr: curve.loss(touch.log_c) for lr, curve in touch.rates.items() if curve.reaches(touch.log_c)
+        }
+        at = lowest(losses, "lr")
+        if isinstance(at, str):
+            reasons.append(f"Compute-optimal n_latents={shown(n)} has no lr*: {at}.")
+        else:
+            rows.append({"n_latents": n, "lr": float(np.exp(at.x)), "compute": 1})
+    if not points:
+        reasons.append("No n_latents holds the frontier within the grid.")
+    return rows, reasons
+
+
+def _ratio(rows: list[dict[str, Any]], reasons: tuple[str, ...]) -> Ratio:
+    table = pd.DataFrame(rows, columns=["n_latents", "lr", "compute"])
+    try:
+        fit = fit_law(
+            LR_NR, table[["n_latents", "compute"]].astype(float), table["lr"], hold_out=False, compare=False
+        )
+    except FitError:
+        return _paired(table, rows, reasons)
+    rho = fit.params["rho"]
+    return Ratio(tuple(rows), rho.value, rho.low, rho.high, f"{LR_NR.formula}, {rho.method}", reasons)
+
+
+def _paired(table: pd.DataFrame, rows: list[dict[str, Any]], reasons: tuple[str, ...]) -> Ratio:
+    wide = table.pivot(index="n_latents", columns="compute", values="lr").reindex(columns=[0, 1]).dropna()
+    if len(wide) < 2:
+        return Ratio(
+            tuple(rows), None, None, None, None, (*reasons, "Two n_latents with both optima are needed.")
+        )
+    logs = np.log(np.asarray(wide[1] / wide[0], dtype=float))
+    half = student.ppf(LEVEL, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
+    value, low, high = (float(v) for v in np.exp([logs.mean(), logs.mean() - half, logs.mean() + half]))
+    return Ratio(tuple(rows), value, low, high, f"the mean over {len(logs)} n", reasons)

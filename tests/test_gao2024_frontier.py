@@ -1,0 +1,94 @@
+"""The frontier of Gao et al. 2024, Fig. 1 left, from its digitised curves (±1 % in NMSE, ±5 % in C): golden case 2.
+
+C is in fractions of GPT-4's pretraining; the paper prints L = 0.09 + 0.056·C^−0.084.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fit.candidates import candidates
+from fit.crossover import crossovers
+from fit.fitting import fit_law
+from fit.frontier import envelope, frontier, resampled
+from fit.isoflop import isoflops
+from fit.sensitivity import sensitivity, ways
+
+NEEDED = 5
+MAPPING = {"n_latents": "n", "flops_sparse": "C"}
+
+
+@pytest.fixture(scope="module")
+def digitised():
+    folder = os.environ.get("SAESCALE_REFERENCE_DATA")
+    if not folder:
+        pytest.skip("SAESCALE_REFERENCE_DATA names no folder with gao2024_gpt4_lc_digitised.csv")
+    table = pd.read_csv(Path(folder) / "gao2024_gpt4_lc_digitised.csv")
+    return table.assign(**{ours: table[theirs] for ours, theirs in MAPPING.items()})
+
+
+def plain_fit(points):
+    x = {"flops": points["flops"]}
+    return fit_law("L_C", x, points["nmse"], method="delta", hold_out=False, compare=False)
+
+
+def values(fit):
+    return [fit.params[name].value for name in ("E", "A", "alpha")]
+
+
+def slope(points):
+    return np.polyfit(np.log(points["flops"]), np.log(points["n_latents"]), 1)[0]
+
+
+def test_the_envelope_is_the_printed_law_within_2_percent(digitised):
+    points = frontier(digitised, "flops_sparse", NEEDED, min_flops=1e-9).points
+    error = points["nmse"] / (0.09 + 0.056 * points["flops"] ** -0.084) - 1
+    assert len(points) > 50 and points["flops"].max() < 4e-4
+    assert np.abs(error).max() < 0.025 and (np.abs(error) < 0.02).mean() > 0.95
+    assert np.sqrt(np.mean(error**2)) < 0.012
+
+
+def test_a_free_fit_finds_the_printed_law(digitised):
+    found = frontier(digitised, "flops_sparse", NEEDED, min_flops=1e-9)
+    x = {"flops": found.points["flops"]}
+    rows = resampled(found, 200, 0, NEEDED)
+    fit = fit_law("L_C", x, found.points["nmse"], replicates=rows, hold_out=False, compare=False)
+    for name, printed in {"E": 0.09, "A": 0.056, "alpha": 0.084}.items():
+        assert fit.params[name].value == pytest.approx(printed, rel=0.05)
+        assert fit.params[name].low <= printed <= fit.params[name].high
+
+
+def test_the_whole_envelope_gives_another_law(digitised):
+    """With the sizes below 2^15 from C = 3e-10 on and the whole of 2^24: 0.112 + 0.042·C^−0.094, a scatter of 1.8 %."""
+    of = candidates(digitised, "flops_sparse")
+    points = of.table(envelope(of, np.exp(of.log_c) >= 3e-10))
+    fit = plain_fit(points)
+    assert values(fit) == pytest.approx([0.112, 0.042, 0.094], rel=0.04)
+    assert fit.rms_log == pytest.approx(0.018, abs=0.003)
+
+
+def test_isoflop_vertices_give_the_printed_law_too(digitised):
+    found = frontier(digitised, "flops_sparse", NEEDED, min_flops=1e-9)
+    points = ways(found)["isoflop"]
+    np.testing.assert_allclose(points["nmse"], 0.09 + 0.056 * points["flops"] ** -0.084, rtol=0.02)
+    assert plain_fit(points).params["alpha"].value == pytest.approx(0.084, abs=0.01)
+
+
+def test_best_n_grows_as_the_square_root_of_compute(digitised):
+    """N* ∝ C^0.52 roughly, from where the printed law touches the curves."""
+    of = candidates(digitised, "flops_sparse")
+    for points in (crossovers(of).points, isoflops(of).points):
+        assert slope(points) == pytest.approx(0.52, abs=0.03)
+
+
+def test_the_lower_cut_matters_more_than_it_should(digitised):
+    found = frontier(digitised, "flops_sparse", NEEDED, min_flops=1e-9)
+    base = plain_fit(found.points)
+    rows = {
+        row["choice"]: row["alpha"]
+        for row in sensitivity(digitised, "flops_sparse", base, found, NEEDED).rows
+    }
+    assert rows["from 2 octaves higher"] < 0.065 < rows["as fitted"] < rows["convex hull"]
