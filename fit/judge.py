@@ -64,10 +64,10 @@ def splits(law: Law, rows: Rows) -> Iterator[Flags]:
 def held_out(law: Law, rows: Rows, how: How) -> dict[str, Any]:
     """The fit without the largest scale, and what it says of that scale. FitError when too few rows remain.
 
-    {"input", "up_to": largest value trained on, "rows": trained on, "rms_log", "points": one for each held-out row with
-    predicted [low, high] (95 % for a measurement), measured, relative_error = predicted/measured − 1, inside,
-    "splits": the same without points for the largest, the two largest … scales}. The keys of a single point are
-    repeated beside "points".
+    {"input", "up_to": largest value trained on, "rows": trained on, "held": held out, "rms_log", "points": one for
+    each held-out row with predicted [low, high] (95 % for a measurement), measured, relative_error =
+    predicted/measured − 1, inside, "splits": the same without points for the largest, the two largest … scales}. The
+    keys of a single point are repeated beside "points".
     """
     held = next(splits(law, rows), None)
     if held is None:
@@ -97,6 +97,7 @@ def held_out(law: Law, rows: Rows, how: How) -> dict[str, Any]:
         "input": name,
         "up_to": up_to,
         "rows": len(train.loss),
+        "held": len(test.loss),
         "rms_log": _rms(at, test),
         "points": points,
     }

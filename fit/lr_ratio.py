@@ -1,6 +1,6 @@
 """ρ, the learning rate optimal for L(C) over the one optimal for L(N): about 4 in the paper."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,6 @@ from fit.errors import FitError
 from fit.fitting import fit_law
 from fit.laws import LR_NR
 from fit.lr_optimum import lr_optima
-from fit.parabola import lowest, shown
 from fit.touch import Touch
 
 # Gao et al. 2024, A.3.
@@ -33,48 +32,55 @@ class Ratio:
     high: float | None
     method: str | None
     reasons: tuple[str, ...]
+    paper: float = PAPER
 
     def lines(self) -> list[str]:
         if self.value is None:
             return [f"lr ratio unknown: {' '.join(self.reasons)}"]
         text = f"lr*(L(C)) / lr*(L(N)) = {with_interval(self.value, self.low, self.high)} by {self.method}"
-        return [f"{text}; the paper says ≈ {PAPER:g}", *(f"  {reason}" for reason in self.reasons)]
+        inside = (self.low or 0.0) <= PAPER <= (self.high or np.inf)
+        beside = f"{text}; the paper says ≈ {PAPER:g}, {'inside' if inside else 'outside'}"
+        return [beside, *(f"  {reason}" for reason in self.reasons)]
 
 
-def lr_ratio(points: Mapping[float, Touch], converged: pd.DataFrame) -> Ratio:
+def lr_ratio(points: Mapping[float, Touch], converged: pd.DataFrame, about: Sequence[str] = ()) -> Ratio:
     """ρ of lr*(n, r) = A·n^−α·ρ^r from the optima of both regimes, each the vertex of ln L over ln lr.
 
-    points: where each n is compute-optimal; converged: converged runs with n_latents, lr, nmse. Optima at an edge of
-    the lr grid are bounds and left out. Too few for the law: the geometric mean of the ratios of the n that have both.
+    points: where each n is compute-optimal; converged: converged runs with n_latents, lr, nmse; about: sentences to
+    report before the reasons. Optima at an edge of the lr grid are bounds and left out. Too few for the law: the
+    geometric mean of the ratios of the n that have both.
     """
-    rows, reasons = _at_compute(points)
+    best, missing = _at_compute(points)
+    reasons = [*about, *missing]
+    rows = _rows(best, 1)
     if converged.empty or not {"lr", "n_latents"} <= set(converged.columns):
-        reasons.append("No converged runs with a known lr.")
-    else:
-        best, missing = lr_optima(converged)
-        rows += [
-            {"n_latents": float(n), "lr": float(lr), "compute": 0}
-            for n, lr in zip(best["n_latents"], best["lr"], strict=True)
-        ]
-        reasons += [f"At convergence {reason}" for reason in missing]
-    return _ratio(rows, tuple(reasons))
+        reasons.append("At convergence no lr is known.")
+        return _ratio(rows, tuple(reasons))
+    best, missing = lr_optima(converged)
+    return _ratio([*rows, *_rows(best, 0)], (*reasons, *(f"At convergence {reason}" for reason in missing)))
 
 
-def _at_compute(points: Mapping[float, Touch]) -> tuple[list[dict[str, Any]], list[str]]:
-    """lr* of each n at the C where it is compute-optimal."""
-    rows, reasons = [], []
-    for n, touch in points.items():
-        losses = {
-            lr: curve.loss(touch.log_c) for lr, curve in touch.rates.items() if curve.reaches(touch.log_c)
-        }
-        at = lowest(losses, "lr")
-        if isinstance(at, str):
-            reasons.append(f"Compute-optimal n_latents={shown(n)} has no lr*: {at}.")
-        else:
-            rows.append({"n_latents": n, "lr": float(np.exp(at.x)), "compute": 1})
+def _at_compute(points: Mapping[float, Touch]) -> tuple[pd.DataFrame, list[str]]:
+    """lr* of each n at the C where it is compute-optimal, from the curves that reach it."""
+    losses = [
+        {"n_latents": n, "lr": lr, "nmse": np.exp(curve.loss(touch.log_c))}
+        for n, touch in points.items()
+        for lr, curve in touch.rates.items()
+        if curve.reaches(touch.log_c)
+    ]
+    best, reasons = lr_optima(pd.DataFrame(losses, columns=["n_latents", "lr", "nmse"]))
     if not points:
-        reasons.append("No n_latents holds the frontier within the grid.")
-    return rows, reasons
+        return best, ["No n_latents holds the frontier within the grid of n."]
+    if not losses:
+        return best, ["Where n_latents is compute-optimal no lr is known."]
+    return best, [f"Where it is compute-optimal {reason}" for reason in reasons]
+
+
+def _rows(best: pd.DataFrame, compute: int) -> list[dict[str, Any]]:
+    return [
+        {"n_latents": float(n), "lr": float(lr), "compute": compute}
+        for n, lr in zip(best["n_latents"], best["lr"], strict=True)
+    ]
 
 
 def _ratio(rows: list[dict[str, Any]], reasons: tuple[str, ...]) -> Ratio:

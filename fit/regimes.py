@@ -4,20 +4,23 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from fit import batch, budgets, floors
+from fit import batch, budgets, floors, tables
 from fit.batch import Batch
 from fit.choices import Choices
 from fit.compute_regime import curve_groups
 from fit.converged import converged
 from fit.errors import FitError
-from fit.frontier import LOOSER, frontier
+from fit.frontier import LOOSER, Frontier, frontier
 from fit.laws import L_C
 from fit.lr_ratio import Ratio, lr_ratio
 from fit.result import FitResult
 from fit.touch import touches
 from fit.trained import to_convergence
+
+WITHOUT_CURVES = "Without curves the losses on the way to convergence are not known."
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,22 @@ class Group:
     budgets: tuple[dict[str, Any], ...]
     reasons: tuple[str, ...]
 
+    def lines(self) -> list[str]:
+        """For the screen."""
+        name = ", ".join(f"{key}={value}" for key, value in self.group.items())
+        found = [*self.ratio.lines(), *(line for test in self.batch for line in test.lines())]
+        found += budgets.lines(self.budgets) + list(self.reasons)
+        return [name] * bool(name) + [f"  {line}" for line in found]
+
 
 @dataclass(frozen=True)
 class Regimes:
-    """groups: one a k. floors: of every law. warnings. caution: what comparing n under L(C) means."""
+    """groups: one a k. floors: of every law. reasons: what lacks. caution: what comparing n under L(C) means."""
 
     groups: tuple[Group, ...]
     floors: tuple[dict[str, Any], ...]
     warnings: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
     caution: str = LOOSER
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,24 +57,34 @@ class Regimes:
 
     def lines(self) -> list[str]:
         """For the screen."""
-        text = ["L(C) against L(N)"]
-        for group in self.groups:
-            name = ", ".join(f"{key}={value}" for key, value in group.group.items())
-            found = [*group.ratio.lines(), *(line for test in group.batch for line in test.lines())]
-            found += budgets.lines(group.budgets) + list(group.reasons)
-            text += [f"  {name}"] * bool(name) + [f"    {line}" for line in found]
-        text += [f"  {line}" for line in floors.lines(self.floors)]
-        return text + [f"  ! {warning}" for warning in (*self.warnings, self.caution)]
+        text = [line for group in self.groups for line in group.lines()]
+        text += [*floors.lines(self.floors), *self.reasons]
+        text += [f"! {warning}" for warning in (*self.warnings, self.caution)]
+        return ["L(C) against L(N)", *(f"  {line}" for line in text)]
 
 
 def compare(
     runs: pd.DataFrame, curves: pd.DataFrame | None, fits: Sequence[FitResult], choices: Choices
 ) -> Regimes:
-    """Ratio of the optimal lr, dependence on the batch, floors, and budgets, as far as the tables tell."""
+    """Ratio of the optimal lr, dependence on the batch, floors, and budgets, as far as the tables tell.
+
+    runs, curves: as `study.prepared` returns them; fits: whose floors are compared. What a table does not tell is
+    unknown, with a reason; nothing raises a FitError.
+    """
     known = floors.floors(fits)
+    warnings = tuple(floors.disagreements(known))
     table = runs if curves is None else curves
-    groups = tuple(_group(runs, curves, part, group, choices) for group, part in curve_groups(table, choices))
-    return Regimes(groups, tuple(known), tuple(floors.disagreements(known)))
+    try:
+        parts = list(curve_groups(table, choices))
+    except FitError as error:
+        return Regimes((), tuple(known), warnings, (str(error),))
+    groups = tuple(_group(_of(runs, part), curves, part, group, choices) for group, part in parts)
+    return Regimes(groups, tuple(known), warnings)
+
+
+def _of(runs: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
+    """The runs whose curves these are, all of them in a table without names."""
+    return runs[runs["run_id"].isin(part["run_id"])] if "run_id" in runs and "run_id" in part else runs
 
 
 def _group(
@@ -73,22 +94,50 @@ def _group(
     group: dict[str, Any],
     choices: Choices,
 ) -> Group:
-    mine = (
-        runs[runs["run_id"].isin(part["run_id"])]
-        if {"run_id"} <= set(runs.columns) & set(part.columns)
-        else runs
-    )
-    every, best, reasons = _converged(mine, curves, choices)
+    every, best, reasons = _converged(runs, curves, choices)
+    at_end = batch.at_convergence(every)
     try:
-        found = frontier(part, f"flops_{choices.flops}", len(L_C.internal) + 2, choices.min_flops)
+        found = _frontier(part, curves, choices)
     except FitError as error:
         unknown = Ratio((), None, None, None, None, (str(error),))
-        tests = batch.at_convergence(every), Batch("compute", reason=str(error))
-        return Group(group, unknown, tests, (), tuple(reasons))
+        return Group(group, unknown, (at_end, Batch("compute", reason=str(error))), (), tuple(reasons))
     points = touches(found)
-    tests = batch.at_convergence(every), batch.at_compute(found.candidates)
+    tests = at_end, batch.at_compute(found.candidates, points)
+    ratio = _ratio(part, curves, every, choices)
+    if reasons:
+        return Group(group, ratio, tests, (), tuple(reasons))
     rows, absent = budgets.budgets(points, best)
-    return Group(group, lr_ratio(points, every), tests, tuple(rows), (*reasons, *absent))
+    return Group(group, ratio, tests, tuple(rows), tuple(absent))
+
+
+def _frontier(part: pd.DataFrame, curves: pd.DataFrame | None, choices: Choices) -> Frontier:
+    if curves is None:
+        raise FitError(WITHOUT_CURVES)
+    return frontier(part, f"flops_{choices.flops}", len(L_C.internal) + 2, choices.min_flops)
+
+
+def _ratio(
+    part: pd.DataFrame, curves: pd.DataFrame | None, converged: pd.DataFrame, choices: Choices
+) -> Ratio:
+    """ρ at one batch size, since lr* depends on it: the one with the most pairs (n, lr), the smaller of two."""
+    if "batch_tokens" not in part or "batch_tokens" not in converged or tables.single(part["batch_tokens"]):
+        return _ratio_at(part, curves, converged, choices)
+    pairs = part[["batch_tokens", *({"n_latents", "lr"} & set(part.columns))]].drop_duplicates()
+    count = pairs.groupby("batch_tokens").size()
+    B = count.index[int(np.argmax(count.to_numpy()))]
+    part, converged = (rows[(rows["batch_tokens"] == B).to_numpy(bool)] for rows in (part, converged))
+    return _ratio_at(
+        part, curves, converged, choices, f"Of {len(count)} batch sizes only B={B:,.0f} counts here."
+    )
+
+
+def _ratio_at(
+    part: pd.DataFrame, curves: pd.DataFrame | None, converged: pd.DataFrame, choices: Choices, *about: str
+) -> Ratio:
+    try:
+        return lr_ratio(touches(_frontier(part, curves, choices)), converged, about)
+    except FitError as error:
+        return Ratio((), None, None, None, None, (*about, str(error)))
 
 
 def _converged(
@@ -98,15 +147,13 @@ def _converged(
     try:
         groups = list(converged(runs, per_k=True, unconverged=choices.unconverged))
     except FitError as error:
-        return pd.DataFrame(), _none(), [str(error)]
+        return pd.DataFrame(), pd.DataFrame(), [str(error)]
     every = pd.concat([group.every for group in groups])
     best = pd.concat([group.rows for group in groups]).sort_values("nmse").drop_duplicates("n_latents")
+    if best.empty:
+        return every, best, ["No run is done and converged."]
     try:
-        best, _ = to_convergence(best, curves)
+        known, _ = to_convergence(best, curves)
     except FitError as error:
-        return every, _none(), [str(error)]
-    return every, best.sort_values("n_latents"), []
-
-
-def _none() -> pd.DataFrame:
-    return pd.DataFrame(columns=["n_latents", "nmse", "tokens"], dtype=float)
+        return every, best, [str(error)]
+    return every, best.assign(tokens=known["tokens"]).sort_values("n_latents"), []

@@ -89,9 +89,11 @@ def _held_out(held: Mapping[str, Any] | None) -> Iterator[str]:
     points = held["points"]
     if len(points) > 1:
         inside = sum(point["inside"] for point in points)
+        of = f" of {len(points):,} looked at" if held["held"] > len(points) else ""
         above = scale(held["input"], held["up_to"]).replace("=", " > ")
-        yield f"  held out {above}: {len(points)} points, rms {percent(held['rms_log'])}, {inside} inside the intervals"
-    for point in points[-MOST_HELD_OUT:]:
+        errors = f"{held['held']:,} points, rms {percent(held['rms_log'])}"
+        yield f"  held out {above}: {errors}, {inside}{of} inside the intervals"
+    for point in points if len(points) <= MOST_HELD_OUT else []:
         where = ", ".join(scale(name, point[name]) for name in point if name in ("n_latents", "k", "flops"))
         predicted = with_interval(point["predicted"], finite(point["low"]), finite(point["high"]), digits=4)
         error = (
@@ -101,7 +103,7 @@ def _held_out(held: Mapping[str, Any] | None) -> Iterator[str]:
         yield f"{lead}{where}: predicted {predicted}, measured {significant(point['measured'], 4)} ({error})"
     for split in held["splits"][1:]:
         above = scale(held["input"], split["up_to"]).replace("=", " > ")
-        yield f"  held out {above}: {split['held']} points, rms {percent(split['rms_log'])}"
+        yield f"  held out {above}: {split['held']:,} points, rms {percent(split['rms_log'])}"
 
 
 def _oracle(fit: FitResult) -> Iterator[str]:

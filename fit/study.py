@@ -118,18 +118,23 @@ def _belonging(curves: pd.DataFrame, runs: pd.DataFrame, where: str | None) -> p
 def _fit_groups(
     law: Law, runs: pd.DataFrame, curves: pd.DataFrame | None, choices: Choices, say: Callable[[str], None]
 ) -> tuple[list[FitResult], list[str]]:
-    """The fits of one law and, for each group that failed, the reason."""
-    fits, reasons = [], []
+    """The fits of one law and the reasons for which groups failed, each with its groups."""
+    fits: list[FitResult] = []
+    reasons: dict[str, list[str]] = {}
     try:
         for group, fit in _attempts(law, runs, curves, choices, say):
             try:
                 fits += fit()
             except FitError as error:
                 name = ", ".join(f"{key}={value}" for key, value in group.items())
-                reasons.append(f"{name}: {error}" if name else str(error))
+                reasons.setdefault(str(error), []).append(name)
     except FitError as error:
-        reasons.append(str(error))
-    return fits, reasons
+        reasons.setdefault(str(error), []).append("")
+    return fits, [_reason("; ".join(filter(None, names)), text) for text, names in reasons.items()]
+
+
+def _reason(groups: str, text: str) -> str:
+    return f"{groups}: {text}" if groups else text
 
 
 def _attempts(

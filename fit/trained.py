@@ -61,8 +61,8 @@ def by_budget(table: pd.DataFrame) -> pd.DataFrame:
     """The lowest loss of each n (and k) at each budget of tokens, on a grid of a quarter octave.
 
     table: evaluations or runs. Columns n_latents, tokens, nmse, run_id and, where known, k. The lr of a budget is that
-    of the lowest curve there. With an lr that decays only the end of a run counts. A table without run_id is used row
-    by row.
+    of the lowest curve there; a budget that only worse curves reach, above the loss of a smaller one, is left out. With
+    an lr that decays only the end of a run counts. A table without run_id is used row by row.
     """
     tables.require(table, "n_latents", "tokens", "nmse")
     if "run_id" not in table.columns:
@@ -78,5 +78,6 @@ def by_budget(table: pd.DataFrame) -> pd.DataFrame:
     if "k" in known.columns:
         points["k"] = points["run_id"].map(known.drop_duplicates("run_id").set_index("run_id")["k"])
         cell = ["n_latents", "k", "bin"]
-    lowest = points.sort_values("nmse", kind="stable").drop_duplicates(cell)
-    return lowest.sort_values(["n_latents", "tokens"], kind="stable").drop(columns=["bin", "flops"])
+    lowest = points.sort_values("nmse", kind="stable").drop_duplicates(cell).sort_values(cell, kind="stable")
+    before = lowest.groupby(cell[:-1], dropna=False)["nmse"].transform(lambda loss: loss.cummin().shift())
+    return lowest[~(lowest["nmse"] >= before)].drop(columns=["bin", "flops"])

@@ -8,52 +8,76 @@ import numpy as np
 import pandas as pd
 
 D_MODEL = 64
-N = tuple(int(n) for n in 2.0 ** np.arange(8, 14))
+N = tuple(2**e for e in range(8, 14))
 LRS = tuple(1e-4 * 2.0 ** np.arange(-4, 7))
+EVALUATIONS = 60
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """L(n, D, lr, B) = L∞(n)·(1 + p·ln²(lr/lr_N)) + S·(D_eff/n^0.6)^−g, D_eff = D·exp(−s·ln²(lr/lr_C))·(B/1024)^−b.
+    """L(n, D, lr, B, k) = L∞·(1 + p·ln²(lr/lr_N)) + S·n^0.6/(D·v), L∞ = E·(k/32)^−κ + A·n^−α.
 
-    L∞(n) = E + A·n^−α. lr_N(n) = 0.004·n^−1/2 is best at convergence, lr_C = ratio·lr_N the fastest.
-    noise: relative, one draw a run; batch: b, it slows learning and moves no limit.
+    v = exp(−s·ln²(lr/(fastest·lr_N)))·(B/1024)^−b is the speed of learning. lr_N(n) = 0.004·n^−1/2 is best at
+    convergence, `fastest` times it learns fastest; in between, at the compute-optimal budget, ρ·lr_N is best, see
+    `ratio`: 4.0 for the numbers below. b moves L(C) and no limit. noise: relative, one draw for all of a run.
     """
 
     E: float = 0.1
     A: float = 2.0
     alpha: float = 0.3
     p: float = 0.005
-    S: float = 60.0
-    g: float = 0.5
+    S: float = 3000.0
     s: float = 0.2
-    ratio: float = 4.0
-    batch: float = 0.0
+    fastest: float = 5.3
+    b: float = 0.0
     noise: float = 0.0
     epsilon: float = 0.01
-    k_floor: float = 0.0
-
-    def limit(self, n, lr, k=32):
-        """L∞ of a run."""
-        floor = self.E * (k / 32) ** -self.k_floor
-        return (floor + self.A * n**-self.alpha) * (1 + self.p * np.log(lr / self.lr_N(n)) ** 2)
+    kappa: float = 0.0
 
     def lr_N(self, n):
         return 0.004 * n**-0.5
 
+    def limit(self, n, lr, k=32):
+        """L∞ of a run."""
+        floor = self.E * (k / 32) ** -self.kappa
+        return (floor + self.A * n**-self.alpha) * (1 + self.p * np.log(lr / self.lr_N(n)) ** 2)
+
+    def _speed(self, n, lr, B):
+        return np.exp(-self.s * np.log(lr / (self.fastest * self.lr_N(n))) ** 2) * (B / 1024) ** -self.b
+
     def loss(self, n, D, lr, B=1024, k=32):
-        speed = np.exp(-self.s * np.log(lr / (self.ratio * self.lr_N(n))) ** 2) * (B / 1024) ** -self.batch
-        return self.limit(n, lr, k) + self.S * (D * speed / n**0.6) ** -self.g
+        return self.limit(n, lr, k) + self.S * n**0.6 / (D * self._speed(n, lr, B))
 
     def tokens(self, n, lr, B=1024, k=32):
         """D at which L = (1 + ε)·L∞."""
-        speed = np.exp(-self.s * np.log(lr / (self.ratio * self.lr_N(n))) ** 2) * (B / 1024) ** -self.batch
-        return n**0.6 / speed * (self.S / (self.epsilon * self.limit(n, lr, k))) ** (1 / self.g)
+        return self.S * n**0.6 / (self._speed(n, lr, B) * self.epsilon * self.limit(n, lr, k))
 
     def lr_at(self, n, D):
         """The best lr of a budget, by search."""
         lr = np.geomspace(1e-6, 1, 20_001)
         return float(lr[np.argmin(self.loss(n, D, lr))])
+
+    def flops(self, n, D, k=32):
+        """C in the sparse convention."""
+        return (2.0 * n + 8 * k) * D_MODEL * D
+
+    def compute_optimal(self, n, lrs=LRS):
+        """The C from which n is better than n/2, and that from which 2n is better, each at its best of the lr."""
+        C = np.geomspace(1e9, 1e18, 20_001)
+        half, own, double = (
+            np.min([self.loss(m, C / self.flops(m, 1.0), lr) for lr in lrs], axis=0)
+            for m in (n / 2, n, 2 * n)
+        )
+        return float(C[np.argmax(own < half)]), float(C[np.argmax(double < own)])
+
+    def ratio(self, n):
+        """ρ: the best lr at the middle of the C at which n is optimal, over lr_N."""
+        middle = np.sqrt(np.prod(self.compute_optimal(n)))
+        return self.lr_at(n, middle / self.flops(n, 1.0)) / self.lr_N(n)
+
+    def converged(self, n, lr, beyond, k=32):
+        """L at the end of a run that trained `beyond` times its tokens to convergence; lowest at lr_N."""
+        return self.limit(n, lr, k) * (1 + self.epsilon / beyond)
 
     def tables(
         self,
@@ -70,34 +94,22 @@ class Sweep:
         runs, curves = [], []
         for n, lr, B, k, seed in product(ns, lrs, batches, ks, range(seeds)):
             factor = np.exp(self.noise * random.standard_normal())
-            D = np.geomspace(1e4, beyond * self.tokens(n, lr, B, k), 60)
-            nmse = self.loss(n, D, lr, B, k) * factor
-            run = {
-                "run_id": f"{n}-{lr:.3g}-{B}-{k}-{seed}",
-                "data_fingerprint": "f",
-                "d_model": D_MODEL,
-                "n_latents": n,
-                "k": k,
-                "activation": "topk",
-                "lr": lr,
-                "lr_schedule": "constant",
-                "batch_tokens": B,
-                "seed": seed,
-            }
-            flops = {"flops_dense": 12.0 * n * D_MODEL * D, "flops_sparse": (2.0 * n + 8 * k) * D_MODEL * D}
-            curves.append(pd.DataFrame({**run, "step": D / B, "tokens": D, "nmse": nmse, **flops}))
-            runs.append(
-                {
-                    **run,
-                    "state": "done",
-                    "stop": "budget",
-                    "epsilon": self.epsilon,
-                    "converged": beyond >= 1,
-                    "tokens": D[-1],
-                    "nmse": nmse[-1],
-                    "nmse_inf": self.limit(n, lr, k) * factor,
-                    "nmse_inf_se": 0.001 * self.limit(n, lr, k),
-                    **{name: values[-1] for name, values in flops.items()},
-                }
-            )
+            run, curve = self._run(n, lr, B, k, seed, beyond, factor)
+            runs.append(run)
+            curves.append(curve)
         return pd.DataFrame(runs), pd.concat(curves, ignore_index=True)
+
+    def _run(self, n, lr, B, k, seed, beyond, factor):
+        """A row of runs, and the curve of one, log-spaced in tokens from an untrained loss of about 1 on."""
+        D = np.geomspace(self.S * n**0.6, beyond * self.tokens(n, lr, B, k), EVALUATIONS)
+        nmse = self.loss(n, D, lr, B, k) * factor
+        run = {"run_id": f"{n}-{lr:.3g}-{B}-{k}-{seed}", "study": "synthetic", "data": "synthetic"}
+        run |= {"data_fingerprint": "f", "d_model": D_MODEL, "n_latents": n, "k": k, "activation": "topk"}
+        run |= {"lr": lr, "lr_schedule": "constant", "batch_tokens": B, "seed": seed}
+        flops = {"flops_dense": 12.0 * n * D_MODEL * D, "flops_sparse": self.flops(n, D, k)}
+        curve = pd.DataFrame({**run, "step": D / B, "tokens": D, "nmse": nmse, **flops})
+        run |= {"state": "done", "stop": "budget", "epsilon": self.epsilon, "converged": beyond >= 1}
+        run |= {"tokens": D[-1], "steps": D[-1] / B, "nmse": nmse[-1], **{c: v[-1] for c, v in flops.items()}}
+        limit = self.limit(n, lr, k) * factor
+        run |= {"nmse_inf": limit, "nmse_inf_se": 0.001 * limit}
+        return run, curve.drop(columns=["data_fingerprint", "activation"])

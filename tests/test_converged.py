@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fit.choices import Choices
 from fit.converged import converged
 from fit.errors import FitError
-from fit.choices import Choices
 from fit.study import fit_table
 
 N = 2 ** np.arange(9, 16)

@@ -1,4 +1,4 @@
-"""The frontier L(C): against a law whose envelope is known, against a published frontier, and its rules."""
+"""The frontier L(C): against a law whose envelope is known, its rules, and its resampling."""
 
 import numpy as np
 import pandas as pd
