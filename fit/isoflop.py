@@ -8,7 +8,7 @@ import pandas as pd
 
 from fit.candidates import PER_OCTAVE, STEP, Candidates, falling
 from fit.law import Array
-from fit.parabola import Vertex, lowest
+from fit.parabola import LR_REACH, Vertex, lowest
 
 LOGS = ["flops", "n_latents", "nmse", "tokens", "lr"]
 COLUMNS = [*LOGS, "curvature", "sizes"]
@@ -137,7 +137,7 @@ def _best_lr(
     found = {}
     for size, curves in rates.items():
         losses = {lr: curve.loss(log_c) for lr, curve in curves.items() if curve.reaches(log_c)}
-        vertex = lowest(losses, "lr")
+        vertex = lowest(losses, "lr", LR_REACH)
         if isinstance(vertex, str) and not resampled:
             return f"n_latents={size:,.0f}: {vertex}"
         found[size] = np.log(min(losses, key=losses.__getitem__)) if isinstance(vertex, str) else vertex.x

@@ -1,13 +1,13 @@
 """lr* of each n: where the loss over the grid of learning rates is lowest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fit import tables
-from fit.parabola import lowest, shown
+from fit.parabola import LR_REACH, lowest, shown
 from fit.result import integral
 
 
@@ -16,40 +16,42 @@ def lr_optima(table: pd.DataFrame, by: Sequence[str] = ("n_latents",)) -> tuple[
 
     table: rows with lr, nmse and the columns `by`; of several rows at one lr, as seeds, the geometric mean counts. A
     grid of lr in factors of 2 tells the optimum to a factor of √2, its parabola to some percent. An n whose lowest loss
-    is at an edge of its grid has a bound for lr*, no optimum: it is left out, with a reason.
+    is at an edge of its grid has a bound for lr*, no optimum: it is left out, with a reason; one reason for all n that
+    share it.
     """
     tables.require(table, *by, "lr", "nmse")
-    known = tables.numeric(table, "lr", "nmse")
+    known = tables.numeric(table, *by, "lr", "nmse")
     known = known[(known["lr"] > 0) & (known["nmse"] > 0)]
     rows: list[dict[str, Any]] = []
-    reasons: list[str] = []
+    without: dict[str, list[tuple[Any, ...]]] = {}
     for key, part in known.groupby(list(by), sort=True):
-        losses = np.log(part["nmse"]).groupby(part["lr"]).mean()
-        where = ", ".join(
-            f"{name}={integral(float(str(value))):,}" for name, value in zip(by, key, strict=True)
-        )
-        at = lowest({float(lr): float(loss) for lr, loss in losses.items()}, "lr")
+        losses = {
+            float(lr): float(loss) for lr, loss in np.log(part["nmse"]).groupby(part["lr"]).mean().items()
+        }
+        at = _edge(losses) or lowest(losses, "lr", LR_REACH)
         if isinstance(at, str):
-            reasons.append(f"{where} has no lr*: {_edge(losses) or at}.")
+            without.setdefault(at, []).append(key)
             continue
         rows.append(
-            {
-                **dict(zip(by, key, strict=True)),
-                "lr": np.exp(at.x),
-                "nmse": np.exp(at.y),
-                "tried": len(losses),
-            }
+            dict(zip(by, key, strict=True)) | {"lr": np.exp(at.x), "nmse": np.exp(at.y), "tried": len(losses)}
         )
+    reasons = [f"lr* is unknown at {_named(by, keys)}: {reason}." for reason, keys in without.items()]
     return pd.DataFrame(rows, columns=[*by, "lr", "nmse", "tried"]), reasons
 
 
-def _edge(losses: "pd.Series[float]") -> str | None:
-    """Which end of its grid the lowest loss is at, None inside."""
-    if len(losses) < 2:
+def _named(by: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> str:
+    """`n_latents=512, 1,024`, or `n_latents=512 k=32, n_latents=512 k=64`."""
+    if len(by) == 1:
+        return f"{by[0]}={', '.join(f'{integral(key[0]):,}' for key in keys)}"
+    return ", ".join(" ".join(f"{n}={integral(v):,}" for n, v in zip(by, key, strict=True)) for key in keys)
+
+
+def _edge(losses: Mapping[float, float]) -> str | None:
+    """Which end of its grid the lowest of three or more losses is at, None inside."""
+    if len(losses) < 3:
         return None
-    best = float(losses.index.to_numpy(dtype=float)[int(losses.to_numpy().argmin())])
-    if best == losses.index.min():
-        return f"the smallest of {len(losses)} lr, {shown(best)}, is the best: try smaller ones"
-    if best == losses.index.max():
-        return f"the largest of {len(losses)} lr, {shown(best)}, is the best: try larger ones"
+    best = min(losses, key=losses.__getitem__)
+    for end, word, further in ((min(losses), "smallest", "smaller"), (max(losses), "largest", "larger")):
+        if best == end:
+            return f"the {word} of {len(losses)} lr, {shown(best)}, is the best: try {further} ones"
     return None
