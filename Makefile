@@ -5,11 +5,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/saescale
 
-.PHONY: help setup lint format test demo demo-lm clean
+.PHONY: help setup lint format test bench-fit coverage demo demo-lm clean
 help:
 	@echo "make demo      synthetic data: grid → runs → tables → laws → figures, minutes on 2 cores"
 	@echo "make demo-lm   the same on a real language model's residual stream, under 45 minutes on 2 cores"
 	@echo "make test      the test suite        make lint   ruff and mypy        make format"
+	@echo "make bench-fit fits beside the packages on PyPI    make coverage  what 95 % intervals cover, simulated"
 
 setup: .venv/core
 
@@ -40,6 +41,18 @@ format: .venv/dev
 
 test: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+# simple-scaling-laws asks for Python 3.12 and runs on 3.11.
+.venv/bench: .venv/dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python simple-scaling-laws==0.2.0
+	@touch $@
+
+bench-fit: .venv/bench
+	$(BIN)/python -m benchmarks.fit
+
+coverage: .venv/core
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.coverage
 
 # The whole way of one study, by the verbs a user types.
 define way

@@ -88,24 +88,6 @@ def test_quantities_taken_a_few_at_a_time_have_the_same_ends(monkeypatch):
     np.testing.assert_allclose(whole.measurement(X), together, rtol=1e-6)
 
 
-def test_coverage_of_nominal_95_percent():
-    draws = 120
-    hits = dict.fromkeys(["E", "A", "alpha", "law", "measurement"], 0)
-    truth = L_N.loss(TRUTH, TARGET)[0]
-    rng = np.random.default_rng(77)
-    for seed in range(draws):
-        at, profile = fitted(seed)
-        for name, (low, high) in profile.parameters().items():
-            hits[name] += low <= TRUTH[name] <= high
-        (low,), (high,) = profile.law(TARGET)
-        hits["law"] += low <= truth <= high
-        (low,), (high,) = profile.measurement(TARGET)
-        hits["measurement"] += low <= truth * np.exp(0.01 * rng.standard_normal()) <= high
-        assert profile.profile.better is None
-    # Two standard errors of 120 draws are 4 %.
-    assert all(0.90 <= hit / draws <= 0.99 for hit in hits.values()), hits
-
-
 def test_flat_losses_identify_no_exponent():
     y = 0.3 * np.exp(0.01 * np.random.default_rng(5).standard_normal(16))
     result = fit_law("L_N", N, y, hold_out=False)

@@ -1,0 +1,58 @@
+"""Where a benchmark's rows go: results/<machine>.json, each with what made it."""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sae_core.files import write_text
+from sweeps.provenance import git_state, now
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> str:
+    """The GPU's name, without one the processor's: `NVIDIA H200`, `AMD EPYC`."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if "model name" in line), platform.machine())
+
+
+def versions(packages: Sequence[str]) -> dict[str, str | None]:
+    """Installed versions, None for what is not there."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def append(
+    benchmark: str, rows: Sequence[Mapping[str, Any]], packages: Sequence[str], to: Path = RESULTS
+) -> Path:
+    """Adds the rows of one run of a benchmark to the machine's file, with time, commit and versions in each."""
+    sha, dirty = git_state()
+    made = {
+        "benchmark": benchmark,
+        "at": now(),
+        "commit": sha,
+        "dirty": dirty,
+        "versions": versions(packages),
+    }
+    path = to / f"{machine().lower().replace(' ', '-')}.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    text = ",\n".join(json.dumps(row, allow_nan=False) for row in [*before, *({**made, **r} for r in rows)])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, f"[\n{text}\n]\n")
+    return path
