@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fit.estimate import estimate
 from fit.law import Array, Inputs
@@ -44,7 +46,7 @@ class Design:
         return measured[:-1], float(measured[-1])
 
 
-def _grid(**axes: Array) -> Inputs:
+def _grid(**axes: NDArray[Any]) -> Inputs:
     return {name: v.ravel() for name, v in zip(axes, np.meshgrid(*axes.values(), indexing="ij"), strict=True)}
 
 
