@@ -61,6 +61,12 @@ def latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     return None
 
 
+def newest(folder: Path) -> int:
+    """Optimizer steps in the newest checkpoint, whole or not; 0 where there is none."""
+    found = _steps(folder)
+    return int(found[-1].stem.removeprefix("step-")) if found else 0
+
+
 def clear(folder: Path) -> None:
     """Remove the checkpoints of a run that needs them no more."""
     for path in _steps(folder):

@@ -44,6 +44,7 @@ def train_pack(runs: Sequence[Run], source: Source, device: str | torch.device =
             left.append(run)
         else:
             yield Event(run, ended, run.curve[-1])
+    del runs  # a run that has ended gives its memory back
     held_out = source.held_out().to(device)
     while left := [run for run in left if not run.abandoned]:
         front = min(run.tokens for run in left)

@@ -4,6 +4,9 @@ claim-000001 is made with O_EXCL; its holder touches it as a sign of life. A cla
 followed by claim-000002, again with O_EXCL, so exactly one of several followers wins. A holder that finds a higher
 number than its own has lost the run and leaves it. Old claims stay: a number is used once. Only O_EXCL, mtime and
 listing are needed, which NFS keeps.
+
+A claim says who made it: host, process, lease, and in SLURM the job and how often it was requeued. So a process of this
+machine that is gone, or an earlier life of this same job on a node that was lost, is followed without waiting.
 """
 
 import os
@@ -13,12 +16,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from sweeps.signals import restarts, slurm_job
+
 
 class Claim:
-    """Held until `release`, or until another follows because signs of life stopped."""
+    """Held until `release`, or until another follows because signs of life stopped.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    follows_this_job: the claim before it was an earlier life of this same SLURM job.
+    """
+
+    def __init__(self, path: Path, follows_this_job: bool = False) -> None:
+        self.path, self.follows_this_job = path, follows_this_job
         self._ours = True
         self._lock = threading.Lock()  # a heartbeat must not revive a claim that is being released
 
@@ -68,8 +76,10 @@ def claim(folder: Path, lease_s: float) -> Claim | None:
     except FileExistsError:
         return None
     with os.fdopen(descriptor, "w") as file:
-        file.write(f"{socket.gethostname()} {os.getpid()} {lease_s}\n")
-    return Claim(path)
+        job = slurm_job()
+        life = f" {job} {restarts()}" if job else ""
+        file.write(f"{socket.gethostname()} {os.getpid()} {lease_s}{life}\n")
+    return Claim(path, follows_this_job=last is not None and job is not None and holder(last) == job)
 
 
 def held(folder: Path) -> bool:
@@ -78,16 +88,31 @@ def held(folder: Path) -> bool:
     return last is not None and _alive(last)
 
 
+def holder(path: Path) -> str | None:
+    """The SLURM job that a claim was made in; None outside of SLURM."""
+    words = path.read_text().split()
+    return words[3] if len(words) == 5 else None
+
+
+def revoke(folder: Path, job: str) -> None:
+    """Free a run whose last claim was made in a SLURM job that is over."""
+    last = _last(folder)
+    if last is not None and holder(last) == job:
+        os.utime(last, (0, 0))
+
+
 def _alive(path: Path) -> bool:
-    """Touched within its lease, and by a process that still runs if it was on this machine."""
+    """Touched within its lease, and not by a process or a job's earlier life that is known to be gone."""
     try:
         age_s = time.time() - path.stat().st_mtime
-        host, pid, lease_s = path.read_text().split()
+        host, pid, lease_s, *life = path.read_text().split()
     except FileNotFoundError:
         return False
     except ValueError:  # made this instant, not written yet
         return True
     if age_s >= float(lease_s):
+        return False
+    if life and life[0] == slurm_job() and int(life[1]) < restarts():
         return False
     return host != socket.gethostname() or _runs(int(pid))
 

@@ -10,6 +10,8 @@ VERBS = {
     "plan": ("sweeps.plan", "show the runs of a study and their cost"),
     "launch": ("sweeps.launch", "train what is missing of a study"),
     "status": ("sweeps.status", "show how its runs stand"),
+    "cancel": ("sweeps.cancel", "cancel runs of it"),
+    "retry": ("sweeps.retry", "let failed and cancelled runs of it be tried again"),
     "collect": ("sweeps.collect", "rebuild runs.parquet and curves.parquet"),
     "fit": ("fit.cli", "fit L(N), L(C), L(N, K) to a table"),
     "figures": ("fit.figures.cli", "draw the figures of a table and its fits"),

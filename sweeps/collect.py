@@ -7,15 +7,19 @@ from typing import Any
 import pandas as pd
 
 from sae_core.files import replacing
+from sweeps import failures
 from sweeps.errors import SweepError
 from sweeps.ledger import RunFolder, Study
 from sweeps.locate import find_study
+from sweeps.settle import settle
 from sweeps.status import current
 from sweeps.verbs import verb
 
 # The order and type of the columns, whatever the runs have reached: an empty column is there, and missing.
 RUN_COLUMNS = {
-    **dict.fromkeys(("run_id", "study", "state", "failure", "message", "data", "data_fingerprint"), "string"),
+    **dict.fromkeys(("run_id", "study", "state", "failure", "message"), "string"),
+    "failures": "Int64",
+    **dict.fromkeys(("data", "data_fingerprint"), "string"),
     **dict.fromkeys(("shuffle_seed", "d_model"), "Int64"),
     **dict.fromkeys(("store", "model", "text", "prepare"), "string"),
     **dict.fromkeys(("layer", "context", "n_features", "dictionary_seed"), "Int64"),
@@ -41,7 +45,7 @@ RUN_COLUMNS = {
     **dict.fromkeys(("train_seconds", "gpu_seconds", "tokens_per_second"), "Float64"),
     "device": "string",
     "threads": "Int64",
-    **dict.fromkeys(("host", "git_sha"), "string"),
+    **dict.fromkeys(("host", "job", "git_sha"), "string"),
     "git_dirty": "boolean",
     **dict.fromkeys(("saescale", "torch", "triton", "started", "ended"), "string"),
 }
@@ -80,6 +84,7 @@ def run_row(folder: RunFolder, study: str, curve: Sequence[dict[str, Any]]) -> d
     status = current(folder)
     row: dict[str, Any] = {"run_id": folder.run_id, "study": study, "state": status.state}
     row |= {"failure": status.failure, "message": status.message}
+    row["failures"] = len(failures.failures(folder.path, since_retry=False))
     last = dict(curve[-1]) if curve else {}
     last["steps"] = last.pop("step", None)
     try:
@@ -133,6 +138,10 @@ def main(arguments: Sequence[str]) -> int:
     saescale collect study=demo
     """
     study = find_study(arguments)
+    try:
+        settle(study)
+    except SweepError as error:
+        print(f"SLURM: {error}; from the folders alone.")
     paths = write_tables(study)
     states = pd.read_parquet(paths[0], columns=["state"]).state.value_counts()
     print(

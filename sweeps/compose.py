@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeps.errors import SweepError
-from sweeps.schema import conf_dir, register
+from sweeps.schema import Config, conf_dir, register
 
 # Hydra checks arguments against typing's Union and does not know int | float.
 Number = Union[int, float]  # noqa: UP007
@@ -104,10 +104,19 @@ def axis_values(loader: ConfigLoader, key: str, value: Any) -> list[Any]:
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
-    """One resolved choice of groups. Call inside `hydra_session`."""
+    """One resolved choice of groups. Call inside `hydra_session`. SweepError for keys that the schema does not know."""
     config = hydra.compose("config", overrides=list(overrides))
+    with sentences():  # Hydra lets `+key=…` and YAML files add any key
+        OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.to_container(config, resolve=False))
     OmegaConf.resolve(config.grid)
     return config
+
+
+def config_text(overrides: Sequence[str]) -> str:
+    """The composed config as YAML, the axes that the overrides sweep left out."""
+    with hydra_session() as loader:
+        line = parse(loader, overrides)
+        return OmegaConf.to_yaml(compose(line.fixed), resolve=True).rstrip()
 
 
 def is_group(loader: ConfigLoader, key: str) -> bool:

@@ -92,9 +92,13 @@ def _axes(loader: ConfigLoader, config: DictConfig, line: Overrides) -> dict[str
 
 
 def _derived(config: DictConfig, line: Overrides, axes: Mapping[str, list[Any]]) -> dict[str, str]:
-    """Key and expression of the derived values; what the command line gives, fixed or swept, is not derived."""
+    """Key and expression of the derived values; null takes one back.
+
+    What the command line gives, fixed or swept, is not derived.
+    """
     given = line.fixed_keys | set(line.axes)
-    derived = {key: str(text) for key, text in _flatten(config.grid.derive) if key not in given}
+    written = {key: text for key, text in _flatten(config.grid.derive) if text is not None}
+    derived = {key: str(text) for key, text in written.items() if key not in given}
     for key in derived:
         if key in axes:
             raise SweepError(f"{key} is an axis of the grid and derived too: remove one of them.")

@@ -1,43 +1,66 @@
 """Launch a study: write its run folders, start workers for what is missing. `saescale launch study=demo --wait`"""
 
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import submitit
 import torch
 
+from sweeps import failures, jobs, local, slurm, snapshot
 from sweeps.claims import held
 from sweeps.errors import SweepError
-from sweeps.ledger import ENDED
-from sweeps.plan import Plan, make_plan, summary
+from sweeps.ledger import ENDED, Status
+from sweeps.packing import jobs_of
+from sweeps.plan import Plan, make_plan
+from sweeps.plan_table import summary
 from sweeps.progress import follow
+from sweeps.runs import PlannedRun
+from sweeps.settle import settle
 from sweeps.verbs import verb
-from sweeps.worker import WorkerOptions, work
+from sweeps.worker import job, work
+
+_LOOK_S = 10.0  # between looks at SLURM's queue while a launch waits
 
 
-def launch(plan: Plan) -> list[submitit.Job[Any]]:
-    """Write the folders of all runs and start workers on those not finished; returns the jobs, at once.
+@dataclass
+class Launched:
+    """The workers of a launch. local: processes here. slurm: ids of jobs. folder: their logs, None if none started."""
 
-    Launching again starts only what is missing; a run held by a living worker is left to it.
+    folder: Path | None = None
+    local: list[submitit.Job[Any]] = field(default_factory=list)
+    slurm: list[str] = field(default_factory=list)
+
+
+def launch(plan: Plan) -> Launched:
+    """Write the folders of all runs and start workers on those not finished; returns at once.
+
+    Launching again starts only what is missing: a run in a living job or held by a living worker is left to it, one
+    that was cancelled, or failed as often as its kind may, to `saescale retry`.
     """
-    if plan.launcher["device"] == "cuda" and not torch.cuda.is_available():
+    check_machine(plan.launcher)
+    write_runs(plan)
+    todo = missing(plan)
+    if not todo:
+        return Launched()
+    if plan.launcher["kind"] == "debug":
+        work(str(plan.study.path), [run.run_id for run in todo], plan.options)
+        return Launched()
+    folder = jobs.new_folder(plan.study)
+    code = snapshot.take(folder)
+    return (_to_slurm if plan.launcher["kind"] == "slurm" else _to_processes)(plan, todo, folder, code)
+
+
+def check_machine(launcher: dict[str, Any]) -> None:
+    """SweepError if this machine cannot do what the launcher asks."""
+    if launcher["kind"] == "slurm":
+        slurm.check(launcher["slurm"]["patience_s"])
+    elif launcher["device"] == "cuda" and not torch.cuda.is_available():
         raise SweepError(
             "launcher.device is cuda, and this machine has no CUDA device; use launcher.device=cpu."
         )
-    write_runs(plan)
-    ids = [run.run_id for run in plan.todo]
-    options = replace(plan.options, launched=time.time())
-    if not ids:
-        return []
-    if plan.launcher["kind"] == "debug":
-        work(str(plan.study.path), ids, options)
-        return []
-    return _submit(plan, ids, options)
 
 
 def write_runs(plan: Plan) -> None:
@@ -49,38 +72,73 @@ def write_runs(plan: Plan) -> None:
         )
 
 
-def _submit(plan: Plan, ids: list[str], options: WorkerOptions) -> list[submitit.Job[Any]]:
-    """Start the workers through submitit, on a CUDA machine one to a GPU; each walks the whole list."""
-    # Two OpenMP threads that spin for work on shared cores cost 30× (104 ms a step for 3 ms, measured): let them sleep.
-    os.environ.update(OMP_WAIT_POLICY="passive", OMP_NUM_THREADS=str(options.threads))
-    folder = plan.study.jobs / time.strftime("%Y%m%d-%H%M%S")
-    folder.mkdir(parents=True, exist_ok=True)
-    executor = submitit.LocalExecutor(folder=folder)
-    executor.update_parameters(timeout_min=plan.launcher["timeout_min"])
-    jobs = []
-    with _stderr_to(folder / "controllers.err"):
-        for index in range(min(plan.launcher["workers"], len(ids))):
-            if options.device == "cuda":
-                gpu = index % torch.cuda.device_count()
-                executor.update_parameters(gpus_per_node=1, visible_gpus=[gpu])
-            jobs.append(executor.submit(work, str(plan.study.path.absolute()), ids, options))
-    return jobs
+def missing(plan: Plan) -> list[PlannedRun]:
+    """The runs to start now, each made ready: not ended, in no living job, not cancelled, and not failed for good."""
+    in_jobs = settle(plan.study)
+    found = []
+    for run in plan.todo:
+        folder = plan.study.run(run.run_id)
+        status = folder.status()
+        if run.run_id in in_jobs or status.state in (*ENDED, "cancelled") or folder.cancelled:
+            continue
+        if plan.launcher["kind"] == "slurm" and held(folder.path):
+            continue
+        if status.state == "failed":
+            if not failures.may_retry(folder.path, plan.launcher["retries"]):
+                continue
+            folder.set_status(Status("pending", status.tokens, message=f"again after: {status.message}"))
+        found.append(run)
+    return found
 
 
-@contextmanager
-def _stderr_to(path: Path) -> Iterator[None]:
-    """Processes started in the block write their stderr to `path`: submitit's dump a traceback at every Ctrl-C."""
-    terminal = os.dup(2)
-    try:
-        with open(path, "a") as file:
-            os.dup2(file.fileno(), 2)
-        yield
-    finally:
-        os.dup2(terminal, 2)
-        os.close(terminal)
+def _to_processes(plan: Plan, todo: Sequence[PlannedRun], folder: Path, code: Path) -> Launched:
+    ids = [run.run_id for run in todo]
+    workers = min(plan.launcher["workers"], len(ids))
+    call = (str(plan.study.path.absolute()), ids, plan.options)
+    started = local.submit(plan.launcher, folder, code, workers, job, call)
+    jobs.record(folder, "local", plan.overrides, {str(one.job_id): ids for one in started})
+    return Launched(folder, local=started)
 
 
-def failures(plan: Plan) -> list[str]:
+def _to_slurm(plan: Plan, todo: Sequence[PlannedRun], folder: Path, code: Path) -> Launched:
+    """An array for each amount of memory that is asked for; each job has runs of its own."""
+    options = replace(plan.options, wait=False)  # a GPU does not wait for what another job holds
+    path, name = str(plan.study.path.absolute()), f"saescale-{plan.study.name}"
+    given: dict[str, list[str]] = {}
+    launcher = plan.launcher | {"slurm": plan.launcher["slurm"] | {"exclude": excluded(plan, todo)}}
+    for mem_gb, runs in by_memory(plan, todo).items():
+        launcher["slurm"]["mem_gb"] = mem_gb
+        lists = [[run.run_id for run in one.runs] for one in jobs_of(runs, launcher, plan.throughput)]
+        found = slurm.executor(launcher, folder, name, code.absolute())
+        calls = [(path, ids, options) for ids in lists]
+        given |= dict(
+            zip(slurm.submit(found, calls, job, launcher["slurm"]["patience_s"]), lists, strict=True)
+        )
+        jobs.record(folder, "slurm", plan.overrides, given)
+    return Launched(folder, slurm=list(given))
+
+
+def by_memory(plan: Plan, todo: Sequence[PlannedRun]) -> dict[float | None, list[PlannedRun]]:
+    """Runs by the host memory that their job asks for: half as much again for each time that it was not enough."""
+    groups: dict[float | None, list[PlannedRun]] = {}
+    for run in todo:
+        known = failures.failures(plan.study.run(run.run_id).path)
+        short = sum(one.kind == "host_oom" for one in known)
+        asked = plan.launcher["slurm"]["mem_gb"]
+        groups.setdefault(None if asked is None else asked * 1.5**short, []).append(run)
+    return groups
+
+
+def excluded(plan: Plan, todo: Sequence[PlannedRun]) -> str | None:
+    """The nodes not to use: those of the config, and those that failed one of these runs."""
+    nodes = {plan.launcher["slurm"]["exclude"] or ""}
+    for run in todo:
+        known = failures.failures(plan.study.run(run.run_id).path)
+        nodes |= {one.host for one in known if one.kind == "node" and one.host}
+    return ",".join(sorted(filter(None, nodes))) or None
+
+
+def unfinished(plan: Plan) -> list[str]:
     """A line for each run of the plan that did not end with a result."""
     lines = []
     for run in plan.runs:
@@ -88,50 +146,107 @@ def failures(plan: Plan) -> list[str]:
         status = folder.status()
         if status.state in ENDED:
             continue
-        reason = {"pending": "no worker has started it", "failed": f"{status.failure}: {status.message}"}.get(
-            status.state, "another launch is at it" if held(folder.path) else "its worker is gone"
-        )
+        reason = {
+            "pending": status.message or "no worker has started it",
+            "failed": f"{status.failure}: {status.message}",
+            "cancelled": status.message or "cancelled",
+            "stopped": status.message or "its worker is gone",
+        }.get(status.state, "another launch is at it" if held(folder.path) else "its worker is gone")
         lines.append(f"{run.run_id} {status.state} – {reason}")
     return lines
 
 
-@verb("launch", flags=["--wait"])
-def main(overrides: Sequence[str], wait: bool) -> int:
+def wait(plan: Plan, launched: Launched) -> None:
+    """Show progress until nothing is left to do: what died and may be tried again is launched again."""
+    looked = time.monotonic()
+    now = launched
+
+    def ended() -> bool:
+        nonlocal looked, now
+        if not all(one.done() for one in now.local):
+            return False
+        if plan.launcher["kind"] == "slurm" and time.monotonic() - looked < _LOOK_S:
+            return False
+        looked = time.monotonic()
+        try:
+            if plan.launcher["kind"] == "slurm" and settle(plan.study):
+                return False
+            now = launch(plan)
+        except SweepError as error:
+            if plan.launcher["kind"] != "slurm" or not slurm.silent(str(error)):
+                raise
+            return False
+        return not (now.local or now.slurm)
+
+    follow(plan, ended)
+
+
+@verb("launch", flags=["--wait", "--dry-run"])
+def main(overrides: Sequence[str], wait_for_end: bool, dry_run: bool) -> int:
     """Train what is missing of a study. Returns at once; with --wait it follows to the end.
 
     saescale launch study=demo --wait
     saescale launch study=demo launcher.workers=4 launcher.runs_per_pack=8
-    saescale launch study=demo launcher=debug          (in this process)
+    saescale launch study=demo launcher=slurm launcher.slurm.partition=gpu
+    saescale launch study=demo launcher=slurm --dry-run      (prints the script that sbatch would get)
+    saescale launch study=demo launcher=debug                (in this process)
 
-    The same command again trains only what is missing. Exit code with --wait: 0 every run has a result (a diverged run
-    is one), 1 some have none. Ctrl-C stops the workers; the same command goes on from their last checkpoints.
+    The same command again trains only what is missing. With --wait what died and may be tried again is launched again;
+    exit code: 0 every run has a result (a diverged run is one), 1 some have none. Ctrl-C: local workers save and stop,
+    jobs on SLURM go on; the same command follows them again.
     """
     plan = make_plan(overrides)
+    if dry_run:
+        print(dry_script(plan))
+        return 0
+    return start(plan, wait_for_end)
+
+
+def start(plan: Plan, wait_for_end: bool = False) -> int:
+    """Launch, say what was started, follow it if asked to; the exit code of the verb."""
     print(summary(plan))
-    jobs = launch(plan)
-    if jobs and not wait:
-        print(f"{len(jobs)} workers started, logs in {jobs[0].paths.folder}.")
+    plan.check_budget()
+    launched = launch(plan)
+    started = launched.local or launched.slurm
+    if started and not wait_for_end:
+        where = "workers started" if launched.local else f"jobs submitted ({_shown(launched.slurm)})"
+        print(f"{len(started)} {where}, logs in {launched.folder}.")
         print(f"Follow with: saescale status {plan.study.path}")
         return 0
     try:
-        if jobs:
-            follow(plan, lambda: all(job.done() for job in jobs))
+        if wait_for_end and plan.launcher["kind"] != "debug":
+            wait(plan, launched)
     except KeyboardInterrupt:
-        print(
-            "Interrupted: the workers have stopped too. The same command goes on from their last checkpoints."
-        )
+        print("Interrupted. The same command goes on.")
         return 130
-    return report(plan)
+    return report(plan, wait_for_end or plan.launcher["kind"] == "debug")
 
 
-def report(plan: Plan) -> int:
-    """Say how the study ended; the exit code of a launch that waited."""
-    lines = failures(plan)
+def _shown(ids: Sequence[str]) -> str:
+    arrays = list(dict.fromkeys(one.partition("_")[0] for one in ids))
+    return f"{'array' if len(ids) > 1 else 'job'} {', '.join(arrays)}"
+
+
+def dry_script(plan: Plan) -> str:
+    """The script that sbatch would get, for the first array."""
+    if plan.launcher["kind"] != "slurm" or not slurm.available():
+        raise SweepError(
+            f"launcher.kind is {plan.launcher['kind']}: a script for sbatch needs launcher=slurm, and sbatch here."
+        )
+    lists = jobs_of(plan.todo, plan.launcher, plan.throughput)
+    return slurm.script(plan.launcher, plan.study.jobs / "dry-run", f"saescale-{plan.study.name}", len(lists))
+
+
+def report(plan: Plan, ended: bool) -> int:
+    """Say how the study stands; the exit code: 1 if it was to have ended and some run has no result."""
+    lines = unfinished(plan)
     for line in lines[:10]:
         print(line)
     if lines:
         print(f"{len(lines)} of {len(plan.runs)} runs have no result. Logs: {plan.study.jobs}")
-        return 1
+        if not ended:
+            print("Nothing was started: they are in jobs already, or wait for saescale retry.")
+        return int(ended)
     print(f"All {len(plan.runs)} runs of {plan.study.name} have their result in {plan.study.path}")
     return 0
 

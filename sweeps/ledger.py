@@ -19,12 +19,16 @@ _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 @dataclass(frozen=True)
 class Status:
-    """What a run says of itself. `state`: pending, running, done, diverged, failed; unreadable if the file is torn."""
+    """What a run says of itself.
+
+    state: pending; running; stopped, to be resumed; done; diverged; failed; cancelled; unreadable if the file is torn.
+    """
 
     state: str
     tokens: int = 0
-    failure: str | None = None  # oom, data, disk, bug
+    failure: str | None = None  # its kind, see `sweeps.failures`
     message: str | None = None
+    rate: float | None = None  # tokens a second of the clock, while it runs
     updated: float = 0.0  # seconds since the epoch, when it was written
 
 
@@ -42,6 +46,11 @@ class RunFolder:
     @property
     def curve_path(self) -> Path:
         return self.path / "curve.jsonl"
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `saescale cancel` has asked for its end."""
+        return (self.path / "cancel").exists()
 
     def create(self, config: dict[str, Any]) -> None:
         """Write config.yaml, again where it differs: the science in it is the run's id, but its data may have moved."""
@@ -97,12 +106,7 @@ class RunFolder:
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The values of a JSON file, None where there is none. SweepError if it is torn."""
-        text = _read(self.path / name)
-        try:
-            return None if text is None else dict(json.loads(text))
-        except (ValueError, TypeError) as error:
-            reason = _first_line(error)
-            raise SweepError(f"{self.path / name} is torn ({reason}); delete it and launch again.") from error
+        return read_json(self.path / name)
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,15 @@ def open_study(path: Path) -> Study:
         )
         raise SweepError(f"No study at {path}. {there}")
     return Study(path)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The values of a JSON file, None where there is none. SweepError if it is torn."""
+    text = _read(path)
+    try:
+        return None if text is None else dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise SweepError(f"{path} is torn ({_first_line(error)}); delete it and launch again.") from error
 
 
 def dumps(values: Any, indent: int | None = None) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from sweeps.clock import clock
 from sweeps.ledger import ENDED
 from sweeps.plan import Plan
 from sweeps.status import current
@@ -25,7 +26,8 @@ class Snapshot:
     def text(self) -> str:
         c = self.counts
         parts = [f"{c['done'] + c['diverged']} done", f"{c['running']} running", f"{c['failed']} failed"]
-        return " · ".join([*parts, f"{c['pending'] + c['stopped']} waiting"])
+        waiting = [f"{c['pending'] + c['stopped']} waiting"]
+        return " · ".join([*parts, *waiting, *([f"{c['cancelled']} cancelled"] if c["cancelled"] else [])])
 
 
 def snapshot(plan: Plan) -> Snapshot:
@@ -46,14 +48,6 @@ def time_left(start_share: float, share: float, elapsed_s: float) -> float | Non
     return elapsed_s * (1 - share) / gained if gained > 1e-6 else None
 
 
-def clock(seconds: float | None) -> str:
-    if seconds is None:
-        return "? left"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d} left" if hours else f"{minutes}:{rest:02d} left"
-
-
 def follow(plan: Plan, ended: Callable[[], bool]) -> None:
     """Show progress until `ended()`: a live bar on a terminal, a line now and then elsewhere."""
     console = Console()
@@ -70,7 +64,7 @@ def follow(plan: Plan, ended: Callable[[], bool]) -> None:
             over = ended()
             now = snapshot(plan)
             elapsed = time.monotonic() - started
-            text = f"{now.text} · {clock(time_left(first, now.share, elapsed))}"
+            text = f"{now.text} · {clock(time_left(first, now.share, elapsed))} left"
             bar.update(task, completed=now.share, description=text)
             if not console.is_terminal and (over or elapsed - printed >= _LINE_S):
                 print(f"{now.share:4.0%}  {text}  ({elapsed:.0f} s)", flush=True)

@@ -1,5 +1,6 @@
 """What a result needs to be believed later: code, versions, machine."""
 
+import json
 import platform
 import socket
 import subprocess
@@ -9,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from sweeps.signals import slurm_job
+
+CODE = "code.json"  # in a snapshot, see `sweeps.snapshot`: what git said where it was taken
+_ROOT = Path(__file__).parent.parent
 
 
 def now() -> str:
@@ -21,6 +27,7 @@ def environment(device: str) -> dict[str, Any]:
     return {
         "started": now(),
         "host": socket.gethostname(),
+        "job": slurm_job(),
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else platform.machine() + " CPU",
         "threads": torch.get_num_threads(),
         "git_sha": sha,
@@ -33,18 +40,25 @@ def environment(device: str) -> dict[str, Any]:
 
 def git_state() -> tuple[str | None, bool | None]:
     """Commit of this code and whether it was edited since; None where it does not come from a checkout."""
-    root = Path(__file__).parent.parent
-    sha = _git(root, "rev-parse", "HEAD")
-    status = _git(root, "status", "--porcelain", "--untracked-files=no")
+    if (_ROOT / CODE).exists():
+        known = json.loads((_ROOT / CODE).read_text(encoding="utf-8"))
+        return known["git_sha"], known["git_dirty"]
+    sha = _git("rev-parse", "HEAD")
+    status = _git("status", "--porcelain", "--untracked-files=no")
     return sha, None if sha is None or status is None else bool(status)
 
 
-def _git(root: Path, *arguments: str) -> str | None:
-    if not (root / ".git").exists():
+def changes() -> str | None:
+    """What was edited since the commit, as a patch."""
+    return _git("diff", "HEAD")
+
+
+def _git(*arguments: str) -> str | None:
+    if not (_ROOT / ".git").exists():
         return None
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10
+            ["git", "-C", str(_ROOT), *arguments], capture_output=True, text=True, timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

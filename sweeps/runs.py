@@ -5,9 +5,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sae_core import flops
 from sae_core.config import DataKey, RunConfig, SAEConfig, TrainConfig, validate
 from sae_core.errors import ConfigError
+from sweeps import cost
 from sweeps.data import describe
 from sweeps.errors import SweepError
 from sweeps.grid import Cell, Expansion
@@ -24,15 +24,11 @@ class PlannedRun:
 
     @property
     def flops_sparse(self) -> float:
-        """Training FLOPs of the whole budget in the sparse convention, AuxK not counted: it is not known before."""
-        sae, d = self.config.sae, self.config.data.d_model
-        return self.config.train.budget * flops.sparse_per_token(sae.n_latents, d, sae.k)
+        return cost.flops_sparse(self.config)
 
     @property
     def flops_dense(self) -> float:
-        return self.config.train.budget * flops.dense_per_token(
-            self.config.sae.n_latents, self.config.data.d_model
-        )
+        return cost.flops_dense(self.config)
 
 
 def run_id(config: RunConfig) -> str:

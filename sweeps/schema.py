@@ -52,19 +52,61 @@ class Grid:
 
 
 @dataclass
+class Slurm:
+    """What sbatch is asked for, for every job of the array. Null: not asked for, the site's default."""
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    nodelist: str | None = None
+    exclude: str | None = None  # nodes that failed a run of this study are added
+    gpus_per_node: int | None = None
+    cpus_per_task: int | None = None
+    mem_gb: float | None = None  # of the host; after host_oom a job asks for half as much again
+    signal_s: int = (
+        120  # SLURM's warning, this long before the time limit: enough to write every checkpoint of a pack
+    )
+    setup: list[str] = field(default_factory=list)  # shell lines before the worker: module load, activate …
+    python: str | None = None  # command that starts Python in the job, a container's too; null: this Python
+    srun_args: list[str] = field(default_factory=list)
+    use_srun: bool = True
+    sbatch: dict[str, Any] = field(
+        default_factory=dict
+    )  # any other option of sbatch: mail-type, reservation …
+    patience_s: float = 600.0  # how long to go on asking a controller that does not answer
+
+
+def _retries() -> dict[str, int]:
+    return {"oom": 4, "host_oom": 2, "node": 3, "disk": 5, "lost": 2, "data": 0, "bug": 0}
+
+
+@dataclass
 class Launcher:
     """How the runs are carried out. Nothing here changes a result."""
 
-    kind: str = "local"  # local: processes on this machine, through submitit; debug: in this process
-    workers: int = 2  # processes
+    kind: str = "local"  # local: processes on this machine; slurm: a job array; debug: in this process
+    workers: int = 2  # processes at once; on SLURM jobs of the array at once
     threads: int = 1  # torch threads a worker; two on one shared core cost 30× (measured, OpenMP spinning)
-    runs_per_pack: int = 4  # runs trained together on one stream
+    runs_per_pack: int = 4  # at most so many runs trained together on one stream
+    memory_gb: float | None = None  # of a worker's device, that a pack may fill; null: not looked at
     device: str = "cpu"  # cpu | cuda
-    timeout_min: int = 1440
+    timeout_min: int = 1440  # a job's time limit; a job that reaches it goes back into the queue and resumes
     checkpoint_s: float = 60.0  # seconds between checkpoints of a pack
     heartbeat_s: float = 2.0  # seconds between signs of life
     lease_s: float = 60.0  # a claim without a sign of life for this long is free again
-    flops_per_s: float | None = None  # measured throughput in the sparse convention, for the plan's hours
+    flops_per_s: float | None = (
+        None  # of a worker, sparse convention; null: as measured on this study's ended runs
+    )
+    retries: dict[str, int] = field(default_factory=_retries)  # how often a failure of a kind is tried again
+    slurm: Slurm = field(default_factory=Slurm)
+
+
+@dataclass
+class Budget:
+    """What a study may cost; a plan above it is refused."""
+
+    gpu_hours: float | None = None  # worker-hours of what is not done yet
 
 
 @dataclass
@@ -77,6 +119,7 @@ class Config:
     train: Train = field(default_factory=Train)  # type: ignore[valid-type]
     grid: Grid = field(default_factory=Grid)
     launcher: Launcher = field(default_factory=Launcher)
+    budget: Budget = field(default_factory=Budget)
 
 
 def register() -> None:

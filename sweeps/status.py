@@ -1,21 +1,30 @@
-"""How the runs of a study stand, from their folders alone. `saescale status runs/demo`"""
+"""How the runs of a study stand, from their folders and SLURM's queue. `saescale status runs/demo`"""
 
+import re
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from sae_core.config import RunConfig
 from sweeps.claims import held
+from sweeps.clock import clock
 from sweeps.errors import SweepError
 from sweeps.ledger import ENDED, RunFolder, Status, Study
 from sweeps.locate import find_study
+from sweeps.settle import settle
+from sweeps.slurm import JobState
 from sweeps.verbs import verb
+
+WATCH_S = 5.0
 
 
 def current(folder: RunFolder) -> Status:
@@ -26,31 +35,40 @@ def current(folder: RunFolder) -> Status:
     return status
 
 
-def states(study: Study) -> pd.DataFrame:
-    """One row a run: run_id, n_latents, k, lr, state, tokens, budget, nmse (last evaluation), message."""
-    return pd.DataFrame([_row(folder) for folder in study.runs()])
+def states(study: Study, in_jobs: Mapping[str, JobState] | None = None) -> pd.DataFrame:
+    """One row a run: run_id, n_latents, k, lr, state, tokens, budget, nmse (last evaluation), seconds_left, message.
+
+    in_jobs: the state of the SLURM job that a run is in, see `settle`.
+    """
+    return pd.DataFrame([_row(folder, (in_jobs or {}).get(folder.run_id)) for folder in study.runs()])
 
 
-def _row(folder: RunFolder) -> dict[str, Any]:
+def _row(folder: RunFolder, job: JobState | None) -> dict[str, Any]:
     status, curve = current(folder), folder.curve()
     row = {"run_id": folder.run_id, "tokens": status.tokens, "state": status.state, "message": status.message}
     if status.state == "failed":
         row["state"] = f"failed ({status.failure})"
+    if job is not None and status.state in ("pending", "stopped"):
+        row |= {"state": "queued", "message": job.reason or f"job {job.state.lower()}"}
     last = {key: curve[-1].get(key) if curve else None for key in ("nmse", "tokens_per_second")}
     try:
         run = RunConfig.from_dict(folder.config()["run"])
     except SweepError as error:
         return row | last | {"state": "unreadable", "message": str(error)}
-    return (
-        row
-        | last
-        | {"n_latents": run.sae.n_latents, "k": run.sae.k, "lr": run.train.lr, "budget": run.train.budget}
-    )
+    row |= {"n_latents": run.sae.n_latents, "k": run.sae.k, "lr": run.train.lr, "budget": run.train.budget}
+    return row | last | {"seconds_left": _left(status, run.train.budget)}
+
+
+def _left(status: Status, budget: int) -> float | None:
+    """Seconds to the end of a running run's budget, at its pace since its worker began; None before there is one."""
+    if status.state != "running" or not status.rate:
+        return None
+    return (budget - status.tokens) / status.rate
 
 
 def table(frame: pd.DataFrame) -> Table:
     shown = Table(box=None, header_style="bold")
-    for column in ("run", "n_latents", "k", "lr", "state", "tokens", "NMSE", "tokens/s", ""):
+    for column in ("run", "n_latents", "k", "lr", "state", "tokens", "NMSE", "tokens/s", "left", ""):
         shown.add_column(column, justify="left" if column in ("run", "state", "") else "right")
     for row in frame.sort_values(["state", "n_latents", "k", "lr"]).to_dict("records"):
         shown.add_row(
@@ -62,6 +80,7 @@ def table(frame: pd.DataFrame) -> Table:
             f"{row['tokens']:,} ({_shown(row['tokens'] / row['budget'], '.0%')})",
             _shown(row["nmse"], ".4f"),
             _shown(row["tokens_per_second"], ",.0f"),
+            "" if pd.isna(row["seconds_left"]) else clock(row["seconds_left"]),
             Text(_shown(row["message"], "")),  # Text: its brackets are no markup
         )
     return shown
@@ -71,22 +90,49 @@ def _shown(value: Any, form: str) -> str:
     return "" if pd.isna(value) else format(value, form)
 
 
-@verb("status", "STUDY")
-def main(arguments: Sequence[str]) -> int:
-    """Show every run of a study: state, tokens, last loss. Reads the folders; works from any machine that sees them.
+def look(study: Study) -> tuple[pd.DataFrame, str]:
+    """The table as it stands, and a line that counts; with the jobs where SLURM is here and answers."""
+    note = ""
+    try:
+        in_jobs = settle(study)
+    except SweepError as error:
+        in_jobs, note = {}, f" (SLURM: {error}; from the folders alone)"
+    frame = states(study, in_jobs)
+    counts = Counter(frame.state)
+    return frame, f"{study.path}: " + ", ".join(f"{c} {s}" for s, c in sorted(counts.items())) + note
+
+
+@verb("status", "STUDY", flags=["--watch"])
+def main(arguments: Sequence[str], watch: bool) -> int:
+    """Show every run of a study: state, tokens, pace, time left, last loss. From the folders, and SLURM's queue where
+    it is at hand; works from any machine that sees the folders.
 
     saescale status runs/demo
-    saescale status study=demo
+    saescale status study=demo --watch            (again every five seconds, until Ctrl-C)
+    saescale status runs/demo 3f2a9c01b7de        (all about one run: where it ran, why it failed, its logs)
 
     Exit code 1 if a run has failed, or has stopped because its worker is gone.
     """
-    study = find_study(arguments)
-    frame = states(study)
-    console = Console(width=None if Console().is_terminal else 140)
+    from sweeps import run_detail  # it imports this module
+
+    ids = [a for a in arguments if re.fullmatch("[0-9a-f]{12}", a)]
+    study = find_study([a for a in arguments if a not in ids])
+    for run_id in ids:
+        if not study.run(run_id).path.is_dir():
+            raise SweepError(f"There is no run {run_id} in {study.path}.")
+        print("\n".join(run_detail.lines(study.run(run_id))))
+    if ids:
+        return 0
+    console = Console(width=None if Console().is_terminal else 150)
+    frame, line = look(study)
+    with Live(console=console, auto_refresh=False, screen=False) if watch else nullcontext() as live:
+        while live is not None:
+            live.update(Group(table(frame), Text(line)), refresh=True)
+            time.sleep(WATCH_S)
+            frame, line = look(study)
     console.print(table(frame))
-    counts = Counter(frame.state)
-    print(f"{study.path}: " + ", ".join(f"{c} {s}" for s, c in sorted(counts.items())))
-    return 0 if all(s in (*ENDED, "running", "pending") for s in counts) else 1
+    print(line)
+    return 0 if all(s in (*ENDED, "running", "pending", "queued") for s in frame.state) else 1
 
 
 if __name__ == "__main__":

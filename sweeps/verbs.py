@@ -20,6 +20,10 @@ STUDY is the study's folder, or the overrides that name it, as in study=demo.
 }
 
 
+# As Hydra's own command line has them: here every launch is a multirun.
+_MULTIRUN, _CFG = ("-m", "--multirun"), ("-c", "--cfg")
+
+
 class Verb(Protocol):
     def __call__(self, arguments: Sequence[str] | None = None) -> int: ...
 
@@ -40,6 +44,10 @@ def verb(
                 print(f"{usage}\n\n{inspect.getdoc(body)}\n{_ARGUMENTS[takes]}")
                 return 0
             try:
+                if takes == "OVERRIDES":
+                    given = [a for a in given if a not in _MULTIRUN]
+                    if any(a in _CFG for a in given):
+                        return _print_config(given)
                 unknown = [a for a in given if a.startswith("-") and a not in flags]
                 if unknown:
                     raise SweepError(f"{unknown[0]} is not an option here; see saescale {name} --help.")
@@ -60,3 +68,16 @@ def verb(
         return run
 
     return wrap
+
+
+def _print_config(given: Sequence[str]) -> int:
+    """`--cfg job`: the composed config as YAML, sweeps left out."""
+    from sweeps.compose import (
+        config_text,  # Hydra takes 0.3 s to import, which `saescale fit` need not wait for
+    )
+
+    rest = [a for a in given if a not in (*_CFG, "job")]
+    if len(rest) != len(given) - 2:
+        raise SweepError("--cfg prints the job's config: write --cfg job.")
+    print(config_text(rest))
+    return 0

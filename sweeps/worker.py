@@ -1,10 +1,12 @@
 """A worker: claims runs of a study, trains them in packs, and writes what happens to their folders."""
 
 import math
+import socket
+import sys
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,18 @@ from torch import Tensor
 
 from sae_core import checkpoint
 from sae_core.config import RunConfig
-from sae_core.errors import CheckpointError, DataError
+from sae_core.errors import DataError
 from sae_core.files import write_text
 from sae_core.pack import Event, start_point, train_pack
 from sae_core.run import Run
 from sae_core.source import Source
+from sweeps import cost, failures
 from sweeps.claims import Claim, Heartbeat, claim
 from sweeps.data import open_source
-from sweeps.errors import SweepError
+from sweeps.failures import Failure
 from sweeps.ledger import ENDED, RunFolder, Status, Study
 from sweeps.provenance import environment, now
+from sweeps.signals import TIME_IS_UP, Stop, requeue, slurm_job, stoppable
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,9 @@ class WorkerOptions:
     checkpoint_s: float
     heartbeat_s: float
     lease_s: float
-    launched: float = 0.0  # seconds since the epoch; what failed after this is not tried again
+    memory_gb: float | None = None  # what a pack may fill; None: no limit but runs_per_pack
+    retries: Mapping[str, int] = field(default_factory=dict)
+    wait: bool = True  # for runs that others hold, in case one of them dies
 
 
 @dataclass
@@ -45,41 +51,77 @@ class _Held:
     folder: RunFolder
     claim: Claim
     run: Run
+    began_at: int  # tokens
+    began: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
     said: float = 0.0  # when its status was written last
 
+    @property
+    def status(self) -> Status:
+        """Running, with its pace since this worker began."""
+        took = time.monotonic() - self.began
+        gained = self.run.tokens - self.began_at
+        return Status("running", self.run.tokens, rate=gained / took if gained and took > 0 else None)
 
-def work(study_path: str, run_ids: Sequence[str], options: WorkerOptions) -> dict[str, str]:
+
+def job(study_path: str, run_ids: Sequence[str], options: WorkerOptions) -> None:
+    """`work` as a job of its own, whose exit code tells SLURM the truth: 0 unless a run failed or it was stopped.
+
+    Before its time limit the job goes back into the queue and resumes from the checkpoints that `work` left.
+    """
+    with stoppable() as stop:
+        states = work(study_path, run_ids, options, stop)
+    if stop:
+        requeued = stop.asked == TIME_IS_UP and requeue()
+        sys.exit(f"{stop.words}{', requeued' if requeued else ''}: all runs are saved.")
+    failed = [run_id for run_id, state in states.items() if state == "failed"]
+    if failed:
+        sys.exit(f"{len(failed)} of {len(states)} runs failed: {', '.join(failed[:10])}")
+
+
+def work(
+    study_path: str, run_ids: Sequence[str], options: WorkerOptions, stop: Stop | None = None
+) -> dict[str, str]:
     """Train whatever of `run_ids` is neither finished nor held by another; returns the state each run was left in.
 
     Walks the list again and again until every run has ended or failed, so workers started with the same list share it,
-    and a run whose worker dies is taken over. One run is tried once a launch: a failure is not repeated.
+    and a run whose worker dies is taken over. A run for which there was no memory is tried again in a smaller pack, as
+    often as `retries` allows; other failures are not tried again here.
     """
     torch.set_num_threads(options.threads)
+    stop = stop or Stop()
     study, left = Study(Path(study_path)), list(run_ids)
     states: dict[str, str] = {}
-    while left:
+    while left and not stop:
         group, left = _claim_group(study, left, options)
         if group:
-            states |= _train_group(group, options)
-        elif left:  # all that is left is held by others: look again, in case one of them dies
+            found = _train_group(group, options, stop)
+            states |= found
+            left += [run_id for run_id, state in found.items() if state == "failed"]
+            if any(study.run(run_id).status().failure == "oom" for run_id in found):
+                options = replace(options, runs_per_pack=max(1, len(group) // 2))
+        elif (
+            left and options.wait
+        ):  # all that is left is held by others: look again, in case one of them dies
             time.sleep(options.heartbeat_s)
+        else:
+            break
     return states
 
 
 def _claim_group(
     study: Study, ids: Sequence[str], options: WorkerOptions
 ) -> tuple[list[tuple[RunFolder, Claim]], list[str]]:
-    """Claim up to runs_per_pack free runs on one data set; returns them and the ids to look at again."""
+    """Claim free runs on one data set, as many as the pack and its memory hold; and the ids to look at again."""
     group: list[tuple[RunFolder, Claim]] = []
     later: list[str] = []
-    data: str | None = None
+    configs: list[RunConfig] = []
     for run_id in ids:
         folder = study.run(run_id)
         if _over(folder, options):
             continue
-        fingerprint = folder.config()["run"]["data"]["fingerprint"]
-        if len(group) == options.runs_per_pack or data not in (None, fingerprint):
+        config = RunConfig.from_dict(folder.config()["run"])
+        if configs and not _fits(configs, config, options):
             later.append(run_id)
             continue
         held = claim(folder.path, options.lease_s)
@@ -87,28 +129,66 @@ def _claim_group(
             later.append(run_id)
         elif _over(folder, options):  # it ended between our look and our claim
             held.release()
+        elif _lost(folder, held, options):
+            held.release()
         else:
             group.append((folder, held))
-            data = fingerprint
+            configs.append(config)
     return group, later
 
 
-def _over(folder: RunFolder, options: WorkerOptions) -> bool:
+def _lost(folder: RunFolder, its_claim: Claim, options: WorkerOptions) -> bool:
+    """Note it where the last worker of a run died without a word; True if that has happened too often.
+
+    Not where SLURM has requeued this very job: then it was the node, or a preemption without a warning.
+    """
     status = folder.status()
-    return status.state in ENDED or (status.state == "failed" and status.updated >= options.launched)
+    if status.state != "running" or its_claim.follows_this_job:
+        return False
+    message = f"its worker died without a word at {status.tokens:,} tokens"
+    failures.note(folder.path, _failure(folder, "lost", message))
+    if failures.may_retry(folder.path, options.retries):
+        return False
+    folder.set_status(Status("failed", status.tokens, "lost", message))
+    return True
 
 
-def _train_group(group: list[tuple[RunFolder, Claim]], options: WorkerOptions) -> dict[str, str]:
+def _failure(folder: RunFolder, kind: str, message: str) -> Failure:
+    saved = checkpoint.newest(folder.checkpoints)
+    return Failure(kind, message, saved, host=socket.gethostname(), job=slurm_job())
+
+
+def _fits(pack: Sequence[RunConfig], config: RunConfig, options: WorkerOptions) -> bool:
+    if len(pack) >= options.runs_per_pack or config.data.fingerprint != pack[0].data.fingerprint:
+        return False
+    return options.memory_gb is None or cost.pack_bytes([*pack, config]) <= options.memory_gb * cost.GiB
+
+
+def _over(folder: RunFolder, options: WorkerOptions) -> bool:
+    """Whether there is nothing to do: ended, cancelled, or failed in a way that this worker does not try again."""
+    status = folder.status()
+    if status.state == "failed":
+        return status.failure != "oom" or not failures.may_retry(folder.path, options.retries)
+    return status.state in (*ENDED, "cancelled") or folder.cancelled
+
+
+def _train_group(group: list[tuple[RunFolder, Claim]], options: WorkerOptions, stop: Stop) -> dict[str, str]:
     """Train claimed runs together to their ends; returns the state each was left in."""
     states: dict[str, str] = {}
     heartbeat = Heartbeat([its_claim for _, its_claim in group], options.heartbeat_s)
     heartbeat.start()
     try:
         source = open_source(group[0][0].config()["data"])
-        held = _prepare(group, source, options, states)
-        of = {id(one.run): one for one in held}
-        for event in train_pack([one.run for one in held], source, options.device):
-            _handle(of[id(event.run)], event, source, options, states)
+        held = {id(one.run): one for one in _prepare(group, source, options, states)}
+        for event in train_pack([one.run for one in held.values()], source, options.device):
+            one = held[id(event.run)]
+            _handle(one, event, source, options, states)
+            if one.folder.run_id in states:
+                del held[id(event.run)]
+            if stop:
+                break
+        for one in held.values():  # none unless we were stopped
+            _handle(one, Event(one.run, "stopped", {"words": stop.words}), source, options, states)
     except Exception as error:  # the data went away or never fitted: no run of the pack can go on
         for folder, its_claim in group:
             if folder.run_id not in states:
@@ -136,7 +216,7 @@ def _prepare(
         except Exception as error:
             states[folder.run_id] = _fail(folder, its_claim, folder.status().tokens, error)
             continue
-        held.append(_Held(folder, its_claim, run))
+        held.append(_Held(folder, its_claim, run, run.tokens))
     return held
 
 
@@ -177,6 +257,9 @@ def _record(one: _Held, event: Event, source: Source, options: WorkerOptions) ->
         return _fail(one.folder, one.claim, one.run.tokens, event.error)
     if event.kind in ENDED:
         return _finish(one, event.kind, source, options)
+    if event.kind == "stopped":
+        assert event.row is not None
+        return _leave(one, "stopped", event.row["words"])
     if event.kind == "evaluated":
         assert event.row is not None
         one.folder.append_row(event.row)
@@ -185,12 +268,28 @@ def _record(one: _Held, event: Event, source: Source, options: WorkerOptions) ->
         if not one.claim.touch():
             one.run.abandoned = True
             return "taken over"
-        one.folder.set_status(Status("running", one.run.tokens))
+        if one.folder.cancelled:
+            one.run.abandoned = True
+            return _leave(one, "cancelled", "cancelled by hand")
+        one.folder.set_status(one.status)
         one.said = now_s
     if now_s - one.saved >= options.checkpoint_s:
-        checkpoint.save(one.folder.checkpoints, one.run.steps, one.run.tensors(), one.run.meta())
-        one.saved = time.monotonic()
+        _save(one)
     return None
+
+
+def _save(one: _Held) -> None:
+    checkpoint.save(one.folder.checkpoints, one.run.steps, one.run.tensors(), one.run.meta())
+    one.saved = time.monotonic()
+
+
+def _leave(one: _Held, state: str, message: str) -> str:
+    """Save the run where it stands, and let anyone go on with it."""
+    if one.run.steps:
+        _save(one)
+    one.folder.set_status(Status(state, one.run.tokens, message=message))
+    one.claim.release()
+    return state
 
 
 def _finish(one: _Held, state: str, source: Source, options: WorkerOptions) -> str:
@@ -229,23 +328,15 @@ def _fail(folder: RunFolder, its_claim: Claim, tokens: int, error: Exception) ->
     """Record a failure, if the run is still ours: kind, last line for `status`, whole traceback beside it."""
     if not its_claim.touch():
         return "taken over"
-    kind = _failure_kind(error)
-    text = str(error).strip().splitlines()
-    message = f"{type(error).__name__}: {text[-1] if text else ''}" if kind == "bug" else (text or [kind])[0]
+    kind = failures.kind_of(error)
+    message = failures.words(kind, error)
     try:
         folder.set_status(Status("failed", tokens, kind, message))
         write_text(folder.path / "traceback.txt", "".join(traceback.format_exception(error)))
+        failures.note(folder.path, _failure(folder, kind, message))
     except (
         OSError
     ) as disk:  # not even that can be written: the job's log has it, and the run stays to be tried again
         print(f"{folder.run_id} failed ({message}), and its folder cannot be written: {disk}", flush=True)
     its_claim.release()
     return "failed"
-
-
-def _failure_kind(error: Exception) -> str:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
-        return "oom"
-    if isinstance(error, DataError | SweepError | CheckpointError):
-        return "data"
-    return "disk" if isinstance(error, OSError) else "bug"

@@ -85,11 +85,11 @@ def test_on_a_cuda_machine_each_worker_sees_its_own_gpu(tiny, monkeypatch):
         Path(path, f"gpu-{os.environ['CUDA_VISIBLE_DEVICES']}").touch()
 
     note.__module__ = "__main__"  # pickled by value: the worker cannot import this test
-    monkeypatch.setattr(module, "work", note)
+    monkeypatch.setattr(module, "job", note)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     plan = make_plan(tiny("seed=0,1,2", "launcher.device=cuda", "launcher.workers=3"))
-    for job in module.launch(plan):
+    for job in module.launch(plan).local:
         job.result()
     assert sorted(p.name for p in plan.study.path.glob("gpu-*")) == ["gpu-0", "gpu-1"]
 

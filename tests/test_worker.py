@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from threading import Timer
 
 import pytest
@@ -16,6 +15,7 @@ from sweeps.claims import Heartbeat, claim
 from sweeps.launch import launch, write_runs
 from sweeps.ledger import Status, Study
 from sweeps.plan import make_plan
+from sweeps.retry import retry
 from sweeps.worker import work
 
 
@@ -143,7 +143,8 @@ def test_a_failing_run_is_a_state_and_the_others_go_on(tiny, monkeypatch, error,
     assert (status.failure, status.message, status.tokens) == (kind, message, 192)
     monkeypatch.undo()
     assert work(str(plan.study.path), ids, plan.options) == {}  # the same launch does not try it twice
-    assert work(str(plan.study.path), ids, replace(plan.options, launched=time.time())) == {bad: "done"}
+    assert len(retry([plan.study.run(bad)])) == 1
+    assert work(str(plan.study.path), ids, plan.options) == {bad: "done"}
     assert not (plan.study.run(bad).path / "traceback.txt").exists()
 
 
@@ -160,7 +161,8 @@ def test_data_that_changed_since_the_plan_is_said(tiny):
 CHILD = """
 import sys
 from sweeps.worker import WorkerOptions, work
-work(sys.argv[1], sys.argv[2:], WorkerOptions(1, 4, "cpu", checkpoint_s=0.05, heartbeat_s=0.02, lease_s=0.5))
+work(sys.argv[1], sys.argv[2:], WorkerOptions(1, 4, "cpu", checkpoint_s=0.05, heartbeat_s=0.02, lease_s=0.5,
+                                              retries={"lost": 9}))
 """
 
 

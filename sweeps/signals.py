@@ -1,0 +1,77 @@
+"""A worker that is asked to stop: it saves between two steps, and goes back into SLURM's queue where its time is up."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# SLURM's warning before the time limit and, on clusters that are set so, at preemption.
+TIME_IS_UP = signal.SIGUSR2
+STOP = (signal.SIGTERM, signal.SIGINT, TIME_IS_UP)
+
+
+class Stop:
+    """`asked`: the signal that came, None so far."""
+
+    def __init__(self) -> None:
+        self.asked: signal.Signals | None = None
+
+    def __bool__(self) -> bool:
+        return self.asked is not None
+
+    def _handle(self, number: int, _: object) -> None:
+        # A preempted job gets SIGUSR2 and then SIGTERM at the end of its grace: the first says what to do.
+        self.asked = self.asked or signal.Signals(number)
+
+    @property
+    def words(self) -> str:
+        """For the run's status."""
+        if self.asked is None:
+            return ""
+        return "time is up or preempted" if self.asked == TIME_IS_UP else f"stopped by {self.asked.name}"
+
+
+@contextmanager
+def stoppable() -> Iterator[Stop]:
+    """Signals inside the block set the flag and interrupt nothing; outside of the main thread none are seen.
+
+    submitit's own handlers, which would raise in the middle of a step, are put aside: a step is a fraction of a second.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, stop._handle) for number in STOP}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def requeue() -> bool:
+    """Put this SLURM job back into the queue, under the same id; False where there is no job or SLURM refuses.
+
+    After preemption SLURM requeues by itself, before the time limit nobody does.
+    """
+    job = slurm_job()
+    if job is None:
+        return False
+    done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
+    if done.returncode:
+        print(f"SLURM did not requeue job {job}: {done.stderr.strip()}. Launch again to go on.", flush=True)
+    return done.returncode == 0
+
+
+def slurm_job() -> str | None:
+    """The SLURM job that this process is in, `123_4` for a task of an array; None outside of SLURM."""
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ.get("SLURM_JOB_ID")
+
+
+def restarts() -> int:
+    """How often SLURM has requeued this job."""
+    return int(os.environ.get("SLURM_RESTART_COUNT") or 0)

@@ -1,0 +1,220 @@
+"""SLURM, asked through submitit and its own commands: submit arrays, see how jobs stand, cancel them."""
+
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import submitit
+from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+from sweeps.errors import SweepError
+
+# What a controller that is down, restarting or swamped makes sbatch, squeue and sacct say. Anything else is an answer.
+_SILENT = (
+    "Unable to contact slurm controller",
+    "Connection refused",
+    "Connection timed out",
+    "Socket timed out",
+    "Unable to establish controller machine",
+    "slurm_persist_conn_open",
+    "try again",
+    "Zero Bytes were transmitted",
+)
+# sacct's states of a job that will not run again. NODE_FAIL and PREEMPTED may be requeued: then squeue has them.
+FINAL = (
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "TIMEOUT",
+)
+# sacct is up to 5 s behind the controller (measured), so a job that squeue has lost may still be RUNNING there.
+_MOST_JOBS = 1001  # SLURM's default MaxArraySize
+
+
+@dataclass(frozen=True)
+class JobState:
+    """state: SLURM's word. live: queued or running, or about to be again. reason: why it waits, or its exit code."""
+
+    state: str
+    live: bool
+    reason: str = ""
+    nodes: str = ""
+
+
+def available() -> bool:
+    """Whether this machine can submit and ask."""
+    return shutil.which("sbatch") is not None and shutil.which("squeue") is not None
+
+
+def check(patience_s: float) -> None:
+    """SweepError unless this machine can submit and a controller answers, who is given some time to."""
+    if not available():
+        raise SweepError("launcher.kind is slurm, and this machine has no sbatch: launch from a login node.")
+    _patiently(lambda: _asked("squeue", "--noheader", "--me"), patience_s)
+
+
+def executor(launcher: dict[str, Any], folder: Path, name: str, code: Path | None) -> submitit.SlurmExecutor:
+    """submitit's executor for jobs of this launcher. code: the snapshot that they import."""
+    ask = launcher["slurm"]
+    found = submitit.SlurmExecutor(folder=folder, python=ask["python"])
+    same = (
+        "partition",
+        "account",
+        "qos",
+        "constraint",
+        "nodelist",
+        "exclude",
+        "gpus_per_node",
+        "cpus_per_task",
+    )
+    found.update_parameters(
+        job_name=name,
+        time=launcher["timeout_min"],
+        nodes=1,
+        ntasks_per_node=1,
+        signal_delay_s=ask["signal_s"],
+        array_parallelism=launcher["workers"],
+        setup=[*ask["setup"], *_environment(launcher, code)],
+        use_srun=ask["use_srun"],
+        srun_args=ask["srun_args"],
+        stderr_to_stdout=True,
+        additional_parameters={"requeue": True, **ask["sbatch"]},
+        **{key: ask[key] for key in same if ask[key] is not None},
+    )
+    if ask["mem_gb"] is not None:
+        found.update_parameters(mem=f"{round(ask['mem_gb'] * 1024)}MB")
+    return found
+
+
+def _environment(launcher: dict[str, Any], code: Path | None) -> list[str]:
+    """Shell lines: the snapshot first on the path, before the folder that the launch was typed in."""
+    lines = [f"export OMP_NUM_THREADS={launcher['threads']} OMP_WAIT_POLICY=passive"]
+    if code is not None:
+        lines.append(f"export PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(str(code))}:${{PYTHONPATH:-}}")
+    return lines
+
+
+def script(launcher: dict[str, Any], folder: Path, name: str, jobs: int) -> str:
+    """The text that sbatch would get for an array of so many jobs."""
+    one = executor(launcher, folder, name, folder / "code")
+    if jobs > 1:
+        one.parameters["map_count"] = jobs
+    return str(one._make_submission_file_text(one._submitit_command_str, "dry-run"))
+
+
+def submit(
+    found: submitit.SlurmExecutor,
+    calls: Sequence[tuple[Any, ...]],
+    function: Callable[..., Any],
+    patience_s: float,
+) -> list[str]:
+    """One job a call, function(*call), as arrays no longer than the site allows; their ids in order.
+
+    A controller that does not answer is asked again for `patience_s`. SweepError with sbatch's words if it refuses.
+    """
+    most = _longest_array()
+    ids: list[str] = []
+    for start in range(0, len(calls), most):
+        columns = zip(*calls[start : start + most], strict=True)
+        jobs = _patiently(partial(found.map_array, function, *columns), patience_s)
+        ids += [str(job.job_id) for job in jobs]
+    return ids
+
+
+def _patiently(ask: Callable[[], Any], patience_s: float) -> Any:
+    """The answer, asked for again while the controller is silent."""
+    until, pause = time.monotonic() + patience_s, 2.0
+    while True:
+        try:
+            return ask()
+        except (FailedJobError, FailedSubmissionError, SweepError) as error:
+            text = " ".join(str(error).split())
+            if not silent(text):
+                raise SweepError(f"SLURM refused: {_words(text)}") from error
+            if time.monotonic() > until:
+                raise SweepError(f"SLURM did not answer for {patience_s:g} s: {_words(text)}") from error
+            print("SLURM does not answer; asking again.", flush=True)
+            time.sleep(pause)
+            pause = min(2 * pause, 30.0)
+
+
+def silent(text: str) -> bool:
+    """Whether an error says that the controller did not answer, and not that it refused."""
+    return any(words.lower() in text.lower() for words in _SILENT)
+
+
+def _words(text: str) -> str:
+    """sbatch's own sentence in submitit's report of it."""
+    at = text.rfind("sbatch: error:")
+    return text[at:][:300] if at >= 0 else text[-300:]
+
+
+def _longest_array() -> int:
+    """MaxArraySize limits the highest index + 1."""
+    for line in _asked("scontrol", "show", "config").splitlines():
+        name, _, value = line.partition("=")
+        if name.strip() == "MaxArraySize":
+            return max(1, int(value) - 1)
+    return _MOST_JOBS
+
+
+def states(ids: Iterable[str]) -> dict[str, JobState]:
+    """How jobs stand, by one call of squeue for the living and one of sacct for the rest.
+
+    A job that neither knows is missing. SweepError when the controller does not answer.
+    """
+    wanted = set(ids)
+    if not wanted:
+        return {}
+    found: dict[str, JobState] = {}
+    for line in _asked("squeue", "--noheader", "--array", "--me", "--format=%i|%T|%r|%N").splitlines():
+        job, state, reason, nodes = line.split("|")
+        if job in wanted:
+            found[job] = JobState(state, True, "" if reason == "None" else reason, nodes)
+    rest = wanted - found.keys()
+    return found | (_ended(rest) if rest else {})
+
+
+def _ended(ids: set[str]) -> dict[str, JobState]:
+    arrays = ",".join(sorted({job.partition("_")[0] for job in ids}))
+    fields = "--format=JobID,State,ExitCode,NodeList"
+    try:
+        text = _asked("sacct", "--noheader", "--allocations", "--parsable2", "--jobs", arrays, fields)
+    except SweepError:  # no accounting here: what is not in the queue is gone, nobody knows how
+        return {}
+    found = {}
+    for line in text.splitlines():
+        job, state, code, nodes = line.split("|")
+        word = state.split()[0]
+        if job in ids:
+            found[job] = JobState(word, word not in FINAL, code, "" if nodes == "None assigned" else nodes)
+    return found
+
+
+def cancel(ids: Sequence[str]) -> None:
+    """scancel; jobs that are over already do not matter."""
+    if ids:
+        _asked("scancel", *ids)
+
+
+def _asked(*command: str) -> str:
+    """A SLURM command's output; SweepError with its words if it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SweepError(f"{command[0]} cannot be asked: {error}") from error
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
+        raise SweepError(f"{command[0]} of slurm: {said[-1]}")
+    return done.stdout
