@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from fit.engine import Problem, Solution, minimise
+from fit.errors import FitError
 from fit.estimate import Estimate, internal, log_losses, may_vanish, revived
 from fit.law import Array, Derived, Inputs
-from fit.profile import LEVEL
+from fit.profile import LEVEL, undefined, with_ends
 from fit.quantities import Numbers
 from fit.rows import Rows
 
@@ -16,6 +17,8 @@ TAILS = (50 * (1 - LEVEL), 50 * (1 + LEVEL))
 # A refit that stops where its deviance would fall by less than this share is within 1e-3 standard errors of its optimum
 # for 1,000 rows or fewer. Stopped much earlier, intervals cover 29 to 49 % instead of 95.
 TOLERANCE = 1e-9
+# Of fewer draws the 2.5th percentile is that of no draw in particular.
+FEWEST = 20
 # A floor without which the deviance is this many τ higher, 6 standard errors, is there in every refit.
 SURE = 36.0
 
@@ -29,7 +32,12 @@ class Bootstrap:
         self.solutions = refits(at, replicates)
 
     def parameters(self) -> dict[str, tuple[float, float]]:
-        return {name: _percentiles(value) for name, value in self.values().items()}
+        """Public name to its interval, see `undefined` for those without ends: a percentile is always finite."""
+        law, without = self.at.law, undefined(self.at)
+        return {
+            name: law.bounds[name] if name in without else _percentiles(value)
+            for name, value in self.values().items()
+        }
 
     def values(self) -> dict[str, Array]:
         """Public parameters of the refits, (R,) each."""
@@ -49,11 +57,10 @@ class Bootstrap:
     def numbers(self, of: Sequence[Derived]) -> tuple[Array, Array]:
         """95 % interval of what follows from the parameters, (m,) each, as logarithms where it is one."""
         R, quantities = len(self.solutions.theta), Numbers(self.at.basis, of)
-        ends = [
-            _percentiles(quantities.evaluate(self.solutions.theta, self.solutions.alive, np.full(R, m))[0])
-            for m in range(len(of))
-        ]
-        low, high = np.array(ends).reshape(-1, 2).T
+        low, high = np.full(len(of), -np.inf), np.full(len(of), np.inf)
+        for m in with_ends(self.at, of):
+            value = quantities.evaluate(self.solutions.theta, self.solutions.alive, np.full(R, m))[0]
+            low[m], high[m] = _percentiles(value)
         return low, high
 
     def resampled(self, of: Callable[[Mapping[str, Array]], Array]) -> Array:
@@ -62,7 +69,11 @@ class Bootstrap:
 
 
 def resample(rows: Rows, draws: int, seed: int) -> Rows:
-    """Runs drawn with replacement, `draws` times: whole clusters where rows belong together, else rows."""
+    """Runs drawn with replacement, `draws` times: whole clusters where rows belong together, else rows.
+
+    FitError for fewer draws than make percentiles, and for a seed that is none.
+    """
+    check(draws, seed)
     rng = np.random.default_rng(seed)
     present = np.flatnonzero(rows.weights > 0)
     labels = (
@@ -77,6 +88,14 @@ def resample(rows: Rows, draws: int, seed: int) -> Rows:
     return replace(rows, weights=weights)
 
 
+def check(draws: int, seed: int) -> None:
+    """FitError for fewer draws than make percentiles, and for a seed that is none."""
+    if draws < FEWEST:
+        raise FitError(f"{draws} draws make no 95 % interval: give {FEWEST} or more.")
+    if seed < 0:
+        raise FitError(f"The seed is {seed}: give 0 or more.")
+
+
 def refits(at: Estimate, replicates: Rows) -> Solution:
     """The optimum of every replicate, from the estimate's, with its floor put back, and without it."""
     terms = at.basis.at(replicates.x)
@@ -88,7 +107,7 @@ def refits(at: Estimate, replicates: Rows) -> Solution:
         return minimise(problem, many.theta, many.alive, flags, TOLERANCE)
 
     best = refitted(at.solution)
-    if at.law.floor is None or at.without[at.law.floor] > at.deviance + SURE * at.scatter():
+    if at.law.floor is None or at.without(at.law.floor) > at.deviance + SURE * at.scatter():
         return best
     back = revived(at.basis, at.problem, at.solution, 0.3)
     if at.floor_vanished:

@@ -4,14 +4,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fit.basis import Basis, Terms
 from fit.engine import Flags, Problem, Solution, evaluate, minimise
-from fit.errors import FitError
 from fit.law import Array, Inputs, Law
 from fit.losses import LOG, Objective
-from fit.rows import Rows
+from fit.rows import Rows, check_rows
 from fit.seeds import seeds
 
 # Starts whose deviance is this close, relatively, have reached the same optimum.
@@ -41,11 +39,17 @@ class Estimate:
     starts: Array
     agree: int
 
+    def without(self, term: int) -> float:
+        """The deviance of the law without one of its terms, infinite where no other is left."""
+        if term not in self._known_without:
+            bare = _without(term, _sampled(self.problem), self.starts)
+            self._known_without[term] = np.inf if bare is None else _deviance_of_all(self.problem, bare)
+        return self._known_without[term]
+
     @cached_property
-    def without(self) -> Array:
-        """(J,), the deviance of the law without each of its terms, infinite where no other is left."""
-        found = [_without(j, self.problem, self.starts) for j in range(len(self.law.terms))]
-        return np.array([np.inf if bare is None else bare.deviance[0] for bare in found])
+    def _known_without(self) -> dict[int, float]:
+        """What `without` found so far: each takes some starts, and few are asked for."""
+        return {}
 
     @property
     def tried(self) -> int:
@@ -101,15 +105,21 @@ class Estimate:
         inside = float((w * of.inside(r)).sum() / w.sum())
         return of.slope(r), max(inside, 1 / len(w))
 
-    def jacobian(self) -> Array:
-        """∂r/∂θ' of the fitted rows, (p, rows); 0 for a vanished floor."""
-        f, share = evaluate(self.basis.terms, self.solution.theta, self.solution.alive)
-        return self.basis.terms.slopes(self.solution.theta, share)[0] * self.problem.objective.rate(f)
+    def jacobian(self, solution: Solution | None = None) -> Array:
+        """∂r/∂θ' of the fitted rows, (p, rows), at the optimum or another solution; 0 for a vanished floor."""
+        at = solution or self.solution
+        f, share = evaluate(self.basis.terms, at.theta, at.alive)
+        return self.basis.terms.slopes(at.theta, share)[0] * self.problem.objective.rate(f)
 
-    def covariance(self) -> Array:
+    def covariance(self, solution: Solution | None = None) -> Array:
         """(JᵀWJ)⁺ of θ', (p, p), without the factor s²; 0 for a vanished floor."""
-        J = self.jacobian()
-        return np.asarray(np.linalg.pinv((J * self.weights) @ J.T, rcond=1e-13, hermitian=True), dtype=float)
+        J = self.jacobian(solution) * np.sqrt(self.weights)
+        # In units of its own length: a small floor's column is no less certain to be one than the others.
+        length = np.linalg.norm(J, axis=1)
+        scale = np.divide(1, length, out=np.zeros(len(J)), where=length > 0)
+        J = J * scale[:, None]
+        found = np.asarray(np.linalg.pinv(J @ J.T, rcond=1e-13, hermitian=True), dtype=float)
+        return found * np.outer(scale, scale)
 
     def errors(self) -> Array:
         """Standard errors of the internal parameters by the delta method, (p,); NaN for those of a vanished floor."""
@@ -159,8 +169,11 @@ def estimate(law: Law, rows: Rows, objective: Objective = LOG) -> Estimate:
     tiny = 1e-20 * float(sample.w.sum())
     agree = int((found.deviance <= best.deviance[0] * (1 + SAME) + tiny).sum())
     if sample is not problem:
-        best = minimise(problem, best.theta, best.alive, may_vanish(law), NEAR / problem.terms.rows)
-    return Estimate(basis, problem, best, starts, agree)
+        best = _of_all_rows(basis, problem, best)
+    at = Estimate(basis, problem, best, starts, agree)
+    if bare is not None and law.floor is not None:
+        at._known_without[law.floor] = _deviance_of_all(problem, bare)
+    return at
 
 
 def _sampled(problem: Problem) -> Problem:
@@ -169,6 +182,24 @@ def _sampled(problem: Problem) -> Problem:
         return problem
     some = np.sort(np.random.default_rng(0).choice(rows, MOST_ROWS, replace=False))
     return replace(problem, terms=problem.terms.take(some), ln_y=problem.ln_y[some], w=problem.w[:, some])
+
+
+def _of_all_rows(basis: Basis, problem: Problem, found: Solution) -> Solution:
+    """The optimum from that of a sample of the rows; a floor that the sample lacks may show in all of them."""
+    flags, tolerance = may_vanish(basis.law), NEAR / problem.terms.rows
+    best = minimise(problem, found.theta, found.alive, flags, tolerance)
+    if found.alive.all():
+        return best
+    back = revived(basis, problem, best, 0.05)
+    return best.better_of(minimise(problem, back.theta, back.alive, flags, tolerance))
+
+
+def _deviance_of_all(problem: Problem, found: Solution) -> float:
+    """The least deviance of a sample's optimum over all rows, its terms as they are."""
+    if problem.terms.rows <= MOST_ROWS:
+        return float(found.deviance[0])
+    flags = np.zeros(found.alive.shape[1], dtype=bool)
+    return float(minimise(problem, found.theta, found.alive, flags, NEAR / problem.terms.rows).deviance[0])
 
 
 def _refined(problem: Problem, theta: Array, alive: Flags, flags: Flags) -> Solution:
@@ -221,22 +252,3 @@ def _without(term: int, problem: Problem, starts: Array) -> Solution | None:
 def improved(at: Estimate, better: Solution) -> Estimate:
     """The estimate moved to a lower optimum near a solution that a profile ran into; no start had reached it."""
     return replace(at, solution=minimise(at.problem, better.theta, better.alive, may_vanish(at.law)), agree=0)
-
-
-def check_rows(law: Law, rows: Rows) -> None:
-    """FitError when the rows are too few, or too alike, for the law."""
-    present: NDArray[np.bool_] = rows.weights > 0
-    for name, needed in law.distinct.items():
-        values = np.unique(rows.x[name][present])
-        if len(values) < needed:
-            shown = ", ".join(f"{v:g}" for v in values)
-            raise FitError(
-                f"{law.name} needs at least {needed} different values of {name}; these rows have {len(values)}"
-                f"{f' ({shown})' if shown else ''}. Add runs at other values."
-            )
-    p = len(law.internal)
-    if present.sum() < p + 2:
-        raise FitError(
-            f"{law.name} has {p} parameters and needs at least {p + 2} rows; there are {int(present.sum())}. "
-            "Add runs, or fit a law with fewer parameters."
-        )

@@ -7,7 +7,7 @@ import numpy as np
 
 from fit import identified, judge, losses
 from fit.estimate import Estimate, estimate, improved
-from fit.judge import How
+from fit.held_out import How, splits, try_held_out
 from fit.law import Inputs, Law
 from fit.laws import named
 from fit.result import FitResult, Param, Point, finite, integral, numbers
@@ -48,8 +48,9 @@ def fit_law(
     rows = make_rows(law, x, loss, weights, cluster)
     how = How(losses.objective(objective), replicates, method, draws, seed)
     at, ends, params = _with_intervals(estimate(law, rows, how.objective), rows, how)
-    held, reasons = judge.try_held_out(law, rows, how) if hold_out else (None, [])
-    laws = judge.comparison(at, rows, how.objective) if compare else []
+    own, reason = splits(law, rows, how.objective) if hold_out else (None, None)
+    held, reasons = (None, []) if own is None else try_held_out(own, reason, how)
+    laws = judge.comparison(at, rows, how.objective, own) if compare else []
     apart = identified.outliers(at)
     points = judge.fitted_points(rows, at, apart)
     return FitResult(
@@ -72,11 +73,13 @@ def fit_law(
         warnings=(
             *identified.few_agree(at),
             *identified.absent_floor(at, params),
+            *identified.rising(at, rows),
+            *identified.few_runs(rows, law, ends.method),
             *identified.unidentified(law, params),
             *identified.trade_offs(at),
             *identified.ill_conditioned(at),
             *identified.curved(at, params),
-            *identified.outlier_words(_inputs(points, law), apart),
+            *identified.outlier_words(_inputs(points, law), apart, how.objective),
             *judge.beaten(law, laws),
             *reasons,
         ),

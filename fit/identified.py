@@ -8,7 +8,11 @@ from scipy.stats import t as student
 
 from fit.estimate import Estimate
 from fit.law import Array, Law
+from fit.losses import LOG, Objective
+from fit.profile import LEVEL
 from fit.result import Param
+from fit.rows import Rows
+from fit.uncertainty import NONE, enough
 
 CORRELATED = 0.95
 # Belsley, Kuh & Welsch 1980: from 30 on a combination of the parameters is poorly determined, from 100 on badly.
@@ -17,6 +21,10 @@ POOR, BAD = 30.0, 100.0
 CURVED = 1.5
 # With fewer degrees of freedom one residual may be all there is by chance: five points on a line have three.
 FEWEST = 4
+# Residuals of less than 1e-10 of the loss are those of the table's digits.
+EXACT = 1e-20
+# More of these never gives a higher loss to a run that is trained well.
+SCALES = {"n_latents", "flops", "tokens"}
 # Chance of naming any row an outlier when none is.
 ALARM = 0.01
 
@@ -85,12 +93,38 @@ def trade_offs(at: Estimate) -> list[str]:
     return [text.replace("-", "−")]
 
 
+def few_runs(rows: Rows, law: Law, method: str) -> list[str]:
+    """A warning where the rows are of too few runs for any interval."""
+    if method != NONE:
+        return []
+    of = "1 run" if rows.runs == 1 else f"{rows.runs} runs"
+    return [
+        f"No intervals: the {len(rows.loss)} rows are of {of} only, whose errors they share, and {enough(law)} are "
+        "needed."
+    ]
+
+
+def rising(at: Estimate, rows: Rows) -> list[str]:
+    """A warning for each scale with which the fitted loss rises, on average over the rows."""
+    if at.law.response != "nmse":
+        return []
+    here, found = at.log_fitted(), []
+    for name in SCALES & set(at.law.inputs):
+        further = at.log_loss({**rows.x, name: rows.x[name] * 1.01})
+        if np.average(further - here, weights=rows.weights) > 0:
+            found.append(name)
+    return [
+        f"The loss rises with {name}, as no law of scaling does: are the columns mapped right, and the runs converged?"
+        for name in sorted(found)
+    ]
+
+
 def unidentified(law: Law, params: Mapping[str, Param]) -> list[str]:
     """A warning for each parameter whose interval has no end."""
     texts = []
     for name in law.params:
         param = params[name]
-        if param.value is None:
+        if param.value is None or param.method == NONE:
             continue
         sides = [side for side, end in (("lower", param.low), ("upper", param.high)) if end is None]
         if sides:
@@ -102,8 +136,13 @@ def unidentified(law: Law, params: Mapping[str, Param]) -> list[str]:
 
 
 def curved(at: Estimate, params: Mapping[str, Param]) -> list[str]:
-    """A warning where the delta method's interval differs much in width: quoting value ± error would mislead."""
-    law, found, t = at.law, [], float(student.isf(0.025, at.dof))
+    """A warning where the delta method's interval differs much in width: quoting value ± error would mislead.
+
+    None for exact rows, whose intervals are of rounding size, and so are their errors.
+    """
+    if at.deviance < EXACT * at.weights.sum():
+        return []
+    law, found, t = at.law, [], float(student.isf((1 - LEVEL) / 2, at.dof))
     for name, param in params.items():
         if None in (param.value, param.low, param.high, param.se) or param.method == "delta":
             continue
@@ -151,7 +190,7 @@ def outliers(at: Estimate) -> dict[int, float]:
     leverage = np.einsum("pi,pq,qi->i", J, at.covariance(), J)
     e = r / np.sqrt(np.maximum(1 - leverage, 1e-12))
     nu = at.dof - 1
-    if nu < FEWEST or at.deviance < 1e-20 * w.sum():
+    if nu < FEWEST or at.deviance < EXACT * w.sum():
         return {}
     if np.isfinite(of.delta):
         scale, cut = 1.4826 * np.median(np.abs(e[w > 0])), norm.isf(ALARM / 2 / rows)
@@ -163,7 +202,9 @@ def outliers(at: Estimate) -> dict[int, float]:
     return {int(i): float(score[i]) for i in order if abs(score[i]) > cut and leverage[i] < 1 - 1e-9}
 
 
-def outlier_words(rows: Mapping[int, Mapping[str, float]], scores: Mapping[int, float]) -> list[str]:
+def outlier_words(
+    rows: Mapping[int, Mapping[str, float]], scores: Mapping[int, float], of: Objective = LOG
+) -> list[str]:
     """A warning naming the rows that stand apart, the three worst with their inputs. rows: index to inputs."""
     if not scores:
         return []
@@ -173,6 +214,7 @@ def outlier_words(rows: Mapping[int, Mapping[str, float]], scores: Mapping[int, 
     ]
     more = f" and {len(scores) - 3} more" if len(scores) > 3 else ""
     kind = "1 row is an outlier" if len(scores) == 1 else f"{len(scores)} rows are outliers"
-    return [
-        f"{kind}, fitted all the same: {'; '.join(shown)}{more}. Look at them; the objective huber is robust to them."
-    ]
+    known = np.isfinite(of.delta)
+    robust = "Huber's objective lets them count little" if known else "the objective huber is robust to them"
+    text = f"{kind}, fitted all the same: {'; '.join(shown)}{more}. Look at them; {robust}."
+    return [text.replace("-", "−")]

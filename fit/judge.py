@@ -1,137 +1,28 @@
-"""Judges a fit: does it predict the largest scales from the smaller ones, and does it do so better than other laws?"""
+"""Judges a law against others: by the error at held-out largest scales, then by AICc."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from fit.engine import Flags
+from fit.engine import ROUNDING
 from fit.errors import FitError
 from fit.estimate import Estimate, estimate
-from fit.law import Array, Law
+from fit.held_out import Split, splits
+from fit.law import Law
 from fit.laws import LAWS
 from fit.losses import Objective
-from fit.result import Point, finite, integral
+from fit.result import Point, integral
 from fit.rows import Rows
-from fit.uncertainty import AUTO, intervals
 
-# At most this many of the largest scales are held out, and never more than a third of them.
-MOST_SCALES = 3
-# With more different values than this, scales are octaves, as those of C always are.
-MOST_VALUES = 20
 # Held-out errors that differ by less than this share are a draw: AICc decides.
 DRAW = 0.1
-# A held-out scale of a table of 10⁶ rows has 10⁵; the error is over all, the points listed are the first.
-MOST_POINTS = 1_000
+# Errors below this are those of rounding, and say nothing of one law against another.
+EXACT = 1e-9
 # Fitted rows that a result lists: fits.json would have 300 MB for 10⁶.
 MOST_FITTED = 10_000
 # Laws are compared over an even sample of the rows where there are more.
 MOST_COMPARED = 20_000
-
-
-@dataclass(frozen=True)
-class How:
-    """How a law is fitted and its intervals are made, see `fit_law`."""
-
-    objective: Objective
-    replicates: Rows | None = None
-    method: str = AUTO
-    draws: int = 1000
-    seed: int = 0
-
-
-def scales(law: Law, rows: Rows) -> Array:
-    """The scale of each row: the largest n of L(N) and L(N, K), octaves of C of L(C), by rising numbers from 0."""
-    values = rows.x[law.inputs[0]]
-    distinct, number = np.unique(values, return_inverse=True)
-    if law.inputs[0] != "flops" and len(distinct) <= MOST_VALUES:
-        return number.astype(float)
-    return np.ceil(np.log2(values / values.max()) - 1e-9) - np.ceil(
-        np.log2(values.min() / values.max()) - 1e-9
-    )
-
-
-def splits(law: Law, rows: Rows) -> Iterator[Flags]:
-    """Which rows are held out: the largest scale, the two largest, the three largest, while a law is left to fit."""
-    scale = scales(law, rows)
-    values = np.unique(scale[rows.weights > 0])
-    for count in range(1, min(MOST_SCALES, max(1, len(values) // 3)) + 1):
-        if count < len(values):
-            yield scale >= values[-count]
-
-
-def held_out(law: Law, rows: Rows, how: How) -> dict[str, Any]:
-    """The fit without the largest scale, and what it says of that scale. FitError when too few rows remain.
-
-    {"input", "up_to": largest value trained on, "rows": trained on, "held": held out, "rms_log", "points": one for
-    each held-out row with predicted [low, high] (95 % for a measurement), measured, relative_error =
-    predicted/measured − 1, inside, "splits": the same without points for the largest, the two largest … scales}. The
-    keys of a single point are repeated beside "points".
-    """
-    held = next(splits(law, rows), None)
-    if held is None:
-        raise FitError(f"{law.name} has rows at one {law.inputs[0]} only: add runs at other values.")
-    name = law.inputs[0]
-    train, test = rows.only(~held), rows.only(held)
-    at = estimate(law, train, how.objective)
-    up_to = float(train.x[name].max())
-    replicates = how.replicates
-    if replicates is not None:
-        replicates = replicates.only(replicates.x[name] <= up_to * (1 + 1e-9))
-    low, high = intervals(at, train, replicates, how.method, how.draws, how.seed).measurement(test.x)
-    logs = at.log_loss(test.x)
-    points = [
-        {
-            **{key: float(values[i]) for key, values in test.x.items()},
-            "predicted": float(np.exp(logs[i])),
-            "low": finite(low[i]),
-            "high": finite(high[i]),
-            "measured": float(test.loss[i]),
-            "relative_error": float(np.exp(logs[i]) / test.loss[i] - 1),
-            "inside": bool(low[i] <= test.loss[i] <= high[i]),
-        }
-        for i in range(min(len(test.loss), MOST_POINTS))
-    ]
-    whole = {
-        "input": name,
-        "up_to": up_to,
-        "rows": len(train.loss),
-        "held": len(test.loss),
-        "rms_log": _rms(at, test),
-        "points": points,
-    }
-    whole["splits"] = scores(law, rows, how.objective)
-    return {**whole, **points[0]} if len(points) == 1 else whole
-
-
-def scores(law: Law, rows: Rows, objective: Objective) -> list[dict[str, Any]]:
-    """For each split that leaves enough rows: up_to, rows trained on, held rows, rms_log of the predictions."""
-    found = []
-    for held in splits(law, rows):
-        train, test = rows.only(~held), rows.only(held)
-        try:
-            at = estimate(law, train, objective)
-        except FitError:
-            break
-        up_to = float(train.x[law.inputs[0]].max())
-        found.append(
-            {"up_to": up_to, "rows": len(train.loss), "held": len(test.loss), "rms_log": _rms(at, test)}
-        )
-    return found
-
-
-def _rms(at: Estimate, test: Rows) -> float:
-    """Root mean square of ln predicted − ln measured."""
-    return float(np.sqrt(np.mean((at.log_loss(test.x) - np.log(test.loss)) ** 2)))
-
-
-def try_held_out(law: Law, rows: Rows, how: How) -> tuple[dict[str, Any] | None, list[str]]:
-    """`held_out`, or None and the reason as a warning."""
-    try:
-        return held_out(law, rows, how), []
-    except FitError as error:
-        return None, [f"No check at the largest scale. Without it {error}"]
 
 
 def aicc(at: Estimate) -> float | None:
@@ -141,38 +32,43 @@ def aicc(at: Estimate) -> float | None:
     """
     alive = [len(t.internal) for t, there in zip(at.law.terms, at.solution.alive[0], strict=True) if there]
     n, m = float(at.weights.sum()), sum(alive) + 1
-    if n - m - 1 <= 0 or at.deviance <= 0:
+    if n - m - 1 <= 0 or at.deviance <= ROUNDING * n:
         return None
     return n * float(np.log(at.deviance / n)) + 2 * m + 2 * m * (m + 1) / (n - m - 1)
 
 
-def comparison(at: Estimate, rows: Rows, objective: Objective) -> list[Mapping[str, Any]]:
+def comparison(
+    at: Estimate, rows: Rows, objective: Objective, own: Sequence[Split] | None = None
+) -> list[Mapping[str, Any]]:
     """The law and those that it is judged against, the best first: law, formula, held_out_rms, aicc, rms_log of each.
 
     First by the error at held-out largest scales, the root mean square over the splits that all laws could be fitted
-    to; within 10 % of the best by AICc. A law that these rows cannot be fitted to is left out.
+    to; within 10 % of the best by AICc. A law that these rows cannot be fitted to is left out. own: the law's `splits`,
+    where they are known.
     """
-    found: list[tuple[Estimate, list[dict[str, Any]]]] = []
+    others = [LAWS[name] for name in at.law.alternatives if name in LAWS]
+    if not others:
+        return []
     if len(rows.loss) > MOST_COMPARED:
         rows = rows.only(np.unique(np.linspace(0, len(rows.loss) - 1, MOST_COMPARED).astype(int)))
-        at = estimate(at.law, rows, objective)
-    for law in (at.law, *(LAWS[name] for name in at.law.alternatives if name in LAWS)):
+        at, own = estimate(at.law, rows, objective), None
+    found = [(at, splits(at.law, rows, objective)[0] if own is None else own)]
+    for law in others:
         try:
-            fitted = at if law is at.law else estimate(law, rows, objective)
+            found.append((estimate(law, rows, objective), splits(law, rows, objective)[0]))
         except FitError:
             continue
-        found.append((fitted, scores(law, rows, objective)))
     if len(found) < 2:
         return []
     # A law of many parameters may leave no split: it is then judged by AICc alone, after the others.
     common = min((len(s) for _, s in found if s), default=0)
-    return ranked([_score(fitted, split[:common] if split else []) for fitted, split in found])
+    return ranked([_score(fitted, split[:common]) for fitted, split in found])
 
 
 def ranked(laws: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Laws by their held-out error, those within 10 % of the best by AICc; those without an error last."""
     known = [law["held_out_rms"] for law in laws if law["held_out_rms"] is not None]
-    good = min(known, default=0.0) * (1 + DRAW)
+    good = max(min(known, default=0.0) * (1 + DRAW), EXACT)
 
     def rank(law: Mapping[str, Any]) -> tuple[float, float]:
         error, criterion = law["held_out_rms"], law["aicc"]
@@ -182,8 +78,8 @@ def ranked(laws: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(laws, key=rank)
 
 
-def _score(at: Estimate, split: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    rms = np.sqrt(np.mean([s["rms_log"] ** 2 for s in split])) if split else None
+def _score(at: Estimate, own: Sequence[Split]) -> dict[str, Any]:
+    rms = np.sqrt(np.mean([split.score["rms_log"] ** 2 for split in own])) if own else None
     return {
         "law": at.law.name,
         "formula": at.law.formula,
@@ -194,17 +90,22 @@ def _score(at: Estimate, split: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def beaten(law: Law, laws: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A warning where another law predicts the largest scales better."""
+    """A warning where another law predicts the largest scales better, or as well with the lower AICc.
+
+    Nothing where neither is known of both, as for a law of more parameters than the rows allow an AICc.
+    """
     if not laws or laws[0]["law"] == law.name:
         return []
-    mine = next(one for one in laws if one["law"] == law.name)
-    best = laws[0]
-    if mine["held_out_rms"] is None or best["held_out_rms"] is None:
-        return [f"{best['law']} has the lower AICc: {best['formula']}."]
-    return [
-        f"{best['law']} predicts held-out scales better: {best['formula']}, "
-        f"{100 * best['held_out_rms']:.2g} % against {100 * mine['held_out_rms']:.2g} %."
-    ]
+    best, mine = laws[0], next(one for one in laws if one["law"] == law.name)
+    errors, criteria = (best["held_out_rms"], mine["held_out_rms"]), (best["aicc"], mine["aicc"])
+    compared = None not in errors
+    said = " against ".join(f"{100 * error:.2g} %" for error in errors) if compared else ""
+    if compared and errors[1] > max(errors[0] * (1 + DRAW), EXACT):
+        return [f"{best['law']} predicts held-out scales better: {best['formula']}, {said}."]
+    if None in criteria or criteria[0] >= criteria[1]:
+        return []
+    also = f" predicts held-out scales as well ({said}) and" if compared else ""
+    return [f"{best['law']}{also} has the lower AICc: {best['formula']}."]
 
 
 def fitted_points(rows: Rows, at: Estimate, named: Mapping[int, float]) -> tuple[Point, ...]:

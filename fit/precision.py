@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy.optimize import brentq
 
 from fit.estimate import estimate
 from fit.law import Array, Law
@@ -10,27 +11,43 @@ from fit.losses import Objective
 from fit.rows import make_rows
 
 ROUNDS = 5
-# An extrapolated loss never counts for less than this share of a measured one, so that a row is never quite absent.
+# No row counts for less than this share of the one that counts most: it is never quite absent, and exact rows leave a
+# fit to the others.
 LEAST = 1e-3
 
 
-def precision(law: Law, x: Any, loss: Any, relative_error: Any, objective: Objective) -> Array:
-    """Weights (rows,): s²/(s² + s_i²), s the scatter of ln L about the law, s_i the error of row i's ln L.
+def precision(
+    law: Law, x: Any, loss: Any, relative_error: Any, objective: Objective, weights: Any = None
+) -> Array:
+    """Weights (rows,) ∝ 1/(s²/m_i + s_i²), s the scatter of ln L about the law, s_i the error of row i's ln L.
 
-    Both errors add in squares, so a row of error s counts half a measurement. s is that of the fit with these weights,
-    found by a few rounds from equal ones.
+    weights: m_i, how many measurements each row stands for, default 1. The weights returned have the sum of m, as
+    degrees of freedom are counted by it: scaled otherwise, ten rows with errors of 5 % would count as .4. Both errors
+    add in squares, so a row with an error of s counts half as much as one without. s is that of the fit with these
+    weights, found by a few rounds from equal ones.
     """
     own = np.square(np.asarray(relative_error, dtype=float))
-    weights = np.ones(len(own))
+    counts = np.ones(len(own)) if weights is None else np.asarray(weights, dtype=float)
+    if not (own > 0).any():
+        return counts
+    found = counts
     for _ in range(ROUNDS):
-        at = estimate(law, make_rows(law, x, loss, weights), objective)
-        r = at.residuals()
-        # What remains of the squared residuals after the rows' own errors; rows without one tell it best.
-        scatter = max(
-            float((weights * (r**2 - own)).sum() / weights.sum()),
-            float((weights * r**2).sum() / weights.sum()) / 10,
-        )
-        weights = (
-            np.maximum(scatter / (scatter + own), LEAST) if scatter > 0 else np.where(own > 0, LEAST, 1.0)
-        )
-    return weights
+        at = estimate(law, make_rows(law, x, loss, found), objective)
+        there = counts > 0
+        scatter = _scatter(at.residuals()[there], own[there], counts[there], len(law.internal))
+        variance = np.divide(scatter, counts, out=np.full(len(own), np.inf), where=there) + own
+        variance = np.maximum(variance, LEAST * variance[there].max())
+        found = counts.sum() / variance / (1 / variance).sum()
+    return found
+
+
+def _scatter(r: Array, own: Array, counts: Array, parameters: int) -> float:
+    """s² for which Σ r²/(s²/m + s_i²) is its expectation, rows − parameters (Paule & Mandel 1982); 0 if none is."""
+    expected = len(r) - parameters
+
+    def excess(s2: float) -> float:
+        return float((r**2 / (s2 / counts + own)).sum()) - expected
+
+    most = float((counts * r**2).sum()) / expected
+    least = 1e-12 * most
+    return 0.0 if most <= 0 or excess(least) <= 0 else float(brentq(excess, least, most))

@@ -1,5 +1,6 @@
 """Profile-likelihood intervals: how far a quantity can be moved until the best refit is significantly worse."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ from scipy.stats import f as fisher
 
 from fit.engine import Flags, Index, Problem, Pull, Solution, minimise
 from fit.estimate import Estimate, may_vanish, revived
-from fit.law import Array
+from fit.law import Array, Derived
 from fit.quantities import Quantities
 
 LEVEL = 0.95
@@ -17,6 +18,8 @@ PRECISION = 1e-3
 TOLERANCE = 1e-9
 # A side is unbounded when this many doublings of the linear half width still do not reach the threshold.
 DOUBLINGS = 7
+# Variance of the logarithm of a term's size below which it is surely there.
+SURE = 0.01
 # Loss tables have 6 digits or so: a smaller scatter than this is rounding, and intervals are not narrower.
 SMALLEST_SCATTER = 1e-9
 # Stiffness of the pull towards a value, against the stiffness of the fit itself. Any would do, see `_refit`.
@@ -31,6 +34,36 @@ def threshold(at: Estimate) -> float:
     """
     scatter = max(at.scatter(), SMALLEST_SCATTER**2)
     return scatter * float(fisher.ppf(LEVEL, 1, at.dof))
+
+
+def optional(at: Estimate) -> Flags:
+    """(J,): whether the rows allow a term to be absent: without it the deviance is at most Δ higher.
+
+    A term whose size is known to a tenth is 10 standard errors from absent, and is not asked.
+    """
+    _, inside = at._influence()
+    # Whitened, the first parameter of a term is the mean of its logarithm over the rows.
+    first = [at.law.block(j).start for j in range(len(at.law.terms))]
+    variance = np.diag(at.covariance())[first] * at.scatter() / inside
+    sure = (variance > 0) & (variance < SURE)
+    allowed = at.deviance + threshold(at)
+    return np.array([not known and at.without(j) <= allowed for j, known in enumerate(sure)], dtype=bool)
+
+
+def undefined(at: Estimate) -> set[str]:
+    """Parameters that a 95 % interval has no ends for, whatever the method: those of a term that may be absent.
+
+    Without its term a slope means nothing, nor does the coefficient that belongs to it; a constant floor alone may
+    still have an upper end.
+    """
+    terms = zip(at.law.terms, optional(at), strict=True)
+    return {name for term, absent in terms if absent and len(term.internal) > 1 for name in term.internal}
+
+
+def with_ends(at: Estimate, of: Sequence[Derived]) -> list[int]:
+    """Which numbers that follow from the parameters have ends: not those that mean nothing without their term."""
+    absent = optional(at)
+    return [m for m, d in enumerate(of) if d.term is None or d.log or not absent[d.term]]
 
 
 class Profile:

@@ -95,7 +95,7 @@ def _held_out(held: Mapping[str, Any] | None) -> Iterator[str]:
         yield f"  held out {above}: {errors}, {inside}{of} inside the intervals"
     for point in points if len(points) <= MOST_HELD_OUT else []:
         where = ", ".join(scale(name, point[name]) for name in point if name in ("n_latents", "k", "flops"))
-        predicted = with_interval(point["predicted"], finite(point["low"]), finite(point["high"]), digits=4)
+        predicted = with_interval(point["predicted"], point["low"], point["high"], digits=4)
         error = (
             f"{percent(point['relative_error'], signed=True)}, {'inside' if point['inside'] else 'OUTSIDE'}"
         )

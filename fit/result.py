@@ -16,7 +16,7 @@ from fit.bootstrap import Bootstrap
 from fit.estimate import Estimate
 from fit.law import Array, Derived
 from fit.quantities import Numbers
-from fit.rows import make_rows
+from fit.rows import make_inputs
 from fit.uncertainty import Intervals
 
 Point = dict[str, Any]
@@ -92,16 +92,11 @@ class FitResult:
         interval: "law", where the law's own value lies, or "measurement", where a new measurement would lie.
         """
         estimate, intervals = self._data()
-        law = estimate.law
-        given = {k: np.atleast_1d(np.asarray(v, dtype=float)) for k, v in inputs.items()} if x is None else x
-        if isinstance(given, Mapping) and given:
-            given = dict(zip(given, np.broadcast_arrays(*given.values()), strict=True))
-        size = (
-            len(next(iter(given.values())))
-            if isinstance(given, Mapping) and given
-            else len(np.atleast_1d(given))
-        )
-        at = make_rows(law, given, np.ones(size)).x
+        given = inputs if x is None else x
+        if isinstance(given, Mapping):
+            values = (np.atleast_1d(np.asarray(v, dtype=float)) for v in given.values())
+            given = dict(zip(given, np.broadcast_arrays(*values), strict=True))
+        at = make_inputs(estimate.law, given)
         value = np.exp(estimate.log_loss(at))
         if interval is None:
             return value

@@ -46,9 +46,9 @@ def test_a_row_of_weight_three_is_drawn_with_its_weight_and_an_absent_one_never(
 def test_refits_reach_the_optimum_that_a_fit_of_many_starts_finds(law, of):
     rows = noisy(law)
     at = estimate(named(law), rows, objective(of))
-    drawn = resample(rows, 12, seed=2)
+    drawn = resample(rows, 20, seed=2)
     found = refits(at, drawn)
-    for i in range(12):
+    for i in range(20):
         alone = estimate(named(law), replace(rows, weights=drawn.weights[i]), objective(of))
         assert found.deviance[i] <= alone.deviance * (1 + 1e-6)
 

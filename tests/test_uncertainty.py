@@ -10,7 +10,7 @@ from scipy.stats import f as fisher
 from fit.engine import evaluate
 from fit.estimate import estimate
 from fit.fitting import _with_intervals, fit_law
-from fit.judge import How
+from fit.held_out import How
 from fit.laws import L_N
 from fit.losses import LOG
 from fit.rows import make_rows
