@@ -89,7 +89,7 @@ def work(
     often as `retries` allows; other failures are not tried again here.
     """
     torch.set_num_threads(options.threads)
-    stop = stop or Stop()
+    stop = Stop() if stop is None else stop  # `or` would take one that nobody asked yet for none
     study, left = Study(Path(study_path)), list(run_ids)
     states: dict[str, str] = {}
     while left and not stop:

@@ -1,0 +1,87 @@
+"""A worker asked to stop saves its runs and says so; the rest of its list is left to others."""
+
+import os
+import signal
+
+import pytest
+
+from sae_core.run import Run
+from sweeps import signals
+from sweeps.launch import write_runs
+from sweeps.plan import make_plan
+from sweeps.signals import slurm_job, stoppable
+from sweeps.worker import job, work
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Sends this process a signal in the middle of its 5th step."""
+
+    def after(which):
+        step = Run.step
+
+        def noisy(run, x):
+            if run.steps == 4:
+                os.kill(os.getpid(), which)
+            step(run, x)
+
+        monkeypatch.setattr(Run, "step", noisy)
+
+    return after
+
+
+def planned(overrides):
+    plan = make_plan([*overrides, "launcher=debug"])
+    write_runs(plan)
+    return plan, [run.run_id for run in plan.runs]
+
+
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
+def test_runs_are_saved_and_resume_to_the_same_bits(tiny, tmp_path, monkeypatch, interrupted, which):
+    calm, ids = planned(tiny("seed=0,1", f"runs={tmp_path / 'calm'}"))
+    work(str(calm.study.path), ids, calm.options)
+    plan, _ = planned(tiny("seed=0,1"))
+    interrupted(which)
+    with pytest.raises(SystemExit, match="all runs are saved"):
+        job(str(plan.study.path), ids, plan.options)
+    for run_id in ids:
+        folder = plan.study.run(run_id)
+        assert folder.status().state == "stopped" and folder.status().tokens > 0
+        assert list(folder.checkpoints.glob("step-*"))
+    monkeypatch.undo()
+    assert work(str(plan.study.path), ids, plan.options) == dict.fromkeys(ids, "done")
+    for run_id in ids:
+        a, b = ([row["nmse"] for row in study.run(run_id).curve()] for study in (calm.study, plan.study))
+        assert a == b
+        assert not (plan.study.run(run_id).path / "failures.jsonl").exists()
+
+
+def test_only_when_time_is_up_the_job_is_requeued(tiny, monkeypatch, interrupted):
+    asked = []
+    monkeypatch.setattr("sweeps.worker.requeue", lambda: asked.append(1) or True)
+    for which, times in ((signal.SIGTERM, 0), (signal.SIGUSR2, 1)):
+        plan, ids = planned(tiny("train.max_tokens=1024", f"seed={times}"))
+        interrupted(which)
+        with pytest.raises(SystemExit):
+            job(str(plan.study.path), ids, plan.options)
+        assert len(asked) == times
+
+
+def test_handlers_are_put_back():
+    before = [signal.getsignal(number) for number in signals.STOP]
+    with stoppable() as stop:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop and stop.asked == signal.SIGUSR2
+    assert [signal.getsignal(number) for number in signals.STOP] == before
+
+
+def test_job_of_an_array_task_is_named_as_squeue_names_it(monkeypatch):
+    for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"):
+        monkeypatch.delenv(name, raising=False)
+    assert slurm_job() is None and signals.requeue() is False
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    assert slurm_job() == "12"
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "10")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
+    assert slurm_job() == "10_2"
