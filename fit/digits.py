@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 
 LETTERS = {
     "alpha": "α",
@@ -12,7 +13,11 @@ LETTERS = {
     "zeta": "ζ",
     "eta": "η",
 }
-SYMBOLS = {"n_latents": "n", "k": "k", "d_model": "d", "batch_tokens": "B", "flops": "C"}
+SYMBOLS = {"n_latents": "n", "k": "k", "d_model": "d", "batch_tokens": "B", "flops": "C", "tokens": "D"}
+# From here on numbers are written with a power of ten, and so are all three where one end is.
+LARGE = 1e5
+# Ends further apart than this factor are told in digits of their own.
+WIDE = 10
 
 
 def greek(text: str) -> str:
@@ -40,11 +45,21 @@ def number(value: float | None, places: int) -> str:
     """With that many digits after the point and a true minus; `undefined` where there is none."""
     if value is None:
         return "undefined"
-    if value and (abs(value) >= 1e5 or abs(value) < 1e-4):
-        text = f"{value:.{min(max(places + exponent(value), 1), 6)}e}"
-    else:
-        text = f"{value:,.{max(places, 0)}f}"
-    return text.replace("-", "−")
+    if value and (abs(value) >= LARGE or abs(value) < 1e-4):
+        return scientific(value, places)
+    return fixed(value, places)
+
+
+def fixed(value: float, places: int) -> str:
+    """Without a power of ten: 0.0 where the places show no more of it."""
+    return f"{value:z,.{max(places, 0)}f}".replace("-", "−")
+
+
+def scientific(value: float, places: int) -> str:
+    """`1.2e+16`, with that many digits after the point of the number written out."""
+    if not value:
+        return "0"
+    return f"{value:.{min(max(places + exponent(value), 1), 6)}e}".replace("-", "−")
 
 
 def significant(value: float, digits: int) -> str:
@@ -53,13 +68,31 @@ def significant(value: float, digits: int) -> str:
 
 
 def with_interval(value: float | None, low: float | None, high: float | None, digits: int = 0) -> str:
-    """`0.41 [0.36, 0.47]`, with at least so many significant digits; an end that is not there is written −∞ or ∞."""
+    """`0.41 [0.36, 0.47]`, with at least so many significant digits; an end that is not there is written −∞ or ∞.
+
+    Over more than a factor of 10 two significant digits each, `0.012 [0.00019, 0.056]`: one place would make 0 of one.
+    """
     if value is None:
         return "undefined"
-    places = max(decimals(value, low, high), digits - 1 - exponent(value))
-    lower = "(−∞" if low is None else f"[{number(low, places)}"
-    upper = "∞)" if high is None else f"{number(high, places)}]"
-    return f"{number(value, places)} {lower}, {upper}"
+    write = _writer(value, low, high, digits)
+    lower = "(−∞" if low is None else f"[{write(low)}"
+    upper = "∞)" if high is None else f"{write(high)}]"
+    return f"{write(value)} {lower}, {upper}"
+
+
+def _writer(value: float, low: float | None, high: float | None, digits: int) -> Callable[[float], str]:
+    """How all three numbers are written."""
+    large = max(abs(end) for end in (value, low, high) if end is not None) >= LARGE
+    if low is not None and high is not None and low > 0 and high > WIDE * low:
+        own = max(digits, 2) - 1
+        return lambda v: (scientific if large else number)(v, own - exponent(v))
+    places = decimals(value, low, high)
+    places = max(places, digits - 1 - exponent(value)) if digits else places
+    if large:
+        return lambda v: scientific(v, places)
+    # Of a number whose sign is unknown its own exponent says nothing.
+    signed = low is not None and high is not None and low < 0 < high
+    return lambda v: (fixed if signed else number)(v, places)
 
 
 def percent(value: float, signed: bool = False) -> str:
