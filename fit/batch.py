@@ -12,12 +12,12 @@ from fit import tables
 from fit.candidates import STEP, Candidates, falling
 from fit.digits import percent, with_interval
 from fit.law import Array
+from fit.profile import LEVEL
 from fit.touch import Touch
 
 # A spread of the loss over the batches below this is called small, whatever its p-value: converged losses are known to
 # ε only, 1 % by default.
 SMALL = 0.01
-LEVEL = 0.05
 NAMES = {"converged": "L(N)", "compute": "L(C)"}
 PAPER = {"converged": "not strong if lr is retuned", "compute": "substantial"}
 
@@ -146,13 +146,13 @@ def _tested(regime: str, x: Array, y: Array, cell: Array, tuned: bool) -> Batch:
     b = float(x @ y / (x @ x))
     # Losses that agree to the last digits, as copies do, differ by their rounding and by nothing else.
     rest = float(((y - b * x) ** 2).sum()) + len(y) * 1e-24
-    half = float(student.isf(LEVEL / 2, dof) * np.sqrt(rest / dof / (x @ x)))
+    half = float(student.isf((1 - LEVEL) / 2, dof) * np.sqrt(rest / dof / (x @ x)))
     p = float(fisher.sf(b**2 * (x @ x) * dof / rest, 1, dof))
     spread = float((batches[-1] / batches[0]) ** b - 1)
     return Batch(regime, b, b - half, b + half, p, spread, cells, batches, tuned, _words(p, spread))
 
 
 def _words(p: float, spread: float) -> str:
-    if p >= LEVEL:
+    if p >= 1 - LEVEL:
         return "not significant"
     return "substantial" if abs(spread) >= SMALL else "significant but small"

@@ -19,7 +19,8 @@ def budgets(points: Mapping[float, Touch], converged: pd.DataFrame) -> tuple[lis
     points: the compute-optimal points; converged: one row for each n with n_latents, nmse, tokens (to convergence, NaN
     if unknown). L_converged is the loss that L(N) takes, at the end of the run, up to ε below the one at D_converged.
     between: `STEPS` budgets with tokens, flops, nmse of the lowest curve of n, and gap, nmse over L_converged minus 1;
-    a budget that no curve reaches is left out. And a reason for the n that are not in both.
+    a budget that no curve reaches is left out. None has an interval: each is read off one run, and runs drawn again
+    would leave an n its second-best lr, which is no error of the best. And a reason for the n that are not in both.
     """
     at_end = {
         float(n): (float(loss), float(D))
@@ -72,7 +73,8 @@ def lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if not rows:
         return []
     head = f"{'n':>11}{'D compute':>12}{'D converged':>13}{'ratio':>9}{'L compute':>11}{'L converged':>13}"
-    return [f"{head}{'gap':>9}{'half-way':>10}", *(_line(row) for row in rows)]
+    about = "each from the best run of its n, without interval: more seeds would tell how far they hold"
+    return [f"{head}{'gap':>9}{'half-way':>10}", *(_line(row) for row in rows), about]
 
 
 def _line(row: Mapping[str, Any]) -> str:

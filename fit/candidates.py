@@ -50,14 +50,14 @@ def candidates(curves: pd.DataFrame, flops: str) -> Candidates:
 
     The loss is the column nmse, in our tables the lower one of the live and the averaged weights. A curve is taken as
     the best loss so far: it may not rise. With a learning rate schedule that is not constant only the last row of a run
-    is a run at its budget, and only that is taken. Without a column run_id the rows of one n_latents are one curve;
-    without both, each row is a run of its own.
+    is a run at its budget, and only that is taken; an unknown schedule is taken as constant. Without a column run_id
+    the rows of one n_latents are one curve; without both, each row is a run of its own.
     """
     curves = curves.reset_index(drop=True)
     code, ids = _runs(curves)
     c, loss = np.log(tables.numbers(curves, flops)), np.log(tables.numbers(curves, "nmse"))
     log_d = _log_tokens(curves)
-    only_end = _only_end(curves)
+    only_end = decays(curves)
     of_runs = {name: tables.numbers(curves, name) for name in OF_RUNS if name in curves.columns}
     first, found = [], []
     for mine in np.split(np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))[:-1]):
@@ -94,12 +94,25 @@ def _log_tokens(curves: pd.DataFrame) -> Array:
         return np.log(tables.numbers(curves, "tokens"))
 
 
-def _only_end(curves: pd.DataFrame) -> np.ndarray:
-    """Rows of runs whose learning rate is not constant, (rows,)."""
-    if "lr_schedule" not in curves.columns:
-        return np.zeros(len(curves), dtype=bool)
-    schedule = curves["lr_schedule"].astype("string").fillna("constant")
+def decays(table: pd.DataFrame) -> np.ndarray:
+    """Rows whose learning rate is not constant, (rows,); a missing `lr_schedule` counts as constant."""
+    if "lr_schedule" not in table.columns:
+        return np.zeros(len(table), dtype=bool)
+    schedule = table["lr_schedule"].astype("string").str.strip().str.lower().fillna("constant")
     return (schedule != "constant").to_numpy(dtype=bool)
+
+
+def about_schedule(curves: pd.DataFrame) -> str:
+    """What of the curves counts by their `lr_schedule`, in words; none if all are known to be constant."""
+    unknown = "lr_schedule" not in curves.columns or bool(curves["lr_schedule"].isna().all())
+    decaying = decays(curves)
+    if decaying.any():
+        runs = f"{_runs(curves[decaying])[1].size} of {_runs(curves)[1].size} runs"
+        return f" Of {runs}, whose lr is not constant, only the end points."
+    return (
+        " No lr_schedule is known: the lr was taken as constant, every point as a run at its budget."
+        * unknown
+    )
 
 
 def _on_grid(log_c: Array, log_l: Array, log_d: Array) -> tuple[Array, Array, Array]:

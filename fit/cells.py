@@ -11,9 +11,11 @@ from fit.result import integral
 
 
 def best_of_cells(
-    rows: pd.DataFrame, tried: pd.DataFrame, selection: dict[str, Any]
+    rows: pd.DataFrame, tried: pd.DataFrame, selection: dict[str, Any], cell: list[str]
 ) -> tuple[pd.DataFrame, list[str]]:
     """One row for each cell: the run of its best lr, nmse the geometric mean over that lr's seeds; and warnings.
+
+    cell: the columns that make one, (n_latents, k) and further inputs of a law.
 
     The lowest of three seeds is biased by −0.85 standard deviations of a seed, 0.4 % for 0.5 %; their mean is not.
     Of several runs of one lr and seed, which differ in another option, the lowest counts. The run nearest to the mean
@@ -22,7 +24,6 @@ def best_of_cells(
     """
     if not {"state", "converged", "lr", "seed"} & set(rows.columns) or rows.empty:
         return rows, []
-    cell = [name for name in ("n_latents", "k") if name in rows.columns]
     by = cell + [name for name in ("lr",) if name in rows.columns]
     seed = [name for name in ("seed",) if name in rows.columns]
     runs = rows.assign(ln=np.log(tables.numbers(rows, "nmse"))).sort_values([*by, "ln"], kind="stable")
@@ -34,7 +35,8 @@ def best_of_cells(
     most = int(best["seeds"].max())
     average = f", averaged over up to {most} seeds" if most > 1 else ""
     rule = f"best lr of each ({', '.join(cell)}) by its nmse{average}"
-    selection.update(rule=rule, passed_over=len(rows) - int(best["seeds"].sum()), seeds=most)
+    passed = len(rows) - int(best["seeds"].sum())
+    selection.update(rule=rule, chosen_from=len(rows), passed_over=passed, seeds=most)
     # A single run keeps its loss to the last bit.
     nmse = np.where(best["seeds"] == 1, best["nmse"], np.exp(best["mean"]))
     return best.assign(nmse=nmse).drop(columns=["ln", "mean", "off"]), _about_lr(best, tried, cell)

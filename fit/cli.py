@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fit import report, tables
-from fit.choices import DRAWS, DROP, FLOPS, Choices
+from fit.bootstrap import FEWEST
+from fit.choices import DRAWS, DROP, FLOPS, FRONTIERS, Choices
 from fit.converged import UNCONVERGED
 from fit.errors import FitError
-from fit.laws import LAWS, named
+from fit.laws import LAWS, LR_NR, named
 from fit.losses import objective
 from fit.result import write_json
 from fit.study import DEFAULT, fit_study
@@ -42,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
         "--law",
         action="append",
         metavar="LAW",
-        help=f"{', '.join(LAWS)}, or your own as module:LAW; repeat for several (default: {', '.join(DEFAULT)})",
+        help=f"{', '.join(name for name in LAWS if name != LR_NR.name)}, or your own as module:LAW; "
+        f"repeat for several (default: {', '.join(DEFAULT)})",
     )
     p.add_argument(
         "--map", default="", metavar="OURS=THEIRS,…", help="column names, as n_latents=n,k=k,nmse=loss"
@@ -60,10 +62,15 @@ def parser() -> argparse.ArgumentParser:
         "--objective", default="log", metavar="WHAT", help="log, linear or huber[:DELTA] (%(default)s)"
     )
     p.add_argument(
-        "--intervals", choices=METHODS, default=AUTO, help="how 95 %% intervals are made (%(default)s)"
+        "--intervals",
+        choices=METHODS,
+        default=AUTO,
+        help="how 95 %% intervals are made (%(default)s); those of L_C and its optima always resample runs",
     )
-    p.add_argument("--draws", type=_count, default=DRAWS, metavar="R", help="bootstrap refits (%(default)s)")
-    p.add_argument("--seed", type=int, default=0, help="of every resampling (%(default)s)")
+    p.add_argument(
+        "--draws", type=_count, metavar="R", help=f"bootstrap refits ({DRAWS:,}; of frontiers {FRONTIERS})"
+    )
+    p.add_argument("--seed", type=_seed, default=0, help="of every resampling (%(default)s)")
     p.add_argument("--weights", metavar="COLUMN", help="how many measurements a row stands for")
     p.add_argument("--cluster", metavar="COLUMN", help="rows with one value of it are resampled together")
     p.add_argument("--out", metavar="DIR", help="folder of fits.json (default: that of TABLE)")
@@ -81,13 +88,19 @@ def _compute(text: str) -> float:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 20:
-        raise argparse.ArgumentTypeError(f"{text} is no number of draws: give 20 or more")
+    if not text.isdigit() or int(text) < FEWEST:
+        raise argparse.ArgumentTypeError(f"{text} is no number of draws: give {FEWEST} or more")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text} is no seed: give 0 or more")
     return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command. Returns 0, 1 for input that cannot be fitted, 2 for wrong usage."""
+    """Runs the command. Returns 0, 1 where nothing could be fitted, 2 for wrong usage."""
     try:
         options = parser().parse_args(argv)
     except SystemExit as stop:

@@ -35,15 +35,17 @@ class Converged:
 
 
 def groups(
-    table: pd.DataFrame, always: Sequence[str], varying: Sequence[str]
+    table: pd.DataFrame, always: Sequence[str], varying: Sequence[str], inputs: Sequence[str] = ()
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     """The table in parts: by the columns `always`, where there are any, and by those of `varying` that vary.
 
-    The name of the data counts only where there is no fingerprint.
+    The name of the data counts only where there is no fingerprint. inputs: of the law, never what parts its rows.
     """
+    table_has = set(table.columns) - set(inputs)
+    varying = [name for name in varying if name in table_has]
     varying = [name for name in varying if name != "data" or "data_fingerprint" not in table.columns]
-    keys = [name for name in always if name in table.columns]
-    keys += [name for name in varying if name in table.columns and not tables.single(table[name])]
+    keys = [name for name in always if name in table_has]
+    keys += [name for name in varying if not tables.single(table[name])]
     if not keys:
         yield {}, table
         return
@@ -59,21 +61,23 @@ def _plain(value: Any) -> Any:
     return integral(value) if isinstance(value, float) else value
 
 
-def converged(table: pd.DataFrame, per_k: bool, unconverged: str = DROP) -> Iterator[Converged]:
+def converged(
+    table: pd.DataFrame, inputs: Sequence[str] = ("n_latents",), unconverged: str = DROP
+) -> Iterator[Converged]:
     """The rows of each group, for L(N) with one group a k, for L(N, K) with all k together.
 
-    unconverged: drop runs that are not known to be converged, keep them as they are, or extrapolate them to the L∞ of
-    their fitted tail, with its error. In our tables only runs that are done count. The best learning rate of a cell is
-    that of its lowest loss, see `best_of_cells`. A table without the columns state, converged, lr and seed is used as
-    it is.
+    inputs: of the law. unconverged: drop runs that are not known to be converged, keep them as they are, or extrapolate
+    them to the L∞ of their fitted tail, with its error. In our tables only runs that are done count. The best learning
+    rate of a cell is that of its lowest loss, see `best_of_cells`. A table without the columns state, converged, lr and
+    seed is used as it is.
     """
     if unconverged not in UNCONVERGED:
         raise FitError(f"There is no choice {unconverged!r} for unconverged runs: {', '.join(UNCONVERGED)}.")
-    tables.require(table, "n_latents", "nmse", *([] if per_k else ["k"]))
+    tables.require(table, "n_latents", "nmse", *inputs)
     _refuse_curves(table)
-    table = tables.numeric(table, "n_latents", "k", "nmse")
-    for group, part in groups(table, ["k"] if per_k else [], GROUPS):
-        yield select(part, group, unconverged)
+    table = tables.numeric(table, "n_latents", "k", "nmse", *inputs)
+    for group, part in groups(table, ["k"], GROUPS, inputs):
+        yield select(part, group, unconverged, inputs)
 
 
 def _refuse_curves(table: pd.DataFrame) -> None:
@@ -88,7 +92,9 @@ def _refuse_curves(table: pd.DataFrame) -> None:
             )
 
 
-def select(part: pd.DataFrame, group: dict[str, Any], unconverged: str) -> Converged:
+def select(
+    part: pd.DataFrame, group: dict[str, Any], unconverged: str, inputs: Sequence[str] = ("n_latents",)
+) -> Converged:
     """The rows of one group."""
     selection: dict[str, Any] = {"runs": len(part), "rule": "all rows", "epsilon": _epsilon(part)}
     warnings: list[str] = []
@@ -101,10 +107,11 @@ def select(part: pd.DataFrame, group: dict[str, Any], unconverged: str) -> Conve
     rows = _by_convergence(done, unconverged, selection, warnings)
     if len(rows):
         tables.positive(rows, "n_latents", "nmse", *(["k"] if "k" in rows.columns else []))
-    best, about_lr = best_of_cells(rows, done, selection)
+    cell = list(dict.fromkeys(name for name in ("n_latents", "k", *inputs) if name in part.columns))
+    best, about_lr = best_of_cells(rows, done, selection, cell)
     warnings += about_lr
     if "converged" in part.columns and unconverged == DROP:
-        warnings += _beaten(best, done)
+        warnings += _beaten(best, done[~tables.truths(done, "converged")[0]], cell)
     selection["used"] = len(best)
     return Converged(best, rows, group, selection, warnings)
 
@@ -139,8 +146,9 @@ def _by_convergence(
 
 
 def _at_the_limit(done: pd.DataFrame, yes: np.ndarray, warnings: list[str]) -> pd.DataFrame:
-    """Unconverged runs at the L∞ of their tails, with the column `relative_error`, that of L∞, 0 for converged runs.
+    """Unconverged runs at the L∞ of their tails, with the columns `extrapolated` and `relative_error`, that of L∞.
 
+    The error is 0 for converged runs.
     A run without L∞ or its error, or with an L∞ that is not below its own loss, is left out.
     """
     tables.require(done, "nmse_inf", "nmse_inf_se")
@@ -154,7 +162,7 @@ def _at_the_limit(done: pd.DataFrame, yes: np.ndarray, warnings: list[str]) -> p
         f"{_runs(reached + lost)} not converged: {reached} at the L∞ of their tails, by its error{without}."
     ]
     relative = np.divide(error, limit, out=np.zeros(len(done)), where=usable & ~yes)
-    return done.assign(nmse=np.where(yes, seen, limit), relative_error=relative)[usable]
+    return done.assign(nmse=np.where(yes, seen, limit), relative_error=relative, extrapolated=~yes)[usable]
 
 
 def _runs(count: int) -> str:
@@ -165,10 +173,9 @@ def _unknown(unknown: np.ndarray) -> str:
     return f" ({int(unknown.sum())} of them not known to be)" if unknown.any() else ""
 
 
-def _beaten(best: pd.DataFrame, done: pd.DataFrame) -> list[str]:
+def _beaten(best: pd.DataFrame, unconverged: pd.DataFrame, cell: list[str]) -> list[str]:
     """A warning where a run that is not converged is already below the best converged one of its cell."""
-    cell = [name for name in ("n_latents", "k") if name in done.columns]
-    lowest = done.groupby(cell, dropna=False)["nmse"].min()
+    lowest = unconverged.groupby(cell, dropna=False)["nmse"].min()
     chosen = best.set_index(cell)["nmse"]
     beaten = chosen[chosen > lowest.reindex(chosen.index) * (1 + 1e-12)]
     if beaten.empty:

@@ -30,11 +30,13 @@ def fit_converged(law: Law, chosen: Converged, choices: Choices) -> list[FitResu
     rows = _some(chosen)
     x, y = {name: tables.numbers(rows, name) for name in law.inputs}, tables.numbers(rows, law.response)
     weights = tables.numbers(rows, choices.weights) if choices.weights else None
-    if weights is None and (rows.get("relative_error", pd.Series(dtype=float)) > 0).any():
-        weights = precision(law, x, y, rows["relative_error"], objective(choices.objective))
-    cluster = rows[choices.cluster] if choices.cluster else None
+    if "relative_error" in rows.columns:
+        own = tables.numbers(rows, "relative_error")
+        weights = precision(law, x, y, own, objective(choices.objective), weights)
+    cluster = _column(rows, choices.cluster)
     result = fit_law(law, x, y, weights=weights, cluster=cluster, **choices.how)
-    extra = {name: rows.get(name) for name in OF_RUN} | {"oracle": _known(rows, "nmse_oracle")}
+    extra = {name: rows.get(name) for name in (*OF_RUN, "extrapolated")}
+    extra |= {"oracle": _known(rows, "nmse_oracle")}
     warnings = (*chosen.warnings, *_repeated(rows, law, choices), *result.warnings)
     return [_of(chosen, replace(result, points=joined(result.points, extra), warnings=warnings))]
 
@@ -42,6 +44,8 @@ def fit_converged(law: Law, chosen: Converged, choices: Choices) -> list[FitResu
 def fit_tokens(chosen: Converged, curves: pd.DataFrame | None, choices: Choices) -> list[FitResult]:
     """T(n) of the runs that stand for L(N)."""
     rows, rule = to_convergence(_some(chosen), curves)
+    left = len(chosen.rows) - len(rows)
+    absent = [f"{left} of {len(chosen.rows)} runs have no tokens to convergence ({rule}) and are left out."]
     x = {"n_latents": tables.numbers(rows, "n_latents")}
     result = fit_law(T_N, x, tables.numbers(rows, "tokens"), **choices.how)
     low, high = PAPER_G
@@ -49,12 +53,14 @@ def fit_tokens(chosen: Converged, curves: pd.DataFrame | None, choices: Choices)
     points = joined(result.points, {name: rows.get(name) for name in OF_RUN if name != "tokens"})
     chosen = replace(chosen, selection={**chosen.selection, "used": len(rows), "tokens_rule": rule})
     said = f"The paper's exponents are {low:.2f} for GPT-2 small and {high:.2f} for GPT-4."
-    return [_of(chosen, replace(result, points=points, extra={**extra, "note": said}))]
+    warnings = (*chosen.warnings, *(absent * bool(left)), *result.warnings)
+    return [_of(chosen, replace(result, points=points, extra={**extra, "note": said}, warnings=warnings))]
 
 
 def fit_lr(part: pd.DataFrame, group: dict[str, Any], choices: Choices) -> list[FitResult]:
-    """lr*(n) at convergence, each n's by a parabola through its lr grid."""
-    best, reasons = lr_optima(_usable(part))
+    """lr*(n) at convergence, each n's by a parabola through its lr grid, whatever is chosen for unconverged runs."""
+    usable, left = _usable(part)
+    best, reasons = lr_optima(usable)
     if best.empty:
         raise FitError(" ".join(reasons) or "No n was trained at three lr.")
     result = fit_law(
@@ -66,7 +72,7 @@ def fit_lr(part: pd.DataFrame, group: dict[str, Any], choices: Choices) -> list[
         "used": len(best),
         "dropped": list(reasons),
     }
-    warnings = (*reasons, *result.warnings)
+    warnings = (*left, *reasons, *result.warnings)
     return [replace(result, regime="converged", group=group, selection=selection, warnings=warnings)]
 
 
@@ -74,7 +80,7 @@ def fit_budgets(law: Law, part: pd.DataFrame, group: dict[str, Any], choices: Ch
     """L(N, D) or L(N, D, K): every evaluation of a constant lr is a run at its budget; whole runs are resampled."""
     rows = by_budget(part)
     x = {name: tables.numbers(rows, name) for name in law.inputs}
-    own = rows[choices.cluster] if choices.cluster else rows.get("run_id")
+    own = rows.get("run_id") if choices.cluster is None else _column(rows, choices.cluster)
     weights = tables.numbers(rows, choices.weights) if choices.weights else None
     result = fit_law(law, x, tables.numbers(rows, law.response), weights=weights, cluster=own, **choices.how)
     rule = "all rows" if "run_id" not in rows.columns else "lowest nmse of each n at each budget of tokens"
@@ -95,13 +101,26 @@ def _of(chosen: Converged, result: FitResult) -> FitResult:
     return replace(result, regime="converged", group=chosen.group, selection=chosen.selection)
 
 
-def _usable(part: pd.DataFrame) -> pd.DataFrame:
-    """Converged runs that are done, of tables that tell."""
+def _usable(part: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Converged runs that are done, of tables that tell, and a warning of those that are not converged."""
     if "state" in part.columns:
         part = part[(part["state"] == "done").to_numpy(dtype=bool, na_value=False)]
-    if "converged" in part.columns:
-        part = part[tables.truths(part, "converged")[0]]
-    return part
+    if "converged" not in part.columns:
+        return part, ["No column `converged`: every row was taken as a converged run."]
+    yes, _ = tables.truths(part, "converged")
+    left = int((~yes).sum())
+    words = "1 run is" if left == 1 else f"{left} runs are"
+    return part[yes], [
+        f"{words} not converged and left out: the best lr is another before convergence."
+    ] * bool(left)
+
+
+def _column(rows: pd.DataFrame, name: str | None) -> pd.Series | None:
+    """A column that was asked for. FitError where there is none."""
+    if name is None:
+        return None
+    tables.require(rows, name)
+    return rows[name]
 
 
 def _known(rows: pd.DataFrame, column: str) -> pd.Series | None:

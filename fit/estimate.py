@@ -186,20 +186,22 @@ def _sampled(problem: Problem) -> Problem:
 
 def _of_all_rows(basis: Basis, problem: Problem, found: Solution) -> Solution:
     """The optimum from that of a sample of the rows; a floor that the sample lacks may show in all of them."""
-    flags, tolerance = may_vanish(basis.law), NEAR / problem.terms.rows
-    best = minimise(problem, found.theta, found.alive, flags, tolerance)
+    best = _to_the_end(problem, found, may_vanish(basis.law))
     if found.alive.all():
         return best
     back = revived(basis, problem, best, 0.05)
-    return best.better_of(minimise(problem, back.theta, back.alive, flags, tolerance))
+    return best.better_of(_to_the_end(problem, back, may_vanish(basis.law)))
+
+
+def _to_the_end(problem: Problem, found: Solution, flags: Flags) -> Solution:
+    return minimise(problem, found.theta, found.alive, flags, NEAR / problem.terms.rows)
 
 
 def _deviance_of_all(problem: Problem, found: Solution) -> float:
     """The least deviance of a sample's optimum over all rows, its terms as they are."""
-    if problem.terms.rows <= MOST_ROWS:
-        return float(found.deviance[0])
-    flags = np.zeros(found.alive.shape[1], dtype=bool)
-    return float(minimise(problem, found.theta, found.alive, flags, NEAR / problem.terms.rows).deviance[0])
+    if problem.terms.rows > MOST_ROWS:
+        found = _to_the_end(problem, found, np.zeros(found.alive.shape[1], dtype=bool))
+    return float(found.deviance[0])
 
 
 def _refined(problem: Problem, theta: Array, alive: Flags, flags: Flags) -> Solution:

@@ -2,17 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fit.candidates import PER_OCTAVE, Candidates, candidates, falling
+from fit.bootstrap import check
+from fit.candidates import PER_OCTAVE, Candidates, about_schedule, candidates, falling
 from fit.errors import FitError
+from fit.isoflop import IsoFlops, isoflops
 from fit.law import Array
 from fit.result import integral
 from fit.rows import Rows
 
+# Fewer runs on a frontier have no spread to tell intervals by.
+FEWEST = 3
 # What every report of L(C) says of the n on the frontier (Gao et al. 2024, §3.1).
 LOOSER = (
     "NMSE of different n_latents is compared at equal compute: a larger n has the looser bottleneck, so a lower loss "
@@ -29,6 +34,11 @@ class Frontier:
     window: tuple[float, float]
     selection: dict[str, Any]
     warnings: list[str]
+
+    @cached_property
+    def vertices(self) -> IsoFlops:
+        """The isoFLOP vertices of its curves, from the C at which it was cut."""
+        return isoflops(self.candidates, min_flops=self.selection["min_flops"])
 
 
 def envelope(of: Candidates, present: np.ndarray) -> np.ndarray:
@@ -62,7 +72,7 @@ def frontier(curves: pd.DataFrame, flops: str, needed: int, min_flops: float | N
     points = of.table(index)
     selection = {
         "method": "envelope",
-        "rule": _rule(of, inside, len(every), min_flops),
+        "rule": _rule(of, inside, len(every), min_flops) + about_schedule(curves),
         "caution": LOOSER,
         "runs": len(of.runs),
         "runs_on_frontier": points["run_id"].nunique(),
@@ -139,6 +149,7 @@ def drawn(runs: int, draws: int, seed: int) -> Iterator[Array]:
     Runs that are left out move the frontier as another choice of runs would; the weights, of mean 1 (Rubin 1981), let
     the few runs that hold it be off by their noise, which no choice among them shows.
     """
+    check(draws, seed)
     rng = np.random.default_rng(seed)
     for _ in range(draws):
         there = np.bincount(rng.integers(runs, size=runs), minlength=runs) > 0
@@ -150,13 +161,18 @@ def resampled(of: Frontier, draws: int, seed: int, needed: int, response: str = 
 
     A curve's rows are not independent, its run is: whole runs are drawn, see `drawn`. Draws with fewer than `needed`
     points are left out. response: the column of the points that is to be fitted. FitError when fewer than half of the
-    draws remain.
+    draws remain, and with fewer runs on the frontier than `FEWEST`: drawn from one, every interval would be its value.
 
     95 % intervals covered, in 150 sweeps of each of 12 designs (7 to 13 sizes, 1 to 6 runs each, noise of 0.5 or 1.5 %
     between runs), α and E in 95 to 100 % and L one octave beyond in 91 to 100 %; they are widest, and cover 100 %,
     where every size has one run. Without the weights: α 88 to 100 %, L 83 to 100 %. With the frontier kept and its runs
     drawn: α 87 to 91 %, L 78 to 87 %. Profile likelihood with every point a measurement: α 33 to 46 %.
     """
+    on = of.selection["runs_on_frontier"]
+    if on < FEWEST:
+        raise FitError(
+            f"{on} of {len(of.candidates.runs)} runs hold the frontier, and intervals need {FEWEST}."
+        )
     c, found = of.candidates, []
     inside = (c.log_c >= of.window[0] - 1e-9) & (c.log_c <= of.window[1] + 1e-9)
     for weights in drawn(len(c.runs), draws, seed):

@@ -13,11 +13,11 @@ from fit.errors import FitError
 from fit.fitting import fit_law
 from fit.laws import LR_NR
 from fit.lr_optimum import lr_optima
+from fit.profile import LEVEL
 from fit.touch import Touch
 
 # Gao et al. 2024, A.3.
 PAPER = 4.0
-LEVEL = 0.975
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def lr_ratio(points: Mapping[float, Touch], converged: pd.DataFrame, about: Sequ
 
     points: where each n is compute-optimal; converged: converged runs with n_latents, lr, nmse; about: sentences to
     report before the reasons. Optima at an edge of the lr grid are bounds and left out. Too few for the law: the
-    geometric mean of the ratios of the n that have both.
+    geometric mean of the ratios of the n that have both. No n is held out: a law of one number needs them all.
     """
     best, missing = _at_compute(points)
     reasons = [*about, *missing]
@@ -102,6 +102,6 @@ def _paired(table: pd.DataFrame, rows: list[dict[str, Any]], reasons: tuple[str,
             tuple(rows), None, None, None, None, (*reasons, "Two n_latents with both optima are needed.")
         )
     logs = np.log(np.asarray(wide[1] / wide[0], dtype=float))
-    half = student.ppf(LEVEL, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
+    half = student.ppf((1 + LEVEL) / 2, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
     value, low, high = (float(v) for v in np.exp([logs.mean(), logs.mean() - half, logs.mean() + half]))
     return Ratio(tuple(rows), value, low, high, f"the mean over {len(logs)} n", reasons)

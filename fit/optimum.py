@@ -44,14 +44,14 @@ class _Way:
     dropped: Mapping[str, tuple[str, ...]]
 
 
-def optima(found: Frontier, draws: int = 200, seed: int = 0) -> Optima:
+def optima(found: Frontier, draws: int = 200, seed: int = 0, objective: str = "log") -> Optima:
     """N*(C) = A·C^a, D*(C) = A·C^a and lr*(C) = A·C^−α, each in two ways, from the C at which the frontier was cut.
 
     `crossovers` and `isoflops` are rebuilt from the runs of each draw of `drawn`; their rows, which several runs share,
     get exponential weights of their own. In sweeps of 7 and 13 sizes with 0.5 and 1.5 % noise between runs, 60 of each
     of 8 designs, intervals for an a of 0.5 or 0.615 covered it in 95 to 100 % (crossovers) and 90 to 100 % (isoFLOP).
-    lr* at a vertex needs three lr at both n about it. The lr of the runs on the frontier is a staircase, so that its α
-    is a little too flat, see `crossovers`.
+    The points of the largest C are held out, as for L(C). lr* at a vertex needs three lr at both n about it. The lr of
+    the runs on the frontier is a staircase, so that its α is a little too flat, see `crossovers`.
     """
     fits, skipped = [], []
     unknown = {law: _unknown(found, column) for law, column in LAWS.items()}
@@ -60,7 +60,12 @@ def optima(found: Frontier, draws: int = 200, seed: int = 0) -> Optima:
     for law, way in [*attempts, ("LR_C", None), ("LR_C", vertices)]:
         try:
             if not unknown[law]:
-                fits.append(_fit_points(found, draws, seed) if way is None else _fit(law, way, seed))
+                fit = (
+                    _fit_points(found, draws, seed, objective)
+                    if way is None
+                    else _fit(law, way, seed, objective)
+                )
+                fits.append(fit)
         except FitError as error:
             skipped.append(f"{law} ({POINTS if way is None else way.method}): {error}")
     skipped += [f"{law}: {reason}" for law, reason in unknown.items() if reason]
@@ -86,7 +91,7 @@ def _unknown(found: Frontier, column: str) -> str | None:
 def _ways(found: Frontier, draws: int, seed: int) -> tuple[_Way, _Way]:
     of, floor = found.candidates, found.selection["min_flops"]
     present = [weights > 0 for weights in drawn(len(of.runs), draws, seed)]
-    steps, vertices = crossovers(of, None, floor), isoflops(of, None, floor)
+    steps, vertices = crossovers(of, None, floor), found.vertices
     by_steps = [crossovers(of, here, floor).points for here in present]
     by_vertices = [isoflops(of, here, floor, resampled=True).points for here in present]
     dropped = {"lr": (*vertices.without_lr, *vertices.dropped)}
@@ -101,7 +106,7 @@ def _ways(found: Frontier, draws: int, seed: int) -> tuple[_Way, _Way]:
     )
 
 
-def _fit(law: str, way: _Way, seed: int) -> FitResult:
+def _fit(law: str, way: _Way, seed: int, objective: str) -> FitResult:
     column = LAWS[law]
     points, dropped = _known(way.points, column), way.dropped[column]
     if len(points) < NEEDED:
@@ -109,7 +114,7 @@ def _fit(law: str, way: _Way, seed: int) -> FitResult:
         raise FitError(f"{len(points)} points, {NEEDED} are needed: train more sizes, or longer.{more}")
     rows = _replicates(way.draws, column, seed)
     x = {"flops": points["flops"]}
-    result = fit_law(law, x, points[column], replicates=rows, hold_out=False, compare=False)
+    result = fit_law(law, x, points[column], replicates=rows, objective=objective, seed=seed, compare=False)
     return _told(result, way.method, dropped, rows, seed)
 
 
@@ -134,11 +139,12 @@ def _replicates(tables: Sequence[pd.DataFrame], column: str, seed: int) -> Rows:
     return Rows({"flops": every["flops"].to_numpy()}, every[column].to_numpy(), weights)
 
 
-def _fit_points(found: Frontier, draws: int, seed: int) -> FitResult:
+def _fit_points(found: Frontier, draws: int, seed: int, objective: str) -> FitResult:
     """lr*(C) from the runs on the frontier."""
     rows = resampled(found, draws, seed, IN_A_DRAW, response="lr")
     x = {"flops": found.points["flops"]}
-    result = fit_law("LR_C", x, found.points["lr"], replicates=rows, hold_out=False, compare=False)
+    y = found.points["lr"]
+    result = fit_law("LR_C", x, y, replicates=rows, objective=objective, seed=seed, compare=False)
     return _told(result, POINTS, (), rows, seed)
 
 

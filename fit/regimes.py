@@ -1,7 +1,7 @@
 """The two regimes against each other: L(C), trained for the best use of compute, and L(N), trained to convergence."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,13 @@ import pandas as pd
 from fit import batch, budgets, floors, tables
 from fit.batch import Batch
 from fit.choices import Choices
-from fit.compute_regime import curve_groups
+from fit.compute_regime import CurveGroup, curve_groups
 from fit.converged import converged
 from fit.errors import FitError
-from fit.frontier import LOOSER, Frontier, frontier
-from fit.laws import L_C
+from fit.frontier import LOOSER
 from fit.lr_ratio import Ratio, lr_ratio
 from fit.result import FitResult
-from fit.touch import touches
+from fit.touch import Touch, touches
 from fit.trained import to_convergence
 
 WITHOUT_CURVES = "Without curves the losses on the way to convergence are not known."
@@ -64,21 +63,25 @@ class Regimes:
 
 
 def compare(
-    runs: pd.DataFrame, curves: pd.DataFrame | None, fits: Sequence[FitResult], choices: Choices
+    runs: pd.DataFrame,
+    curves: pd.DataFrame | None,
+    fits: Sequence[FitResult],
+    choices: Choices,
+    parts: Sequence[CurveGroup] | None = None,
 ) -> Regimes:
     """Ratio of the optimal lr, dependence on the batch, floors, and budgets, as far as the tables tell.
 
-    runs, curves: as `study.prepared` returns them; fits: whose floors are compared. What a table does not tell is
-    unknown, with a reason; nothing raises a FitError.
+    runs, curves: as `study.prepared` returns them; fits: whose floors are compared; parts: the groups of the curves,
+    where their frontiers are known. What a table does not tell is unknown, with a reason; nothing raises a FitError.
     """
     known = floors.floors(fits)
     warnings = tuple(floors.disagreements(known))
     table = runs if curves is None else curves
     try:
-        parts = list(curve_groups(table, choices))
+        parts = list(curve_groups(table, choices)) if parts is None else parts
     except FitError as error:
         return Regimes((), tuple(known), warnings, (str(error),))
-    groups = tuple(_group(_of(runs, part), curves, part, group, choices) for group, part in parts)
+    groups = tuple(_group(_of(runs, part.rows), curves, part) for part in parts)
     return Regimes(groups, tuple(known), warnings)
 
 
@@ -87,57 +90,45 @@ def _of(runs: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["run_id"].isin(part["run_id"])] if "run_id" in runs and "run_id" in part else runs
 
 
-def _group(
-    runs: pd.DataFrame,
-    curves: pd.DataFrame | None,
-    part: pd.DataFrame,
-    group: dict[str, Any],
-    choices: Choices,
-) -> Group:
-    every, best, reasons = _converged(runs, curves, choices)
+def _group(runs: pd.DataFrame, curves: pd.DataFrame | None, of: CurveGroup) -> Group:
+    every, best, reasons = _converged(runs, curves, of.choices)
     at_end = batch.at_convergence(every)
     try:
-        found = _frontier(part, curves, choices)
+        points = _touches(of, curves)
     except FitError as error:
         unknown = Ratio((), None, None, None, None, (str(error),))
-        return Group(group, unknown, (at_end, Batch("compute", reason=str(error))), (), tuple(reasons))
-    points = touches(found)
-    tests = at_end, batch.at_compute(found.candidates, points)
-    ratio = _ratio(part, curves, every, choices)
+        return Group(of.group, unknown, (at_end, Batch("compute", reason=str(error))), (), tuple(reasons))
+    tests = at_end, batch.at_compute(of.found.candidates, points)
+    ratio = _ratio(of, points, curves, every)
     if reasons:
-        return Group(group, ratio, tests, (), tuple(reasons))
+        return Group(of.group, ratio, tests, (), tuple(reasons))
     rows, absent = budgets.budgets(points, best)
-    return Group(group, ratio, tests, tuple(rows), tuple(absent))
+    return Group(of.group, ratio, tests, tuple(rows), tuple(absent))
 
 
-def _frontier(part: pd.DataFrame, curves: pd.DataFrame | None, choices: Choices) -> Frontier:
+def _touches(of: CurveGroup, curves: pd.DataFrame | None) -> dict[float, Touch]:
+    """Where each n is compute-optimal. FitError without a frontier of curves."""
     if curves is None:
         raise FitError(WITHOUT_CURVES)
-    return frontier(part, f"flops_{choices.flops}", len(L_C.internal) + 2, choices.min_flops)
+    return touches(of.found)
 
 
 def _ratio(
-    part: pd.DataFrame, curves: pd.DataFrame | None, converged: pd.DataFrame, choices: Choices
+    of: CurveGroup, points: dict[float, Touch], curves: pd.DataFrame | None, converged: pd.DataFrame
 ) -> Ratio:
     """ρ at one batch size, since lr* depends on it: the one with the most pairs (n, lr), the smaller of two."""
-    if "batch_tokens" not in part or "batch_tokens" not in converged or tables.single(part["batch_tokens"]):
-        return _ratio_at(part, curves, converged, choices)
-    pairs = part[["batch_tokens", *({"n_latents", "lr"} & set(part.columns))]].drop_duplicates()
+    rows = of.rows
+    if "batch_tokens" not in rows or "batch_tokens" not in converged or tables.single(rows["batch_tokens"]):
+        return lr_ratio(points, converged)
+    pairs = rows[["batch_tokens", *({"n_latents", "lr"} & set(rows.columns))]].drop_duplicates()
     count = pairs.groupby("batch_tokens").size()
     B = count.index[int(np.argmax(count.to_numpy()))]
-    part, converged = (rows[(rows["batch_tokens"] == B).to_numpy(bool)] for rows in (part, converged))
-    return _ratio_at(
-        part, curves, converged, choices, f"Of {len(count)} batch sizes only B={B:,.0f} counts here."
-    )
-
-
-def _ratio_at(
-    part: pd.DataFrame, curves: pd.DataFrame | None, converged: pd.DataFrame, choices: Choices, *about: str
-) -> Ratio:
+    about = f"Of {len(count)} batch sizes only B={B:,.0f} counts here."
+    rows, converged = (part[(part["batch_tokens"] == B).to_numpy(bool)] for part in (rows, converged))
     try:
-        return lr_ratio(touches(_frontier(part, curves, choices)), converged, about)
+        return lr_ratio(_touches(replace(of, rows=rows), curves), converged, (about,))
     except FitError as error:
-        return Ratio((), None, None, None, None, (*about, str(error)))
+        return Ratio((), None, None, None, None, (about, str(error)))
 
 
 def _converged(
@@ -145,7 +136,7 @@ def _converged(
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """All converged runs, those that stand for each n with their tokens to convergence, and what is missing."""
     try:
-        groups = list(converged(runs, per_k=True, unconverged=choices.unconverged))
+        groups = list(converged(runs, unconverged=choices.unconverged))
     except FitError as error:
         return pd.DataFrame(), pd.DataFrame(), [str(error)]
     every = pd.concat([group.every for group in groups])

@@ -4,9 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fit.digits import greek, percent, scale, significant, with_interval
+from fit.frontier import LOOSER
+from fit.optimum import CROSSOVERS
 from fit.regimes import Regimes
 from fit.result import FitResult, Param, finite
 from fit.sensitivity import Sensitivity
+from fit.uncertainty import NONE
 
 PER_LINE = 3
 MOST_HELD_OUT = 6
@@ -15,7 +18,11 @@ MOST_HELD_OUT = 6
 def text(results: Sequence[FitResult], regimes: Regimes | None = None) -> str:
     """Every fit, and the regimes against each other, separated by empty lines."""
     parts = ["\n".join(lines(result)) for result in results]
-    return "\n\n".join([*parts, "\n".join(regimes.lines())] if regimes else parts)
+    if regimes:
+        parts.append("\n".join(regimes.lines()))
+    elif any(result.regime == "compute" for result in results):
+        parts.append(f"! {LOOSER}")
+    return "\n\n".join(parts)
 
 
 def lines(fit: FitResult) -> Iterator[str]:
@@ -25,7 +32,9 @@ def lines(fit: FitResult) -> Iterator[str]:
     method = next(iter(fit.params.values())).method
     agree = f"{fit.starts['agree']}/{fit.starts['tried']} starts agree"
     known = f", condition {fit.condition:,.0f}" if fit.condition is not None else ""
-    yield f"  {agree}, residual rms {percent(fit.rms_log)}{known}, 95 % intervals by {method}"
+    ends = "no 95 % intervals" if method == NONE else f"95 % intervals by {method}"
+    yield f"  {agree}, residual rms {percent(fit.rms_log)}{known}, {ends}"
+    yield from _chosen(fit)
     yield from _listed(fit.derived)
     yield from _held_out(fit.held_out)
     yield from _compared(fit)
@@ -40,6 +49,17 @@ def _listed(params: Mapping[str, Param]) -> Iterator[str]:
     texts = [f"{greek(name)} {with_interval(p.value, p.low, p.high)}" for name, p in params.items()]
     for start in range(0, len(texts), PER_LINE):
         yield "  " + "   ".join(texts[start : start + PER_LINE])
+
+
+def _chosen(fit: FitResult) -> Iterator[str]:
+    """How the rows of L(C) and its optima were chosen: the rule of the frontier, and what was dropped."""
+    chosen = fit.selection
+    if fit.regime == "compute" and "rule" in chosen:
+        yield f"  {chosen['rule']}"
+    dropped = fit.extra["isoflop"]["dropped"] if "isoflop" in fit.extra else chosen.get("dropped", ())
+    if fit.regime == "compute" and dropped:
+        kind = "crossovers" if chosen["method"] == CROSSOVERS else "isoFLOP budgets"
+        yield f"  {len(dropped)} {kind} dropped; the first: {dropped[0]}"
 
 
 def _compared(fit: FitResult) -> Iterator[str]:
@@ -62,7 +82,7 @@ def _extra(fit: FitResult) -> Iterator[str]:
 
 
 def _rows(fit: FitResult) -> str:
-    """`k=32, 7 converged runs (ε = 1 %), the lowest of 21`."""
+    """`k=32, 7 converged runs (ε = 1 %), the best lr of 21 runs`."""
     group = [f"{name}={value}" for name, value in fit.group.items()]
     chosen = fit.selection
     if fit.regime == "compute" and "source" not in chosen:
@@ -74,12 +94,14 @@ def _rows(fit: FitResult) -> str:
         ]
     elif "unconverged" in chosen:
         kind = "converged runs" if chosen["unconverged_runs"] == "drop" else "runs"
+        seeds = chosen.get("seeds", 1)
+        kind = kind if seeds == 1 else f"means of up to {seeds} {kind}"
         epsilon = chosen.get("epsilon")
         rows = [f"{fit.rows} {kind}" + (f" (ε = {100 * epsilon:g} %)" if epsilon else "")]
     else:
         rows = [f"{fit.rows} rows"]
     if chosen.get("passed_over"):
-        rows.append(f"the best lr of {fit.rows + chosen['passed_over']} runs")
+        rows.append(f"the best lr of {chosen['chosen_from']} runs")
     return ", ".join(group + rows)
 
 
@@ -88,22 +110,28 @@ def _held_out(held: Mapping[str, Any] | None) -> Iterator[str]:
         return
     points = held["points"]
     if len(points) > 1:
-        inside = sum(point["inside"] for point in points)
-        of = f" of {len(points):,} looked at" if held["held"] > len(points) else ""
         above = scale(held["input"], held["up_to"]).replace("=", " > ")
-        errors = f"{held['held']:,} points, rms {percent(held['rms_log'])}"
-        yield f"  held out {above}: {errors}, {inside}{of} inside the intervals"
+        yield f"  held out {above}: {held['held']:,} points, rms {percent(held['rms_log'])}{_inside(held)}"
     for point in points if len(points) <= MOST_HELD_OUT else []:
-        where = ", ".join(scale(name, point[name]) for name in point if name in ("n_latents", "k", "flops"))
+        where = ", ".join(scale(name, point[name]) for name in list(point)[: list(point).index("predicted")])
         predicted = with_interval(point["predicted"], point["low"], point["high"], digits=4)
-        error = (
-            f"{percent(point['relative_error'], signed=True)}, {'inside' if point['inside'] else 'OUTSIDE'}"
-        )
+        error = percent(point["relative_error"], signed=True)
+        if point["inside"] is not None:
+            error += ", inside" if point["inside"] else ", OUTSIDE"
         lead = "  held out " if len(points) == 1 else "    "
         yield f"{lead}{where}: predicted {predicted}, measured {significant(point['measured'], 4)} ({error})"
     for split in held["splits"][1:]:
         above = scale(held["input"], split["up_to"]).replace("=", " > ")
         yield f"  held out {above}: {split['held']:,} points, rms {percent(split['rms_log'])}"
+
+
+def _inside(held: Mapping[str, Any]) -> str:
+    """How many of the held-out points are inside their intervals, where there are any."""
+    points = held["points"]
+    if any(point["inside"] is None for point in points):
+        return ""
+    of = f" of {len(points):,} looked at" if held["held"] > len(points) else ""
+    return f", {sum(point['inside'] for point in points)}{of} inside the intervals"
 
 
 def _oracle(fit: FitResult) -> Iterator[str]:

@@ -12,7 +12,6 @@ from fit.errors import FitError
 from fit.fitting import fit_law
 from fit.frontier import Frontier, frontier
 from fit.hull import hull
-from fit.isoflop import isoflops
 from fit.result import FitResult
 
 CONVENTIONS = ("flops_sparse", "flops_dense")
@@ -51,17 +50,17 @@ def ways(found: Frontier) -> dict[str, pd.DataFrame]:
     return {
         "envelope": found.points,
         "hull": vertices[inside].reset_index(drop=True),
-        "isoflop": isoflops(of, min_flops=floor).points,
+        "isoflop": found.vertices.points,
     }
 
 
 def sensitivity(
-    curves: pd.DataFrame, flops: str, base: FitResult, found: Frontier, needed: int
+    curves: pd.DataFrame, flops: str, base: FitResult, found: Frontier, needed: int, objective: str = "log"
 ) -> Sensitivity:
     """The law of `base`, fitted to `found`, refitted with the other FLOP convention, the other ways and higher cuts.
 
-    curves: the table of `found`; flops: its column of C. A choice that cannot be fitted has a reason and no numbers. A
-    warning names the choices that move α by more than the half width of its interval.
+    curves: the table of `found`; flops: its column of C; objective: that of `base`. A choice that cannot be fitted has
+    a reason and no numbers. A warning names the choices that move α by more than the half width of its interval.
     """
     rows = [_row(FITTED, flops, "envelope", found.points, base)]
     for choice, column, method, points in _choices(curves, flops, found, needed):
@@ -69,7 +68,13 @@ def sensitivity(
             if isinstance(points, FitError):
                 raise points
             x = {"flops": points["flops"]}
-            fit = fit_law(base.law, x, points["nmse"], method="delta", hold_out=False, compare=False)
+            how: dict[str, Any] = {
+                "objective": objective,
+                "method": "delta",
+                "hold_out": False,
+                "compare": False,
+            }
+            fit = fit_law(base.law, x, points["nmse"], **how)
             rows.append(_row(choice, column, method, points, fit))
         except FitError as error:
             rows.append({**_row(choice, column, method, None, None), "reason": str(error)})

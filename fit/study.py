@@ -2,19 +2,20 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import pandas as pd
 
 from fit import tables
+from fit.candidates import decays
 from fit.choices import FLOPS, Choices
-from fit.compute_regime import curve_groups, fit_frontier
-from fit.converged import GROUPS, Converged, converged, groups
+from fit.compute_regime import CurveGroup, curve_groups, fit_frontier
+from fit.converged import GROUPS, converged, groups
 from fit.converged_regime import fit_budgets, fit_converged, fit_lr, fit_tokens
 from fit.errors import FitError
 from fit.law import Law
-from fit.laws import L_C, L_N, L_NK, LR_N, T_N, named
+from fit.laws import L_C, L_N, L_NK, LR_N, LR_NR, T_N, named
 from fit.regimes import Regimes, compare
 from fit.result import FitResult
 
@@ -44,10 +45,11 @@ def fit_study(
 ) -> Study:
     """`fit_table`, and the two regimes against each other where both were fitted. Arguments and errors as there."""
     choices = choices or Choices()
-    fits = fit_table(runs, curves, laws, mapping, where, choices, say)
+    source = Source(*prepared(runs, curves, mapping, where), choices)
+    fits = _fit_all(source, laws, say)
     if not {"compute", "converged"} <= {fit.regime for fit in fits if fit.response == "nmse"}:
         return Study(tuple(fits), None)
-    return Study(tuple(fits), compare(*prepared(runs, curves, mapping, where), fits, choices))
+    return Study(tuple(fits), compare(source.runs, source.curves, fits, choices, source.curve_groups))
 
 
 def fit_table(
@@ -63,25 +65,56 @@ def fit_table(
 
     runs: one row a run, or any table of losses; curves: one row an evaluation, without them L_C uses `runs`.
     laws: default `DEFAULT`, as far as the table supports them. mapping: our column names to the table's. where:
-    condition on columns. A law or group that is skipped is told through `say`. FitError when a law that was asked for,
-    or every law, fails.
+    condition on columns. A law or group that is skipped is told through `say`. FitError when every law fails.
     """
-    choices = choices or Choices()
-    if choices.flops not in FLOPS:
-        raise FitError(f"There is no convention {choices.flops!r} of FLOPs: choose sparse or dense.")
-    wanted = [named(law) for law in dict.fromkeys(laws or DEFAULT)]
-    runs, curves = prepared(runs, curves, mapping, where)
+    return _fit_all(Source(*prepared(runs, curves, mapping, where), choices or Choices()), laws, say)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The tables of a study, as `prepared` returns them, and how they are to be fitted."""
+
+    runs: pd.DataFrame
+    curves: pd.DataFrame | None
+    choices: Choices
+
+    @cached_property
+    def curve_groups(self) -> list[CurveGroup]:
+        """The groups of L(C), which its laws and the regimes share."""
+        table, name = (self.runs, "rows of the table") if self.curves is None else (self.curves, "curves")
+        return list(curve_groups(table, self.choices, name))
+
+
+def _fit_all(source: Source, laws: Sequence[str] | None, say: Callable[[str], None]) -> list[FitResult]:
+    """Every law that was asked for, or `DEFAULT`."""
+    flops = source.choices.flops
+    if flops not in FLOPS:
+        raise FitError(f"There is no convention {flops!r} of FLOPs: choose sparse or dense.")
+    wanted = [_of_tables(named(law)) for law in dict.fromkeys(laws or DEFAULT)]
     results: list[FitResult] = []
+    failed: list[str] = []
     for law in wanted:
-        fits, reasons = _fit_groups(law, runs, curves, choices, say)
-        if not fits and laws:
-            raise FitError(f"{law.name} cannot be fitted. {' '.join(dict.fromkeys(reasons))}")
-        for reason in dict.fromkeys(reasons):
+        fits, reasons = _fit_groups(law, source, laws is None, say)
+        results += fits
+        if laws and not fits:
+            failed.append(f"{law.name} cannot be fitted. {' '.join(reasons)}")
+            continue
+        for reason in reasons:
             say(f"{law.name} skipped{'' if not fits else ' in part'}: {reason}")
-        results += [fit for fit in fits if not laws or fit.law == law.name]
     if not results:
-        raise FitError("No law could be fitted to this table: see the reasons above.")
+        raise FitError(" ".join(failed) or "No law could be fitted to this table: see the reasons above.")
+    for sentence in failed:
+        say(sentence)
     return results
+
+
+def _of_tables(law: Law) -> Law:
+    if law is LR_NR:
+        raise FitError(
+            f"{law.name} takes the optima of both regimes, which no table has as a column: fit L_C and L_N together, "
+            "and the lr ratio stands below them; in Python, `fit_law`."
+        )
+    return law
 
 
 def prepared(
@@ -98,6 +131,7 @@ def _belonging(curves: pd.DataFrame, runs: pd.DataFrame, where: str | None) -> p
     """The evaluations of the chosen runs, with the columns that only the runs' table has."""
     if not {"run_id"} <= set(runs.columns) & set(curves.columns):
         return tables.where(curves, where)
+    _refuse_conflict(curves, runs)
     extra = [
         c
         for c in (
@@ -115,14 +149,29 @@ def _belonging(curves: pd.DataFrame, runs: pd.DataFrame, where: str | None) -> p
     return curves.merge(runs[["run_id", *extra]].drop_duplicates("run_id"), on="run_id", how="inner")
 
 
+def _refuse_conflict(curves: pd.DataFrame, runs: pd.DataFrame) -> None:
+    """FitError where a run's lr_schedule is another in its curve: which of its points count depends on it."""
+    if not {"lr_schedule"} <= set(runs.columns) & set(curves.columns):
+        return
+    both = curves[["run_id", "lr_schedule"]].merge(runs[["run_id", "lr_schedule"]], on="run_id")
+    one, other = (decays(both[[f"lr_schedule_{side}"]].set_axis(["lr_schedule"], axis=1)) for side in "xy")
+    apart = both[one != other].drop_duplicates("run_id")
+    if len(apart):
+        run, in_curve, in_runs = apart.iloc[0]
+        raise FitError(
+            f"{len(apart)} runs have another lr_schedule in the curves, as {run} ({in_curve}, and {in_runs} in the "
+            "table of runs): only the end of a run whose lr decays counts, so correct one."
+        )
+
+
 def _fit_groups(
-    law: Law, runs: pd.DataFrame, curves: pd.DataFrame | None, choices: Choices, say: Callable[[str], None]
+    law: Law, source: Source, with_optima: bool, say: Callable[[str], None]
 ) -> tuple[list[FitResult], list[str]]:
     """The fits of one law and the reasons for which groups failed, each with its groups."""
     fits: list[FitResult] = []
     reasons: dict[str, list[str]] = {}
     try:
-        for group, fit in _attempts(law, runs, curves, choices, say):
+        for group, fit in _attempts(law, source, with_optima, say):
             try:
                 fits += fit()
             except FitError as error:
@@ -137,34 +186,30 @@ def _reason(groups: str, text: str) -> str:
     return f"{groups}: {text}" if groups else text
 
 
-def _attempts(
-    law: Law, runs: pd.DataFrame, curves: pd.DataFrame | None, choices: Choices, say: Callable[[str], None]
-) -> Iterator[Attempt]:
+def _attempts(law: Law, source: Source, with_optima: bool, say: Callable[[str], None]) -> Iterator[Attempt]:
     """For each group of rows what they have in common, and how its fits are made."""
+    runs, curves, choices = source.runs, source.curves, source.choices
     if "flops" in law.inputs:
-        source = "rows of the table" if curves is None else "curves"
-        for group, part in curve_groups(runs if curves is None else curves, choices):
-            yield group, partial(fit_frontier, law, part, group, source, choices, say)
+        for of in source.curve_groups:
+            yield of.group, partial(fit_frontier, law, of, with_optima, say)
     elif "tokens" in law.inputs:
         for group, part in _budget_groups(law, runs if curves is None else curves):
             yield group, partial(fit_budgets, law, part, group, choices)
     elif law.name == LR_N.name:
         for group, part in groups(runs, ["k"], GROUPS):
             yield group, partial(fit_lr, part, group, choices)
-    elif law.name == T_N.name:
-        for rows in _at_convergence(law, runs, choices):
-            yield rows.group, partial(fit_tokens, rows, curves, choices)
     else:
-        for rows in _at_convergence(law, runs, choices):
-            yield rows.group, partial(fit_converged, law, rows, choices)
-
-
-def _at_convergence(law: Law, runs: pd.DataFrame, choices: Choices) -> Iterator[Converged]:
-    return converged(runs, per_k="k" not in law.inputs, unconverged=choices.unconverged)
+        for rows in converged(runs, law.inputs, choices.unconverged):
+            how = (
+                partial(fit_tokens, rows, curves)
+                if law.name == T_N.name
+                else partial(fit_converged, law, rows)
+            )
+            yield rows.group, partial(how, choices)
 
 
 def _budget_groups(law: Law, table: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     """Evaluations of done and running runs alike, one group a k unless k is an input."""
     tables.require(table, *law.inputs, law.response)
     table = tables.numeric(table, *law.inputs, law.response)
-    yield from groups(table, [] if "k" in law.inputs else ["k"], GROUPS)
+    yield from groups(table, ["k"], GROUPS, law.inputs)

@@ -85,7 +85,7 @@ def renamed(table: pd.DataFrame, mapping: Mapping[str, str], partial: bool = Fal
 
 def require(table: pd.DataFrame, *columns: str) -> None:
     """FitError naming the columns that are missing, those present, and how to map them."""
-    absent = [name for name in columns if name not in table.columns]
+    absent = [name for name in dict.fromkeys(columns) if name not in table.columns]
     if absent:
         example = ",".join(f"{name}=COLUMN" for name in absent)
         raise FitError(
@@ -137,7 +137,10 @@ def _parsed(condition: str, table: pd.DataFrame) -> ast.Expression:
 
 
 def numbers(table: pd.DataFrame, column: str) -> np.ndarray:
-    """A column as floats, NaN where missing. FitError for anything that is no number."""
+    """A column as floats, NaN where missing. FitError where it is absent, and for anything that is no number."""
+    require(table, column)
+    if pd.api.types.is_bool_dtype(table[column]):
+        raise FitError(f"The column {column} holds true and false, no numbers: map the column that is meant.")
     try:
         return pd.to_numeric(table[column]).to_numpy(dtype=float, na_value=np.nan)
     except (ValueError, TypeError) as error:

@@ -70,7 +70,7 @@ def by_budget(table: pd.DataFrame) -> pd.DataFrame:
         return table
     known = table[table["nmse"].notna() & table["tokens"].notna()]
     if known.empty:
-        raise FitError("No run has a loss yet.")
+        raise FitError("No run has a loss and tokens yet.")
     tables.positive(known, "n_latents", "tokens", "nmse")
     of = candidates(known, "tokens")
     points = of.table(np.arange(len(of.run))).assign(bin=of.bin)

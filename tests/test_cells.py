@@ -20,7 +20,8 @@ def cell(n=512, lrs=(1e-4, 2e-4, 4e-4), losses=SEEDS):
 
 def chosen(table, tried=None):
     selection = {}
-    best, warnings = best_of_cells(table, table if tried is None else tried, selection)
+    names = [name for name in ("n_latents", "k") if name in table.columns]
+    best, warnings = best_of_cells(table, table if tried is None else tried, selection, names)
     return best, warnings, selection
 
 
@@ -31,6 +32,7 @@ def test_lr_is_chosen_by_the_mean_over_seeds_not_by_the_luckiest_seed():
     assert best["run_id"].item() == "512-a1"
     assert selection == {
         "rule": "best lr of each (n_latents, k) by its nmse, averaged over up to 3 seeds",
+        "chosen_from": 9,
         "passed_over": 6,
         "seeds": 3,
     }

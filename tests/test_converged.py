@@ -10,6 +10,7 @@ from fit.errors import FitError
 from fit.study import fit_table
 
 N = 2 ** np.arange(9, 16)
+BOTH = ("n_latents", "k")
 
 
 def runs(ks=(16, 32), lrs=(1e-4, 2e-4, 4e-4)):
@@ -41,7 +42,7 @@ def runs(ks=(16, 32), lrs=(1e-4, 2e-4, 4e-4)):
 
 
 def one(table, per_k=True, unconverged="drop"):
-    return next(iter(converged(table, per_k, unconverged)))
+    return next(iter(converged(table, ("n_latents",) if per_k else BOTH, unconverged)))
 
 
 def test_best_of_each_cell_is_chosen_and_counted():
@@ -54,22 +55,22 @@ def test_best_of_each_cell_is_chosen_and_counted():
 
 
 def test_one_group_a_k_and_all_k_together():
-    assert [chosen.group for chosen in converged(runs(), per_k=True)] == [{"k": 16}, {"k": 32}]
-    (joint,) = converged(runs(), per_k=False)
+    assert [chosen.group for chosen in converged(runs())] == [{"k": 16}, {"k": 32}]
+    (joint,) = converged(runs(), BOTH)
     assert joint.group == {} and len(joint.rows) == 14
 
 
 @pytest.mark.parametrize("column", ["data_fingerprint", "data", "d_model", "batch_tokens", "activation"])
 def test_what_varies_besides_makes_groups_of_its_own(column):
     table = pd.concat([runs().assign(**{column: 1}), runs().assign(**{column: 2})])
-    assert [c.group for c in converged(table, per_k=False)] == [{column: 1}, {column: 2}]
-    assert len(list(converged(table, per_k=True))) == 4
+    assert [c.group for c in converged(table, BOTH)] == [{column: 1}, {column: 2}]
+    assert len(list(converged(table))) == 4
     assert one(runs().assign(**{column: 1})).group == {"k": 16}
 
 
 def test_the_name_of_the_data_does_not_count_beside_its_fingerprint():
     table = pd.concat([runs().assign(data=1), runs().assign(data=2)]).assign(data_fingerprint="a")
-    assert [c.group for c in converged(table, per_k=False)] == [{}]
+    assert [c.group for c in converged(table, BOTH)] == [{}]
 
 
 def test_numbers_may_be_texts():
@@ -78,7 +79,7 @@ def test_numbers_may_be_texts():
     table["nmse"] = [f"{x:e}" if i % 2 else f"{x:f}" for i, x in enumerate(table["nmse"])]
     texts = table.astype({"n_latents": str, "k": str})
     texts["k"] = texts["k"].replace("32", "128")
-    first, second = converged(texts, per_k=True)
+    first, second = converged(texts)
     assert (first.group, second.group) == ({"k": 16}, {"k": 128})
     assert set(first.rows["lr"]) == {2e-4} and list(first.rows["n_latents"]) == list(N)
 
