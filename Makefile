@@ -5,11 +5,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/saescale
 
-.PHONY: help setup lint format test bench-fit coverage demo demo-lm clean
+.PHONY: help setup lint format test bench-fit coverage soak demo demo-lm clean
 help:
 	@echo "make demo      synthetic data: grid → runs → tables → laws → figures, minutes on 2 cores"
 	@echo "make demo-lm   the same on a real language model's residual stream, under 45 minutes on 2 cores"
 	@echo "make test      the test suite        make lint   ruff and mypy        make format"
+	@echo "make soak      200 runs on a real SLURM with a fault every few seconds, minutes"
 	@echo "make bench-fit fits beside the packages on PyPI    make coverage  what 95 % intervals cover, simulated"
 
 setup: .venv/core
@@ -40,7 +41,7 @@ format: .venv/dev
 	$(BIN)/ruff format .
 
 test: .venv/dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # simple-scaling-laws asks for Python 3.12 and runs on 3.11.
 .venv/bench: .venv/dev
@@ -53,6 +54,10 @@ bench-fit: .venv/bench
 
 coverage: .venv/core
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.coverage
+
+# A real SLURM, 200 runs, a fault every few seconds for five minutes (tests/slurm/soak.py).
+soak: .venv/dev
+	$(BIN)/python -m tests.slurm.soak
 
 # The whole way of one study, by the verbs a user types.
 define way

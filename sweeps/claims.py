@@ -18,6 +18,8 @@ from pathlib import Path
 
 from sweeps.signals import restarts, slurm_job
 
+_UNWRITTEN_S = 60.0  # how long a claim may be without its words
+
 
 class Claim:
     """Held until `release`, or until another follows because signs of life stopped.
@@ -75,10 +77,14 @@ def claim(folder: Path, lease_s: float) -> Claim | None:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return None
-    with os.fdopen(descriptor, "w") as file:
-        job = slurm_job()
-        life = f" {job} {restarts()}" if job else ""
-        file.write(f"{socket.gethostname()} {os.getpid()} {lease_s}{life}\n")
+    job = slurm_job()
+    life = f" {job} {restarts()}" if job else ""
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{socket.gethostname()} {os.getpid()} {lease_s}{life}\n")
+    except OSError:  # a full disk: a claim without a word would hold the run for nobody
+        path.unlink()
+        raise
     return Claim(path, follows_this_job=last is not None and job is not None and holder(last) == job)
 
 
@@ -108,8 +114,8 @@ def _alive(path: Path) -> bool:
         host, pid, lease_s, *life = path.read_text().split()
     except FileNotFoundError:
         return False
-    except ValueError:  # made this instant, not written yet
-        return True
+    except ValueError:  # made this instant, not written yet; or its maker died in that instant
+        return age_s < _UNWRITTEN_S
     if age_s >= float(lease_s):
         return False
     if life and life[0] == slurm_job() and int(life[1]) < restarts():

@@ -4,6 +4,7 @@ import copy
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -13,6 +14,7 @@ from sweeps.compose import Overrides, axis_values, compose, hydra_session, is_gr
 from sweeps.data import describe
 from sweeps.errors import SweepError
 from sweeps.expression import evaluate
+from sweeps.fitted import Fitted
 
 SCIENCE = (
     "sae",
@@ -38,6 +40,7 @@ class Expansion:
     zips: list[list[str]]  # axes that step together
     derived: dict[str, str]  # config key: its expression
     dropped: int  # cells that `where` left out
+    waiting: frozenset[str] = frozenset()  # studies and laws that a guess stood in for, see `sweeps.fitted`
 
 
 def expand(overrides: Sequence[str]) -> Expansion:
@@ -53,6 +56,7 @@ def expand(overrides: Sequence[str]) -> Expansion:
         derived = _derived(first, line, axes)
         zips = _zips(first, line, axes)
         cells: list[Cell] = []
+        waiting: set[str] = set()
         seen = 0
         groups = {key: values for key, values in axes.items() if is_group(loader, key)}
         points = _points(axes, zips)
@@ -61,14 +65,15 @@ def expand(overrides: Sequence[str]) -> Expansion:
             choice = tuple(point[key] for key in groups)
             if choice not in builders:
                 choices = [f"{key}={value}" for key, value in zip(groups, choice, strict=True)]
-                builders[choice] = _Builder(compose([*line.fixed, *choices]), derived)
+                builders[choice] = _Builder(compose([*line.fixed, *choices]), derived, waiting)
             cell = builders[choice].cell({k: v for k, v in point.items() if k not in groups})
             seen += 1
             if all(_holds(text, cell.config) for text in first.grid.where):
                 cells.append(Cell(cell.config, point | {k: cell.varied[k] for k in derived}))
         study = OmegaConf.to_container(first, resolve=True)
         assert isinstance(study, dict)
-        return Expansion({str(k): v for k, v in study.items()}, cells, axes, zips, derived, seen - len(cells))
+        whole = {str(k): v for k, v in study.items()}
+        return Expansion(whole, cells, axes, zips, derived, seen - len(cells), frozenset(waiting))
 
 
 def _axes(loader: ConfigLoader, config: DictConfig, line: Overrides) -> dict[str, list[Any]]:
@@ -137,8 +142,9 @@ def _points(axes: Mapping[str, list[Any]], zips: list[list[str]]) -> Iterator[di
 class _Builder:
     """Cells of one choice of groups: plain dict merges, each distinct value checked against the schema once."""
 
-    def __init__(self, config: DictConfig, derived: Mapping[str, str]) -> None:
-        self.config, self.derived = config, derived
+    def __init__(self, config: DictConfig, derived: Mapping[str, str], waiting: set[str]) -> None:
+        self.config, self.derived, self.waiting = config, derived, waiting
+        self.root = Path(config.runs)
         self.interpolated = "${" in OmegaConf.to_yaml(config, resolve=False)
         container = OmegaConf.to_container(config, resolve=True)
         assert isinstance(container, dict)
@@ -151,8 +157,9 @@ class _Builder:
         for key in self.derived:  # not known before they are computed, in the order they are written
             names.pop(key.split(".")[-1], None)
         computed = {}
+        known = {"fitted": Fitted(self.root, names, self.waiting)}
         for key, text in self.derived.items():
-            computed[key] = names[key.split(".")[-1]] = self._typed(key, evaluate(text, names))
+            computed[key] = names[key.split(".")[-1]] = self._typed(key, evaluate(text, names, known))
             _set(config, key, computed[key])
         return Cell(config, values | computed)
 

@@ -190,21 +190,36 @@ def main(overrides: Sequence[str], wait_for_end: bool, dry_run: bool) -> int:
     saescale launch study=demo launcher=slurm launcher.slurm.partition=gpu
     saescale launch study=demo launcher=slurm --dry-run      (prints the script that sbatch would get)
     saescale launch study=demo launcher=debug                (in this process)
+    saescale launch study=demo_lr,demo_tuned --wait          (phases in order: the second uses what the first found)
 
     The same command again trains only what is missing. With --wait what died and may be tried again is launched again;
     exit code: 0 every run has a result (a diverged run is one), 1 some have none. Ctrl-C: local workers save and stop,
     jobs on SLURM go on; the same command follows them again.
     """
-    plan = make_plan(overrides)
+    from sweeps import phases  # it imports scipy, 0.5 s, and this module
+
+    lists = phases.split(overrides)
     if dry_run:
-        print(dry_script(plan))
+        print("\n".join(dry_script(make_plan(mine)) for mine in lists))
         return 0
-    return start(plan, wait_for_end)
+    for number, mine in enumerate(lists, 1):
+        if len(lists) > 1:
+            print(f"phase {number} of {len(lists)}")
+        plan = make_plan(mine)
+        code = start(plan, wait_for_end)
+        if code or number == len(lists):
+            return code
+        if not phases.finished(plan):
+            print("The next phase needs its results: the same command again when they are there, or --wait.")
+            return 0
+        print(f"wrote {phases.close(plan)}")
+    return 0
 
 
 def start(plan: Plan, wait_for_end: bool = False) -> int:
     """Launch, say what was started, follow it if asked to; the exit code of the verb."""
     print(summary(plan))
+    plan.check_ready()
     plan.check_budget()
     launched = launch(plan)
     started = launched.local or launched.slurm

@@ -79,7 +79,12 @@ class RunFolder:
 
     def set_status(self, status: Status) -> None:
         text = dumps(vars(status) | {"updated": time.time()})
-        write_text(self.path / "status", text, durable=status.state != "running")
+        try:
+            write_text(self.path / "status", text, durable=status.state != "running")
+        except OSError:
+            if status.state != "failed":
+                raise
+            _overwrite(self.path / "status", text)  # a full disk is to be told
 
     def append_row(self, row: dict[str, Any]) -> None:
         """Add one evaluation to curve.jsonl and see it on its way to the disk."""
@@ -164,6 +169,14 @@ def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
     return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _overwrite(path: Path, text: str) -> None:
+    """Write over a small file in its place: a full disk has no room for a new one, and this one has its block."""
+    with open(path, "r+b") as file:
+        old = len(file.read())
+        file.seek(0)
+        file.write(text.encode().ljust(old))
 
 
 def _read(path: Path) -> str | None:

@@ -71,6 +71,14 @@ class Plan:
         rate = self.throughput
         return sum(run.flops_sparse for run in runs) / rate.flops_per_s / 3600 if rate else None
 
+    def check_ready(self) -> None:
+        """SweepError while an earlier phase has not found the numbers that this one uses."""
+        if self.grid.waiting:
+            raise SweepError(
+                f"{self.study.name} waits for {', '.join(sorted(self.grid.waiting))}: launch that study first, or both "
+                "in order, as study=first,second with --wait."
+            )
+
     def check_budget(self) -> None:
         """SweepError when what is left costs more than budget.gpu_hours, or cannot be told."""
         allowed = self.grid.study["budget"]["gpu_hours"]
@@ -134,19 +142,26 @@ def main(overrides: Sequence[str], dry_run: bool) -> int:
     saescale plan study=demo 'grid.where=["n_latents >= 64 * k"]'
     saescale plan study=demo '++grid.derive.train.lr="2e-3 * sqrt(1024 / n_latents)"'
     saescale plan study=demo launcher=slurm budget.gpu_hours=60
+    saescale plan study=demo_lr,demo_tuned                    (phases in order, each and overall)
     saescale plan study=demo launcher=slurm --dry-run         (prints the script that sbatch would get)
 
     Exit code 1 where it costs more than budget.gpu_hours allows.
     """
-    from sweeps import launch, plan_table  # they import this module
+    from sweeps import launch, phases, plan_table  # they import this module
 
-    plan = make_plan(overrides)
+    plans = [make_plan(mine) for mine in phases.split(overrides)]
     if dry_run:
-        print(launch.dry_script(plan))
+        print("\n".join(map(launch.dry_script, plans)))
         return 0
-    plan_table.show(plan)
-    plan.check_budget()
-    if plan.todo:
+    for number, plan in enumerate(plans, 1):
+        if len(plans) > 1:
+            print(f"phase {number} of {len(plans)}")
+        plan_table.show(plan)
+    if len(plans) > 1:
+        print(plan_table.overall(plans))
+    for plan in plans:
+        plan.check_budget()
+    if any(plan.todo for plan in plans):
         print(f"Launch with: saescale launch {shlex.join(overrides)}")
     return 0
 

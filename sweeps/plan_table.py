@@ -1,6 +1,7 @@
 """The plan on screen: runs of equal size in a row, what they cost, and the jobs that would train them."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -30,8 +31,24 @@ def show(plan: Plan) -> None:
     console = Console(width=None if Console().is_terminal else 150)
     print(summary(plan))
     console.print(table(plan))
-    for line in (*duplicates(plan), *jobs(plan), *states(plan)):
+    for line in (*duplicates(plan), *guesses(plan), *jobs(plan), *states(plan)):
         print(line)
+
+
+def guesses(plan: Plan) -> list[str]:
+    """What stands on a guess until an earlier phase has been fitted."""
+    waiting = ", ".join(sorted(plan.grid.waiting))
+    return [f"guessed until it is fitted: {waiting}"] if waiting else []
+
+
+def overall(plans: Sequence[Plan]) -> str:
+    """One line over all phases."""
+    left = [run for plan in plans for run in plan.todo]
+    hours = [plan.hours(plan.todo) for plan in plans]
+    known = [h for h in hours if h is not None]
+    cost = f"{sum(known):.2f} hours" if len(known) == len(hours) else "hours unknown"
+    flops = sum(run.flops_sparse for run in left)
+    return f"overall: {len(plans)} phases, {len(left)} runs to train, {flops:.1e} FLOPs (sparse), {cost}"
 
 
 def summary(plan: Plan) -> str:

@@ -28,7 +28,10 @@ def settle(study: Study) -> dict[str, JobState]:
     living = {run: known[job] for run, job in open_runs.items() if job in known and known[job].live}
     for run, job in open_runs.items():
         if job in known and not known[job].live:
-            _end(study.run(run), job, known[job])
+            try:
+                _end(study.run(run), job, known[job])
+            except OSError:  # no space left to say so: at the next look
+                continue
     return living
 
 

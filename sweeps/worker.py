@@ -70,7 +70,12 @@ def job(study_path: str, run_ids: Sequence[str], options: WorkerOptions) -> None
     Before its time limit the job goes back into the queue and resumes from the checkpoints that `work` left.
     """
     with stoppable() as stop:
-        states = work(study_path, run_ids, options, stop)
+        try:
+            states = work(study_path, run_ids, options, stop)
+        except OSError as error:  # not even a claim can be written
+            sys.exit(
+                f"The study's folder cannot be used: {error}. Runs go on from their checkpoints when it can."
+            )
     if stop:
         requeued = stop.asked == TIME_IS_UP and requeue()
         sys.exit(f"{stop.words}{', requeued' if requeued else ''}: all runs are saved.")
@@ -334,9 +339,7 @@ def _fail(folder: RunFolder, its_claim: Claim, tokens: int, error: Exception) ->
         folder.set_status(Status("failed", tokens, kind, message))
         write_text(folder.path / "traceback.txt", "".join(traceback.format_exception(error)))
         failures.note(folder.path, _failure(folder, kind, message))
-    except (
-        OSError
-    ) as disk:  # not even that can be written: the job's log has it, and the run stays to be tried again
+    except OSError as disk:  # the job's log has it, and the run stays to be tried again
         print(f"{folder.run_id} failed ({message}), and its folder cannot be written: {disk}", flush=True)
     its_claim.release()
     return "failed"

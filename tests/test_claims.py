@@ -6,6 +6,8 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from sweeps import claims
 from sweeps.claims import Heartbeat, claim, held
 
@@ -68,3 +70,38 @@ def test_two_that_looked_at_the_same_moment(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "_last", lambda _: None)  # both saw no claim
     assert claim(tmp_path, 60) is not None
     assert claim(tmp_path, 60) is None
+
+
+def test_a_claim_that_cannot_be_written_holds_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(claims.os, "getpid", full)
+    with pytest.raises(OSError):
+        claim(tmp_path, 60)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == [] and claim(tmp_path, 60) is not None
+
+
+def test_a_claim_without_words_is_not_for_ever(tmp_path):
+    (tmp_path / "claim-000001").touch()
+    assert held(tmp_path)
+    os.utime(tmp_path / "claim-000001", (time.time() - 90,) * 2)
+    assert not held(tmp_path)
+
+
+def test_an_earlier_life_of_the_same_slurm_job_is_followed_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr(claims.socket, "gethostname", lambda: "n1")
+    claim(tmp_path, 600)
+    monkeypatch.setattr(claims.socket, "gethostname", lambda: "n2")
+    assert claim(tmp_path, 600) is None
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    second = claim(tmp_path, 600)
+    assert second is not None and second.follows_this_job
+    monkeypatch.setenv("SLURM_JOB_ID", "8")
+    assert claim(tmp_path, 600) is None
+    claims.revoke(tmp_path, "8")
+    assert held(tmp_path)
+    claims.revoke(tmp_path, "7")
+    assert not held(tmp_path)

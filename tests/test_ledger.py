@@ -76,3 +76,22 @@ def test_yaml_that_would_run_code_is_not_read(folder):
     (folder.path / "config.yaml").write_text("!!python/object/apply:os.system ['true']")
     with pytest.raises(SweepError, match="could not determine a constructor"):
         folder.config()
+
+
+def test_a_status_is_told_on_a_full_disk_too(tmp_path, monkeypatch):
+    """A new file has no room; the old one's block is there."""
+    folder = RunFolder(tmp_path)
+    folder.set_status(Status("running", 512, message="a longer message than the next one, to the end"))
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sweeps.ledger.write_text", full)
+    folder.set_status(Status("failed", 512, "disk", "full"))
+    assert (folder.status().state, folder.status().failure, folder.status().message) == (
+        "failed",
+        "disk",
+        "full",
+    )
+    with pytest.raises(OSError):
+        RunFolder(tmp_path / "new").set_status(Status("pending"))
