@@ -20,6 +20,7 @@ class DeltaIntervals:
 
     The covariance is the sandwich over clusters or rows, H⁻¹ (Σ_c g_c g_cᵀ) H⁻¹, which asks nothing of the residuals. A
     floor counts in it also where it vanished: how far the others may move depends on what the rows allow it to be.
+    Intervals are then up to 3 times as wide as by profile, which knows that a floor is not negative.
     """
 
     method = "delta"
@@ -96,6 +97,6 @@ def with_noise(at: Estimate, x: Inputs, low: Array, high: Array) -> tuple[Array,
     centre = value if log else np.exp(value)
     r = r if log else np.exp(at.log_fitted()) - np.exp(at.problem.ln_y)
     noise = student.ppf((1 + LEVEL) / 2, at.dof) * np.sqrt((at.weights * r**2).sum() / at.dof)
-    lower = np.hypot(centre - to(low), noise)
-    upper = np.hypot(to(high) - centre, noise)
+    with np.errstate(divide="ignore"):  # an end of 0 is −∞ in logarithms
+        lower, upper = np.hypot(centre - to(low), noise), np.hypot(to(high) - centre, noise)
     return np.asarray(back(centre - lower)), np.asarray(back(centre + upper))

@@ -18,6 +18,8 @@ SYMBOLS = {"n_latents": "n", "k": "k", "d_model": "d", "batch_tokens": "B", "flo
 LARGE = 1e5
 # Ends further apart than this factor are told in digits of their own.
 WIDE = 10
+# Further apart than this the lower one is 0 in all but name, as an E that a refit did not quite take out.
+WIDEST = 1e6
 
 
 def greek(text: str) -> str:
@@ -83,16 +85,16 @@ def with_interval(value: float | None, low: float | None, high: float | None, di
 def _writer(value: float, low: float | None, high: float | None, digits: int) -> Callable[[float], str]:
     """How all three numbers are written."""
     large = max(abs(end) for end in (value, low, high) if end is not None) >= LARGE
-    if low is not None and high is not None and low > 0 and high > WIDE * low:
+    if low is not None and high is not None and WIDEST * low > high > WIDE * low:
         own = max(digits, 2) - 1
         return lambda v: (scientific if large else number)(v, own - exponent(v))
     places = decimals(value, low, high)
     places = max(places, digits - 1 - exponent(value)) if digits else places
     if large:
         return lambda v: scientific(v, places)
-    # Of a number whose sign is unknown its own exponent says nothing.
-    signed = low is not None and high is not None and low < 0 < high
-    return lambda v: (fixed if signed else number)(v, places)
+    # Of a number that may be 0 its own exponent says nothing.
+    through = low is not None and high is not None and low * WIDEST < high
+    return lambda v: (fixed if through else number)(v, places)
 
 
 def percent(value: float, signed: bool = False) -> str:

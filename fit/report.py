@@ -58,8 +58,9 @@ def _chosen(fit: FitResult) -> Iterator[str]:
         yield f"  {chosen['rule']}"
     dropped = fit.extra["isoflop"]["dropped"] if "isoflop" in fit.extra else chosen.get("dropped", ())
     if fit.regime == "compute" and dropped:
-        kind = "crossovers" if chosen["method"] == CROSSOVERS else "isoFLOP budgets"
-        yield f"  {len(dropped)} {kind} dropped; the first: {dropped[0]}"
+        kind = "crossover" if chosen["method"] == CROSSOVERS else "isoFLOP budget"
+        many = f"{len(dropped)} {kind}s dropped, the first at" if len(dropped) > 1 else f"1 {kind} dropped,"
+        yield f"  {many} {dropped[0]}"
 
 
 def _compared(fit: FitResult) -> Iterator[str]:

@@ -95,6 +95,45 @@ def test_rows_of_a_run_that_move_together_widen_the_interval():
 
 
 @pytest.mark.parametrize("method", ["profile", "bootstrap", "delta"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_term_that_may_be_absent_has_no_ends_by_any_method(method, seed):
+    """Flat losses: percentiles of refits are always finite, and said that α is known."""
+    x = np.geomspace(2**8, 2**18, 60)
+    y = 0.3 * np.exp(0.01 * np.random.default_rng(seed).standard_normal(60))
+    result = fit_law("L_N", x, y, method=method, draws=200, hold_out=False, compare=False)
+    assert (result.params["alpha"].low, result.params["alpha"].high) == (None, None)
+    assert result.params["A"].high is None and result.params["E"].high < 0.32
+    assert any(warning.startswith("alpha is not identified") for warning in result.warnings)
+
+
+@pytest.mark.parametrize("runs", [1, 3, 6, 7])
+def test_fewer_runs_than_parameters_and_two_have_no_intervals(runs):
+    """L(N, D) of 3 runs of 30 evaluations covered 5 %, of 4 runs 65 to 78 %."""
+    n, tokens = np.repeat(np.geomspace(2**8, 2**14, 7), 30), np.tile(np.geomspace(1e6, 1e9, 30), 7)
+    law, label = named("L_ND"), np.minimum(np.arange(210) // 30, runs - 1)
+    y = law.loss(TRUTH["L_ND"], {"n_latents": n, "tokens": tokens})
+    y = y * np.exp(0.01 * np.random.default_rng(0).standard_normal(7))[np.arange(210) // 30]
+    x = {"n_latents": n, "tokens": tokens}
+    result = fit_law(law, x, y, cluster=label, draws=50, hold_out=False, compare=False)
+    known = [param.low is not None for param in result.params.values()]
+    assert any(known) == (runs == 7) and result.params["alpha"].value == pytest.approx(0.2, abs=0.1)
+    assert any(w.startswith("No intervals: the 210 rows are of") for w in result.warnings) == (runs < 7)
+    low, high = result.predict(n_latents=2**15, tokens=1e9, interval="law")[1:]
+    assert np.isfinite(low).all() == (runs == 7) and np.isfinite(high).all() == (runs == 7)
+
+
+def test_draws_that_make_no_percentile_and_seeds_that_are_none_are_refused():
+    rows = noisy("L_N")
+    for how, words in (
+        ({"draws": 0}, "0 draws make no"),
+        ({"draws": 19}, "give 20 or more"),
+        ({"seed": -1}, "seed is -1"),
+    ):
+        with pytest.raises(FitError, match=words):
+            fit_law("L_N", rows.x, rows.loss, method="bootstrap", **how)
+
+
+@pytest.mark.parametrize("method", ["profile", "bootstrap", "delta"])
 def test_methods_agree_where_the_law_is_a_plane(method):
     """100 runs with 0.1 % noise: the interval of each parameter and prediction is ± 1.98 standard errors."""
     x = {"n_latents": np.geomspace(2**8, 2**18, 100)}

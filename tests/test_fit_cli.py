@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from fit.cli import main
+from tests.sweep_tables import LRS, Sweep
 
 GAO = str(resources.files("fit.datasets") / "gao2024_gpt4_lnk.csv")
 MAP = ["--map", "n_latents=n,k=k,nmse=loss"]
@@ -194,6 +195,11 @@ def test_laws_that_the_table_does_not_support_are_skipped_with_a_reason(tmp_path
         ([*MAP, "--where", "n.max() == 3"], "only columns, numbers, texts"),
         (["--map", "n_latents=N"], "no column 'N' to map"),
         ([*MAP, "--curves", "nowhere.parquet"], "There is no file nowhere.parquet"),
+        ([*MAP, "--law", "L_N", "--weights", "w"], "The table has no column w; it has n, k,"),
+        ([*MAP, "--law", "L_N", "--cluster", "c"], "The table has no column c; it has n, k,"),
+        ([*MAP, "--law", "LR_NR"], "LR_NR takes the optima of both regimes, which no table has as a column"),
+        ([*MAP, "--law", "tests.own_laws:WIDTH"], "L_D cannot be fitted. The table has no column d_model"),
+        ([*MAP, "--law", "L_ND", "--law", "T_N"], "T_N cannot be fitted."),
     ],
 )
 def test_failures_are_one_sentence_exit_code_1_and_no_file(tmp_path, capsys, options, words):
@@ -212,6 +218,8 @@ def test_failures_are_one_sentence_exit_code_1_and_no_file(tmp_path, capsys, opt
         (["t.csv", "--min-flops", "-1"], "-1 is no positive number"),
         (["t.csv", "--min-flops", "x"], "x is no positive number"),
         (["t.csv", "--no"], "unrecognized arguments: --no"),
+        (["t.csv", "--seed", "-1", "--intervals", "bootstrap"], "-1 is no seed: give 0 or more"),
+        (["t.csv", "--draws", "19"], "19 is no number of draws: give 20 or more"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(capsys, options, words):
@@ -240,6 +248,93 @@ def test_missing_values_of_nullable_columns_are_null(tmp_path):
     assert main([str(tmp_path / "t.parquet"), "--law", "L_N"]) == 0
     first = fits(tmp_path)["fits"][0]
     assert first["points"][0]["run_id"] is None and first["group"] == {"k": 16, "batch_tokens": None}
+
+
+@pytest.mark.parametrize("objective", ["log", "huber:1e-12"])
+def test_an_unbounded_held_out_interval_is_written_and_printed(tmp_path, capsys, objective):
+    options = ["--law", "L_N_broken", "--where", "k == 256", "--objective", objective, "--out", str(tmp_path)]
+    assert main([GAO, *MAP, *options]) == 0
+    held = fits(tmp_path)["fits"][0]["held_out"]
+    assert None in (held["low"], held["high"]) and "∞" in capsys.readouterr().out.split("held out")[1][:80]
+
+
+def test_a_law_that_fails_costs_no_other(tmp_path, capsys):
+    assert main([GAO, *MAP, "--law", "L_N", "--law", "L_C", "--out", str(tmp_path)]) == 0
+    assert [fit["law"] for fit in fits(tmp_path)["fits"]] == ["L_N"] * 5
+    assert "L_C cannot be fitted. The table has no column flops_sparse" in capsys.readouterr().out
+
+
+def test_only_the_laws_asked_for_are_spoken_of(study, capsys):
+    main([str(study / "runs.parquet"), "--law", "L_C", "--where", "k == 32", "--out", str(study / "out")])
+    out = capsys.readouterr().out
+    assert (
+        "D_C" not in out and "LR_C" not in out and [f["law"] for f in fits(study / "out")["fits"]] == ["L_C"]
+    )
+
+
+def test_draws_and_intervals_of_the_frontier(study, capsys):
+    options = ["--law", "L_C", "--where", "k == 32", "--intervals", "delta", "--draws", "50"]
+    main([str(study / "runs.parquet"), *options])
+    (fit,) = fits(study)["fits"]
+    assert fit["selection"]["draws"] <= 50 and fit["params"]["E"]["method"] == "bootstrap over runs"
+    assert "! Its intervals resample whole runs, not by delta" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("choice", ["drop", "keep", "extrapolate"])
+def test_unconverged_runs_are_never_mixed_in_silence(tmp_path, capsys, choice):
+    runs, curves = Sweep(noise=0.002).tables(ns=2 ** np.arange(7, 14), lrs=LRS[1:9], seeds=2)
+    runs["converged"] = runs["n_latents"] < 4096
+    runs.to_parquet(tmp_path / "runs.parquet")
+    curves.to_parquet(tmp_path / "curves.parquet")
+    options = ["--law", "L_N", "--law", "T_N", "--law", "LR_N", "--unconverged", choice]
+    assert main([str(tmp_path / "runs.parquet"), *options]) == 0
+    left_out, kept = "32 runs are not converged and left out", "32 runs are not converged and kept"
+    said = {
+        "drop": left_out,
+        "keep": kept,
+        "extrapolate": "32 runs are not converged: 32 at the L∞ of their tails",
+    }
+    warnings = {fit["law"]: " ".join(fit["warnings"]) for fit in fits(tmp_path)["fits"]}
+    assert (
+        said[choice] in warnings["L_N"] and said[choice] in warnings["T_N"] and left_out in warnings["LR_N"]
+    )
+    points = fits(tmp_path)["fits"][0]["points"]
+    marked = [point.get("extrapolated") for point in points]
+    assert marked == {"drop": [None] * 5, "keep": [None] * 7, "extrapolate": [False] * 5 + [True] * 2}[choice]
+
+
+def test_schedules_that_contradict_each_other_are_refused(study, capsys):
+    runs_table().assign(lr_schedule="cosine").to_parquet(study / "runs.parquet")
+    assert main([str(study / "runs.parquet")]) == 1
+    assert (
+        "21 runs have another lr_schedule in the curves, as 16-512 (constant, and cosine"
+        in capsys.readouterr().err
+    )
+
+
+def test_running_runs_whose_lr_decays_have_no_loss_yet(study, capsys):
+    runs_table().assign(lr_schedule="cosine", state="running").to_parquet(study / "runs.parquet")
+    curves_table().drop(columns="lr_schedule").to_parquet(study / "curves.parquet")
+    assert main([str(study / "runs.parquet"), "--law", "L_C"]) == 1
+    assert "The lr of all 21 runs with a loss decays and none is done" in capsys.readouterr().err
+
+
+def test_a_long_table_is_refused_what_would_take_hours_or_gigabytes(tmp_path, capsys):
+    n = np.geomspace(2**8, 2**18, 20_001)
+    pd.DataFrame({"n_latents": n, "nmse": 0.1 + 2 * n**-0.25}).to_csv(tmp_path / "t.csv")
+    for method in ("profile", "bootstrap"):
+        assert main([str(tmp_path / "t.csv"), "--law", "L_N", "--intervals", method]) == 1
+        said = capsys.readouterr().err
+        assert (
+            f"Intervals by {method} refit all 20,001 rows hundreds of times" in said
+            and "choose delta" in said
+        )
+
+
+def test_true_and_false_are_no_losses(tmp_path, capsys):
+    runs_table().assign(nmse=True).to_parquet(tmp_path / "t.parquet")
+    assert main([str(tmp_path / "t.parquet"), "--law", "L_N"]) == 1
+    assert "The column nmse holds true and false, no numbers" in capsys.readouterr().err
 
 
 def test_runs_as_a_module_in_a_fresh_process(tmp_path):

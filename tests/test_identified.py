@@ -116,5 +116,14 @@ def test_clean_rows_have_no_outlier_but_once_in_a_hundred():
     assert np.mean(np.array(named_) > 0) < 0.03
 
 
+def test_a_loss_that_rises_is_told():
+    x = {"n_latents": N}
+    result = fit_law("L_N", x, 0.1 + 1e-3 * N**0.3, hold_out=False, compare=False)
+    assert any(
+        w.startswith("The loss rises with n_latents, as no law of scaling does") for w in result.warnings
+    )
+    assert not any("rises" in w for w in fit_law("L_N", *noisy("L_N"), compare=False).warnings)
+
+
 def test_exact_rows_have_no_outliers():
     assert identified.outliers(fitted("L_N", *noisy("L_N", 0.0))) == {}

@@ -3,18 +3,21 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import f as fisher
 
 from fit.engine import evaluate
+from fit.errors import FitError
 from fit.estimate import estimate
 from fit.fitting import _with_intervals, fit_law
 from fit.held_out import How
-from fit.laws import L_N
+from fit.laws import L_N, named
 from fit.losses import LOG
 from fit.rows import make_rows
 from fit.uncertainty import ProfileIntervals
+from tests.laws_under_test import TRUTH as TRUTHS
 
 N = 2.0 ** np.linspace(9, 16.5, 16)
 X = {"n_latents": N}
@@ -126,6 +129,33 @@ def test_predict_takes_keywords_mappings_and_arrays():
     assert wider < low < value < high
     with pytest.raises(ValueError, match="choose law or measurement"):
         result.predict(n_latents=1, interval="prediction")
+
+
+def test_columns_of_a_frame_are_taken_by_name():
+    grid = pd.DataFrame(
+        {"k": np.tile([16.0, 64.0, 256.0], 10), "n_latents": np.repeat(2.0 ** np.arange(9, 19), 3)}
+    )
+    loss = named("L_NK").loss(TRUTHS["L_NK"], grid)
+    one, other = (
+        fit_law("L_NK", grid[order], loss, hold_out=False, compare=False)
+        for order in (["k", "n_latents"], grid.columns[::-1])
+    )
+    assert {n: p.value for n, p in one.params.items()} == pytest.approx(TRUTHS["L_NK"], abs=1e-6)
+    assert one.params == other.params
+    at = pd.DataFrame({"k": [32], "n_latents": [2**15]})
+    np.testing.assert_array_equal(one.predict(at), one.predict(n_latents=2**15, k=32))
+    with pytest.raises(FitError, match="L_NK takes n_latents, k; k was not given"):
+        fit_law("L_NK", grid[["n_latents"]], loss)
+
+
+def test_one_number_is_a_row():
+    with pytest.raises(FitError, match="at least 3 different values of n_latents; these rows have 1"):
+        fit_law("L_N", 3.0, 2.0)
+
+
+def test_weights_that_sum_to_less_than_the_parameters_are_refused():
+    with pytest.raises(FitError, match="The weights sum to 1.6, and L_N has 3 parameters"):
+        fit_law("L_N", N, L_N.loss(TRUTH, X), weights=np.full(16, 0.1))
 
 
 def test_a_lower_optimum_met_by_the_profile_is_taken_over():
