@@ -195,3 +195,31 @@ def test_group_that_cannot_be_fitted_is_skipped_with_its_reason():
 def test_unknown_choice():
     with pytest.raises(FitError, match="keep, drop, extrapolate"):
         fit_table(runs(), laws=["L_N"], choices=Choices(unconverged="ignore"))
+
+
+def test_an_input_of_a_law_does_not_part_its_rows():
+    """A law of d_model, whose rows are else split by d_model; its cells are (n, k, d_model)."""
+    parts = [
+        runs(ks=(16,)).assign(d_model=d, run_id=lambda t, d=d: t["run_id"] + f"-{d}")
+        for d in (256, 512, 1024)
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    table["nmse"] *= (table["d_model"] / 256) ** 0.1
+    (fit,) = fit_table(table, laws=["tests.own_laws:WIDTH"])
+    assert fit.rows == 21 and fit.params["beta"].value == pytest.approx(0.1, abs=0.03)
+    assert fit.group == {"k": 16}
+    assert [f.group for f in fit_table(table, laws=["L_N"])] == [
+        {"k": 16, "d_model": d} for d in (256, 512, 1024)
+    ]
+
+
+def test_only_a_run_that_is_not_converged_is_lower_before_its_end():
+    table = runs(ks=(16,), lrs=(1e-4, 2e-4, 4e-4))
+    seeds = pd.concat([table.assign(seed=s, nmse=table["nmse"] * (1 + 0.01 * s)) for s in range(3)])
+    assert not any("already lower" in w for w in one(seeds).warnings)
+    last = (seeds["seed"] == 0) & (seeds["n_latents"] == 512)
+    said = one(seeds.assign(converged=~last)).warnings
+    assert any(
+        w.startswith("In 1 of 7 cells (n_latents=512, k=16 first) an unconverged run is already")
+        for w in said
+    )

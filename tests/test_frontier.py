@@ -232,3 +232,22 @@ def test_without_run_ids_the_rows_of_one_n_are_a_curve():
     assert len(candidates(bare, "flops_sparse").runs) == 9
     one, other = (frontier(t, "flops_sparse", NEEDED).points["nmse"] for t in (table, bare))
     np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("ends", [1, 2, 3])
+def test_a_frontier_of_fewer_than_three_runs_has_no_intervals(ends):
+    """One run that holds it all: drawn again it is the same, and E had the interval [0.352, 0.352]."""
+    grid = np.geomspace(1e9, 1e13, 60)
+    parts = []
+    for run in range(5):
+        holds = (np.arange(60) * ends // 60 == run) if run < ends else np.zeros(60, dtype=bool)
+        loss = np.where(holds, 1.0, 1.3 + 0.1 * run) * (0.1 + 30 * grid**-0.25)
+        part = {"flops_sparse": grid, "nmse": loss, "run_id": run, "n_latents": 512 if run < 4 else 256}
+        parts.append(pd.DataFrame(part))
+    (fit,) = fit_table(pd.concat(parts), laws=["L_C"], choices=Choices(draws=60))
+    assert fit.selection["runs_on_frontier"] == ends
+    known = [param.low is not None for param in fit.params.values()]
+    assert all(known) if ends == 3 else not any(known)
+    said = [w for w in fit.warnings if w.startswith("No intervals") or "the intervals over runs rest on" in w]
+    assert len(said) == 1 and ("rest on them alone" in said[0]) == (ends == 3)
+    assert not any("depends on this choice more" in w for w in fit.warnings if ends < 3)

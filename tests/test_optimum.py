@@ -141,3 +141,16 @@ def test_draws_without_points_leave_no_interval(monkeypatch):
     monkeypatch.setattr("fit.optimum.drawn", lambda *_: iter(empty))
     told = optima(found, draws=20).skipped[0]
     assert told == ("N_C (crossovers): Only 0 of 20 draws of runs have 3 points: intervals need more runs.")
+
+
+def test_the_largest_compute_is_held_out(whole):
+    for fit in whole.fits:
+        held = fit.held_out
+        assert held["input"] == "flops" and held["up_to"] < max(point["flops"] for point in fit.points)
+        assert np.isfinite(held["rms_log"]) and all(point["low"] < point["high"] for point in held["points"])
+
+
+def test_the_objective_holds_for_the_optima():
+    found = found_in(sweep(noise=0.02))
+    log, huber = (optima(found, 40, objective=of).fits[0] for of in ("log", "huber:0.001"))
+    assert huber.loss == "Huber (δ = 0.001) on log n_latents" and log.params["a"] != huber.params["a"]

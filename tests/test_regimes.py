@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fit import batch, floors
+from fit import batch, compute_regime, floors, sensitivity
+from fit import frontier as fit_frontiers
 from fit.choices import Choices
 from fit.frontier import LOOSER, frontier
 from fit.lr_ratio import lr_ratio
@@ -194,6 +195,28 @@ def test_study_has_fits_and_both_regimes_in_words_and_in_json(capsys):
     content = json.loads(json.dumps(plain(study.regimes.to_dict()), allow_nan=False))
     assert set(content) == {"groups", "floors", "warnings", "reasons", "caution"}
     assert content["groups"][0]["group"] == {"k": 32}
+
+
+def test_a_frontier_is_built_once_a_group(monkeypatch):
+    """For L(C), its optima, its sensitivity and the regimes; once more for the other convention of FLOPs."""
+    built = []
+
+    def counted(module):
+        original = module.frontier
+
+        def call(*arguments):
+            built.append(module.__name__)
+            return original(*arguments)
+
+        monkeypatch.setattr(module, "frontier", call)
+
+    counted(compute_regime)
+    counted(sensitivity)
+    vertices = []
+    original = fit_frontiers.isoflops
+    monkeypatch.setattr(fit_frontiers, "isoflops", lambda *a, **k: vertices.append(1) or original(*a, **k))
+    fit_study(RUNS, CURVES, laws=["L_C", "N_C", "L_N"], choices=Choices(draws=20), say=str)
+    assert built == ["fit.compute_regime", "fit.sensitivity"] and len(vertices) == 1
 
 
 def test_one_regime_alone_is_not_compared():

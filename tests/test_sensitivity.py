@@ -115,3 +115,18 @@ def test_three_ways_side_by_side():
     assert (points["hull"]["nmse"] <= on * (1 + 1e-9)).all() and len(points["hull"]) < len(points["envelope"])
     low, high = np.exp(found.window)
     assert points["hull"]["flops"].between(low * 0.999, high * 1.001).all()
+
+
+def test_choices_are_compared_under_the_objective_of_the_fit():
+    """With another, a choice would seem to move α by what the objective does."""
+    table = sweep(noise=0.02, seed=1)
+    found = frontier(table, "flops_sparse", NEEDED)
+    x = {"flops": found.points["flops"]}
+    how = {"method": "delta", "hold_out": False, "compare": False, "objective": "huber:0.001"}
+    base = fit_law("L_C", x, found.points["nmse"], **how)
+    rows = {}
+    for of in ("log", "huber:0.001"):
+        rows[of] = sensitivity(table, "flops_sparse", base, found, NEEDED, of).rows
+    above = found.points[found.points["flops"] >= 2 * np.exp(found.window[0]) * (1 - 1e-9)]
+    again = fit_law("L_C", {"flops": above["flops"]}, above["nmse"], **how).params["alpha"].value
+    assert rows["huber:0.001"][-2]["alpha"] == again != rows["log"][-2]["alpha"]
