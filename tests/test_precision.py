@@ -54,7 +54,7 @@ def test_counts_and_errors_are_taken_together():
 def test_intervals_of_extrapolated_runs_cover(own):
     """40 sweeps with 0.3 % between runs, none or half of them converged: two standard errors of 95 % are 7 %.
 
-    With the true variances as weights 200 sweeps cover 90 to 94 %, with these 92 to 95 %.
+    200 sweeps cover 92 to 95 %, see `precision`.
     """
     n, truth = 2.0 ** np.linspace(9, 16.5, 16), TRUTH["L_N"]
     y, hits = L_N.loss(truth, {"n_latents": n}), []

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from fit.candidates import decays
 from fit.figures import axes as scales
 from fit.figures import labels, needs
 from fit.figures import style as styles
@@ -64,10 +65,7 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> 
 
 def _valid(curves: pd.DataFrame, flops: str) -> pd.DataFrame:
     curves = curves.sort_values(["n_latents", "run_id", flops])
-    if "lr_schedule" not in curves.columns:
-        return curves
-    last = ~curves.duplicated("run_id", keep="last")
-    return curves[(curves["lr_schedule"] == "constant") | curves["lr_schedule"].isna() | last]
+    return curves[~decays(curves) | ~curves.duplicated("run_id", keep="last")]
 
 
 def _fitted(fit: needs.Fit, panel: str) -> list[pd.DataFrame]:
