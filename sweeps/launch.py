@@ -12,13 +12,13 @@ import torch
 from sweeps import failures, jobs, local, slurm, snapshot
 from sweeps.claims import held
 from sweeps.errors import SweepError
-from sweeps.ledger import ENDED, Status
+from sweeps.ledger import ENDED
 from sweeps.packing import jobs_of
 from sweeps.plan import Plan, make_plan
 from sweeps.plan_table import summary
 from sweeps.progress import follow
 from sweeps.runs import PlannedRun
-from sweeps.settle import settle
+from sweeps.settle import again, settle
 from sweeps.verbs import verb
 from sweeps.worker import job, work
 
@@ -86,7 +86,7 @@ def missing(plan: Plan) -> list[PlannedRun]:
         if status.state == "failed":
             if not failures.may_retry(folder.path, plan.launcher["retries"]):
                 continue
-            folder.set_status(Status("pending", status.tokens, message=f"again after: {status.message}"))
+            again(plan.study, folder, f"again after: {status.message}")
         found.append(run)
     return found
 

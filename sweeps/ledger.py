@@ -29,6 +29,9 @@ class Status:
     failure: str | None = None  # its kind, see `sweeps.failures`
     message: str | None = None
     rate: float | None = None  # tokens a second of the clock, while it runs
+    settled: str | None = (
+        None  # the SLURM job whose end is in this status, or was before it was set back to pending
+    )
     updated: float = 0.0  # seconds since the epoch, when it was written
 
 

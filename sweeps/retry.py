@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from sweeps import failures, jobs
 from sweeps.claims import claim
 from sweeps.launch import start
-from sweeps.ledger import RunFolder, Status, Study
+from sweeps.ledger import RunFolder, Study
 from sweeps.plan import make_plan
 from sweeps.select import chosen
+from sweeps.settle import again
 from sweeps.verbs import verb
 
 
-def retry(runs: Sequence[RunFolder]) -> list[RunFolder]:
+def retry(study: Study, runs: Sequence[RunFolder]) -> list[RunFolder]:
     """Set failed and cancelled runs back to pending, their failures forgiven; returns those it met."""
     met = []
     for folder in runs:
@@ -23,7 +24,7 @@ def retry(runs: Sequence[RunFolder]) -> list[RunFolder]:
             continue
         (folder.path / "cancel").unlink(missing_ok=True)
         failures.forgive(folder.path)
-        folder.set_status(Status("pending", folder.status().tokens))
+        again(study, folder)
         ours.release()
         met.append(folder)
     return met
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     saescale retry runs/demo 3f2a9c01b7de
     """
     study, runs = chosen(arguments)
-    met = retry(runs)
+    met = retry(study, runs)
     print(f"{study.path}: {len(met)} runs will be tried again.")
     return _launch_again(study) if met else 0
 

@@ -12,6 +12,12 @@ from sweeps.slurm import JobState
 SETTLED = ("done", "diverged", "failed", "cancelled")
 
 
+def again(study: Study, folder: RunFolder, message: str | None = None) -> None:
+    """Set a run back to pending; the end of the job that it was given to last has been told and counts no more."""
+    job = job_of_each_run(study).get(folder.run_id)
+    folder.set_status(Status("pending", folder.status().tokens, message=message, settled=job))
+
+
 def settle(study: Study) -> dict[str, JobState]:
     """Write down how the runs of ended jobs ended; returns the job's state of every run that is in a living one.
 
@@ -19,10 +25,11 @@ def settle(study: Study) -> dict[str, JobState]:
     """
     if not slurm.available():
         return {}
+    statuses = {run: (job, study.run(run).status()) for run, job in job_of_each_run(study).items()}
     open_runs = {
         run: job
-        for run, job in job_of_each_run(study).items()
-        if study.run(run).status().state not in SETTLED
+        for run, (job, status) in statuses.items()
+        if status.state not in SETTLED and status.settled != job
     }
     known = slurm.states(open_runs.values())
     living = {run: known[job] for run, job in open_runs.items() if job in known and known[job].live}
@@ -50,18 +57,19 @@ def _end(folder: RunFolder, job: str, state: JobState) -> None:
 def _write(folder: RunFolder, status: Status, job: str, state: JobState) -> None:
     if state.state == "CANCELLED":
         message = f"job {job} was cancelled"
-        folder.set_status(Status("cancelled", status.tokens, message=message))
+        folder.set_status(Status("cancelled", status.tokens, message=message, settled=job))
         return
     kind = _kind(status, state)
     if kind is None:
         if status.state == "running":
-            folder.set_status(Status("stopped", status.tokens, message=f"job {job}: {state.state.lower()}"))
+            message = f"job {job}: {state.state.lower()}"
+            folder.set_status(Status("stopped", status.tokens, message=message, settled=job))
         return
     where = f" on {state.nodes}" if state.nodes else ""
     message = f"job {job}{where}: {state.state.lower()}, exit code {state.reason}"
     saved = checkpoint.newest(folder.checkpoints)
     failures.note(folder.path, Failure(kind, message, saved, host=state.nodes or None, job=job))
-    folder.set_status(Status("failed", status.tokens, kind, message))
+    folder.set_status(Status("failed", status.tokens, kind, message, settled=job))
 
 
 def _kind(status: Status, state: JobState) -> str | None:

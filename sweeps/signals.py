@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 # SLURM's warning before the time limit and, on clusters that are set so, at preemption.
 TIME_IS_UP = signal.SIGUSR2
+GRACE_S = 600.0  # a longer grace than sites give between SIGTERM and SIGKILL
 STOP = (signal.SIGTERM, signal.SIGINT, TIME_IS_UP)
 
 
@@ -63,6 +65,16 @@ def requeue() -> bool:
     if done.returncode:
         print(f"SLURM did not requeue job {job}: {done.stderr.strip()}. Launch again to go on.", flush=True)
     return done.returncode == 0
+
+
+def await_the_end() -> None:
+    """After SIGTERM in a SLURM job, with everything saved: wait to be killed, so that SLURM knows why.
+
+    A preempted job that ends by itself within its grace is not requeued; one that SLURM kills is. A cancelled one is
+    killed after KillWait, 30 s by default.
+    """
+    if slurm_job() is not None:
+        time.sleep(GRACE_S)
 
 
 def slurm_job() -> str | None:

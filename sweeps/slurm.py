@@ -38,7 +38,6 @@ FINAL = (
     "PREEMPTED",
     "TIMEOUT",
 )
-# sacct is up to 5 s behind the controller (measured), so a job that squeue has lost may still be RUNNING there.
 _MOST_JOBS = 1001  # SLURM's default MaxArraySize
 
 
@@ -172,7 +171,7 @@ def _longest_array() -> int:
 def states(ids: Iterable[str]) -> dict[str, JobState]:
     """How jobs stand, by one call of squeue for the living and one of sacct for the rest.
 
-    A job that neither knows is missing. SweepError when the controller does not answer.
+    sacct is up to 5 s behind the controller (measured), so a job that squeue has lost may still be RUNNING there. A job that neither knows is missing. SweepError when the controller does not answer.
     """
     wanted = set(ids)
     if not wanted:
@@ -188,17 +187,19 @@ def states(ids: Iterable[str]) -> dict[str, JobState]:
 
 def _ended(ids: set[str]) -> dict[str, JobState]:
     arrays = ",".join(sorted({job.partition("_")[0] for job in ids}))
-    fields = "--format=JobID,State,ExitCode,NodeList"
+    fields = "--format=JobID,State,ExitCode,NodeList,End"
     try:
         text = _asked("sacct", "--noheader", "--allocations", "--parsable2", "--jobs", arrays, fields)
     except SweepError:  # no accounting here: what is not in the queue is gone, nobody knows how
         return {}
     found = {}
     for line in text.splitlines():
-        job, state, code, nodes = line.split("|")
+        job, state, code, nodes, end = line.split("|")
         word = state.split()[0]
         if job in ids:
-            found[job] = JobState(word, word not in FINAL, code, "" if nodes == "None assigned" else nodes)
+            # FAILED without an end was seen to be rewritten a moment later, with another exit code.
+            live = word not in FINAL or end == "Unknown"
+            found[job] = JobState(word, live, code, "" if nodes == "None assigned" else nodes)
     return found
 
 

@@ -26,7 +26,7 @@ from sweeps.data import open_source
 from sweeps.failures import Failure
 from sweeps.ledger import ENDED, RunFolder, Status, Study
 from sweeps.provenance import environment, now
-from sweeps.signals import TIME_IS_UP, Stop, requeue, slurm_job, stoppable
+from sweeps.signals import TIME_IS_UP, Stop, await_the_end, requeue, slurm_job, stoppable
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,9 @@ def job(study_path: str, run_ids: Sequence[str], options: WorkerOptions) -> None
             )
     if stop:
         requeued = stop.asked == TIME_IS_UP and requeue()
+        if not requeued:
+            print(f"{stop.words}: all runs are saved.", flush=True)
+            await_the_end()
         sys.exit(f"{stop.words}{', requeued' if requeued else ''}: all runs are saved.")
     failed = [run_id for run_id, state in states.items() if state == "failed"]
     if failed:

@@ -38,15 +38,16 @@ def test_states_take_one_call_each_and_the_queue_first(commands):
         "sacct",
         "7_1|NODE_FAIL|0:0|n1\n7_2|CANCELLED by 0|0:15|n1\n7_3|FAILED|1:0|n2\n8|RUNNING|0:0|None assigned",
     )
-    found = states(["7_0", "7_1", "7_2", "7_3", "8", "9"])
+    found = states(["7_0", "7_1", "7_2", "7_3", "8", "9", "10"])
     assert found == {
         "7_0": JobState("RUNNING", True, "", "n1"),
         "7_1": JobState("PENDING", True, "Priority", ""),  # sacct's NODE_FAIL is of its earlier life
         "7_2": JobState("CANCELLED", False, "0:15", "n1"),
         "7_3": JobState("FAILED", False, "1:0", "n2"),
         "8": JobState("RUNNING", True, "0:0", ""),  # the accounting is some seconds late
+        "10": JobState("FAILED", True, "0:0", "n1"),  # not its last word
     }
-    assert len(commands.calls()) == 2 and "--jobs 7,8,9" in commands.calls()[1]
+    assert len(commands.calls()) == 2 and "--jobs 10,7,8,9" in commands.calls()[1]
 
 
 def test_nothing_is_asked_about_nothing(commands):

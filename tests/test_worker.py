@@ -143,7 +143,7 @@ def test_a_failing_run_is_a_state_and_the_others_go_on(tiny, monkeypatch, error,
     assert (status.failure, status.message, status.tokens) == (kind, message, 192)
     monkeypatch.undo()
     assert work(str(plan.study.path), ids, plan.options) == {}  # the same launch does not try it twice
-    assert len(retry([plan.study.run(bad)])) == 1
+    assert len(retry(plan.study, [plan.study.run(bad)])) == 1
     assert work(str(plan.study.path), ids, plan.options) == {bad: "done"}
     assert not (plan.study.run(bad).path / "traceback.txt").exists()
 
