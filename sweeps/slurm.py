@@ -171,7 +171,8 @@ def _longest_array() -> int:
 def states(ids: Iterable[str]) -> dict[str, JobState]:
     """How jobs stand, by one call of squeue for the living and one of sacct for the rest.
 
-    sacct is up to 5 s behind the controller (measured), so a job that squeue has lost may still be RUNNING there. A job that neither knows is missing. SweepError when the controller does not answer.
+    sacct is up to 5 s behind the controller (measured), so a job that squeue has lost may still be RUNNING there. A job
+    that neither knows is missing. SweepError when the controller does not answer.
     """
     wanted = set(ids)
     if not wanted:

@@ -8,6 +8,7 @@ from sweeps.jobs import launches, new_folder, record
 from sweeps.launch import by_memory, excluded, missing, write_runs
 from sweeps.ledger import Status
 from sweeps.plan import make_plan
+from sweeps.retry import retry
 from sweeps.settle import settle
 from sweeps.slurm import JobState
 
@@ -70,8 +71,11 @@ def test_what_may_be_tried_again_is_missing_and_what_was_cancelled_is_not(given)
     stands["7_0"] = JobState("OUT_OF_MEMORY", False, "0:125", "n1")
     assert len(missing(plan)) == 3 and states(runs) == [("pending", None)] * 3
     assert list(by_memory(plan, plan.runs)) == [48.0]  # half as much again as 32
-    stands["7_0"] = JobState("CANCELLED", False, "0:15", "n1")
+    assert len(missing(plan)) == 3 and len(failures.failures(runs[0].path)) == 1  # the same end counts once
+    record(new_folder(plan.study), "slurm", plan.overrides, {"9": [run.run_id for run in runs]})
+    stands["9"] = JobState("CANCELLED", False, "0:15", "n1")
     assert missing(plan) == [] and states(runs) == [("cancelled", None)] * 3
+    assert len(retry(plan.study, runs)) == 3 and len(missing(plan)) == 3
 
 
 def test_nodes_that_failed_a_run_are_left_out(given):

@@ -34,10 +34,9 @@ def commands(tmp_path, monkeypatch):
 
 def test_states_take_one_call_each_and_the_queue_first(commands):
     commands("squeue", "7_0|RUNNING|None|n1\n7_1|PENDING|Priority|\n99|RUNNING|None|n2")
-    commands(
-        "sacct",
-        "7_1|NODE_FAIL|0:0|n1\n7_2|CANCELLED by 0|0:15|n1\n7_3|FAILED|1:0|n2\n8|RUNNING|0:0|None assigned",
-    )
+    ended = ["7_1|NODE_FAIL|0:0|n1|12:00", "7_2|CANCELLED by 0|0:15|n1|12:00", "7_3|FAILED|1:0|n2|12:00"]
+    not_yet = ["8|RUNNING|0:0|None assigned|Unknown", "10|FAILED|0:0|n1|Unknown"]
+    commands("sacct", "\n".join(ended + not_yet))
     found = states(["7_0", "7_1", "7_2", "7_3", "8", "9", "10"])
     assert found == {
         "7_0": JobState("RUNNING", True, "", "n1"),
