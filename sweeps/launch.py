@@ -19,6 +19,7 @@ from sweeps.plan_table import summary
 from sweeps.progress import follow
 from sweeps.runs import PlannedRun
 from sweeps.settle import again, settle
+from sweeps.signals import stoppable
 from sweeps.verbs import verb
 from sweeps.worker import job, work
 
@@ -46,7 +47,10 @@ def launch(plan: Plan) -> Launched:
     if not todo:
         return Launched()
     if plan.launcher["kind"] == "debug":
-        work(str(plan.study.path), [run.run_id for run in todo], plan.options)
+        with stoppable() as stop:
+            work(str(plan.study.path), [run.run_id for run in todo], plan.options, stop)
+        if stop:
+            raise KeyboardInterrupt
         return Launched()
     folder = jobs.new_folder(plan.study)
     code = snapshot.take(folder)
@@ -221,14 +225,14 @@ def start(plan: Plan, wait_for_end: bool = False) -> int:
     print(summary(plan))
     plan.check_ready()
     plan.check_budget()
-    launched = launch(plan)
-    started = launched.local or launched.slurm
-    if started and not wait_for_end:
-        where = "workers started" if launched.local else f"jobs submitted ({_shown(launched.slurm)})"
-        print(f"{len(started)} {where}, logs in {launched.folder}.")
-        print(f"Follow with: saescale status {plan.study.path}")
-        return 0
     try:
+        launched = launch(plan)
+        started = launched.local or launched.slurm
+        if started and not wait_for_end:
+            where = "workers started" if launched.local else f"jobs submitted ({_shown(launched.slurm)})"
+            print(f"{len(started)} {where}, logs in {launched.folder}.")
+            print(f"Follow with: saescale status {plan.study.path}")
+            return 0
         if wait_for_end and plan.launcher["kind"] != "debug":
             wait(plan, launched)
     except KeyboardInterrupt:

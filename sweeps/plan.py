@@ -63,8 +63,11 @@ class Plan:
 
     @cached_property
     def jobs(self) -> list[Job]:
-        """What would be submitted if nothing were in the queue yet."""
-        return jobs_of(self.todo, self.launcher, self.throughput)
+        """What would be submitted if nothing were in the queue yet; on this machine one list that the workers share."""
+        if self.launcher["kind"] == "slurm" or not self.todo:
+            return jobs_of(self.todo, self.launcher, self.throughput)
+        hours = self.hours(self.todo)
+        return [Job(tuple(self.todo), hours and hours * 3600 / min(self.launcher["workers"], len(self.todo)))]
 
     def hours(self, runs: Sequence[PlannedRun]) -> float | None:
         """Worker-hours of these runs; None where the throughput is not known."""

@@ -149,7 +149,7 @@ def _longest(plan: Plan) -> str:
     rate = f"{plan.throughput.flops_per_s:.2e} FLOPs/s a worker, {plan.throughput.source}"
     hours = max(job.seconds or 0.0 for job in plan.jobs) / 3600
     again = "" if hours <= limit else f": it goes back into the queue {int(hours / limit)} times"
-    return f"longest job: {hours:.2f} h of {limit:g} h allowed{again} ({rate})"
+    return f"longest job: {hours:.2f} h of {limit:.3g} h allowed{again} ({rate})"
 
 
 def _disk(plan: Plan) -> str:

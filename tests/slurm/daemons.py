@@ -35,10 +35,14 @@ class Daemons:
     def wait(self, what: str, happened: Callable[[], T | None], *needed: str, timeout_s: float = 60) -> T:
         """Wait for something; a ClusterError with their logs if it takes too long or a daemon it needs has ended."""
 
+        absent: set[str] = set()
+
         def look() -> T | None:
-            dead = [name for name in needed if self.head(name) is None]
-            if dead:
-                raise ClusterError(f"{', '.join(dead)} ended, so there is no {what}.")
+            nonlocal absent
+            before, absent = absent, {name for name in needed if self.head(name) is None}
+            # Twice: in the middle of its exec a process shows no environment (seen once on a busy machine).
+            if dead := before & absent:
+                raise ClusterError(f"{', '.join(sorted(dead))} ended, so there is no {what}.")
             return happened()
 
         try:

@@ -47,7 +47,11 @@ class Faults:
         if not running:
             return False
         job = self.random.choice(running)
-        return self.cluster.run("scancel", f"--signal={name}", job, check=False).returncode == 0
+        try:
+            done = self.cluster.run("scancel", f"--signal={name}", job, check=False, timeout_s=5)
+        except subprocess.TimeoutExpired:  # its node has just lost power
+            return False
+        return done.returncode == 0
 
     def warned(self) -> bool:
         return self._signalled("USR2")
@@ -92,7 +96,7 @@ def soak(cluster: Cluster, folder: Path, runs: int, minutes: float, seed: int) -
     """Launch, torment, let it end, check. AssertionError or ClusterError where something was lost."""
     size = (
         "train.max_tokens=8192",
-        "launcher.workers=24",
+        "launcher.workers=12",
         "launcher.slurm.partition=low",
         "launcher.runs_per_pack=4",
     )
@@ -124,7 +128,7 @@ def main() -> int:
         print(f"No soak: {reason}", file=sys.stderr)
         return 1
     began = time.monotonic()
-    with Cluster() as cluster, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, Cluster() as cluster:
         try:
             faults = soak(cluster, Path(folder), options.runs, options.minutes, options.seed)
         except (AssertionError, ClusterError) as error:
