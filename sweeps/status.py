@@ -102,13 +102,23 @@ def look(study: Study) -> tuple[pd.DataFrame, str]:
     return frame, f"{study.path}: " + ", ".join(f"{c} {s}" for s, c in sorted(counts.items())) + note
 
 
-@verb("status", "STUDY", flags=["--watch"])
-def main(arguments: Sequence[str], watch: bool) -> int:
+def plot(study: Study) -> None:
+    """Collects the tables and draws the curves so far into the study's figures/; says what it wrote, or why not."""
+    from fit.figures import gallery  # matplotlib takes half a second to import
+    from sweeps.collect import write_tables  # it imports this module
+
+    runs, curves = (pd.read_parquet(path) for path in write_tables(study)[:2])
+    gallery.make(runs, curves, None, study.path / "figures", only=["curves"])
+
+
+@verb("status", "STUDY", flags=["--watch", "--plot"])
+def main(arguments: Sequence[str], watch: bool, with_plot: bool) -> int:
     """Show every run of a study: state, tokens, pace, time left, last loss. From the folders, and SLURM's queue where
     it is at hand; works from any machine that sees the folders.
 
     saescale status runs/demo
     saescale status study=demo --watch            (again every five seconds, until Ctrl-C)
+    saescale status runs/demo --plot              (collects, and draws the curves so far into runs/demo/figures)
     saescale status runs/demo 3f2a9c01b7de        (all about one run: where it ran, why it failed, its logs)
 
     Exit code 1 if a run has failed, or has stopped because its worker is gone.
@@ -132,6 +142,8 @@ def main(arguments: Sequence[str], watch: bool) -> int:
             frame, line = look(study)
     console.print(table(frame))
     print(line)
+    if with_plot:
+        plot(study)
     return 0 if all(s in (*ENDED, "running", "pending", "queued") for s in frame.state) else 1
 
 
