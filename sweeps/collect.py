@@ -1,4 +1,4 @@
-"""Rebuild the two tables of a study from its run folders. `saescale collect runs/demo` (schema: docs/tables.md)"""
+"""Rebuild the tables of a study from its run folders. `saescale collect runs/demo` (schema: docs/tables.md)"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +64,13 @@ CURVE_COLUMNS = {
     "lr_schedule": "string",
     **dict.fromkeys(("batch_tokens", "seed"), "Int64"),
 }
+LATENT_COLUMNS = {
+    "run_id": "string",
+    **dict.fromkeys(("n_latents", "k"), "Int64"),
+    "quantity": "string",
+    **dict.fromkeys(("low", "high"), "Float64"),
+    "count": "Int64",
+}
 _REPEATED = ("study", "data", "d_model", "n_latents", "k", "lr", "lr_schedule", "batch_tokens", "seed")
 
 
@@ -114,10 +121,40 @@ def _config_columns(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def collect_latents(study: Study) -> pd.DataFrame:
+    """The histograms over the latents of every run that has them, a row a bin that is not empty."""
+    rows = [row for folder in study.runs() for row in _latent_rows(folder)]
+    return _typed(rows, LATENT_COLUMNS)
+
+
+def _latent_rows(folder: RunFolder) -> list[dict[str, Any]]:
+    try:
+        found = folder.read_json("latents.json") or {}
+        sae = folder.config()["run"]["sae"] if found else {}
+    except SweepError:
+        return []  # `run_row` tells of a folder that cannot be read
+    rows = []
+    for quantity in found.keys() - {"tokens"}:
+        of = found[quantity]
+        row = {"run_id": folder.run_id, "n_latents": sae["n_latents"], "k": sae["k"], "quantity": quantity}
+        width = (of["high"] - of["low"]) / len(of["counts"])
+        bins = [
+            {"low": of["low"] + i * width, "high": of["low"] + (i + 1) * width, "count": count}
+            for i, count in enumerate(of["counts"])
+        ]
+        rows += [row | part for part in [*bins, {"count": of["never"]}] if part["count"]]
+    return sorted(rows, key=lambda row: row["quantity"])
+
+
 def write_tables(study: Study) -> list[Path]:
-    """Write runs.parquet and curves.parquet into the study's folder, each by rename; returns their paths."""
+    """Write runs.parquet, curves.parquet and, where a run has them, latents.parquet into the study's folder.
+
+    Each by rename; returns their paths.
+    """
     runs, curves = collect(study)
-    return [_write(runs, study.path / "runs.parquet"), _write(curves, study.path / "curves.parquet")]
+    latents = collect_latents(study)
+    paths = [_write(runs, study.path / "runs.parquet"), _write(curves, study.path / "curves.parquet")]
+    return paths + ([_write(latents, study.path / "latents.parquet")] if len(latents) else [])
 
 
 def _typed(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:

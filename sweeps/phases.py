@@ -35,7 +35,7 @@ def finished(plan: Plan) -> bool:
 
 def close(plan: Plan, say: Callable[[str], None] = print) -> Path:
     """Collect and fit a phase whose runs have ended, so that the next one can use its laws. SweepError if none fits."""
-    runs, curves = write_tables(plan.study)
+    runs, curves, *_ = write_tables(plan.study)
     path = plan.study.path
     try:
         found = fit_study(read(runs), read(curves), say=say)

@@ -17,6 +17,7 @@ from sae_core import checkpoint
 from sae_core.config import RunConfig
 from sae_core.errors import DataError
 from sae_core.files import write_text
+from sae_core.latents import latent_histograms
 from sae_core.pack import Event, start_point, train_pack
 from sae_core.run import Run
 from sae_core.source import Source
@@ -307,6 +308,9 @@ def _finish(one: _Held, state: str, source: Source, options: WorkerOptions) -> s
     checkpoint.write(
         folder.checkpoints / "weights.safetensors", run.weights(), {"config": run.config.as_dict()}
     )
+    if state == "done":
+        x = source.held_out().to(options.device)
+        folder.write_json("latents.json", latent_histograms(run.sae, x))
     folder.write_json("result.json", result(run, source.oracle(run.config.sae.n_latents), options.device))
     folder.set_status(Status(state, run.tokens))
     checkpoint.clear(folder.checkpoints)

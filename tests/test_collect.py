@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sweeps import collect as module
-from sweeps.collect import CURVE_COLUMNS, RUN_COLUMNS, collect
+from sweeps.collect import CURVE_COLUMNS, LATENT_COLUMNS, RUN_COLUMNS, collect
 from sweeps.launch import launch
 from sweeps.ledger import Study
 from sweeps.plan import make_plan
@@ -53,11 +53,15 @@ def test_every_run_is_a_row_and_missing_is_missing(study):
 
 def test_columns_are_those_of_the_docs(study):
     page = Path(__file__).parent.parent.joinpath("docs/tables.md").read_text()
+    page, latents_page = page.split("## latents.parquet")
     runs_page, curves_page = page.split("## curves.parquet")
     rows = [line for line in runs_page.splitlines() if line.startswith("| `")]
     documented = [name for line in rows for name in re.findall(r"`(\w+)`", line.split("|")[1])]
     assert documented == list(RUN_COLUMNS)
     assert re.findall(r"`(\w+)`", curves_page) == list(CURVE_COLUMNS)
+    rows = [line for line in latents_page.splitlines() if line.startswith("| `")]
+    documented = [name for line in rows for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    assert documented == list(LATENT_COLUMNS)
     runs, curves = collect(study)
     assert list(runs.columns) == list(RUN_COLUMNS) and list(curves.columns) == list(CURVE_COLUMNS)
 
