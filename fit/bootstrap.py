@@ -7,11 +7,12 @@ import numpy as np
 
 from fit.engine import Problem, Solution, minimise
 from fit.errors import FitError
-from fit.estimate import Estimate, internal, log_losses, may_vanish, revived
+from fit.estimate import Estimate, internal, log_losses
 from fit.law import Array, Derived, Inputs
 from fit.profile import LEVEL, undefined, with_ends
 from fit.quantities import Numbers
 from fit.rows import Rows
+from fit.search import may_vanish, revived
 
 TAILS = (50 * (1 - LEVEL), 50 * (1 + LEVEL))
 # A refit that stops where its deviance would fall by less than this share is within 1e-3 standard errors of its optimum

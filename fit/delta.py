@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import t as student
 
-from fit.estimate import Estimate, revived
+from fit.estimate import Estimate
 from fit.law import Array, Derived, Inputs
 from fit.profile import LEVEL, undefined, with_ends
 from fit.quantities import Numbers, Parameters, Predictions, Quantities
 from fit.rows import Rows
+from fit.search import revived
 
 # A floor that vanished is linearised as this share of the loss: its column is the same, whatever is small.
 SMALL = 1e-3

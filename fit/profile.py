@@ -7,9 +7,10 @@ import numpy as np
 from scipy.stats import f as fisher
 
 from fit.engine import Flags, Index, Problem, Pull, Solution, minimise
-from fit.estimate import Estimate, may_vanish, revived
+from fit.estimate import Estimate
 from fit.law import Array, Derived
 from fit.quantities import Quantities
+from fit.search import may_vanish, revived
 
 LEVEL = 0.95
 # The bracket is refined until the distance, 1 at the end of the interval, is known this well.

@@ -79,3 +79,17 @@ def test_draws_that_keep_too_few_rows_below_the_held_out_scale_do_not_count():
     weights[:20, :-1] = 0
     with pytest.raises(FitError, match="only 10 of 30 draws have more than 2 rows"):
         held_out._up_to(Rows(x, rows.loss, weights), split)
+
+
+def test_draws_know_nothing_of_the_scale_that_is_held_out():
+    """Losses there ten times too high in every draw: the interval of the prediction stays."""
+    x = {"flops": np.geomspace(1e15, 1e18, 12)}
+    rows = rows_of("N_C", x=x)
+    weights = np.random.default_rng(0).exponential(size=(40, 12))
+    split = held_out.splits(named("N_C"), rows, LOG)[0]
+    moved = rows.loss * np.where(x["flops"] > split[0].up_to, 10, 1)
+    one, other = (
+        held_out.held_out(split, held_out.How(LOG, Rows(x, loss, weights)))["points"]
+        for loss in (rows.loss, moved)
+    )
+    assert one == other

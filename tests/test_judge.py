@@ -104,6 +104,12 @@ def test_aicc_is_that_of_the_gaussian_likelihood():
     assert judge.aicc(at) == pytest.approx(expected - 10 * (np.log(2 * np.pi) + 1))
 
 
+def test_aicc_of_exact_rows_is_unknown():
+    rows = rows_of("L_N", scale=0.0)
+    at = estimate(named("L_N"), rows)
+    assert at.deviance > 0 and judge.aicc(at) is None
+
+
 def test_aicc_of_as_many_parameters_as_rows_is_unknown():
     assert judge.aicc(estimate(named("L_N"), rows_of("L_N", x={"n_latents": N[:5]}))) is None
 

@@ -115,6 +115,14 @@ def test_five_percent_of_true_nulls_are_rejected():
     assert 0.028 <= rejected / 400 <= 0.072
 
 
+@pytest.mark.parametrize(
+    ("p", "spread", "words"),
+    [(0.06, 0.2, "not significant"), (0.04, -0.02, "substantial"), (0.04, 0.005, "significant but small")],
+)
+def test_an_effect_of_the_batch_is_significant_at_5_percent(p, spread, words):
+    assert batch._words(p, spread) == words
+
+
 def test_batches_that_were_not_tuned_say_so():
     runs, curves = SWEEP.tables(lrs=LRS[4:5], batches=BATCHES)
     found = regimes(runs, curves)
