@@ -13,7 +13,7 @@ from matplotlib.text import Text
 
 from fit import figures
 from fit.errors import FitError
-from fit.figures import cli, curves, l_c, l_n, l_nk, labels, save
+from fit.figures import cli, curves, l_c, l_n, l_nk, labels, one_panel, save
 from fit.fitting import fit_law
 from fit.result import write_json
 
@@ -321,7 +321,7 @@ def test_l_n_draws_an_oracle_that_every_k_shares_once_and_in_grey():
     runs = runs_table().assign(nmse_oracle=lambda t: t["n_latents"] ** -0.3)
     ax = l_n.draw(l_n.numbers(runs, None, all_fits()), all_fits()).axes[0]
     (oracle,) = lines(ax, "--")
-    assert oracle.get_color() == l_n.GREY
+    assert oracle.get_color() == one_panel.GREY
     np.testing.assert_array_equal(oracle.get_xdata(), NS)
     np.testing.assert_allclose(oracle.get_ydata(), np.array(NS) ** -0.3)
 

@@ -11,6 +11,7 @@ from matplotlib.colors import LogNorm, to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FixedLocator,
+    Formatter,
     FuncFormatter,
     LogFormatterMathtext,
     LogLocator,
@@ -28,14 +29,19 @@ TOP = 1.5
 _FAMILIES = ((1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9))
 
 
-def panels(count: int, columns: int, look: Style, words: int) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels, at most `columns` abreast, and room for `words` more lines of small text."""
+def panels(
+    count: int, columns: int, look: Style, words: int, share: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels, at most `columns` abreast, and room for `words` more lines of small text.
+
+    share: one y axis for all.
+    """
     columns = min(columns, count)
     rows = -(-count // columns)
     each = look.panel_height * (1 if columns == 1 else 0.8)
     height = rows * each + words * 1.6 * look.small / 72
     figure = Figure(figsize=(look.width, height), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=share).flatten()
     for spare in axes[count:]:
         spare.remove()
     return figure, list(axes[:count])
@@ -84,11 +90,39 @@ def nmse(ax: Axes, table: pd.DataFrame, top: float = TOP) -> None:
     cut = top if plotted.min() < 1 else np.inf
     low = max(every.min(), plotted.min() / 1.5) / 1.04
     high = min(every.max(), 1.5 * plotted.max(), cut) * 1.04
-    ax.set_yscale("log")
-    ax.set_ylim(low, high)
-    ax.yaxis.set_major_locator(FixedLocator(_ticks(low, high)))
-    ax.yaxis.set_minor_locator(NullLocator())
+    _logarithmic(ax, "y", low, high)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+
+
+def quantity(ax: Axes, which: str, values: pd.Series | Sequence[float]) -> None:
+    """Logarithmic axis `which`, x or y, around the positive values of anything; ticks like 10^6, or 2·10^6."""
+    known = np.asarray(pd.Series(values).astype("float64"))
+    known = known[np.isfinite(known) & (known > 0)]
+    margin = max((known.max() / known.min()) ** 0.04, 1.05)
+    _logarithmic(ax, which, known.min() / margin, known.max() * margin)
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    axis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+
+
+def power(value: float) -> str:
+    """`10⁶` or `2·10⁶` in mathtext; numbers from 0.01 to 9,999 as they are."""
+    if value and 0.01 <= abs(value) < 1e4:
+        return f"{value:,g}"
+    mantissa, exponent = f"{value:e}".split("e")
+    raised = rf"10^{{{int(exponent)}}}"
+    factor = "" if float(mantissa) == 1 else rf"{float(mantissa):g}\cdot"
+    return rf"$\mathdefault{{{factor}{raised}}}$"
+
+
+def _logarithmic(ax: Axes, which: str, low: float, high: float) -> None:
+    """Limits and round ticks."""
+    set_scale, set_limits, axis = (
+        (ax.set_xscale, ax.set_xlim, ax.xaxis) if which == "x" else (ax.set_yscale, ax.set_ylim, ax.yaxis)
+    )
+    set_scale("log")
+    set_limits(low, high)
+    axis.set_major_locator(FixedLocator(_ticks(low, high)))
+    axis.set_minor_locator(NullLocator())
 
 
 def latents(ax: Axes) -> None:
@@ -100,31 +134,35 @@ def latents(ax: Axes) -> None:
     ax.set_xlabel("number of latents n")
 
 
-class LatentColours:
-    """Colours by n on a logarithmic scale, the same in every panel."""
+class Colours:
+    """Colours by n, or another positive number, on a logarithmic scale, the same in every panel."""
 
-    def __init__(self, n_latents: pd.Series) -> None:
-        self.values = sorted({float(n) for n in n_latents})
+    def __init__(self, values: pd.Series, label: str = "number of latents n") -> None:
+        self.values, self.label = sorted({float(value) for value in values}), label
         low, high = self.values[0], self.values[-1]
         norm = LogNorm(low, high) if low < high else LogNorm(low / 2, high * 2)
         self.mappable = ScalarMappable(norm, sequential())
 
-    def __call__(self, n: float) -> str:
-        colour: Any = self.mappable.to_rgba(np.array([n]))[0]
+    def __call__(self, value: float) -> str:
+        colour: Any = self.mappable.to_rgba(np.array([value]))[0]
         return to_hex(colour)
 
     def bar(self, figure: Figure, axes: Sequence[Axes]) -> None:
-        """The colour bar at the right, its ticks at the values of n that occur, at most nine of them.
+        """The colour bar at the right, its ticks at the values that occur, at most nine of them.
 
-        They are written 2^11 where every n is a power of two, 24,576 where one is not.
+        They are written 2^11 where every one is a power of two below 10^9, else 24,576 or 1.5·10^12.
         """
         bar = figure.colorbar(self.mappable, ax=axes, aspect=30, pad=0.02)
         shown = self.values[:: 1 + (len(self.values) - 1) // 9]
         bar.ax.yaxis.set_major_locator(FixedLocator(shown))
         bar.ax.yaxis.set_minor_locator(NullLocator())
-        powers = all(np.log2(n).is_integer() for n in self.values)
-        bar.ax.yaxis.set_major_formatter(
-            LogFormatterMathtext(base=2) if powers else FuncFormatter(lambda n, _: f"{n:,.0f}")
-        )
-        bar.set_label("number of latents n")
+        bar.ax.yaxis.set_major_formatter(self._formatter())
+        bar.set_label(self.label)
         bar.outline.set_visible(False)
+
+    def _formatter(self) -> Formatter:
+        if self.values[-1] >= 1e9:
+            return FuncFormatter(lambda value, _: power(float(f"{value:.2g}")))
+        if all(np.log2(value).is_integer() for value in self.values):
+            return LogFormatterMathtext(base=2)
+        return FuncFormatter(lambda value, _: f"{value:,.0f}")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fit.figures import axes as scales
-from fit.figures import converged, labels, needs
+from fit.figures import fitted, labels, needs
 from fit.figures import style as styles
 
 
@@ -24,8 +24,8 @@ def numbers(
     laws = needs.laws(fits, "L_NK")
     rows: list[dict[str, Any]] = []
     for fit, name in zip(laws, labels.group_names(laws), strict=True):
-        rows += converged.runs(fit, name) + converged.law(fit, name) + converged.held_out(fit, name)
-    return converged.table(rows)
+        rows += fitted.rows(fit, name)
+    return fitted.table(rows)
 
 
 def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> Figure:
@@ -38,7 +38,7 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> 
             _draw_fit(ax, table[table["panel"] == name], colours, look)
             scales.latents(ax)
             scales.nmse(ax, table)
-        figure.supylabel(converged.Y_LABEL, fontsize=look.font)
+        figure.supylabel(fitted.Y_LABEL, fontsize=look.font)
         held = (
             "\nhollow: the largest n, predicted from the smaller n"
             if "held_out" in set(table["series"])
@@ -64,8 +64,8 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> 
 
 def _draw_fit(ax: Axes, rows: pd.DataFrame, colours: Mapping[Any, str], look: styles.Style) -> None:
     for k, part in rows.groupby("k"):
-        converged.band(ax, part[part["series"] == "law"], colours[k], "--")
-        converged.dots(ax, part[part["series"] == "run"], colours[k], look)
+        fitted.band(ax, part[part["series"] == "law"], colours[k], "--")
+        fitted.dots(ax, part[part["series"] == "run"], colours[k], look)
         held = part[part["series"] == "held_out"]
         if len(held):
-            converged.draw_held_out(ax, held, colours[k], look)
+            fitted.draw_held_out(ax, held, colours[k], look)

@@ -1,6 +1,6 @@
 """What a figure needs from the tables and the fits, and the one line that says what is missing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -42,6 +42,36 @@ def laws(fits: Mapping[str, Any] | None, law: str) -> list[Fit]:
     if not found:
         raise Missing(f"it needs a fit of the law {law}: run `saescale fit TABLE --law {law}` first.")
     return found
+
+
+def finished(runs: pd.DataFrame | None, *wanted: str) -> pd.DataFrame:
+    """`columns` of the runs that are done, of a table that says so."""
+    known = columns(runs, "runs", *wanted)
+    if "state" in known.columns:
+        known = known[(known["state"] == "done").to_numpy(dtype=bool, na_value=False)]
+    if known.empty:
+        raise Missing(f"it needs runs that are done with {', '.join(wanted)}; there are none.")
+    return known
+
+
+def lowest(rows: pd.DataFrame, cell: Sequence[str]) -> pd.DataFrame:
+    """The row of the lowest nmse of each cell, as over lr and seeds."""
+    return rows.sort_values("nmse", kind="stable").drop_duplicates(list(cell)).sort_values(list(cell))
+
+
+def named(group: Mapping[str, Any], rows: pd.DataFrame) -> dict[str, Any]:
+    """The group by names that a reader knows: model and layer, or data, instead of a fingerprint."""
+    if "data_fingerprint" not in group:
+        return dict(group)
+    known = {
+        key: rows[key].iloc[0]
+        for key in ("model", "layer", "data")
+        if key in rows.columns and rows[key].notna().all() and rows[key].nunique() == 1
+    }
+    if "model" in known:
+        known.pop("data", None)
+    rest = {key: value for key, value in group.items() if key not in ("data_fingerprint", "d_model")}
+    return {**rest, **known} if known else dict(group)
 
 
 def members(table: pd.DataFrame, fit: Fit, runs: pd.DataFrame | None = None) -> pd.DataFrame:
