@@ -15,8 +15,8 @@ from sweeps.grid import Expansion, expand
 from sweeps.ledger import ENDED, Study
 from sweeps.packing import Job, jobs_of
 from sweeps.runs import PlannedRun, planned_runs
+from sweeps.training import WorkerOptions
 from sweeps.verbs import verb
-from sweeps.worker import WorkerOptions
 
 KINDS = ("local", "slurm", "debug")
 POSITIVE = (

@@ -1,7 +1,10 @@
 """Cancelling and retrying runs, by name or by condition, without SLURM."""
 
+from dataclasses import replace
+
 import pytest
 
+from sae_core.run import Run
 from sweeps import cancel as cancel_module
 from sweeps import retry as retry_module
 from sweeps.claims import claim
@@ -41,8 +44,6 @@ def test_by_condition_by_name_and_all(study, capsys):
 
 
 def test_a_running_one_is_saved_and_left_and_the_others_go_on(study, monkeypatch):
-    from sae_core.run import Run
-
     runs, step = folders(study), Run.step
 
     def cancel_one(run, x):
@@ -51,9 +52,6 @@ def test_a_running_one_is_saved_and_left_and_the_others_go_on(study, monkeypatch
         step(run, x)
 
     monkeypatch.setattr(Run, "step", cancel_one)
-    monkeypatch.setattr("sweeps.worker.WorkerOptions.heartbeat_s", 0.0, raising=False)
-    from dataclasses import replace
-
     ids = [run.run_id for run in study.runs]
     states = work(str(study.study.path), ids, replace(study.options, heartbeat_s=1e-9))
     assert states[runs[2, 1].run_id] == "cancelled" and sorted(states.values()) == [

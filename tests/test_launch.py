@@ -85,7 +85,7 @@ def test_on_a_cuda_machine_each_worker_sees_its_own_gpu(tiny, monkeypatch):
         Path(path, f"gpu-{os.environ['CUDA_VISIBLE_DEVICES']}").touch()
 
     note.__module__ = "__main__"  # pickled by value: the worker cannot import this test
-    monkeypatch.setattr(module, "job", note)
+    monkeypatch.setattr("sweeps.submit.job", note)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     plan = make_plan(tiny("seed=0,1,2", "launcher.device=cuda", "launcher.workers=3"))

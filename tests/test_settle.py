@@ -5,12 +5,13 @@ import pytest
 from sweeps import failures, slurm
 from sweeps.claims import claim, held
 from sweeps.jobs import launches, new_folder, record
-from sweeps.launch import by_memory, excluded, missing, write_runs
+from sweeps.launch import missing, write_runs
 from sweeps.ledger import Status
 from sweeps.plan import make_plan
 from sweeps.retry import retry
 from sweeps.settle import settle
 from sweeps.slurm import JobState
+from sweeps.submit import by_memory, excluded
 
 
 @pytest.fixture
