@@ -22,7 +22,8 @@ def start_accounting(daemons: Daemons, at: Place) -> None:
 
 
 def _start_database(daemons: Daemons, at: Place) -> None:
-    where = ["--no-defaults", f"--datadir={at.folder}/db", f"--user={at.user}"]
+    # In a common /tmp two clusters that start at once take each other's temporary tables away (seen once).
+    where = ["--no-defaults", f"--datadir={at.folder}/db", f"--tmpdir={at.folder}/run", f"--user={at.user}"]
     making = daemons.start(
         "mariadb-install-db", "mariadb-install-db", *where, "--skip-test-db", "--skip-name-resolve"
     )
