@@ -15,6 +15,7 @@ VERBS = {
     "collect": ("sweeps.collect", "rebuild runs.parquet and curves.parquet"),
     "fit": ("fit.cli", "fit L(N), L(C), L(N, K) to a table"),
     "figures": ("fit.figures.cli", "draw the figures of a table and its fits"),
+    "report": ("sweeps.report", "write one page about a study: laws, figures, warnings, cost, runs"),
     "bench": ("sweeps.bench", "measure this code beside its peers"),
 }
 

@@ -1,0 +1,129 @@
+// The table of runs: sorts, filters and shows further columns; what it shows is in the address, after #.
+(() => {
+  "use strict";
+  const table = document.getElementById("runs-table");
+  if (!table) return;
+  const data = JSON.parse(document.getElementById("runs-data").textContent);
+  const columns = data.columns, every = Object.keys(columns), total = table.tBodies[0].rows.length;
+  const states = columns.state ? [...new Set(columns.state.texts)] : [];
+  const state = { sort: "", filter: "", state: new Set(states), columns: data.shown };
+
+  const make = (name, properties = {}, ...children) => {
+    const element = Object.assign(document.createElement(name), properties);
+    element.append(...children);
+    return element;
+  };
+  const text = (column, i) => columns[column].texts[i] ?? "–";
+  const lower = [...Array(total).keys()].map((i) => every.map((c) => columns[c].texts[i] ?? "").join("\n").toLowerCase());
+
+  // A word is looked for in every column; n_latents>=512 compares numbers; k=32 and state=done compare exactly.
+  const compare = { ">=": (a, b) => a >= b, "<=": (a, b) => a <= b, "!=": (a, b) => a !== b,
+                    ">": (a, b) => a > b, "<": (a, b) => a < b, "=": (a, b) => a === b };
+  const test = (word) => {
+    const [, column, sign, given] = /^(\w+)(>=|<=|!=|=|<|>)(.+)$/.exec(word) || [];
+    if (!column || !columns[column]) return (i) => lower[i].includes(word.toLowerCase());
+    if (!columns[column].numeric) return (i) => compare[sign](text(column, i), given);
+    const number = Number(given.replaceAll(",", ""));
+    return (i) => columns[column].values[i] !== null && compare[sign](columns[column].values[i], number);
+  };
+  const chosen = () => {
+    const tests = state.filter.split(/\s+/).filter(Boolean).map(test);
+    return [...Array(total).keys()].filter(
+      (i) => (!columns.state || state.state.has(columns.state.texts[i])) && tests.every((passes) => passes(i)));
+  };
+  const sorted = (rows) => {
+    const column = state.sort.replace(/^-/, ""), sign = state.sort.startsWith("-") ? -1 : 1;
+    if (!columns[column]) return rows;
+    const of = columns[column].numeric ? columns[column].values : columns[column].texts;
+    const order = (i, j) => {  // what is missing comes last, whichever way
+      if (of[i] === null || of[j] === null) return (of[i] === null) - (of[j] === null) || i - j;
+      return sign * (of[i] < of[j] ? -1 : of[i] > of[j] ? 1 : 0) || i - j;
+    };
+    return rows.sort(order);
+  };
+
+  const cell = (column, i) => {
+    const td = make("td", { className: columns[column].numeric ? "num" : "" });
+    if (column !== "state") td.textContent = text(column, i);
+    else td.append(make("span", { className: `state ${text(column, i)}`, textContent: text(column, i) }));
+    return td;
+  };
+  const heading = (column) => {
+    const th = make("th", { scope: "col", className: columns[column].numeric ? "num" : "" });
+    const button = make("button", { type: "button", textContent: column });
+    button.addEventListener("click", () => {
+      state.sort = state.sort === column ? `-${column}` : column;
+      show();
+      table.tHead.rows[0].cells[state.columns.indexOf(column)].firstChild.focus();
+    });
+    if (state.sort.replace(/^-/, "") === column) th.ariaSort = state.sort.startsWith("-") ? "descending" : "ascending";
+    th.append(button);
+    return th;
+  };
+  const show = () => {
+    const rows = sorted(chosen());
+    table.tHead.replaceChildren(make("tr", {}, ...state.columns.map(heading)));
+    table.tBodies[0].replaceChildren(
+      ...rows.map((i) => make("tr", {}, ...state.columns.map((column) => cell(column, i)))));
+    count.textContent = `${rows.length.toLocaleString("en")} of ${total.toLocaleString("en")} runs`;
+    remember();
+  };
+  const remember = () => {
+    const kept = [];
+    const add = (key, value, initial) => value !== initial && kept.push(`${key}=${encodeURIComponent(value)}`);
+    add("sort", state.sort, "");
+    add("filter", state.filter, "");
+    add("state", states.filter((s) => state.state.has(s)).join(","), states.join(","));
+    add("columns", state.columns.join(","), data.shown.join(","));
+    const hash = kept.length ? `#${kept.join("&")}` : "";
+    if (hash || location.hash.includes("=")) history.replaceState(null, "", hash || location.pathname);
+  };
+  const recall = () => {
+    if (!location.hash.includes("=")) return false;
+    const given = new URLSearchParams(location.hash.slice(1));
+    state.sort = given.get("sort") ?? "";
+    state.filter = given.get("filter") ?? "";
+    state.state = new Set(given.get("state")?.split(",") ?? states);
+    const named = given.get("columns")?.split(",").filter((column) => columns[column]);
+    state.columns = named?.length ? named : data.shown;
+    return true;
+  };
+
+  const box = make("input", { type: "search", placeholder: "k=32 nmse<0.2 or any word", spellcheck: false });
+  const count = make("output");
+  const chips = states.map((name) => {
+    const chip = make("button", { type: "button", className: `chip state ${name}` },
+      `${columns.state.texts.filter((s) => s === name).length} ${name}`);
+    chip.addEventListener("click", () => {
+      if (!state.state.delete(name)) state.state.add(name);
+      controls();
+      show();
+    });
+    return [name, chip];
+  });
+  const picks = every.map((column) => {
+    const pick = make("input", { type: "checkbox" });
+    pick.addEventListener("change", () => {
+      state.columns = pick.checked ? [...state.columns, column] : state.columns.filter((c) => c !== column);
+      show();
+    });
+    return [column, pick];
+  });
+  const controls = () => {
+    box.value = state.filter;
+    for (const [name, chip] of chips) chip.ariaPressed = String(state.state.has(name));
+    for (const [column, pick] of picks) pick.checked = state.columns.includes(column);
+  };
+  box.addEventListener("input", () => { state.filter = box.value; show(); });
+  document.getElementById("runs-controls").append(
+    make("label", { className: "filter" }, "Filter ", box),
+    ...(chips.length ? [make("span", { className: "chips", role: "group", ariaLabel: "States" }, ...chips.map(([, chip]) => chip))] : []),
+    count,
+    make("details", {}, make("summary", {}, `Columns (${every.length})`),
+      make("div", { className: "picks" }, ...picks.map(([column, pick]) => make("label", {}, pick, ` ${column}`)))));
+  document.getElementById("runs-controls").hidden = false;
+
+  const start = () => { const given = recall(); controls(); show(); return given; };
+  window.addEventListener("hashchange", () => { if (start()) document.getElementById("runs").scrollIntoView(); });
+  if (start()) document.getElementById("runs").scrollIntoView();
+})();
