@@ -48,7 +48,11 @@ def _imported(path: str) -> Law:
         ) from error
     if not isinstance(law, Law):
         raise FitError(f"{path} is a {type(law).__name__}, no fit.law.Law: name a law.")
-    return LAWS.setdefault(law.name, law)
+    if LAWS.setdefault(law.name, law) is not law:
+        raise FitError(
+            f"{path} is named {law.name}, as another law is ({LAWS[law.name].formula}): choose another name."
+        )
+    return law
 
 
 def _power(coefficient: str, exponent: str, sign: int = -1, slopes: Array = EXPONENTS, at: int = 0) -> Term:

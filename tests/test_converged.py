@@ -7,6 +7,7 @@ import pytest
 from fit.choices import Choices
 from fit.converged import converged
 from fit.errors import FitError
+from fit.laws import LAWS
 from fit.study import fit_table
 
 N = 2 ** np.arange(9, 16)
@@ -197,8 +198,9 @@ def test_unknown_choice():
         fit_table(runs(), laws=["L_N"], choices=Choices(unconverged="ignore"))
 
 
-def test_an_input_of_a_law_does_not_part_its_rows():
+def test_an_input_of_a_law_does_not_part_its_rows(monkeypatch):
     """A law of d_model, whose rows are else split by d_model; its cells are (n, k, d_model)."""
+    monkeypatch.setattr("fit.laws.LAWS", dict(LAWS))
     parts = [
         runs(ks=(16,)).assign(d_model=d, run_id=lambda t, d=d: t["run_id"] + f"-{d}")
         for d in (256, 512, 1024)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from fit.cli import main
+from fit.laws import LAWS
 from tests.sweep_tables import LRS, Sweep
 
 GAO = str(resources.files("fit.datasets") / "gao2024_gpt4_lnk.csv")
@@ -202,7 +203,8 @@ def test_laws_that_the_table_does_not_support_are_skipped_with_a_reason(tmp_path
         ([*MAP, "--law", "L_ND", "--law", "T_N"], "T_N cannot be fitted."),
     ],
 )
-def test_failures_are_one_sentence_exit_code_1_and_no_file(tmp_path, capsys, options, words):
+def test_failures_are_one_sentence_exit_code_1_and_no_file(tmp_path, capsys, monkeypatch, options, words):
+    monkeypatch.setattr("fit.laws.LAWS", dict(LAWS))
     assert main([GAO, *options, "--out", str(tmp_path)]) == 1
     said = capsys.readouterr()
     assert words in said.err and said.err.startswith("saescale fit: ")
