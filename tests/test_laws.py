@@ -174,12 +174,14 @@ def test_a_law_of_the_user_is_imported_by_its_path(monkeypatch):
     monkeypatch.setattr("fit.laws.LAWS", dict(LAWS))
     module = ModuleType("my_laws")
     module.MINE, module.OTHER = replace(named("L_N_pure"), name="L_mine"), 3
+    module.TAKEN = replace(named("L_N_pure"), name="L_N")
     monkeypatch.setitem(sys.modules, "my_laws", module)
     assert named("my_laws:MINE") is named("L_mine")
     for path, words in [
         ("my_laws:NONE", "names no law"),
         ("no_such:X", "names no law"),
         ("my_laws:OTHER", "is a int"),
+        ("my_laws:TAKEN", "is named L_N, as another law is"),
     ]:
         with pytest.raises(FitError, match=words):
             named(path)
