@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 # SLURM's warning before the time limit and, on clusters that are set so, at preemption.
 TIME_IS_UP = signal.SIGUSR2
-GRACE_S = 600.0  # a longer grace than sites give between SIGTERM and SIGKILL
+GRACE_S = 120.0  # longer than KillWait; whoever has more grace than this goes back into the queue by itself
 STOP = (signal.SIGTERM, signal.SIGINT, TIME_IS_UP)
 
 
@@ -68,10 +68,10 @@ def requeue() -> bool:
 
 
 def await_the_end() -> None:
-    """After SIGTERM in a SLURM job, with everything saved: wait to be killed, so that SLURM knows why.
+    """After SIGTERM in a SLURM job, with everything saved: give SLURM the time to kill it, so that SLURM knows why.
 
-    A preempted job that ends by itself within its grace is not requeued; one that SLURM kills is. A cancelled one is
-    killed after KillWait, 30 s by default.
+    A preempted job that ends by itself within its grace is not requeued, one that SLURM kills is. A cancelled one is
+    killed after KillWait, 30 s by default. A job that lives on was sent a signal and nothing else.
     """
     if slurm_job() is not None:
         time.sleep(GRACE_S)

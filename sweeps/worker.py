@@ -19,7 +19,7 @@ from sweeps.training import WorkerOptions, failure, train_group
 def job(study_path: str, run_ids: Sequence[str], options: WorkerOptions) -> None:
     """`work` as a job of its own, whose exit code tells SLURM the truth: 0 unless a run failed or it was stopped.
 
-    Before its time limit the job goes back into the queue and resumes from the checkpoints that `work` left.
+    A job that is stopped and not cancelled goes back into the queue and resumes from the checkpoints that `work` left.
     """
     with stoppable() as stop:
         try:
@@ -29,11 +29,10 @@ def job(study_path: str, run_ids: Sequence[str], options: WorkerOptions) -> None
                 f"The study's folder cannot be used: {error}. Runs go on from their checkpoints when it can."
             )
     if stop:
-        requeued = stop.asked == TIME_IS_UP and requeue()
-        if not requeued:
-            print(f"{stop.words}: all runs are saved.", flush=True)
+        print(f"{stop.words}: all runs are saved.", flush=True)
+        if stop.asked != TIME_IS_UP:
             await_the_end()
-        sys.exit(f"{stop.words}{', requeued' if requeued else ''}: all runs are saved.")
+        sys.exit("Back in the queue." if requeue() else "Launch again to go on.")
     failed = [run_id for run_id, state in states.items() if state == "failed"]
     if failed:
         sys.exit(f"{len(failed)} of {len(states)} runs failed: {', '.join(failed[:10])}")

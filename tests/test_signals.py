@@ -42,7 +42,7 @@ def test_runs_are_saved_and_resume_to_the_same_bits(tiny, tmp_path, monkeypatch,
     work(str(calm.study.path), ids, calm.options)
     plan, _ = planned(tiny("seed=0,1"))
     interrupted(which)
-    with pytest.raises(SystemExit, match="all runs are saved"):
+    with pytest.raises(SystemExit, match="Launch again to go on"):
         job(str(plan.study.path), ids, plan.options)
     for run_id in ids:
         folder = plan.study.run(run_id)
@@ -56,15 +56,25 @@ def test_runs_are_saved_and_resume_to_the_same_bits(tiny, tmp_path, monkeypatch,
         assert not (plan.study.run(run_id).path / "failures.jsonl").exists()
 
 
-def test_only_when_time_is_up_the_job_is_requeued(tiny, monkeypatch, interrupted):
+@pytest.mark.parametrize(
+    ("which", "order"),
+    [
+        (signal.SIGUSR2, ["requeue"]),
+        (signal.SIGTERM, ["wait", "requeue"]),
+        (signal.SIGINT, ["wait", "requeue"]),
+    ],
+)
+def test_a_stopped_job_is_requeued_after_slurm_had_time_to_kill_it(
+    tiny, monkeypatch, interrupted, which, order
+):
     asked = []
-    monkeypatch.setattr("sweeps.worker.requeue", lambda: asked.append(1) or True)
-    for which, times in ((signal.SIGTERM, 0), (signal.SIGUSR2, 1)):
-        plan, ids = planned(tiny("train.max_tokens=1024", f"seed={times}"))
-        interrupted(which)
-        with pytest.raises(SystemExit):
-            job(str(plan.study.path), ids, plan.options)
-        assert len(asked) == times
+    monkeypatch.setattr("sweeps.worker.requeue", lambda: asked.append("requeue") or True)
+    monkeypatch.setattr("sweeps.worker.await_the_end", lambda: asked.append("wait"))
+    plan, ids = planned(tiny())
+    interrupted(which)
+    with pytest.raises(SystemExit, match="Back in the queue"):
+        job(str(plan.study.path), ids, plan.options)
+    assert asked == order
 
 
 def test_handlers_are_put_back():
