@@ -1,5 +1,6 @@
 """Panels, logarithmic axes with readable ticks, and the colour bar of n, shared by the figures."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,9 @@ from fit.figures.style import Style, sequential
 # Predicting the mean gives NMSE 1; what lies far above is the first steps or a diverged run, and would
 # squeeze the rest.
 TOP = 1.5
-_FAMILIES = ((1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9))
+# A comma outside brackets: those of an interval stay on its line.
+_COMMA = r", (?![^\[(]*[\])])"
+_FAMILIES = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9))
 
 
 def panels(
@@ -45,6 +48,22 @@ def panels(
     for spare in axes[count:]:
         spare.remove()
     return figure, list(axes[:count])
+
+
+def titled(
+    names: Sequence[str], columns: int, look: Style, words: int, share: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """`panels` with a name over each, broken at its commas where it is long."""
+    letters = int(0.9 * look.letters) // min(columns, len(names)) - 8
+    heads = [
+        labels.wrapped([f"{part}," for part in re.split(_COMMA, name)], letters).rstrip(",") for name in names
+    ]
+    tallest = max(head.count("\n") + 1 for head in heads) if any(heads) else 0
+    rows = -(-len(names) // min(columns, len(names)))
+    figure, axes = panels(len(names), columns, look, words + tallest * rows, share)
+    for ax, head in zip(axes, heads, strict=True):
+        ax.set_title(labels.typeset(head), loc="left")
+    return figure, axes
 
 
 def panel_per_fit(
@@ -67,17 +86,28 @@ def panel_per_fit(
     return figure, dict(zip(names, axes, strict=True))
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Between 3 and 6 round numbers in [low, high], low > 0."""
+def y_label(figure: Figure, axes: Sequence[Axes], text: str, look: Style) -> None:
+    """One y label: beside the panels where they stand in one row, beside the whole figure where in several."""
+    places = [ax.get_subplotspec() for ax in axes]
+    if all(place is not None and place.rowspan.start == 0 for place in places):
+        axes[0].set_ylabel(text)
+    else:
+        figure.supylabel(text, fontsize=look.font)
+
+
+def _ticks(low: float, high: float, fewest: int = 3, most: int = 6) -> list[float]:
+    """Between `fewest` and `most` round numbers in [low, high], low > 0."""
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     for family in _FAMILIES:
         ticks = [float(f"{m}e{e}") for e in decades for m in family]
         ticks = [tick for tick in ticks if low <= tick <= high]
-        if 3 <= len(ticks) <= 6:
+        if fewest <= len(ticks) <= most:
             return ticks
     if high / low > 100:
-        return [tick for tick in (10.0**e for e in decades) if low <= tick <= high][:: 1 + len(decades) // 6]
-    return [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+        return [tick for tick in (10.0**e for e in decades) if low <= tick <= high][
+            :: 1 + len(decades) // most
+        ]
+    return [float(tick) for tick in MaxNLocator(most - 1).tick_values(low, high) if low <= tick <= high]
 
 
 def nmse(ax: Axes, table: pd.DataFrame, top: float = TOP) -> None:
@@ -121,14 +151,17 @@ def _logarithmic(ax: Axes, which: str, low: float, high: float) -> None:
     )
     set_scale("log")
     set_limits(low, high)
-    axis.set_major_locator(FixedLocator(_ticks(low, high)))
+    fewest, most = (
+        (2, 4) if which == "x" else (3, 6)
+    )  # words take more room side by side than one above another
+    axis.set_major_locator(FixedLocator(_ticks(low, high, fewest, most)))
     axis.set_minor_locator(NullLocator())
 
 
-def latents(ax: Axes) -> None:
-    """Logarithmic x axis of n with ticks at powers of two."""
+def latents(ax: Axes, most: int = 12) -> None:
+    """Logarithmic x axis of n with at most so many ticks at powers of two: 12 in a whole column, 6 in half of one."""
     ax.set_xscale("log", base=2)
-    ax.xaxis.set_major_locator(LogLocator(base=2, numticks=12))
+    ax.xaxis.set_major_locator(LogLocator(base=2, numticks=most))
     ax.xaxis.set_major_formatter(LogFormatterMathtext(base=2))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel("number of latents n")

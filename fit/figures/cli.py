@@ -71,7 +71,10 @@ def _draw(given: argparse.Namespace) -> list[Path]:
     )
     runs, evaluations = _mapped(tables.read(given.table), tables.read(curves) if curves else None, given.map)
     out = given.out or folder / "figures"
-    return make(runs, evaluations, _fits(fits) if fits else None, out, given.only, given.style)
+    latents = folder / "latents.parquet"
+    histograms = tables.read(latents) if latents.exists() else None
+    content = _fits(fits) if fits else None
+    return make(runs, evaluations, content, out, given.only, given.style, latents=histograms)
 
 
 def _mapped(

@@ -8,8 +8,24 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fit.errors import FitError
+from fit.figures import (
+    ablations,
+    activations,
+    batch,
+    dead,
+    l_c,
+    l_n,
+    l_nk,
+    large_run,
+    lr,
+    optima,
+    random_data,
+    save,
+    subjects,
+    tokens,
+)
 from fit.figures import curves as curves_figure
-from fit.figures import l_c, l_n, l_nk, save
+from fit.figures import latents as latents_figure
 from fit.figures import style as styles
 
 
@@ -23,7 +39,23 @@ class FigureModule(Protocol):
     def draw(self, table: pd.DataFrame, fits: Any, style: str = "paper") -> Figure: ...
 
 
-FIGURES: dict[str, FigureModule] = {"l_n": l_n, "l_nk": l_nk, "l_c": l_c, "curves": curves_figure}
+FIGURES: dict[str, FigureModule] = {
+    "l_n": l_n,
+    "l_nk": l_nk,
+    "l_c": l_c,
+    "curves": curves_figure,
+    "activations": activations,
+    "lr": lr,
+    "subjects": subjects,
+    "tokens": tokens,
+    "batch": batch,
+    "dead": dead,
+    "ablations": ablations,
+    "latents": latents_figure,
+    "large_run": large_run,
+    "random_data": random_data,
+    "optima": optima,
+}
 
 
 def make(
@@ -34,10 +66,11 @@ def make(
     only: Sequence[str] | None = None,
     style: str = "paper",
     say: Callable[[str], None] = print,
+    latents: pd.DataFrame | None = None,
 ) -> list[Path]:
     """Writes each figure as PDF, PNG and CSV into `out` and returns the paths written.
 
-    runs, curves: the two tables, or None. fits: the content of fits.json, or None. only: names of FIGURES.
+    runs, curves, latents: the tables, or None. fits: the content of fits.json, or None. only: names of FIGURES.
     A figure that cannot be drawn is told through `say` in one line and stops no other. Raises FitError for an unknown
     figure or style.
     """
@@ -46,7 +79,7 @@ def make(
     for name in _chosen(only):
         try:
             module = FIGURES[name]
-            table = module.numbers(runs, curves, fits)
+            table = numbers(name, runs, curves, fits, latents)
             paths = save.write(module.draw(table, fits, style), table, Path(out), name, style)
         except FitError as error:
             say(f"{name} skipped: {error}")
@@ -57,6 +90,19 @@ def make(
             for path in paths:
                 say(f"wrote {path}")
     return written
+
+
+def numbers(
+    name: str,
+    runs: pd.DataFrame | None,
+    curves: pd.DataFrame | None,
+    fits: Mapping[str, Any] | None,
+    latents: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """The numbers of one figure; only the histograms of latents need the third table."""
+    if name == "latents":
+        return latents_figure.numbers(runs, curves, fits, latents)
+    return FIGURES[name].numbers(runs, curves, fits)
 
 
 def _chosen(only: Sequence[str] | None) -> Sequence[str]:

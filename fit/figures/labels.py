@@ -32,6 +32,14 @@ def _pair(key: str, value: object) -> str:
     return f"{value} FLOPs" if key == "flops" else f"{digits.SYMBOLS.get(key, key)} = {value}"
 
 
+def short(value: float) -> str:
+    """`7.9B`, `120M`, `3.2k`: two significant digits, three from 100 on."""
+    for unit, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= 0.9995 * unit:
+            return f"{value / unit:.{max(0, 1 - int(value / unit >= 9.95))}f}{letter}"
+    return f"{value:.0f}"
+
+
 def wrapped(texts: Sequence[str], letters: int) -> str:
     """The texts side by side, on as many lines of at most `letters` letters as they need; no text is broken."""
     lines = [""]

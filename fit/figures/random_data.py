@@ -1,0 +1,65 @@
+"""L(N) of synthetic data, beside that of language models where there is any (Gao et al. 2024, Fig. 31)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fit.figures import axes as scales
+from fit.figures import fitted, needs, one_panel, subjects
+from fit.figures import style as styles
+
+# Columns that only synthetic data has.
+SYNTHETIC = ("n_features", "nmse_oracle", "zipf", "features_per_token")
+
+
+def numbers(
+    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
+) -> pd.DataFrame:
+    """The plotted numbers: those of `l_n` at the k that the most data share, the oracle where it is known.
+
+    Raises needs.Missing without a fit of L_N to synthetic data, whose runs have n_features or nmse_oracle.
+    """
+    del curves
+    laws = _laws(runs, fits)
+    rows: list[dict[str, Any]] = []
+    for fit, name in zip(laws, _names(laws, runs), strict=True):
+        rows += fitted.rows(fit, name) + one_panel.oracle(runs, fit, name)
+    return fitted.table(rows)
+
+
+def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`; parameters and their intervals are read from `fits`."""
+    names, laws = list(dict.fromkeys(table["panel"])), subjects.of_k(fits, table["k"].iloc[0])
+    with styles.applied(style) as look:
+        figure, ax = one_panel.draw(table, laws, names, look)
+        scales.nmse(ax, table)
+        ax.set_ylabel(fitted.Y_LABEL)
+    return figure
+
+
+def _laws(runs: pd.DataFrame | None, fits: Mapping[str, Any] | None) -> list[needs.Fit]:
+    found = needs.laws(fits, "L_N")
+    made = [fit for fit in found if runs is not None and _synthetic(needs.members(runs, fit))]
+    if not made:
+        raise needs.Missing(
+            f"it needs a fit of L_N to synthetic data, whose runs have one of {', '.join(SYNTHETIC)}."
+        )
+    return subjects.of_k(fits, (made[0].get("group") or {}).get("k"))
+
+
+def _synthetic(rows: pd.DataFrame) -> bool:
+    return any(name in rows.columns and rows[name].notna().any() for name in SYNTHETIC)
+
+
+def _names(laws: list[needs.Fit], runs: pd.DataFrame | None) -> list[str]:
+    """The names of the subjects, and whether each is synthetic."""
+    kinds = [
+        "synthetic" if runs is not None and _synthetic(needs.members(runs, fit)) else "language model"
+        for fit in laws
+    ]
+    return [
+        f"{kind}: {name}" if name else kind
+        for kind, name in zip(kinds, subjects.names(laws, runs), strict=True)
+    ]

@@ -1,0 +1,35 @@
+"""Tokens to convergence over the number of latents, and their power law (Gao et al. 2024, Fig. 11)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fit.figures import axes as scales
+from fit.figures import fitted, labels, needs, one_panel
+from fit.figures import style as styles
+
+
+def numbers(
+    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
+) -> pd.DataFrame:
+    """The plotted numbers: series run, law and held_out; `panel` names the fit. Raises needs.Missing without T_N."""
+    del runs, curves
+    laws = needs.laws(fits, "T_N")
+    rows: list[dict[str, Any]] = []
+    for fit, name in zip(laws, labels.group_names(laws), strict=True):
+        rows += fitted.rows(fit, name, y="tokens")
+    return fitted.table(rows, y="tokens")
+
+
+def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`; parameters and their intervals are read from `fits`."""
+    laws = needs.laws(fits, "T_N")
+    low, high = ((laws[0].get("extra") or {}).get("paper") or {}).get("g") or (0.60, 0.65)
+    paper = f"Gao et al. 2024: g = {low:.2f} (GPT-2 small), {high:.2f} (GPT-4)"
+    with styles.applied(style) as look:
+        figure, ax = one_panel.draw(table, laws, labels.group_names(laws), look, y="tokens", notes=[paper])
+        scales.quantity(ax, "y", table[["tokens"]].stack())
+        ax.set_ylabel("tokens to convergence")
+    return figure
