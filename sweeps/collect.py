@@ -8,11 +8,11 @@ import pandas as pd
 
 from sae_core.files import replacing
 from sweeps import failures
+from sweeps.current import current
 from sweeps.errors import SweepError
 from sweeps.ledger import RunFolder, Study
 from sweeps.locate import find_study
 from sweeps.settle import settle
-from sweeps.status import current
 from sweeps.verbs import verb
 
 # The order and type of the columns, whatever the runs have reached: an empty column is there, and missing.

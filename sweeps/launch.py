@@ -11,14 +11,13 @@ from sweeps import failures, slurm
 from sweeps.claims import held
 from sweeps.errors import SweepError
 from sweeps.ledger import ENDED
-from sweeps.packing import jobs_of
 from sweeps.plan import Plan, make_plan
 from sweeps.plan_table import summary
 from sweeps.progress import follow
 from sweeps.runs import PlannedRun
 from sweeps.settle import again, settle
 from sweeps.signals import stoppable
-from sweeps.submit import Launched, submit
+from sweeps.submit import Launched, script, submit
 from sweeps.verbs import verb
 from sweeps.worker import work
 
@@ -145,7 +144,7 @@ def main(overrides: Sequence[str], wait_for_end: bool, dry_run: bool) -> int:
 
     lists = phases.split(overrides)
     if dry_run:
-        print("\n".join(dry_script(make_plan(mine)) for mine in lists))
+        print("\n".join(script(make_plan(mine)) for mine in lists))
         return 0
     for number, mine in enumerate(lists, 1):
         if len(lists) > 1:
@@ -185,16 +184,6 @@ def start(plan: Plan, wait_for_end: bool = False) -> int:
 def _shown(ids: Sequence[str]) -> str:
     arrays = list(dict.fromkeys(one.partition("_")[0] for one in ids))
     return f"{'array' if len(ids) > 1 else 'job'} {', '.join(arrays)}"
-
-
-def dry_script(plan: Plan) -> str:
-    """The script that sbatch would get, for the first array."""
-    if plan.launcher["kind"] != "slurm" or not slurm.available():
-        raise SweepError(
-            f"launcher.kind is {plan.launcher['kind']}: a script for sbatch needs launcher=slurm, and sbatch here."
-        )
-    lists = jobs_of(plan.todo, plan.launcher, plan.throughput)
-    return slurm.script(plan.launcher, plan.study.jobs / "dry-run", f"saescale-{plan.study.name}", len(lists))
 
 
 def report(plan: Plan, ended: bool) -> int:

@@ -150,11 +150,11 @@ def main(overrides: Sequence[str], dry_run: bool) -> int:
 
     Exit code 1 where it costs more than budget.gpu_hours allows.
     """
-    from sweeps import launch, phases, plan_table  # they import this module
+    from sweeps import phases, plan_table, submit  # they import this module
 
     plans = [make_plan(mine) for mine in phases.split(overrides)]
     if dry_run:
-        print("\n".join(map(launch.dry_script, plans)))
+        print("\n".join(map(submit.script, plans)))
         return 0
     for number, plan in enumerate(plans, 1):
         if len(plans) > 1:

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sweeps.clock import clock
+from sweeps.current import current
 from sweeps.ledger import ENDED
 from sweeps.plan import Plan
-from sweeps.status import current
 
 _POLL_S = 0.5
 _LINE_S = 15.0  # between lines where there is no terminal

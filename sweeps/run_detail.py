@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from sweeps import failures, jobs
+from sweeps.current import current
 from sweeps.ledger import RunFolder, Study
-from sweeps.status import current
 
 
 def lines(folder: RunFolder) -> list[str]:

@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -15,8 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sae_core.config import RunConfig
-from sweeps.claims import held
+from sweeps import run_detail
 from sweeps.clock import clock
+from sweeps.collect import write_tables
+from sweeps.current import current
 from sweeps.errors import SweepError
 from sweeps.ledger import ENDED, RunFolder, Status, Study
 from sweeps.locate import find_study
@@ -25,14 +26,6 @@ from sweeps.slurm import JobState
 from sweeps.verbs import verb
 
 WATCH_S = 5.0
-
-
-def current(folder: RunFolder) -> Status:
-    """The run's status, where a running one whose worker has gone is `stopped`."""
-    status = folder.status()
-    if status.state == "running" and not held(folder.path):
-        return replace(status, state="stopped", message="its worker is gone; launch again to go on")
-    return status
 
 
 def states(study: Study, in_jobs: Mapping[str, JobState] | None = None) -> pd.DataFrame:
@@ -105,7 +98,6 @@ def look(study: Study) -> tuple[pd.DataFrame, str]:
 def plot(study: Study) -> None:
     """Collects the tables and draws the curves so far into the study's figures/; says what it wrote, or why not."""
     from fit.figures import gallery  # matplotlib takes half a second to import
-    from sweeps.collect import write_tables  # it imports this module
 
     runs, curves = (pd.read_parquet(path) for path in write_tables(study)[:2])
     gallery.make(runs, curves, None, study.path / "figures", only=["curves"])
@@ -123,8 +115,6 @@ def main(arguments: Sequence[str], watch: bool, with_plot: bool) -> int:
 
     Exit code 1 if a run has failed, or has stopped because its worker is gone.
     """
-    from sweeps import run_detail  # it imports this module
-
     ids = [a for a in arguments if re.fullmatch("[0-9a-f]{12}", a)]
     study = find_study([a for a in arguments if a not in ids])
     for run_id in ids:

@@ -8,6 +8,7 @@ from typing import Any
 import submitit
 
 from sweeps import failures, jobs, local, slurm, snapshot
+from sweeps.errors import SweepError
 from sweeps.packing import jobs_of
 from sweeps.plan import Plan
 from sweeps.runs import PlannedRun
@@ -75,3 +76,13 @@ def excluded(plan: Plan, todo: Sequence[PlannedRun]) -> str | None:
         known = failures.failures(plan.study.run(run.run_id).path)
         nodes |= {one.host for one in known if one.kind == "node" and one.host}
     return ",".join(sorted(filter(None, nodes))) or None
+
+
+def script(plan: Plan) -> str:
+    """The script that sbatch would get, for the first array."""
+    if plan.launcher["kind"] != "slurm" or not slurm.available():
+        raise SweepError(
+            f"launcher.kind is {plan.launcher['kind']}: a script for sbatch needs launcher=slurm, and sbatch here."
+        )
+    lists = jobs_of(plan.todo, plan.launcher, plan.throughput)
+    return slurm.script(plan.launcher, plan.study.jobs / "dry-run", f"saescale-{plan.study.name}", len(lists))
