@@ -158,6 +158,16 @@ def _logarithmic(ax: Axes, which: str, low: float, high: float) -> None:
     axis.set_minor_locator(NullLocator())
 
 
+def few(most: int) -> MaxNLocator:
+    """At most so many round ticks on an axis that is not logarithmic."""
+    return MaxNLocator(most, steps=[1, 2, 2.5, 5, 10])
+
+
+def percents(share: float, _: Any = None) -> str:
+    """0.025 as `2.5 %`, for an axis of shares."""
+    return f"{100 * share:g} %".replace("-", "−")
+
+
 def latents(ax: Axes, most: int = 12) -> None:
     """Logarithmic x axis of n with at most so many ticks at powers of two: 12 in a whole column, 6 in half of one."""
     ax.set_xscale("log", base=2)

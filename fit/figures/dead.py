@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
 
 from fit.converged import GROUPS, groups
 from fit.figures import axes as scales
@@ -51,7 +50,7 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None = None, style: str 
                 ax.plot(part["n_latents"], part["dead_fraction"], "o-", color=colour, clip_on=False)
             scales.latents(ax)
             ax.set_ylim(0, max(1.1 * table["dead_fraction"].max(), 0.01))
-            ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+            ax.yaxis.set_major_formatter(scales.percents)
         scales.y_label(figure, axes, "dead latents", look)
         keys = [Line2D([], [], color=c, marker="o", label=f"k = {k:g}") for k, c in colours.items()]
         if pd.notna(ks[0]):

@@ -31,7 +31,7 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> 
     laws = _ordered(fits)
     with styles.applied(style) as look:
         figure, ax = one_panel.draw(table, laws, labels.group_names(laws), look)
-        scales.nmse(ax, table)
+        scales.nmse(ax, one_panel.readable(table))
         ax.set_ylabel(fitted.Y_LABEL)
     return figure
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -68,6 +69,9 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None = None, style: str 
         figure, axes = scales.titled([panel for panel, _ in cells], 2, look, words=2)
         for (panel, quantity), ax in zip(cells, axes, strict=True):
             _draw_panel(ax, table[(table["panel"] == panel) & (table["quantity"] == quantity)], colour)
+            ax.set_ylim(0, 1.05 * table.loc[table["low"].notna(), "share"].max())
+            ax.xaxis.set_major_locator(scales.few(5))
+            ax.yaxis.set_major_formatter(scales.percents)
             ax.set_xlabel(QUANTITIES[quantity].replace(" of ", "\n"))
         scales.y_label(figure, axes, "share of latents in a bin", look)
         colour.bar(figure, axes)
@@ -75,11 +79,11 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None = None, style: str 
 
 
 def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: scales.Colours) -> None:
+    """A line through the middles of the bins; an empty bin between others is 0."""
     for _, run in rows.dropna(subset=["low"]).groupby("run_id", sort=False):
-        bins = run.set_index("low")
         width = float((run["high"] - run["low"]).min())
-        count = round((run["high"].max() - run["low"].min()) / width)
-        edges = [run["low"].min() + i * width for i in range(count + 1)]
-        shares = [bins["share"].get(edge, 0.0) for edge in edges[:-1]]
-        ax.stairs(shares, edges, color=colour(run["n_latents"].iloc[0]), baseline=0)
-    ax.set_ylim(0)
+        at = ((run["low"] - run["low"].min()) / width).round().astype(int)
+        shares = np.zeros(at.max() + 3)
+        shares[at + 1] = run["share"]
+        middles = run["low"].min() + width * (np.arange(len(shares)) - 0.5)
+        ax.plot(middles, shares, color=colour(run["n_latents"].iloc[0]))

@@ -29,6 +29,12 @@ def oracle(runs: pd.DataFrame | None, fit: needs.Fit, panel: str) -> list[dict[s
     ]
 
 
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that the y axis is for: not an oracle of nearly all features, which falls to 0 and would squeeze all."""
+    lowest = table.loc[table["series"] == "run", "nmse"].min()
+    return table[(table["series"] != "oracle") | (table["nmse"] > lowest / 3)]
+
+
 def draw(
     table: pd.DataFrame,
     laws: Sequence[needs.Fit],

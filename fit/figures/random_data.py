@@ -34,7 +34,8 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> 
     names, laws = list(dict.fromkeys(table["panel"])), subjects.of_k(fits, table["k"].iloc[0])
     with styles.applied(style) as look:
         figure, ax = one_panel.draw(table, laws, names, look)
-        scales.nmse(ax, table)
+        ax.set_title("" if pd.isna(table["k"].iloc[0]) else f"k = {table['k'].iloc[0]:g}", loc="left")
+        scales.nmse(ax, one_panel.readable(table))
         ax.set_ylabel(fitted.Y_LABEL)
     return figure
 
