@@ -36,13 +36,11 @@ def numbers(
             "it needs runs of two activation functions in the column activation of the table runs."
         )
     known = max((part for _, part in groups(known, [], DATA)), key=len)
-    cell = ["activation", "n_latents", "k" if "k" in known.columns else "l0"]
-    best = needs.lowest(known.dropna(subset=["activation"]), cell)
-    by_n = best.groupby("n_latents")
-    n = max(
-        sorted(by_n.groups),
-        key=lambda n: (by_n.get_group(n)["activation"].nunique(), len(by_n.get_group(n)), n),
-    )
+    set_to = known["k"].astype("float64") if "k" in known.columns else pd.Series(np.nan, known.index)
+    known = known.assign(sparsity=set_to.fillna(known["l0"].round(1)))  # only TopK has a k
+    best = needs.lowest(known.dropna(subset=["activation"]), ["activation", "n_latents", "sparsity"])
+    reached = best.groupby("n_latents")["activation"].agg(["nunique", "size"]).reset_index()
+    n = reached.sort_values(["nunique", "size", "n_latents"])["n_latents"].iloc[-1]
     at_n = best[best["n_latents"] == n].sort_values(["activation", "l0"]).assign(panel=OVER_L0)
     table = pd.concat([at_n, _at_one_l0(best)], ignore_index=True)[COLUMNS]
     return table.astype(dict.fromkeys(COLUMNS[2:], "float64"))

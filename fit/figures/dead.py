@@ -46,7 +46,7 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None = None, style: str 
         for name, ax in zip(names, axes, strict=True):
             rows = table[table["panel"] == name]
             for k, colour in colours.items():
-                part = rows if pd.isna(k) else rows[rows["k"] == k]
+                part: pd.DataFrame = rows if pd.isna(k) else rows[rows["k"] == k]
                 ax.plot(part["n_latents"], part["dead_fraction"], "o-", color=colour, clip_on=False)
             scales.latents(ax)
             ax.set_ylim(0, max(1.1 * table["dead_fraction"].max(), 0.01))

@@ -124,8 +124,9 @@ def _avoid(rows: pd.DataFrame) -> list[tuple[float, float]]:
     stars = rows[rows["series"] == "optimum"][["lr", "nmse"]]
     law = np.log(rows[rows["series"] == "law"].sort_values("nmse")[["lr", "nmse"]].to_numpy(dtype=float))
     at = np.linspace(0, len(law) - 1, 20 * len(law))
-    line = np.exp([np.interp(at, np.arange(len(law)), law[:, i]) for i in (0, 1)]).T if len(law) else []
-    return [(float(x), float(y)) for x, y in [*stars.to_numpy(dtype=float), *line]]
+    line = [np.exp(np.interp(at, np.arange(len(law)), law[:, i])) for i in (0, 1)] if len(law) else [[], []]
+    points = [*stars.to_numpy(dtype=float), *zip(*line, strict=True)]
+    return [(float(x), float(y)) for x, y in points]
 
 
 def _keys(table: pd.DataFrame, look: styles.Style) -> list[Line2D]:

@@ -22,19 +22,21 @@ def words(
 
     The figure is laid out first, and the words take no part in its layout. avoid: further points (x, y) to keep off.
     """
-    figure = ax.figure
-    renderer = FigureCanvasAgg(figure.figure).get_renderer()  # type: ignore[arg-type]
-    figure.draw_without_rendering()  # type: ignore[union-attr]
-    points = ax.transData.transform(np.column_stack([list(x), list(y)])) if texts else np.empty((0, 2))
+    x, y = list(x), list(y)
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()
+    points = ax.transData.transform(np.column_stack([x, y])) if texts else np.empty((0, 2))
     size = 0.8 * look.small
     others = ax.transData.transform(np.array(avoid)) if len(avoid) else np.empty((0, 2))
-    taken: list[Bbox] = [_around(*at, 2.0) for at in [*points, *others]]
+    taken: list[Bbox] = [_around(float(px), float(py), 2.0) for px, py in [*points, *others]]
     written = 0
-    for (at_x, at_y), own, text in zip(points, taken[: len(points)], texts, strict=True):
+    for data_x, data_y, own, text in zip(x, y, taken[: len(points)], texts, strict=True):
         for place, offset in (("bottom", 0.35), ("top", -0.35)):
             word = ax.annotate(
                 text,
-                ax.transData.inverted().transform((at_x, at_y)),
+                (data_x, data_y),
                 xytext=(0, offset * size),
                 textcoords="offset points",
                 fontsize=size,

@@ -154,7 +154,10 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None, style: str = "pape
             ax.set_xlabel("value of the exponent")
         scales.y_label(figure, axes, "rise of the deviance", look)
         keys = [Line2D([], [], color=colour, label=name or "all rows") for name, colour in colours.items()]
-        title = "best refit with the exponent held; dotted: ends of a 95 % profile\nwere rows independent; bar: the 95 % interval reported"
+        title = (
+            "best refit with the exponent held; dotted: ends of a 95 % profile\n"
+            "were rows independent; bar: the 95 % interval reported"
+        )
         figure.legend(handles=keys, loc="outside lower center", ncols=ncols, title=title, columnspacing=1.0)
     return figure
 
@@ -168,7 +171,7 @@ def _draw_panel(ax: Axes, rows: pd.DataFrame, colours: Mapping[str, str], look: 
     own = list(dict.fromkeys(rows["fit"]))
     for i, name in enumerate(own):
         part, colour = rows[rows["fit"] == name], colours[name]
-        ax.plot(part["value"], part["ratio"], color=colour)
+        ax.plot(part["value"], part["rise"], color=colour)
         first = part.iloc[0]
         if pd.notna(first["low"]) and pd.notna(first["high"]):
             height = 0.03 + 0.03 * i  # in the panel: one bar above another

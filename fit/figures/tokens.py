@@ -30,6 +30,6 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> 
     paper = f"Gao et al. 2024: g = {low:.2f} (GPT-2 small), {high:.2f} (GPT-4)"
     with styles.applied(style) as look:
         figure, ax = one_panel.draw(table, laws, labels.group_names(laws), look, y="tokens", notes=[paper])
-        scales.quantity(ax, "y", table[["tokens"]].stack())
+        scales.quantity(ax, "y", table["tokens"])
         ax.set_ylabel("tokens to convergence")
     return figure
