@@ -27,7 +27,7 @@ def against(source: Source) -> Html:
         lead = (
             f"Only laws {have} are fitted: there is nothing to compare." if have else "Neither has a law yet."
         )
-        return join([tag("p", lead), caution])
+        return join([tag("p", lead), caution if "compute" in both else ""])
     parts = [caution, *(_group(source, group, found) for group in found.get("groups") or [])]
     parts += [tag("p", reason, class_="note") for reason in found.get("reasons") or []]
     return join(parts)

@@ -34,22 +34,14 @@ def sentence(source: Source) -> Html:
     """The exponents of the laws that were found, with their intervals, or what is missing."""
     found = [join([place, " ", said]) for place, laws in PLACES.items() if (said := _exponents(source, laws))]
     others = dict.fromkeys(str(fit["formula"]) for fit in source.laws)
-    begin = [join([_so_far(source)])] if _so_far(source) else []
     if found:
         said = join(found, "; ")
-        return join([*begin, Html(said[0].upper() + said[1:]), "."])
+        return join([Html(said[0].upper() + said[1:]), "."])
     if others:
-        return join([*begin, "Fitted: ", join([formula(other) for other in others], "; "), "."])
+        return join(["Fitted: ", join([formula(other) for other in others], "; "), "."])
     count = standing.converged(source.runs)
     lacking = f": {counted(count[0], 'run')} of {len(source.runs):,} converged" if count else ""
-    return join(
-        [*begin, f"No law could be fitted to these runs yet{lacking}. ", "The reasons are under “Laws”."]
-    )
-
-
-def _so_far(source: Source) -> str:
-    ended, every = standing.ended(source.runs), len(source.runs)
-    return "" if ended == every else f"{ended:,} of {every:,} runs have ended; all below is as they stand. "
+    return text(f"No law could be fitted to these runs yet{lacking}. The reasons are under “Laws”.")
 
 
 def _exponents(source: Source, laws: tuple[tuple[str, str, str], ...]) -> Html | None:
@@ -98,9 +90,12 @@ def facts(source: Source) -> Html:
     converged = standing.converged(runs)
     flops = values(runs, "flops_sparse").sum(min_count=1)
     rows = [("runs ended", f"{standing.ended(runs):,} of {every:,}", "")]
+    if "state" not in runs.columns:
+        rows = [("rows", f"{every:,}", "")]
     if converged is not None:
         rows.append(("converged", f"{converged[0]:,}", f"of {counted(sum(converged), 'run')} done"))
     rows.append(("lowest NMSE", *_lowest(runs)))
+    rows += _judged(source)
     if known(flops):
         rows.append(("training compute", f"{shown(flops, 'flops')}", "FLOPs, sparse convention"))
     spent = hours(runs)
@@ -111,6 +106,17 @@ def facts(source: Source) -> Html:
         *(tag("div", tag("dt", n), tag("dd", tag("b", v), " ", tag("small", s))) for n, v, s in rows),
         class_="facts",
     )
+
+
+def _judged(source: Source) -> list[tuple[str, str, str]]:
+    """How well the first law of a few predicts the largest scale, which it was not shown."""
+    for law, name in (("L_NK", "L(N, K)"), ("L_N", "L(N)"), ("L_C", "L(C)")):
+        for fit in source.laws:
+            if fit["law"] == law and words.error(fit) != MISSING:
+                of = words.of(fit).replace("all rows", "")
+                inside = words.inside(fit).replace(MISSING, "")
+                return [("held-out error", words.error(fit), ", ".join(filter(None, [name, of, inside])))]
+    return []
 
 
 def _lowest(runs: pd.DataFrame) -> tuple[str, str]:

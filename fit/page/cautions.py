@@ -8,7 +8,7 @@ import pandas as pd
 from fit.digits import greek, percent
 from fit.page import standing, words
 from fit.page.markup import Html, formula, join, listed, tag
-from fit.page.shown import counted, names, shown, values
+from fit.page.shown import counted, known, names, shown, values
 from fit.page.source import Source
 
 # A group of the fits' warnings: the words that put one into it. The first that match.
@@ -35,7 +35,7 @@ MOST = 10
 
 def cautions(source: Source) -> Html:
     """The section."""
-    groups = [*_of_runs(source.runs), *_of_fits(source)]
+    groups = [*_of_runs(source.runs), *_behind(source), *_of_fits(source)]
     if not groups:
         return tag("p", "Nothing to warn of.")
     return join([tag("div", tag("h3", title), listed(items), class_="warn") for title, items in groups])
@@ -77,16 +77,22 @@ def _unconverged(runs: pd.DataFrame, states: pd.Series) -> Iterator[tuple[str, l
     if count is None or not (count[1] or count[2]):
         return
     done = runs[(states == "done") & (names(runs, "converged") == "no")]
-    items = [
-        join([_run(runs, i), f": tail {shown(runs.at[i, 'tail_gap'], 'tail_gap')} above L∞"])
-        if "tail_gap" in runs.columns
-        else _run(runs, i)
-        for i in done.index
-    ]
+    items = [join([_run(runs, i), _why(runs, i)]) for i in done.index]
     said: list[Html | str] = _capped(items)
     if count[2]:
         said.append(f"{counted(count[2], 'run')} more: too few evaluations to tell.")
     yield f"Not converged: {count[1] + count[2]:,} of {counted(sum(count), 'run')} done", said
+
+
+def _why(runs: pd.DataFrame, index: Any) -> str:
+    """How far a run is from convergence, by whichever of the two criteria is known."""
+    for column, said in (
+        ("tail_gap", "above the limit of its tail"),
+        ("last_doubling", "gained by the last doubling"),
+    ):
+        if column in runs.columns and known(runs.at[index, column]):
+            return f": {shown(runs.at[index, column], column)} {said}"
+    return ""
 
 
 def _run(runs: pd.DataFrame, index: Any) -> Html:
@@ -105,6 +111,25 @@ def _capped(items: Sequence[Html | str]) -> list[Html | str]:
     """The first few, and how many more there are; the table of runs has them all."""
     more = len(items) - MOST
     return [*items[:MOST], *([f"and {more:,} more: filter the table of runs."] if more > 0 else [])]
+
+
+def _behind(source: Source) -> Iterator[tuple[str, list[Html | str]]]:
+    """Where fits.json is of fewer runs than are done now."""
+    if "table" not in source.fits:  # fitted for this page
+        return
+    done = int((standing.states(source.runs) == "done").sum())
+    for law, name in (("L_NK", "L(N, K)"), ("L_N", "L(N)")):
+        chosen = [fit.get("selection") or {} for fit in source.laws if fit["law"] == law]
+        seen = sum(part["runs"] - part.get("not_done", 0) for part in chosen if known(part.get("runs")))
+        if 0 < seen < done:
+            said = f"{name} was fitted to a choice of {seen:,} of the {done:,} runs that are done. "
+            yield (
+                "Fits of fewer runs",
+                [said + "If more have ended since: saescale report --refit takes them all."],
+            )
+            return
+        if seen:
+            return
 
 
 def _of_fits(source: Source) -> Iterator[tuple[str, list[Html | str]]]:

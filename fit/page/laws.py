@@ -41,7 +41,6 @@ def _family(law: str, written: str, fits: Sequence[Fit]) -> Html:
         "of",
         *(words.symbol(name) for name in names),
         "held-out error",
-        "interval",
         "residual",
         "rows",
         "starts",
@@ -50,9 +49,8 @@ def _family(law: str, written: str, fits: Sequence[Fit]) -> Html:
         [
             words.of(fit),
             *(words.stacked((fit.get("params") or {}).get(name)) for name in names),
-            words.error(fit),
-            words.inside(fit),
-            percent(fit["rms_log"]) if known(fit.get("rms_log")) else None,
+            join([words.error(fit), tag("span", words.inside(fit), class_="ends")]),
+            _share(fit.get("rms_log")),
             shown(fit.get("rows")),
             _starts(fit),
         ]
@@ -89,13 +87,17 @@ def _starts(fit: Fit) -> str:
 
 
 def _derived(fits: Sequence[Fit]) -> Html:
-    """What follows from the parameters, as the exponent at each k."""
-    rows = [
-        [words.symbol(name), words.interval(p), words.of(fit)]
-        for fit in fits
-        for name, p in (fit.get("derived") or {}).items()
-    ]
-    return table("What follows from it", ["", "value [95 %]", "of"], rows, (0, 2)) if rows else Html()
+    """What follows from the parameters, as α(k=32) and E(k=32): a row a condition, a column a number."""
+    rows: dict[str, dict[str, str]] = {}
+    for fit in fits:
+        for name, param in (fit.get("derived") or {}).items():
+            number, _, at = name.partition("(")
+            of = [words.of(fit)] if len(fits) > 1 else []
+            where = ", ".join([*of, at.rstrip(")").replace("=", " = ")])
+            rows.setdefault(where, {})[number] = words.interval(param)
+    numbers = list(dict.fromkeys(number for row in rows.values() for number in row))
+    body = [[where, *(row.get(number) for number in numbers)] for where, row in rows.items()]
+    return table("What follows from it", ["at", *map(words.symbol, numbers)], body) if body else Html()
 
 
 def _rivals(fits: Sequence[Fit]) -> Html:
@@ -159,12 +161,12 @@ def _up_to(held: Mapping[str, Any]) -> str:
 def _held(point: Mapping[str, Any]) -> list[Any]:
     inputs = list(point)[: list(point).index("predicted")]
     verdict = None if point.get("inside") is None else "inside" if point["inside"] else "outside"
-    error = point.get("relative_error")
+    error: Any = point.get("relative_error")
     return [
         ", ".join(scale(name, point[name]) for name in inputs),
         words.interval({**point, "value": point.get("predicted")}, 4),
         _number(point.get("measured"), 4),
-        percent(error, signed=True) if known(error) else None,
+        percent(float(error), signed=True) if known(error) else None,
         verdict,
     ]
 

@@ -5,7 +5,7 @@
   if (!table) return;
   const data = JSON.parse(document.getElementById("runs-data").textContent);
   const columns = data.columns, every = Object.keys(columns), total = table.tBodies[0].rows.length;
-  const states = columns.state ? [...new Set(columns.state.texts)] : [];
+  const states = data.states;
   const state = { sort: "", filter: "", state: new Set(states), columns: data.shown };
 
   const make = (name, properties = {}, ...children) => {
@@ -13,6 +13,7 @@
     element.append(...children);
     return element;
   };
+  const has = (column) => Object.hasOwn(columns, column);
   const text = (column, i) => columns[column].texts[i] ?? "–";
   const lower = [...Array(total).keys()].map((i) => every.map((c) => columns[c].texts[i] ?? "").join("\n").toLowerCase());
 
@@ -21,7 +22,7 @@
                     ">": (a, b) => a > b, "<": (a, b) => a < b, "=": (a, b) => a === b };
   const test = (word) => {
     const [, column, sign, given] = /^(\w+)(>=|<=|!=|=|<|>)(.+)$/.exec(word) || [];
-    if (!column || !columns[column]) return (i) => lower[i].includes(word.toLowerCase());
+    if (!column || !has(column)) return (i) => lower[i].includes(word.toLowerCase());
     if (!columns[column].numeric) return (i) => compare[sign](text(column, i), given);
     const number = Number(given.replaceAll(",", ""));
     return (i) => columns[column].values[i] !== null && compare[sign](columns[column].values[i], number);
@@ -29,11 +30,11 @@
   const chosen = () => {
     const tests = state.filter.split(/\s+/).filter(Boolean).map(test);
     return [...Array(total).keys()].filter(
-      (i) => (!columns.state || state.state.has(columns.state.texts[i])) && tests.every((passes) => passes(i)));
+      (i) => (!states.length || state.state.has(columns.state.texts[i])) && tests.every((passes) => passes(i)));
   };
   const sorted = (rows) => {
     const column = state.sort.replace(/^-/, ""), sign = state.sort.startsWith("-") ? -1 : 1;
-    if (!columns[column]) return rows;
+    if (!has(column)) return rows;
     const of = columns[column].numeric ? columns[column].values : columns[column].texts;
     const order = (i, j) => {  // what is missing comes last, whichever way
       if (of[i] === null || of[j] === null) return (of[i] === null) - (of[j] === null) || i - j;
@@ -84,7 +85,7 @@
     state.sort = given.get("sort") ?? "";
     state.filter = given.get("filter") ?? "";
     state.state = new Set(given.get("state")?.split(",") ?? states);
-    const named = given.get("columns")?.split(",").filter((column) => columns[column]);
+    const named = given.get("columns")?.split(",").filter(has);
     state.columns = named?.length ? named : data.shown;
     return true;
   };
@@ -93,7 +94,7 @@
   const count = make("output");
   const chips = states.map((name) => {
     const chip = make("button", { type: "button", className: `chip state ${name}` },
-      `${columns.state.texts.filter((s) => s === name).length} ${name}`);
+      `${columns.state.texts.filter((s) => s === name).length.toLocaleString("en")} ${name}`);
     chip.addEventListener("click", () => {
       if (!state.state.delete(name)) state.state.add(name);
       controls();
@@ -124,6 +125,6 @@
   document.getElementById("runs-controls").hidden = false;
 
   const start = () => { const given = recall(); controls(); show(); return given; };
-  window.addEventListener("hashchange", () => { if (start()) document.getElementById("runs").scrollIntoView(); });
-  if (start()) document.getElementById("runs").scrollIntoView();
+  window.addEventListener("hashchange", () => { if (start()) document.getElementById("runs").scrollIntoView({ behavior: "instant" }); });
+  if (start()) document.getElementById("runs").scrollIntoView({ behavior: "instant" });
 })();

@@ -88,6 +88,5 @@ def _banner(source: Source) -> Html:
     if ended == every:
         return Html()
     share = tag("progress", value=ended, max=every, aria_label="runs that have ended")
-    return tag(
-        "p", join([f"{ended:,} of {every:,} runs have ended. ", share]), class_="banner", role="status"
-    )
+    said = join([f"{ended:,} of {every:,} runs have ended; all below is as they stand. ", share])
+    return tag("p", said, class_="banner", role="status")

@@ -43,7 +43,8 @@ def runs(source: Source) -> Html:
         tag("tbody", *rows),
         id="runs-table",
     )
-    data = {"columns": cells, "shown": shown_first}
+    states = list(standing.counts(table)) if "state" in columns else []
+    data = {"columns": cells, "shown": shown_first, "states": states}
     parts = [
         tag("div", id="runs-controls", hidden=True),
         tag("div", content, class_="box tall", role="region", aria_label="All runs", tabindex="0"),
@@ -70,9 +71,9 @@ def _constant(table: pd.DataFrame, column: str) -> bool:
 
 def _column(table: pd.DataFrame, column: str) -> dict[str, Any]:
     """The cells of a column: as text, and as numbers to sort by where it holds numbers, null where one is missing."""
-    texts = [shown(value, column) for value in table[column]]
     if column == "state":
-        texts = standing.states(table).tolist()
+        return {"numeric": False, "texts": standing.states(table).tolist()}
+    texts = [shown(value, column) for value in table[column]]
     numeric = pd.api.types.is_numeric_dtype(table[column]) and not pd.api.types.is_bool_dtype(table[column])
     if not numeric:
         return {

@@ -99,7 +99,7 @@ def _cells(runs: pd.DataFrame) -> Html:
             row.append(_cell(frame[(frame["n"] == latents) & (frame["k"] == active)]))
         rows.append(row)
     head = ["n", *(f"k = {shown(active)}" for active in ks)]
-    return table("Lowest NMSE of the runs done, of each n and k", head, rows, ())
+    return table("Lowest NMSE of each n and k", head, rows, ())
 
 
 def _cell(cell: pd.DataFrame) -> Html:

@@ -9,7 +9,7 @@ from fit.page.shown import known, shown
 
 Fit = Mapping[str, Any]
 METHODS = {"crossovers": "by crossovers", "isoflop": "by isoFLOP vertices"}
-REGIMES = {"compute": "best use of compute", "converged": "at convergence"}
+REGIMES = {"compute": "at the best use of compute", "converged": "at convergence"}
 
 
 def of(fit: Fit) -> str:
