@@ -23,6 +23,20 @@ TINY = [
 ]
 
 
+def pytest_terminal_summary(terminalreporter):
+    """What the sweeps on a real SLURM came to, a line a test."""
+    lines = [
+        f"{report.nodeid.rpartition('::')[2]}: {text}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, text in getattr(report, "user_properties", ())
+        if name == "slurm" and report.when == "teardown"
+    ]
+    if lines:
+        terminalreporter.section("sweeps on a real SLURM")
+        terminalreporter.write_line("\n".join(lines))
+
+
 @pytest.fixture
 def tiny(tmp_path):
     """Overrides of a study under tmp_path; later overrides of the same key win."""

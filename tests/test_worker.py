@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from sae_core.run import Run
 from sweeps.claims import Heartbeat, claim
+from sweeps.failures import failures
 from sweeps.launch import launch, write_runs
 from sweeps.ledger import Status, Study
 from sweeps.plan import make_plan
@@ -199,3 +200,27 @@ def test_killed_again_and_again_ends_bit_identical(tiny, tmp_path):
         a, b = (load_file(s.run(run_id).checkpoints / "weights.safetensors") for s in (calm.study, hit.study))
         assert all(torch.equal(a[name], b[name]) for name in a)
         assert hit.study.run(run_id).read_json("result.json")["steps"] == 200_000 // 64
+
+
+def test_without_memory_for_a_pack_its_runs_are_trained_in_smaller_ones(tiny, monkeypatch):
+    """A device that holds two runs and no more: of a pack of four two fail, and are trained when there is room."""
+    plan, ids = planned(tiny("seed=range(0,4)", "launcher.runs_per_pack=4"))
+    alive, most = set(), []
+    step = Run.step
+
+    def small_device(run, x):
+        alive.add(run.config.seed)
+        if len(alive) > 2:
+            alive.discard(run.config.seed)
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        most.append(len(alive))
+        step(run, x)
+        if run.tokens >= run.config.train.budget:
+            alive.discard(run.config.seed)
+
+    monkeypatch.setattr(Run, "step", small_device)
+    assert work(str(plan.study.path), ids, plan.options) == dict.fromkeys(ids, "done")
+    assert max(most) == 2
+    failed = [len(failures(plan.study.run(run_id).path)) for run_id in ids]
+    assert sorted(failed) == [0, 0, 1, 1]
+    assert {one.kind for run_id in ids for one in failures(plan.study.run(run_id).path)} == {"oom"}

@@ -5,7 +5,6 @@ away for some seconds; a second launch is typed. None of it may lose a run, trai
 """
 
 import argparse
-import os
 import random
 import signal
 import subprocess
@@ -17,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.slurm.cluster import Cluster
-from tests.slurm.processes import ClusterError
+from tests.slurm.processes import ClusterError, send
 from tests.slurm.study import TinyStudy
 
 
@@ -58,8 +57,7 @@ class Faults:
 
     def killed(self) -> bool:
         pids = self.study.pids()
-        if pids:
-            os.kill(self.random.choice(pids), signal.SIGKILL)
+        send(pids and [self.random.choice(pids)], signal.SIGKILL)
         return bool(pids)
 
     def terminated(self) -> bool:

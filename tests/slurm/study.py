@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,6 +60,7 @@ class TinyStudy:
         (folder / "chaos" / "sitecustomize.py").write_text(CHAOS)
         self.env = cluster.env | {"PYTHONPATH": os.pathsep.join([str(folder / "chaos"), str(ROOT)])}
         self.env["CHAOS"] = json.dumps(chaos)
+        self.report = ""  # what `check` found, for the end of the tests
 
     @property
     def study(self) -> Study:
@@ -89,6 +91,9 @@ class TinyStudy:
     def states(self) -> dict[int, str]:
         """Seed to the state in the run's folder."""
         return {f.config()["run"]["seed"]: f.status().state for f in self.study.runs()}
+
+    def count(self) -> Counter[str]:
+        return Counter(self.states().values())
 
     def tokens(self) -> int:
         return sum(f.status().tokens for f in self.study.runs())
@@ -128,8 +133,10 @@ class TinyStudy:
         assert len(runs) == count and set(runs.state) == {"done"}, runs.state.value_counts()
         assert not curves.duplicated(["run_id", "step"]).any()
         calm = self._calm()
-        for folder in self.study.runs():
-            assert _curve(folder) == _curve(calm.run(folder.run_id)), folder.run_id
+        wrong = [f.run_id for f in self.study.runs() if _curve(f) != _curve(calm.run(f.run_id))]
+        lost, claims = count - len(runs), sum(self.claims())
+        self.report = f"{len(runs)} runs by {claims} claims, {lost} lost, {len(wrong)} wrong"
+        assert not wrong
         return runs
 
     def _calm(self) -> Study:

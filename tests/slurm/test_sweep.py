@@ -20,8 +20,17 @@ from tests.slurm.study import TinyStudy
 
 
 @pytest.fixture
-def tiny(cluster, tmp_path):
-    return lambda *more, **chaos: TinyStudy(cluster, tmp_path, *more, **chaos)
+def tiny(cluster, tmp_path, record_property):
+    studies, began = [], time.monotonic()
+
+    def make(*more, **chaos):
+        studies.append(TinyStudy(cluster, tmp_path, *more, **chaos))
+        return studies[-1]
+
+    yield make
+    for study in studies:
+        found = study.report or ", ".join(f"{count} {state}" for state, count in study.count().items())
+        record_property("slurm", f"{found}, {time.monotonic() - began:.0f} s")
 
 
 @contextmanager
