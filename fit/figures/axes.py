@@ -62,7 +62,7 @@ def titled(
     rows = -(-len(names) // min(columns, len(names)))
     figure, axes = panels(len(names), columns, look, words + tallest * rows, share)
     for ax, head in zip(axes, heads, strict=True):
-        ax.set_title(labels.typeset(head), loc="left")
+        ax.set_title(labels.typeset(head.replace(",  ", ", ")), loc="left")
     return figure, axes
 
 
