@@ -7,6 +7,7 @@ import re
 import pandas as pd
 import pytest
 
+from fit.figures.gallery import FIGURES
 from fit.page.page import page
 from fit.page.source import read
 from tests import chromium
@@ -53,9 +54,16 @@ def report(tmp_path_factory):
     return folder / "report.html"
 
 
-@pytest.fixture(scope="module")
-def mess(tmp_path_factory):
-    folder = messy(tmp_path_factory.mktemp("mess"))
+@pytest.fixture
+def no_figures(monkeypatch):
+    """For tests of the table: all figures take seconds."""
+    for name in list(FIGURES):
+        monkeypatch.delitem(FIGURES, name)
+
+
+@pytest.fixture
+def mess(tmp_path, no_figures):
+    folder = messy(tmp_path)
     (folder / "report.html").write_text(page(read(folder, fits=SMOLLM2 / "fits.json")), encoding="utf-8")
     return folder / "report.html"
 
@@ -118,7 +126,7 @@ def test_where_its_script_may_not_run_the_table_is_there(browser, report):
     assert len(rows(dom)) == 14 and 'id="runs-controls" hidden' in dom
 
 
-def test_two_thousand_runs(browser, tmp_path):
+def test_two_thousand_runs(browser, tmp_path, no_figures):
     runs = pd.read_parquet(SMOLLM2 / "runs.parquet")
     many = pd.concat([runs.assign(seed=i, run_id=[f"{i:06x}{j:06x}" for j in range(14)]) for i in range(143)])
     many.to_parquet(tmp_path / "runs.parquet")

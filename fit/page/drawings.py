@@ -9,8 +9,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from fit.errors import FitError
+from fit.figures import gallery
 from fit.figures import style as styles
-from fit.figures.gallery import FIGURES
 from fit.page.markup import Html, folded, join, listed, tag
 from fit.page.source import Source
 
@@ -23,9 +23,9 @@ STYLE = "paper"
 def drawings(source: Source) -> Html:
     """The section."""
     drawn, missing = [], []
-    for name, module in FIGURES.items():
+    for name, module in gallery.FIGURES.items():
         try:
-            table = module.numbers(source.runs, source.curves, source.fits)
+            table = gallery.numbers(name, source.runs, source.curves, source.fits, source.latents)
             svg, width = inline(module.draw(table, source.fits, STYLE), name, _caption(module))
         except FitError as error:
             missing.append(join([tag("code", name), ": ", str(error)]))

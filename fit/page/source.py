@@ -14,13 +14,13 @@ from fit.result import plain
 from fit.study import Study, fit_study
 
 Fit = Mapping[str, Any]
-RUNS, CURVES, FITS = "runs.parquet", "curves.parquet", "fits.json"
+RUNS, CURVES, LATENTS, FITS = "runs.parquet", "curves.parquet", "latents.parquet", "fits.json"
 
 
 @dataclass(frozen=True)
 class Source:
-    """runs, curves: the tables under our column names. fits: the content of fits.json. skipped: what was not fitted,
-    or not read, and why, a sentence each. name: of the study; files: what was read, for the reader of the page.
+    """runs, curves, latents: the tables under our column names. fits: the content of fits.json. skipped: what was not
+    fitted or not read, and why, a sentence each. name: of the study; files: what was read, for the reader of the page.
     """
 
     runs: pd.DataFrame
@@ -29,6 +29,7 @@ class Source:
     name: str
     skipped: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    latents: pd.DataFrame | None = None
 
     @property
     def laws(self) -> list[Fit]:
@@ -48,7 +49,7 @@ def read(
     fits: Path | None = None,
     refit: bool = False,
 ) -> Source:
-    """The study of a folder or of a table of runs, with curves.parquet and fits.json beside it where they are there.
+    """The study of a folder or of a table of runs, with what lies beside it: curves, latents and fits.
 
     Fits are made here where there is no fits.json, or with refit. FitError for a table, or a file that was named, that
     cannot be read; one that only lies there is told on the page.
@@ -58,8 +59,9 @@ def read(
         raise FitError(f"There is no {table}: `saescale collect` writes it, or name a table of runs.")
     runs = tables.read(table)
     said: list[str] = []
-    beside = table.parent / CURVES if "run_id" in runs.columns else None
-    evaluations = _or_none(tables.read, curves, beside, said)
+    ours = "run_id" in runs.columns
+    evaluations = _or_none(tables.read, curves, table.parent / CURVES if ours else None, said)
+    latents = _or_none(tables.read, None, table.parent / LATENTS if ours else None, said)
     content = None if refit else _or_none(read_fits, fits, table.parent / FITS, said)
     runs, evaluations = _ours(runs, mapping or {}), _ours(evaluations, mapping or {}, partial=True)
     if content is None:
@@ -67,7 +69,9 @@ def read(
     files = [f"{table.name} ({len(runs):,} rows)"]
     if evaluations is not None:
         files.append(f"{(curves or Path(CURVES)).name} ({len(evaluations):,} evaluations)")
-    return Source(runs, evaluations, content, _name(runs, table), tuple(said), tuple(files))
+    if latents is not None:
+        files.append(f"{LATENTS} ({len(latents):,} bins)")
+    return Source(runs, evaluations, content, _name(runs, table), tuple(said), tuple(files), latents)
 
 
 def read_fits(path: Path) -> dict[str, Any]:
