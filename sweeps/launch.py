@@ -113,14 +113,12 @@ def wait(plan: Plan, launched: Launched) -> None:
             return False
         looked = time.monotonic()
         try:
-            if plan.launcher["kind"] == "slurm" and settle(plan.study):
-                return False
-            now = launch(plan)
+            now = launch(plan)  # what died in the meantime, beside those that live
+            return not (now.local or now.slurm or settle(plan.study))
         except SweepError as error:
             if plan.launcher["kind"] != "slurm" or not slurm.silent(str(error)):
                 raise
             return False
-        return not (now.local or now.slurm)
 
     follow(plan, ended)
 
