@@ -7,7 +7,7 @@ import re
 import pandas as pd
 import pytest
 
-from fit.figures.gallery import FIGURES
+from fit.figures import gallery
 from fit.page.page import page
 from fit.page.source import read
 from tests import chromium
@@ -57,8 +57,7 @@ def report(tmp_path_factory):
 @pytest.fixture
 def no_figures(monkeypatch):
     """For tests of the table: all figures take seconds."""
-    for name in list(FIGURES):
-        monkeypatch.delitem(FIGURES, name)
+    monkeypatch.setattr(gallery, "FIGURES", {})
 
 
 @pytest.fixture
