@@ -35,7 +35,7 @@ def numbers(
         for regime in REGIMES
     ]
     if not rows:
-        reasons = " ".join(reason for group in groups for reason in group.get("reasons", ()))
+        reasons = " ".join(dict.fromkeys(reason for group in groups for reason in group.get("reasons", ())))
         raise needs.Missing(
             "it needs an n with both budgets in fits.json: run `saescale fit TABLE` on a table with curves and "
             f"converged runs. {reasons}".strip()

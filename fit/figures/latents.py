@@ -14,8 +14,8 @@ from fit.figures import style as styles
 
 COLUMNS = ["panel", "quantity", "run_id", "n_latents", "k", "low", "high", "count", "share"]
 QUANTITIES = {
-    "log10_density": "log10 of latent density",
-    "log10_mean_square": "log10 of mean squared activation",
+    "log10_density": "log10 of\nlatent density",
+    "log10_mean_square": "log10 of mean\nsquared activation",
 }
 
 
@@ -72,7 +72,7 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None = None, style: str 
             ax.set_ylim(0, 1.05 * table.loc[table["low"].notna(), "share"].max())
             ax.xaxis.set_major_locator(scales.few(5))
             ax.yaxis.set_major_formatter(scales.percents)
-            ax.set_xlabel(QUANTITIES[quantity].replace(" of ", "\n"))
+            ax.set_xlabel(QUANTITIES[quantity])
         scales.y_label(figure, axes, "share of latents in a bin", look)
         colour.bar(figure, axes)
     return figure
