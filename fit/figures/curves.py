@@ -12,6 +12,7 @@ from fit import tables
 from fit.figures import axes as scales
 from fit.figures import needs
 from fit.figures import style as styles
+from fit.figures.colours import Colours
 
 COLUMNS = ["run_id", "k", "n_latents", "tokens", "nmse", "ended"]
 ENDS = {"converged": "o", "not converged": ".", "diverged or failed": "x"}
@@ -35,7 +36,7 @@ def numbers(
 def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None = None, style: str = "paper") -> Figure:
     """The figure of a table made by `numbers`."""
     del fits
-    colour = scales.Colours(table["n_latents"])
+    colour = Colours(table["n_latents"])
     with styles.applied(style) as look:
         groups = list(table.groupby("k", dropna=False))
         figure, axes = scales.panels(len(groups), look.abreast + 1, look, words=2)
@@ -66,7 +67,7 @@ def _ends(runs: pd.DataFrame | None) -> dict[str, str]:
     return ends
 
 
-def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: scales.Colours, look: styles.Style) -> None:
+def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours, look: styles.Style) -> None:
     for _, run in rows.groupby("run_id", sort=False):
         shade = colour(run["n_latents"].iloc[0])
         ax.plot(run["tokens"], run["nmse"], color=shade, linewidth=0.5 * look.line)

@@ -13,6 +13,7 @@ from fit.candidates import candidates
 from fit.figures import axes as scales
 from fit.figures import labels, needs
 from fit.figures import style as styles
+from fit.figures.colours import Colours
 from fit.isoflop import best_of
 from fit.parabola import REACH
 
@@ -82,7 +83,7 @@ def _panel(
 def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> Figure:
     """The figure of a table made by `numbers`; the convention of FLOPs is read from `fits`."""
     convention = needs.laws(fits, "L_C")[0]["flops"]
-    colour = scales.Colours(table["flops"], f"C, FLOPs ({convention})")
+    colour = Colours(table["flops"], f"C, FLOPs ({convention})")
     names = list(dict.fromkeys(table["panel"]))
     with styles.applied(style) as look:
         figure, axes = scales.titled(names, look.abreast, look, words=2)
@@ -101,7 +102,7 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> 
     return figure
 
 
-def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: scales.Colours, look: styles.Style) -> None:
+def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours, look: styles.Style) -> None:
     for C, own in rows.groupby("flops"):
         shade, of = colour(float(str(C))), {series: part for series, part in own.groupby("series")}
         ax.plot(of["point"]["n_latents"], of["point"]["nmse"], ".", color=shade)

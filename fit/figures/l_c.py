@@ -12,6 +12,7 @@ from fit.candidates import decays
 from fit.figures import axes as scales
 from fit.figures import labels, needs
 from fit.figures import style as styles
+from fit.figures.colours import Colours
 
 COLUMNS = ["panel", "series", "run_id", "n_latents", "flops", "nmse", "low", "high"]
 X_LABELS = {
@@ -46,7 +47,7 @@ def numbers(
 def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> Figure:
     """The figure of a table made by `numbers`; parameters and their intervals are read from `fits`."""
     laws = needs.laws(fits, "L_C")
-    colour = scales.Colours(table["n_latents"].dropna())
+    colour = Colours(table["n_latents"].dropna())
     with styles.applied(style) as look:
         figure, axes = scales.panel_per_fit(laws, look, words=4, share=0.68)
         for fit, (name, ax) in zip(laws, axes.items(), strict=True):
@@ -74,7 +75,7 @@ def _fitted(fit: needs.Fit, panel: str) -> list[pd.DataFrame]:
     return [frontier, law]
 
 
-def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: scales.Colours, look: styles.Style) -> None:
+def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours, look: styles.Style) -> None:
     of = {series: part for series, part in rows.groupby("series")}
     for _, run in of["curve"].groupby("run_id", sort=False):
         marker = "." if len(run) == 1 else "None"  # the end of a run whose learning rate decays

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from fit.figures import axes as scales
 from fit.figures import needs
 from fit.figures import style as styles
+from fit.figures.colours import Colours
 
 COLUMNS = ["panel", "quantity", "run_id", "n_latents", "k", "low", "high", "count", "share"]
 QUANTITIES = {
@@ -62,7 +63,7 @@ def _best(runs: pd.DataFrame | None, latents: pd.DataFrame) -> pd.Series:
 def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None = None, style: str = "paper") -> Figure:
     """The figure of a table made by `numbers`."""
     del fits
-    colour = scales.Colours(table["n_latents"])
+    colour = Colours(table["n_latents"])
     cells = [(panel, quantity) for panel in dict.fromkeys(table["panel"]) for quantity in QUANTITIES]
     cells = [(p, q) for p, q in cells if ((table["panel"] == p) & (table["quantity"] == q)).any()]
     with styles.applied(style) as look:
@@ -78,7 +79,7 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None = None, style: str 
     return figure
 
 
-def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: scales.Colours) -> None:
+def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours) -> None:
     """A line through the middles of the bins; an empty bin between others is 0."""
     for _, run in rows.dropna(subset=["low"]).groupby("run_id", sort=False):
         width = float((run["high"] - run["low"]).min())

@@ -15,6 +15,7 @@ from fit.errors import FitError
 from fit.figures import axes as scales
 from fit.figures import labels, needs, place
 from fit.figures import style as styles
+from fit.figures.colours import Colours
 from fit.lr_optimum import lr_optima
 from fit.trained import to_convergence
 
@@ -48,7 +49,7 @@ def numbers(
 def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None, style: str = "paper") -> Figure:
     """The figure of a table made by `numbers`; the parameters of the law are read from `fits`."""
     del fits
-    colour = scales.Colours(table["n_latents"])
+    colour = Colours(table["n_latents"])
     names = list(dict.fromkeys(table["panel"]))
     with styles.applied(style) as look:
         columns = min(look.abreast, len(names))
@@ -106,7 +107,7 @@ def _along(best: pd.DataFrame, law: needs.Fit | None) -> pd.DataFrame:
     return best.assign(series="law", **at)
 
 
-def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: scales.Colours, look: styles.Style) -> None:
+def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours, look: styles.Style) -> None:
     of = {series: part.sort_values(["n_latents", "lr"]) for series, part in rows.groupby("series")}
     for n, part in of["run"].groupby("n_latents"):
         shade = colour(float(str(n)))
