@@ -66,6 +66,7 @@ $(RUN) launch study=$(1) --wait
 $(RUN) collect runs/$(1)
 $(RUN) fit runs/$(1)/runs.parquet
 $(RUN) figures runs/$(1)/runs.parquet
+$(RUN) report runs/$(1)
 @echo; echo "Every file of it:"; find "$(CURDIR)/runs/$(1)" -maxdepth 1 -type f | sort; find "$(CURDIR)/runs/$(1)/figures" -type f | sort
 endef
 

@@ -12,7 +12,7 @@ VERBS = {
     "status": ("sweeps.status", "show how its runs stand"),
     "cancel": ("sweeps.cancel", "cancel runs of it"),
     "retry": ("sweeps.retry", "let failed and cancelled runs of it be tried again"),
-    "collect": ("sweeps.collect", "rebuild runs.parquet and curves.parquet"),
+    "collect": ("sweeps.collect", "rebuild the tables: runs.parquet, curves.parquet, latents.parquet"),
     "fit": ("fit.cli", "fit L(N), L(C), L(N, K) to a table"),
     "figures": ("fit.figures.cli", "draw the figures of a table and its fits"),
     "report": ("sweeps.report", "write one page about a study: laws, figures, warnings, cost, runs"),
