@@ -40,7 +40,9 @@ def to_convergence(rows: pd.DataFrame, curves: pd.DataFrame | None) -> tuple[pd.
 def _first_within(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.Series:
     """run_id to the first D within ε of L∞, missing where the curve never is, or is from its first evaluation on."""
     limit, epsilon = tables.numbers(rows, "nmse_inf"), tables.numbers(rows, "epsilon")
-    known = rows[np.isfinite(limit) & (limit > 0) & np.isfinite(epsilon)]  # a tail that falls to 0 is never reached
+    known = rows[
+        np.isfinite(limit) & (limit > 0) & np.isfinite(epsilon)
+    ]  # a tail that falls to 0 is never reached
     target = known.set_index("run_id")
     target = np.log(tables.numbers(target, "nmse_inf") * (1 + tables.numbers(target, "epsilon")))
     goal = dict(zip(known["run_id"], target, strict=True))
