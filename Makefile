@@ -41,7 +41,7 @@ format: .venv/dev
 	$(BIN)/ruff format .
 
 test: .venv/dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # simple-scaling-laws asks for Python 3.12 and runs on 3.11.
 .venv/bench: .venv/dev
