@@ -100,8 +100,14 @@ class Daemons:
         until(f"{', '.join(names)} killed", lambda: all(self.head(name) is None for name in names), 10)
 
     def kill_node(self, node: str) -> None:
-        """End everything on a node at once. Its slurmd goes first, so that nothing new begins."""
+        """End everything on a node at once. Its slurmd goes first, so that nothing new begins, then the stepds.
+
+        A stepd that outlives its job's processes by a moment would report them FAILED, which no power loss does.
+        """
         self.kill(node)
+        jobs = self.jobs(node)
+        send(self.pids(node), signal.SIGKILL)
+        send(jobs, signal.SIGKILL)
         self._kill_all(lambda: self.pids(node) | self.jobs(node))
 
     def kill_jobs(self) -> None:
