@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import metadata
@@ -12,7 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from fit import files
 from fit.bootstrap import Bootstrap
+from fit.errors import FitError
 from fit.estimate import Estimate
 from fit.law import Array, Derived
 from fit.quantities import Numbers
@@ -196,11 +197,15 @@ def write_json(
     content = {"saescale": version(), "table": table, "fits": [result.to_dict() for result in results]}
     content["regimes"] = None if regimes is None else plain(regimes.to_dict())
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    return files.write(path, text.encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of fits.json; FitError where it is not what `saescale fit` writes."""
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FitError(f"{path.name} cannot be read as JSON ({error}); `saescale fit` writes it.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("fits"), list):
+        raise FitError(f'{path.name} is not what `saescale fit` writes: it has no list "fits".')
+    return content

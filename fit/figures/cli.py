@@ -1,11 +1,9 @@
 """The verb `saescale figures`: the paper's figures as PDF, PNG and CSV. `python -m fit.figures.cli runs.parquet`"""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -13,6 +11,7 @@ from fit import tables
 from fit.errors import FitError
 from fit.figures.gallery import FIGURES, make
 from fit.figures.style import STYLES
+from fit.result import read_json
 
 
 def parser() -> argparse.ArgumentParser:
@@ -73,7 +72,7 @@ def _draw(given: argparse.Namespace) -> list[Path]:
     out = given.out or folder / "figures"
     latents = folder / "latents.parquet"
     histograms = tables.read(latents) if latents.exists() else None
-    content = _fits(fits) if fits else None
+    content = read_json(fits) if fits else None
     return make(runs, evaluations, content, out, given.only, given.style, latents=histograms)
 
 
@@ -94,16 +93,6 @@ def _sibling(named: Path | None, default: Path) -> Path | None:
     if named is not None and not named.exists():
         raise FitError(f"There is no file {named}.")
     return named or (default if default.exists() else None)
-
-
-def _fits(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FitError(f"{path} cannot be read as JSON ({error}); `saescale fit` writes it.") from error
-    if not isinstance(content, dict) or not isinstance(content.get("fits"), list):
-        raise FitError(f'{path} is not what `saescale fit` writes: it has no list "fits".')
-    return content
 
 
 if __name__ == "__main__":

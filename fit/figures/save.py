@@ -1,24 +1,14 @@
 """Writes a figure as PDF, PNG and CSV: complete or not at all, and the same bytes from the same table."""
 
 import io
-import os
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from fit import files
 from fit.figures import style as styles
-
-
-def _write(path: Path, content: bytes) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def rendered(figure: Figure, style: str = "paper") -> dict[str, bytes]:
@@ -34,5 +24,4 @@ def rendered(figure: Figure, style: str = "paper") -> dict[str, bytes]:
 def write(figure: Figure, numbers: pd.DataFrame, out: Path, name: str, style: str = "paper") -> list[Path]:
     """Writes out/name.pdf, .png and .csv (the plotted numbers at full precision); returns the three paths."""
     contents = rendered(figure, style) | {"csv": numbers.to_csv(index=False).encode()}
-    out.mkdir(parents=True, exist_ok=True)
-    return [_write(out / f"{name}.{kind}", content) for kind, content in contents.items()]
+    return [files.write(out / f"{name}.{kind}", content) for kind, content in contents.items()]

@@ -1,12 +1,11 @@
 """The verb `saescale report`: a study on one page, report.html. `python -m fit.page.cli runs/demo`"""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fit import tables
+from fit import files, tables
 from fit.errors import FitError
 from fit.page.page import page
 from fit.page.source import read
@@ -82,14 +81,7 @@ def write(given: argparse.Namespace) -> Path:
     study = Path(given.study[0])
     content = page(read(study, tables.parse_mapping(given.map), given.curves, given.fits, given.refit))
     out = given.out or (study if study.is_dir() else study.parent) / "report.html"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(content, encoding="utf-8")
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return out
+    return files.write(out, content.encode())
 
 
 if __name__ == "__main__":

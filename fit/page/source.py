@@ -1,6 +1,5 @@
 """What a page is made of: the tables and fits of a study, from a folder, a table of runs, or any CSV with a map."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import pandas as pd
 
 from fit import tables
 from fit.errors import FitError
-from fit.result import plain
+from fit.result import plain, read_json
 from fit.study import Study, fit_study
 
 Fit = Mapping[str, Any]
@@ -62,7 +61,7 @@ def read(
     ours = "run_id" in runs.columns
     evaluations = _or_none(tables.read, curves, table.parent / CURVES if ours else None, said)
     latents = _or_none(tables.read, None, table.parent / LATENTS if ours else None, said)
-    content = None if refit else _or_none(read_fits, fits, table.parent / FITS, said)
+    content = None if refit else _or_none(read_json, fits, table.parent / FITS, said)
     runs, evaluations = _ours(runs, mapping or {}), _ours(evaluations, mapping or {}, partial=True)
     if content is None:
         content = fitted(runs, evaluations, said.append)
@@ -72,17 +71,6 @@ def read(
     if latents is not None:
         files.append(f"{LATENTS} ({len(latents):,} bins)")
     return Source(runs, evaluations, content, _name(runs, table), tuple(said), tuple(files), latents)
-
-
-def read_fits(path: Path) -> dict[str, Any]:
-    """The content of fits.json; FitError where it is not what `saescale fit` writes."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FitError(f"{path.name} cannot be read as JSON ({error}); `saescale fit` writes it.") from error
-    if not isinstance(content, dict) or not isinstance(content.get("fits"), list):
-        raise FitError(f'{path.name} is not what `saescale fit` writes: it has no list "fits".')
-    return content
 
 
 def fitted(runs: pd.DataFrame, curves: pd.DataFrame | None, say: Callable[[str], None]) -> dict[str, Any]:
