@@ -4,78 +4,113 @@ import torch
 from torch import Tensor
 
 from kernels.gather_dot import gather_dot_op
-from kernels.inputs import accumulator, check_coef, check_indices, check_range, check_table, differentiated
+from kernels.inputs import (
+    accumulator,
+    check_bias,
+    check_coef,
+    check_indices,
+    check_range,
+    check_table,
+    differentiated,
+)
 from kernels.segment_sum import segment_sum_op
+from kernels.segment_sum_dot import segment_sum_dot_op
 
 
-def gather_sum(idx: Tensor, coef: Tensor, W: Tensor) -> Tensor:
-    """out[b] = Σ_j coef[b, j] · W[idx[b, j]].
+def gather_sum(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None = None) -> Tensor:
+    """out[b] = Σ_j coef[b, j] · W[idx[b, j]] + bias.
 
     idx: (B, k), int32 or int64, −1 = padding;  coef: (B, k);  W: (n, d), float32/64, bfloat16 or float16, any row
-    stride.  Returns (B, d) in W's dtype, summed in float32 (float64 for float64). Differentiable once in coef and W;
-    deterministic. A wrong shape or device raises ValueError, a wrong dtype TypeError. An index ≥ n raises ValueError
-    on a CPU and counts as padding on CUDA, where looking would wait for the GPU (TRITON_DEBUG=1 traps it).
+    stride;  bias: (d,) or None.  Returns (B, d) in W's dtype, summed in float32 (float64 for float64). Differentiable
+    once in coef, W and bias; deterministic. A wrong shape or device raises ValueError, a wrong dtype TypeError. An
+    index ≥ n raises ValueError on a CPU and counts as padding on CUDA, where looking would wait for the GPU
+    (TRITON_DEBUG=1 traps it).
 
     Where nothing is differentiated or compiled the op's dispatch is skipped: 47 against 63 µs a call at
     (d, n, k, B) = (128, 512, 4, 1024), one core, 5 µs of it these checks.
     """
-    return gather_sum_op(idx, coef, W) if differentiated(coef, W) else _forward(idx, coef, W)
+    call = gather_sum_op if differentiated(coef, W, bias) else _forward
+    return call(idx, coef, W, bias)
 
 
-def _check(idx: Tensor, coef: Tensor, W: Tensor) -> None:
+def check(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None, acc: torch.dtype) -> None:
+    """Refuse in a sentence what a weighted sum of rows of W, formed in `acc`, cannot take."""
     check_indices(idx)
     check_table(W, idx.device)
     check_coef(coef, idx.shape, W)
+    if bias is not None:
+        check_bias(bias, W.shape[1], acc, idx.device)
 
 
-def _forward(idx: Tensor, coef: Tensor, W: Tensor) -> Tensor:
-    _check(idx, coef, W)
-    if idx.numel() == 0:
-        return W.new_zeros(idx.shape[0], W.shape[1])
+def _forward(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None) -> Tensor:
+    acc = accumulator(W.dtype)
+    check(idx, coef, W, bias, acc)
     if W.is_cuda:
         from kernels.gather_sum_triton import launch  # here, since Triton is absent on macOS
 
-        return launch(idx, coef, W)
-    return _bags_cpu(idx, coef, W)
+        return launch(idx, coef, W, bias)
+    return bags_cpu(idx, coef, W, bias, acc).to(W.dtype)
 
 
-def _bags_cpu(idx: Tensor, coef: Tensor, W: Tensor) -> Tensor:
-    """One bag of `embedding_bag` per row of idx. Padding leaves its bag: what coef holds there cannot matter."""
+def bags_cpu(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None, acc: torch.dtype) -> Tensor:
+    """`gather_sum` for checked inputs, in `acc`. One bag of `embedding_bag` per row of idx.
+
+    Padding leaves its bag: what coef holds there cannot matter.
+    """
     B, k = idx.shape
-    acc = accumulator(W.dtype)
-    start = torch.arange(0, B * k, k, dtype=idx.dtype)
+    start = torch.arange(0, B * k, k, dtype=idx.dtype) if k else idx.new_zeros(B)
     if check_range(idx, W.shape[0]):
         live = idx >= 0
         count = live.sum(1, dtype=idx.dtype)
         start = count.cumsum(0, dtype=idx.dtype) - count
         idx, coef = idx[live], coef[live]
-    sums = torch.embedding_bag(W.to(acc), idx.flatten(), start, False, 0, False, coef.flatten().to(acc))[0]
-    return sums.to(W.dtype)
+    if idx.numel() == 0:
+        sums = W.new_zeros(B, W.shape[1], dtype=acc)
+    else:
+        sums = torch.embedding_bag(W.to(acc), idx.flatten(), start, False, 0, False, coef.flatten().to(acc))[
+            0
+        ]
+    return sums if bias is None else sums.add_(bias)
 
 
 @torch.library.custom_op("saescale::gather_sum", mutates_args=())
-def gather_sum_op(idx: Tensor, coef: Tensor, W: Tensor) -> Tensor:
+def gather_sum_op(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None) -> Tensor:
     """`gather_sum` as an op, for autograd and torch.compile."""
-    return _forward(idx, coef, W)
+    return _forward(idx, coef, W, bias)
 
 
 @gather_sum_op.register_fake
-def _(idx: Tensor, coef: Tensor, W: Tensor) -> Tensor:
-    _check(idx, coef, W)
+def _(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None) -> Tensor:
+    check(idx, coef, W, bias, accumulator(W.dtype))
     return W.new_empty(idx.shape[0], W.shape[1])
 
 
-def _save(ctx, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
+def row_gradients(
+    idx: Tensor, coef: Tensor, W: Tensor, grad: Tensor, need_coef: bool, need_W: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """∂coef[b, j] = grad[b] · W[idx[b, j]];  ∂W[i] = Σ_{b, j: idx[b, j] = i} coef[b, j] · grad[b];  None: unneeded."""
+    d_coef, d_W = None, None
+    if need_coef and need_W:
+        d_W, d_coef = segment_sum_dot_op(idx, coef, grad, W)
+    elif need_coef:
+        d_coef = gather_dot_op(idx, grad, W)
+    elif need_W:
+        d_W = segment_sum_op(idx, coef, grad, W.shape[0])
+    return None if d_coef is None else d_coef.to(coef.dtype), None if d_W is None else d_W.to(W.dtype)
 
 
-def _backward(ctx, grad: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
-    """∂coef[b, j] = grad[b] · W[idx[b, j]];  ∂W[i] = Σ_{b, j: idx[b, j] = i} coef[b, j] · grad[b]."""
+def _save(ctx, inputs: tuple[Tensor, Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+    *tensors, bias = inputs
+    ctx.save_for_backward(*tensors)
+    ctx.bias_dtype = None if bias is None else bias.dtype
+
+
+def _backward(ctx, grad: Tensor) -> tuple[None, Tensor | None, Tensor | None, Tensor | None]:
     idx, coef, W = ctx.saved_tensors
-    _, need_coef, need_W = ctx.needs_input_grad
-    d_coef = gather_dot_op(idx, grad, W).to(coef.dtype) if need_coef else None
-    d_W = segment_sum_op(idx, coef, grad, W.shape[0]).to(W.dtype) if need_W else None
-    return None, d_coef, d_W
+    _, need_coef, need_W, need_bias = ctx.needs_input_grad
+    d_coef, d_W = row_gradients(idx, coef, W, grad, need_coef, need_W)
+    d_bias = grad.sum(0, dtype=accumulator(grad.dtype)).to(ctx.bias_dtype) if need_bias else None
+    return None, d_coef, d_W, d_bias
 
 
 gather_sum_op.register_autograd(_backward, setup_context=_save)

@@ -7,18 +7,13 @@ from torch import Tensor
 
 
 @triton.jit
-def gather_sum_kernel(
-    out, idx, coef, W, n, k, d, stride_w, T: tl.constexpr, BD: tl.constexpr, ACC: tl.constexpr
-):
-    """out[b, slab] = Σ_j coef[b, j] · W[idx[b, j], slab], T rows of W in flight.
-
-    Grid (B, slabs of BD columns), rows fastest: all rows finish one slab before the next begins, so the working set is
-    n · BD elements, not n · d.
-    """
-    b = tl.program_id(0).to(tl.int64)
-    column = tl.program_id(1) * BD + tl.arange(0, BD)
+def weighted_rows(idx, coef, W, bias, b, column, n, k, d, stride_w, T: tl.constexpr, ACC: tl.constexpr):
+    """Σ_j coef[b, j] · W[idx[b, j], column] + bias[column] in ACC, T rows of W in flight; bias may be None."""
     inside = column < d
-    acc = tl.zeros([BD], dtype=ACC)
+    if bias is None:
+        acc = tl.zeros([column.shape[0]], dtype=ACC)
+    else:
+        acc = tl.load(bias + column, mask=inside, other=0.0).to(ACC)
     for first in range(0, k, T):
         j = first + tl.arange(0, T)
         i = tl.load(idx + b * k + j, mask=j < k, other=-1).to(tl.int64)
@@ -29,19 +24,42 @@ def gather_sum_kernel(
             W + i[:, None] * stride_w + column[None, :], mask=live[:, None] & inside[None, :], other=0.0
         ).to(ACC)
         acc += tl.sum(c[:, None] * rows, axis=0)
-    tl.store(out + b * d + column, acc.to(out.dtype.element_ty), mask=inside)
+    return acc
 
 
-def launch(idx: Tensor, coef: Tensor, W: Tensor) -> Tensor:
-    """gather_sum for checked inputs: idx, coef (B, k);  W (n, d) with adjacent columns;  returns (B, d)."""
+@triton.jit
+def gather_sum_kernel(
+    out, idx, coef, W, bias, n, k, d, stride_w, T: tl.constexpr, BD: tl.constexpr, ACC: tl.constexpr
+):
+    """out[b, slab] = Σ_j coef[b, j] · W[idx[b, j], slab] + bias[slab].
+
+    Grid (B, slabs of BD columns), rows fastest: all rows finish one slab before the next begins, so the working set is
+    n · BD elements, not n · d.
+    """
+    b = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BD + tl.arange(0, BD)
+    acc = weighted_rows(idx, coef, W, bias, b, column, n, k, d, stride_w, T, ACC)
+    tl.store(out + b * d + column, acc.to(out.dtype.element_ty), mask=column < d)
+
+
+def tile(d: int, dtype: torch.dtype) -> tuple[int, int, int]:
+    """T rows in flight, BD columns a slab, warps a program.
+
+    One warp holds T rows of a 256-column slab: 4 KiB in flight, so that T follows from the size of an element.
+    """
+    return 16 // dtype.itemsize, min(256, triton.next_power_of_2(d)), 1
+
+
+def launch(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None) -> Tensor:
+    """gather_sum for checked inputs: idx, coef (B, k);  W (n, d) with adjacent columns;  bias (d,);  returns (B, d)."""
     (B, k), (n, d) = idx.shape, W.shape
     out = torch.empty(B, d, dtype=W.dtype, device=W.device)
     if out.numel() == 0:
         return out
-    # One warp holds T rows of a 256-column slab: 4 KiB in flight, so that T follows from the size of an element.
-    T, BD = 16 // W.element_size(), min(256, triton.next_power_of_2(d))
+    T, BD, warps = tile(d, W.dtype)
     ACC = tl.float64 if W.dtype == torch.float64 else tl.float32
-    arguments = (out, idx.contiguous(), coef.contiguous(), W, n, k, d, W.stride(0))
+    bias = None if bias is None else bias.contiguous()
+    arguments = (out, idx.contiguous(), coef.contiguous(), W, bias, n, k, d, W.stride(0))
     with torch.cuda.device_of(W):
-        gather_sum_kernel[(B, triton.cdiv(d, BD))](*arguments, T=T, BD=BD, ACC=ACC, num_warps=1)
+        gather_sum_kernel[(B, triton.cdiv(d, BD))](*arguments, T=T, BD=BD, ACC=ACC, num_warps=warps)
     return out

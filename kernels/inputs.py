@@ -63,6 +63,18 @@ def check_table(W: Tensor, device: torch.device) -> None:
         raise ValueError(f"W has strides {W.stride()}; its rows must be contiguous: pass W.contiguous()")
 
 
+def check_bias(bias: Tensor, d: int, acc: torch.dtype, device: torch.device) -> None:
+    """bias: (d,), any float dtype that `acc` holds, on `device`."""
+    if bias.dtype not in FLOAT:
+        raise TypeError(f"bias is {bias.dtype}; it must be one of {', '.join(map(str, FLOAT))}")
+    if bias.dtype == torch.float64 and acc != torch.float64:
+        raise TypeError(f"bias is torch.float64, but the sums are formed in {acc}; convert it")
+    if bias.shape != (d,):
+        raise ValueError(f"bias has shape {tuple(bias.shape)}; W has d = {d} columns")
+    if bias.device != device:
+        raise ValueError(f"bias is on {bias.device}, idx on {device}; move one")
+
+
 def check_range(idx: Tensor, n: int) -> bool:
     """Refuse an index outside −1 … n − 1; return True if idx holds padding (−1).
 
@@ -79,8 +91,8 @@ def check_range(idx: Tensor, n: int) -> bool:
     return low < 0
 
 
-def differentiated(*tensors: Tensor) -> bool:
+def differentiated(*tensors: Tensor | None) -> bool:
     """Whether a call must go through the registered op: someone records gradients, or a compiler traces."""
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
         return True
     return torch.compiler.is_compiling()

@@ -7,9 +7,18 @@ import torch
 from torch import Tensor
 
 
-def gather_sum(idx: Tensor, coef: Tensor, W: Tensor) -> Tensor:
-    """out[b] = Σ_j coef[b, j] · W[idx[b, j]].  idx, coef: (B, k);  W: (n, d);  returns (B, d)."""
-    return torch.einsum("bk,bkd->bd", coef.masked_fill(idx < 0, 0), _rows(idx, W))
+def gather_sum(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None = None) -> Tensor:
+    """out[b] = Σ_j coef[b, j] · W[idx[b, j]] + bias.  idx, coef: (B, k);  W: (n, d);  bias: (d,);  returns (B, d)."""
+    out = torch.einsum("bk,bkd->bd", coef.masked_fill(idx < 0, 0), _rows(idx, W))
+    return out if bias is None else out + bias
+
+
+def gather_sum_mse(
+    idx: Tensor, coef: Tensor, W: Tensor, x: Tensor, bias: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """error[b] = gather_sum[b] − x[b];  squared[b] = ‖error[b]‖².  x: (B, d);  returns (B, d) and (B,)."""
+    error = gather_sum(idx, coef, W, bias) - x
+    return error, error.pow(2).sum(1)
 
 
 def gather_dot(idx: Tensor, G: Tensor, W: Tensor) -> Tensor:
@@ -21,6 +30,11 @@ def segment_sum(idx: Tensor, coef: Tensor, X: Tensor, n: int) -> Tensor:
     """out[i] = Σ_{b, j: idx[b, j] = i} coef[b, j] · X[b].  idx, coef: (B, k);  X: (B, d);  returns (n, d)."""
     b, j = torch.nonzero(idx >= 0, as_tuple=True)
     return X.new_zeros(n, X.shape[1]).index_add_(0, idx[b, j].long(), coef[b, j, None] * X[b])
+
+
+def segment_sum_dot(idx: Tensor, coef: Tensor, X: Tensor, W: Tensor) -> tuple[Tensor, Tensor]:
+    """(segment_sum, gather_dot) of X.  idx, coef: (B, k);  X: (B, d);  W: (n, d);  returns (n, d) and (B, k)."""
+    return segment_sum(idx, coef, X, W.shape[0]), gather_dot(idx, X, W)
 
 
 def _rows(idx: Tensor, W: Tensor) -> Tensor:

@@ -23,10 +23,10 @@ def fresh_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
 
 
-def compiled(arch: int, dtype: torch.dtype, d: int, folder, index=torch.int32) -> Resources:
+def compiled(arch: int, dtype: torch.dtype, d: int, folder, index=torch.int32, bias=None) -> Resources:
     idx, coef = torch.zeros(8, 32, dtype=index), torch.zeros(8, 32)
     with compile_only(arch) as kernels:
-        launch(idx, coef, torch.zeros(64, d, dtype=dtype))
+        launch(idx, coef, torch.zeros(64, d, dtype=dtype), bias)
     (kernel,) = kernels
     assert kernel.metadata.target.arch == arch
     return resources(kernel, folder)
@@ -51,12 +51,12 @@ def test_odd_width_and_long_indices_do_not_spill(d, index, tmp_path):
 def test_sizes_of_one_compile():
     """Triton makes a constant of every integer argument that is 1."""
     with compile_only(90) as kernels:
-        launch(torch.zeros(1, 1, dtype=torch.int32), torch.zeros(1, 1), torch.zeros(1, 1))
+        launch(torch.zeros(1, 1, dtype=torch.int32), torch.zeros(1, 1), torch.zeros(1, 1), None)
     assert len(kernels) == 1
 
 
 def test_range_check_compiles_in_debug_mode(monkeypatch):
     monkeypatch.setattr(triton.knobs.runtime, "debug", True)  # what TRITON_DEBUG=1 sets at import
     with compile_only(90) as kernels:
-        launch(torch.zeros(8, 32, dtype=torch.int32), torch.zeros(8, 32), torch.zeros(64, 96))
+        launch(torch.zeros(8, 32, dtype=torch.int32), torch.zeros(8, 32), torch.zeros(64, 96), None)
     assert "idx holds an index >= n" in kernels[0].asm["ttir"]

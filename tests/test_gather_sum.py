@@ -26,6 +26,17 @@ def test_equals_reference(case, dtype, index):
     assert relative_error(out, reference.gather_sum(idx, coef.double(), W.double())) < TOLERANCE[dtype]
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_bias_is_added_before_rounding(case, dtype):
+    idx, coef, W, _ = make(case, dtype)
+    bias = torch.linspace(-3, 4, case.d, dtype=coef.dtype)
+    out = gather_sum(idx, coef, W, bias)
+    assert out.dtype == dtype
+    exact = reference.gather_sum(idx, coef.double(), W.double(), bias.double())
+    assert relative_error(out, exact) < TOLERANCE[dtype]
+
+
 def test_padding_ignores_its_coefficient_and_every_row_of_w():
     idx, coef, W, _ = make(Case(6, 4, 10, 5, pad=0.5))
     idx[idx == 0] = -1
@@ -37,7 +48,8 @@ def test_padding_ignores_its_coefficient_and_every_row_of_w():
 
 def test_the_op_and_the_plain_call_agree_bitwise():
     idx, coef, W, _ = make(Case(24, 6, 48, 8, zipf=True, gap=5))
-    assert torch.equal(gather_sum(idx, coef, W), gather_sum_op(idx, coef, W))
+    bias = torch.linspace(-1, 1, 48)
+    assert torch.equal(gather_sum(idx, coef, W, bias), gather_sum_op(idx, coef, W, bias))
 
 
 def test_bitwise_equal_for_any_number_of_threads():
@@ -78,17 +90,21 @@ print(gather_sum(torch.tensor([[1, -1]]), torch.tensor([[2.0, 0.0]]), torch.eye(
         (dict(W=torch.zeros(5, 4, dtype=torch.int32)), TypeError, "W is torch.int32"),
         (dict(W=torch.zeros(4, 5).T), ValueError, r"W has strides \(1, 5\); .* pass W.contiguous\(\)"),
         (dict(W=torch.zeros(5, 4, device="meta")), ValueError, "W is on meta, idx on cpu"),
+        (dict(bias=torch.zeros(5)), ValueError, r"bias has shape \(5,\); W has d = 4 columns"),
+        (dict(bias=torch.zeros(4, dtype=torch.int32)), TypeError, "bias is torch.int32"),
+        (dict(bias=torch.zeros(4).double()), TypeError, "bias is torch.float64, but the sums are formed in"),
+        (dict(bias=torch.zeros(4, device="meta")), ValueError, "bias is on meta, idx on cpu"),
     ],
 )
 def test_refusals_are_sentences(change, error, says):
     good = dict(idx=torch.zeros(3, 2, dtype=torch.int64), coef=torch.zeros(3, 2), W=torch.zeros(5, 4))
     with pytest.raises(error, match=says):
-        gather_sum(*(good | change).values())
+        gather_sum(**good | change)
 
 
 def test_the_op_refuses_too():
     with pytest.raises(ValueError, match="idx holds 5"):
-        gather_sum_op(torch.full((3, 2), 5), torch.zeros(3, 2), torch.zeros(5, 4))
+        gather_sum_op(torch.full((3, 2), 5), torch.zeros(3, 2), torch.zeros(5, 4), None)
 
 
 def differentiable(case: Case, dtype=torch.float64):
@@ -102,6 +118,8 @@ def differentiable(case: Case, dtype=torch.float64):
 def test_gradcheck(case):
     idx, coef, W = differentiable(case)
     assert torch.autograd.gradcheck(lambda c, w: gather_sum(idx, c, w), (coef, W))
+    bias = torch.linspace(-1, 1, case.d, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda c, w, b: gather_sum(idx, c, w, b), (coef, W, bias))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -122,20 +140,30 @@ def test_only_the_wanted_gradient():
     assert coef.grad is not None and W.grad is None
     gather_sum(idx, coef.detach(), W).sum().backward()
     assert W.grad is not None
+    bias = torch.zeros(5, dtype=torch.float32, requires_grad=True)
+    (d_bias,) = torch.autograd.grad(gather_sum(idx, coef.detach(), W.detach(), bias).sum(), bias)
+    assert d_bias.dtype == torch.float32 and d_bias.tolist() == [4.0] * 5
 
 
 def test_second_derivative_raises():
     idx, coef, W = differentiable(Case(4, 3, 5, 4))
-    (d_coef,) = torch.autograd.grad(gather_sum(idx, coef, W).pow(2).sum(), coef, create_graph=True)
-    with pytest.raises(RuntimeError, match="saescale.gather_dot"):
-        d_coef.sum().backward()
+    for inputs, op in ((coef, "gather_dot"), ((coef, W), "segment_sum_dot")):
+        d_coef, *_ = torch.autograd.grad(
+            gather_sum(idx, coef, W if op != "gather_dot" else W.detach()).pow(2).sum(),
+            inputs,
+            create_graph=True,
+        )
+        with pytest.raises(RuntimeError, match=f"saescale.{op}"):
+            d_coef.sum().backward()
 
 
 @pytest.mark.parametrize(
     "case", [Case(4, 3, 5, 6, gap=2), Case(5, 3, 4, 6, pad=0.4), Case(0, 3, 4, 6)], ids=str
 )
 def test_opcheck(case):
-    torch.library.opcheck(gather_sum_op, differentiable(case))
+    bias = torch.zeros(case.d, dtype=torch.float64, requires_grad=True)
+    torch.library.opcheck(gather_sum_op, (*differentiable(case), None))
+    torch.library.opcheck(gather_sum_op, (*differentiable(case), bias))
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

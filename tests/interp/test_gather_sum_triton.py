@@ -17,12 +17,12 @@ pytestmark = pytest.mark.interp
 INTERPRETED = TOLERANCE | {torch.bfloat16: 1e-2}  # the interpreter truncates to bfloat16 where a GPU rounds
 
 
-def check(idx, coef, W, order="forward"):
+def check(idx, coef, W, order="forward", bias=None):
     with sanitize(order) as errors:
-        out = launch(idx, coef, W)
+        out = launch(idx, coef, W, bias)
     assert not errors, errors
     assert out.dtype == W.dtype
-    exact = reference.gather_sum(idx, coef.double(), W.double())
+    exact = reference.gather_sum(idx, coef.double(), W.double(), None if bias is None else bias.double())
     assert relative_error(out, exact) < INTERPRETED[W.dtype]
 
 
@@ -46,6 +46,14 @@ def test_views_of_indices_and_coefficients():
     check(idx, coef.bfloat16(), W)
 
 
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_bias(case):
+    idx, coef, W, _ = make(case, torch.bfloat16)
+    bias = torch.linspace(-3, 4, 2 * case.d)
+    check(idx, coef, W, bias=bias[::2])
+    check(idx, coef, W, bias=bias[: case.d].bfloat16())
+
+
 def test_padding_ignores_its_coefficient():
     idx, coef, W, _ = make(Case(5, 4, 30, 9, pad=0.5))
     coef[idx < 0] = float("nan")
@@ -56,9 +64,9 @@ def test_an_index_beyond_the_table_counts_as_padding():
     idx, coef, W, _ = make(Case(5, 4, 30, 9))
     beyond = idx.masked_fill(idx == idx[0, 0], 9)
     with sanitize() as errors:
-        out = launch(beyond, coef, W)
+        out = launch(beyond, coef, W, None)
     assert not errors
-    assert torch.equal(out, launch(beyond.masked_fill(beyond == 9, -1), coef, W))
+    assert torch.equal(out, launch(beyond.masked_fill(beyond == 9, -1), coef, W, None))
 
 
 def test_offsets_beyond_32_bits():

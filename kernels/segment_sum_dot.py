@@ -1,0 +1,42 @@
+"""Both gradients of a weighted sum of rows from one pass over its incoming gradient: per row of W, and per entry."""
+
+import torch
+from torch import Tensor
+
+from kernels.gather_dot import gather_dot
+from kernels.inputs import accumulator, check_matrix, check_table
+from kernels.plan import Plan
+from kernels.plan import plan as make_plan
+from kernels.segment_sum import segment_sum
+
+
+def segment_sum_dot(plan: Plan, coef: Tensor, X: Tensor, W: Tensor) -> tuple[Tensor, Tensor]:
+    """sums[i] = Σ_{b, j: idx[b, j] = i} coef[b, j] · X[b];  dots[b, j] = X[b] · W[idx[b, j]].
+
+    plan: plan(idx, n);  coef: (B, k);  X: (B, d);  W: (n, d), any row stride.  Returns sums (n, d) in float32, float64
+    for a float64 X (as `segment_sum`), and dots (B, k) in float32, float64 if X or W is float64, 0 at padding (as
+    `gather_dot`).
+    """
+    _check(plan.n, X, W)
+    return segment_sum(plan, coef, X), gather_dot(plan.idx, X, W)
+
+
+def _check(n: int, X: Tensor, W: Tensor) -> None:
+    check_table(W, X.device)
+    check_matrix("X", X, W.device)
+    if W.shape[0] != n:
+        raise ValueError(f"W has {W.shape[0]} rows; the plan is of n = {n} latents")
+    if X.shape[1] != W.shape[1]:
+        raise ValueError(f"X has {X.shape[1]} columns and W {W.shape[1]}; both must have d")
+
+
+@torch.library.custom_op("saescale::segment_sum_dot", mutates_args=())
+def segment_sum_dot_op(idx: Tensor, coef: Tensor, X: Tensor, W: Tensor) -> tuple[Tensor, Tensor]:
+    """`segment_sum_dot` with a plan of its own, as an op: the gradients of gather_sum in W and coef."""
+    return segment_sum_dot(make_plan(idx, W.shape[0]), coef, X, W)
+
+
+@segment_sum_dot_op.register_fake
+def _(idx: Tensor, coef: Tensor, X: Tensor, W: Tensor) -> tuple[Tensor, Tensor]:
+    dots = accumulator(torch.promote_types(X.dtype, W.dtype))
+    return X.new_empty(W.shape, dtype=accumulator(X.dtype)), X.new_empty(idx.shape, dtype=dots)
