@@ -6,18 +6,31 @@ from typing import Any
 
 from sae_core.errors import ConfigError
 
+RANKED = ("topk", "batchtopk")  # k latents a token are on, by rank
+PENALISED = ("relu", "jumprelu", "gated")  # as many as the weight λ of a sparsity penalty leaves on
+PRECISIONS = ("fp32", "tf32", "bf16")
+
 
 @dataclass(frozen=True)
 class SAEConfig:
     """The autoencoder. Defaults are Gao et al. 2024, appendix A."""
 
     n_latents: int = 0  # n; 0 means "not given" and is refused
-    k: int = 0  # active latents per token
+    k: int | None = None  # active latents per token; topk and batchtopk need it, the others have none
     activation: str = "topk"
-    auxk_coef: float = 1 / 32  # α of L + α·L_aux; 0 turns AuxK off
+    sparsity_coef: float | None = None  # λ of L + λ·S; relu, jumprelu and gated need it
+    init_threshold: float = 1e-3  # θ of jumprelu at the start, in units of the pre-activations
+    bandwidth: float = 1e-3  # ε of jumprelu's straight-through gradient
+    multi_topk: bool = False  # L(k) + L(4k)/8 in place of L(k)
+    matryoshka: int = 1  # nested reconstructions from the first n, n/2, n/4 … latents, so many; 1: only n
+    auxk_coef: float | None = (
+        None  # α of L + α·L_aux; 0: off; None: 1/32 where it applies, in topk and batchtopk
+    )
     k_aux: int | None = None  # None: the power of two nearest to d_model / 2
     dead_tokens: int = 10_000_000  # a latent silent for this many tokens is dead
-    encoder_bias: bool = False  # b_enc; no effect on the MSE in the paper (appendix C)
+    encoder_bias: bool | None = (
+        None  # b_enc; None: relu, jumprelu and gated have one, topk and batchtopk none
+    )
     init_scale: str = (
         "norm"  # "norm": reconstructions start at the inputs' norm; "tied": encoder = decoderᵀ as is
     )
@@ -30,6 +43,8 @@ class TrainConfig:
     lr: float = 0.0  # 0 means "not given" and is refused
     lr_schedule: str = "constant"
     batch_tokens: int = 131_072  # B
+    micro_batch_tokens: int | None = None  # tokens encoded at once; None: as many as memory allows
+    precision: str = "fp32"  # of the products: fp32, tf32 or bf16; weights and sums stay float32
     max_tokens: int = 0  # budget D; 0 means "not given" and is refused
     stop: str = "budget"  # "budget": at max_tokens; "converged": at ε, or at max_tokens if that comes first
     epsilon: float = 0.01  # ε of the convergence criterion
@@ -64,10 +79,15 @@ class RunConfig:
     seed: int = 0  # of the SAE's initialisation
 
     def resolved(self) -> "RunConfig":
-        """The same run with every default that depends on the data written out."""
-        if self.sae.k_aux is not None:
-            return self
-        return replace(self, sae=replace(self.sae, k_aux=default_k_aux(self.data.d_model)))
+        """The same run with every default that depends on the data or the activation written out."""
+        sae, ranked = self.sae, self.sae.activation in RANKED
+        written = replace(
+            sae,
+            k_aux=default_k_aux(self.data.d_model) if sae.k_aux is None else sae.k_aux,
+            auxk_coef=(1 / 32 if ranked else 0.0) if sae.auxk_coef is None else sae.auxk_coef,
+            encoder_bias=not ranked if sae.encoder_bias is None else sae.encoder_bias,
+        )
+        return replace(self, sae=written)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -91,10 +111,9 @@ def default_k_aux(d_model: int) -> int:
 
 def validate(run: RunConfig) -> None:
     """Raise ConfigError with one sentence if this run cannot be trained as written."""
-    sae, train, d = run.sae, run.train, run.data.d_model
+    sae, train = run.sae, run.train
     for name, value in (
         ("sae.n_latents", sae.n_latents),
-        ("sae.k", sae.k),
         ("sae.dead_tokens", sae.dead_tokens),
         ("train.batch_tokens", train.batch_tokens),
         ("train.max_tokens", train.max_tokens),
@@ -103,20 +122,73 @@ def validate(run: RunConfig) -> None:
     ):
         if value < 1:
             raise ConfigError(f"{name} is {value}; it must be at least 1.")
-    if sae.k > sae.n_latents:
+    if sae.activation not in RANKED + PENALISED:
         raise ConfigError(
-            f"sae.k = {sae.k} is larger than sae.n_latents = {sae.n_latents}: lower k or raise n_latents."
+            f"sae.activation is {sae.activation}; it must be one of {', '.join(RANKED + PENALISED)}."
         )
-    if sae.k >= d:
-        raise ConfigError(f"sae.k = {sae.k} must be below d_model = {d}: k = d reconstructs anything.")
-    if sae.k_aux is not None and sae.k_aux < 1:
-        raise ConfigError(f"sae.k_aux is {sae.k_aux}; it must be at least 1, or null for the default.")
+    if sae.activation in RANKED:
+        _validate_ranked(sae, run.data.d_model)
+    else:
+        _validate_penalised(sae)
+    for name, count in (("sae.k_aux", sae.k_aux), ("train.micro_batch_tokens", train.micro_batch_tokens)):
+        if count is not None and count < 1:
+            raise ConfigError(f"{name} is {count}; it must be at least 1, or null for the default.")
     if train.batch_tokens > train.max_tokens:
         raise ConfigError(
             f"train.batch_tokens = {train.batch_tokens} is larger than train.max_tokens = {train.max_tokens}: "
             "not one optimizer step fits the budget."
         )
     _validate_numbers(run)
+
+
+def _validate_ranked(sae: SAEConfig, d: int) -> None:
+    """k, and the losses that need ranks."""
+    if sae.sparsity_coef is not None:
+        raise ConfigError(
+            f"sae.sparsity_coef is {sae.sparsity_coef}, and {sae.activation} has no such penalty: set k instead."
+        )
+    if sae.k is None or sae.k < 1:
+        raise ConfigError(f"sae.k is {sae.k}; {sae.activation} needs it, at least 1.")
+    if sae.k > sae.n_latents:
+        raise ConfigError(
+            f"sae.k = {sae.k} is larger than sae.n_latents = {sae.n_latents}: lower k or raise n_latents."
+        )
+    if sae.k >= d:
+        raise ConfigError(f"sae.k = {sae.k} must be below d_model = {d}: k = d reconstructs anything.")
+    if sae.multi_topk and (sae.activation != "topk" or sae.matryoshka > 1 or 4 * sae.k > sae.n_latents):
+        raise ConfigError(
+            f"sae.multi_topk is True; it needs topk without matryoshka and 4k ≤ n_latents, and here activation = "
+            f"{sae.activation}, matryoshka = {sae.matryoshka}, k = {sae.k}, n_latents = {sae.n_latents}."
+        )
+    smallest, rest = divmod(sae.n_latents, 2 ** max(sae.matryoshka - 1, 0))
+    if sae.matryoshka < 1 or rest or smallest < sae.k:
+        raise ConfigError(
+            f"sae.matryoshka is {sae.matryoshka}; it must be at least 1, and n_latents = {sae.n_latents} divided by "
+            f"2^(matryoshka − 1) a whole number, at least k = {sae.k}."
+        )
+
+
+def _validate_penalised(sae: SAEConfig) -> None:
+    """λ, and nothing that only ranks have."""
+    if sae.k is not None:
+        raise ConfigError(
+            f"sae.k is {sae.k}, and {sae.activation} has no k: leave it null and set sae.sparsity_coef."
+        )
+    if sae.sparsity_coef is None or not 0 <= sae.sparsity_coef < inf:
+        raise ConfigError(
+            f"sae.sparsity_coef is {sae.sparsity_coef}; {sae.activation} needs it, 0 or above and finite."
+        )
+    if sae.auxk_coef:
+        raise ConfigError(
+            f"sae.auxk_coef is {sae.auxk_coef}; {sae.activation} is trained without AuxK: set it to 0 or null."
+        )
+    if sae.multi_topk or sae.matryoshka != 1:
+        raise ConfigError(
+            f"sae.multi_topk = {sae.multi_topk} and sae.matryoshka = {sae.matryoshka} need topk or batchtopk; "
+            f"the activation is {sae.activation}."
+        )
+    if sae.activation == "gated" and sae.encoder_bias is False:
+        raise ConfigError("sae.encoder_bias is False; gated needs it: it is the bias of the gates.")
 
 
 def _validate_numbers(run: RunConfig) -> None:
@@ -136,10 +208,17 @@ def _validate_numbers(run: RunConfig) -> None:
             train.clip_grad,
             "above 0, or null",
         ),
-        ("sae.auxk_coef", 0 <= sae.auxk_coef < inf, sae.auxk_coef, "0 or above"),
+        ("train.precision", train.precision in PRECISIONS, train.precision, "fp32, tf32 or bf16"),
+        (
+            "sae.auxk_coef",
+            sae.auxk_coef is None or 0 <= sae.auxk_coef < inf,
+            sae.auxk_coef,
+            "0 or above, or null",
+        ),
+        ("sae.init_threshold", 0 < sae.init_threshold < inf, sae.init_threshold, "above 0"),
+        ("sae.bandwidth", 0 < sae.bandwidth < inf, sae.bandwidth, "above 0"),
         ("train.stop", train.stop in ("budget", "converged"), train.stop, "budget or converged"),
         ("train.lr_schedule", train.lr_schedule == "constant", train.lr_schedule, "constant"),
-        ("sae.activation", sae.activation == "topk", sae.activation, "topk"),
         ("sae.init_scale", sae.init_scale in ("norm", "tied"), sae.init_scale, "norm or tied"),
     ):
         if not ok:

@@ -1,16 +1,25 @@
 """Training compute of one token, in both conventions."""
 
+from sae_core.config import RANKED, SAEConfig
+
 
 def dense_per_token(n: int, d: int) -> float:
     """12·n·d FLOPs: encoder and decoder (2·n·d parameters), 2 FLOPs each forward and 4 backward."""
     return 12.0 * n * d
 
 
-def sparse_per_token(n: int, d: int, k: int) -> float:
-    """2·n·d + 8·k·d FLOPs: the encoder's product; decode, d_vals, d_W_dec and d_W_enc touch k rows each."""
-    return 2.0 * n * d + 8.0 * k * d
+def sparse_per_token(sae: SAEConfig, d: int) -> float:
+    """What a step really computes, AuxK apart: 2·n·d + 8·k·d FLOPs for topk and batchtopk.
+
+    The encoder's product; decode, d_vals, d_W_dec and d_W_enc touch k rows each, 4k under multi_topk. relu and jumprelu
+    are dense, 12·n·d; gated decodes twice, which is 4·n·d more.
+    """
+    n, k = sae.n_latents, sae.k or 0
+    if sae.activation in RANKED:
+        return 2.0 * n * d + 8.0 * k * d * (4 if sae.multi_topk else 1)
+    return (16.0 if sae.activation == "gated" else 12.0) * n * d
 
 
 def auxk_per_token(n_dead: int, d: int) -> float:
-    """8·n_dead·d FLOPs: AuxK's decode and its three gradients, computed densely over the dead latents."""
-    return 8.0 * n_dead * d
+    """10·n_dead·d FLOPs: AuxK's encode, decode and three gradients, computed densely over the dead latents."""
+    return 10.0 * n_dead * d

@@ -1,25 +1,20 @@
 """Loss and gradients of one step, written out: three gather passes and one sort for four dense products."""
 
-from dataclasses import dataclass
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.gather_dot import gather_dot
 from kernels.gather_sum import gather_sum
+from kernels.gather_sum_mse import gather_sum_mse
 from kernels.plan import plan
 from kernels.segment_sum import segment_sum
+from kernels.segment_sum_dot import segment_sum_dot
+from sae_core.activations import ReLU
+from sae_core.auxk import Gradients, add_auxk_
 from sae_core.model import SAE
-
-
-@dataclass(frozen=True)
-class StepOutput:
-    """Scalars stay tensors, so that a CUDA step never waits for the host."""
-
-    nmse: Tensor  # mean‖x − x̂‖² / denominator on this batch
-    auxk: Tensor | None  # normalized AuxK loss; None when no latent was dead
-    active: Tensor  # (B, k) latent indices, −1 where the ReLU gave 0
+from sae_core.penalised import penalised_gradients_
+from sae_core.precision import matmul_precision, narrow
+from sae_core.selection import levels, select
+from sae_core.step_output import StepOutput
 
 
 @torch.no_grad()
@@ -30,73 +25,101 @@ def gradients_(
     dead: Tensor | None = None,
     k_aux: int = 0,
     auxk_coef: float = 0.0,
+    rows: int | None = None,
+    precision: str = "fp32",
 ) -> StepOutput:
     """Write the gradient of  L = mean‖x − x̂‖²/denominator + α·L_aux  into `.grad` of every parameter of `sae`.
 
-    x: (B, d);  dead: indices of the dead latents, (n_dead,), or None;  auxk_coef: α.
-    With g = ∂L/∂x̂ = 2(x̂ − x)/(B·denominator):
+    x: (B, d);  dead: indices of the dead latents, (n_dead,), or None;  auxk_coef: α;  rows: tokens encoded at once,
+    None: all. With g = ∂L/∂x̂ = 2(x̂ − x)/(B·denominator):
 
         ∂W_dec[i] = Σ z g          ∂z = W_dec[i]·g  (0 where the ReLU is off)
         ∂W_enc[i] = Σ ∂z (x − b_pre)          ∂b_pre = Σ g − (Σ ∂z) W_enc
 
-    Both weight gradients use one sort of the B·k indices (`kernels.plan`).
+    Both weight gradients use one sort of the B·k indices (`kernels.plan`). Where the loss has several nested
+    reconstructions (`levels`), g of a group is the sum over the reconstructions that it is part of.
     """
-    n = len(sae.W_enc)
-    centred = x - sae.b_pre
-    pre = F.linear(centred, sae.W_enc, sae.b_enc)
-    values, indices = pre.topk(sae.k, dim=1, sorted=False)
-    on = values > 0
-    values = values * on
-    error = gather_sum(indices, values, sae.W_dec) - centred  # x̂ − x: b_pre cancels
-    g = error * (2 / (len(x) * denominator))
-
-    entries = plan(indices, n)
-    d_values = gather_dot(indices, g, sae.W_dec) * on
-    d_dec = segment_sum(entries, values, g)
-    d_enc = segment_sum(entries, d_values, centred)
-    d_latent = segment_sum(entries, d_values, x.new_ones(len(x), 1))[:, 0]
-    auxk = None
-    if dead is not None and auxk_coef > 0:
-        auxk = _add_auxk_(sae, centred, pre, error, dead, k_aux, auxk_coef, d_dec, d_enc, d_latent)
-
-    sae.W_dec.grad, sae.W_enc.grad = d_dec, d_enc
-    sae.b_pre.grad = g.sum(0) - d_latent @ sae.W_enc
-    if sae.b_enc is not None:
-        sae.b_enc.grad = d_latent
-    nmse = error.pow(2).sum(1).mean() / denominator
-    return StepOutput(nmse, auxk, torch.where(on, indices, -1))
+    rows = len(x) if rows is None else rows
+    with matmul_precision(precision):
+        if isinstance(sae, ReLU):
+            return penalised_gradients_(sae, x, denominator, rows, precision)
+        return _ranked_gradients_(sae, x, denominator, dead, k_aux, auxk_coef, rows, narrow(precision, x))
 
 
-def _add_auxk_(
+def _ranked_gradients_(
     sae: SAE,
-    centred: Tensor,
-    pre: Tensor,
-    error: Tensor,
-    dead: Tensor,
+    x: Tensor,
+    denominator: float,
+    dead: Tensor | None,
     k_aux: int,
     alpha: float,
-    d_dec: Tensor,
-    d_enc: Tensor,
-    d_latent: Tensor,
-) -> Tensor:
-    """Add AuxK's gradients (Gao et al. 2024, A.2) and return L_aux = mean‖e − ê‖² / mean‖e − ē‖².
+    rows: int,
+    dtype: torch.dtype,
+) -> StepOutput:
+    centred = x - sae.b_pre
+    values, indices = select(sae, centred, rows, dtype)
+    groups, weights, own = levels(sae.config, values, indices)
+    W_dec = sae.W_dec.to(dtype)
+    errors, squared = _errors(groups, W_dec, centred)
+    g = [error * (2 * w / (len(x) * denominator)) for w, error in zip(weights, errors, strict=True)]
+    for p in range(len(g) - 2, -1, -1):
+        g[p] += g[p + 1]
 
-    e = x − x̂ is a constant here, ê = Σ over the top k_aux dead latents of z_j W_dec[j], without b_pre: adding it
-    again was a bug of two public trainers. Dense over the dead rows, which are few when AuxK works.
-    """
-    target = -error
-    spread = (target - target.mean(0)).pow(2).sum(1).mean()
-    z = pre[:, dead]
-    if k_aux < len(dead):
-        top = z.topk(k_aux, dim=1, sorted=False)
-        z = torch.zeros_like(z).scatter_(1, top.indices, top.values)
-    z = z.relu()
-    w_dec = sae.W_dec[dead]
-    miss = z @ w_dec - target
-    # A perfect reconstruction leaves no spread: 0/0 counts as no AuxK loss, as in released code (nan_to_num).
-    g = (miss * (2 * alpha / (len(z) * spread))).nan_to_num(0.0, 0.0, 0.0)
-    d_z = (g @ w_dec.T) * (z > 0)
-    d_dec.index_add_(0, dead, z.T @ g)
-    d_enc.index_add_(0, dead, d_z.T @ centred)
-    d_latent.index_add_(0, dead, d_z.sum(0))
-    return (miss.pow(2).sum(1).mean() / spread).nan_to_num(0.0)
+    grads = _weight_gradients(groups, g, W_dec, centred, dtype)
+    auxk = None
+    if dead is not None and alpha > 0:
+        elements = rows * len(sae.W_enc)
+        auxk = add_auxk_(sae, centred, errors[own], dead, k_aux, alpha, grads, elements)
+
+    sae.W_dec.grad, sae.W_enc.grad = grads.dec, grads.enc
+    sae.b_pre.grad = g[0].sum(0) - grads.latent @ sae.W_enc
+    if sae.b_enc is not None:
+        sae.b_enc.grad = grads.latent
+    smallest = values.where(values > 0, float("inf")).min() if sae.config.activation == "batchtopk" else None
+    used = (
+        _used(*groups[own], len(sae.W_enc))
+        if sae.config.multi_topk
+        else _used(values, indices, len(sae.W_enc))
+    )
+    return StepOutput(squared[own].mean() / denominator, auxk, used, smallest=smallest)
+
+
+def _errors(
+    groups: list[tuple[Tensor, Tensor]], W_dec: Tensor, centred: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """x̂_p − x of every reconstruction, (B, d), and its squared norms, (B,). b_pre cancels in it."""
+    values, indices = groups[0]
+    error, squared = gather_sum_mse(indices, values, W_dec, centred)
+    errors, norms = [error], [squared]
+    for values, indices in groups[1:]:
+        errors.append(errors[-1] + gather_sum(indices, values, W_dec))
+        norms.append(errors[-1].pow(2).sum(1))
+    return errors, norms
+
+
+def _weight_gradients(
+    groups: list[tuple[Tensor, Tensor]], g: list[Tensor], W_dec: Tensor, centred: Tensor, dtype: torch.dtype
+) -> Gradients:
+    n, ones, X = len(W_dec), centred.new_ones(len(centred), 1), centred.to(dtype)
+    total: Gradients | None = None
+    for (values, indices), of_group in zip(groups, g, strict=True):
+        entries = plan(indices, n)
+        d_dec, d_values = segment_sum_dot(entries, values, of_group.to(dtype), W_dec)
+        d_values = d_values * (values > 0)
+        d_enc = segment_sum(entries, d_values, X)
+        d_latent = segment_sum(entries, d_values, ones)[:, 0]
+        if total is None:
+            total = Gradients(d_dec, d_enc, d_latent)
+        else:
+            total.dec += d_dec
+            total.enc += d_enc
+            total.latent += d_latent
+    assert total is not None
+    return total
+
+
+def _used(values: Tensor, indices: Tensor, n: int) -> Tensor:
+    """(n,) bool: the latents with a value above 0 in some row."""
+    used = torch.zeros(n + 1, dtype=torch.bool, device=values.device)
+    used[torch.where(values > 0, indices, -1).flatten()] = True  # −1 lands in the spare last place
+    return used[:-1]

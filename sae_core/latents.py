@@ -22,9 +22,9 @@ def latent_statistics(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor]:
     n = len(sae.W_enc)
     count, square = (torch.zeros(n, dtype=torch.float64, device=x.device) for _ in range(2))
     for part in x.split(max(1, _ELEMENTS // n)):
-        values, indices = (v.flatten() for v in sae.encode(part))
-        count += torch.bincount(indices, (values > 0).double(), minlength=n)
-        square += torch.bincount(indices, values.double() ** 2, minlength=n)
+        values, indices = sae.encode(part)
+        for total, of in ((count, (values > 0).double()), (square, values.double() ** 2)):
+            total += of.sum(0) if indices is None else torch.bincount(indices.flatten(), of.flatten(), n)
     return count / len(x), square / len(x)
 
 

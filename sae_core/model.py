@@ -1,4 +1,4 @@
-"""The TopK sparse autoencoder, as readable as the paper writes it."""
+"""The TopK sparse autoencoder, as readable as the paper writes it; `sae_core.activations` has its relatives."""
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +18,16 @@ class SAE(nn.Module):
     def __init__(self, config: SAEConfig, d_model: int) -> None:
         super().__init__()
         n = config.n_latents
-        self.k = config.k
+        self.config = config
         self.W_enc = nn.Parameter(torch.empty(n, d_model))
         self.W_dec = nn.Parameter(torch.empty(n, d_model))
         self.b_pre = nn.Parameter(torch.zeros(d_model))
         self.b_enc = nn.Parameter(torch.zeros(n)) if config.encoder_bias else None
+
+    @property
+    def k(self) -> int:
+        assert self.config.k is not None, "only topk and batchtopk have a k, and `validate` asks them for it"
+        return self.config.k
 
     @torch.no_grad()
     def init_(self, b_pre: Tensor, seed: int, scale: str = "norm") -> "SAE":
@@ -40,20 +45,28 @@ class SAE(nn.Module):
                 F.normalize(torch.randn(256, d, generator=generator), dim=1).to(self.W_enc.device)
                 + self.b_pre
             )
-            self.W_enc.div_((self(x) - self.b_pre).norm(dim=1).mean())
+            self.W_enc.div_((self._reconstruct_at_start(x) - self.b_pre).norm(dim=1).mean())
         return self
+
+    def _reconstruct_at_start(self, x: Tensor) -> Tensor:
+        return self(x)
 
     def pre_activations(self, x: Tensor) -> Tensor:
         """W_enc (x − b_pre) + b_enc.  x: (B, d);  returns (B, n)."""
         return F.linear(x - self.b_pre, self.W_enc, self.b_enc)
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The k largest pre-activations after a ReLU.  x: (B, d);  returns values and indices, (B, k) each."""
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The latents of x (B, d): values and indices, (B, k) each; or all values, (B, n), and None.
+
+        Here the k largest pre-activations after a ReLU.
+        """
         values, indices = self.pre_activations(x).topk(self.k, dim=1, sorted=False)
         return values.relu(), indices
 
-    def decode(self, values: Tensor, indices: Tensor) -> Tensor:
-        """Σ_j values[:, j] W_dec[indices[:, j]] + b_pre:  (B, d)."""
+    def decode(self, values: Tensor, indices: Tensor | None) -> Tensor:
+        """Σ_j values[:, j] W_dec[indices[:, j]] + b_pre:  (B, d). Without indices, values (B, n) W_dec + b_pre."""
+        if indices is None:
+            return values @ self.W_dec + self.b_pre
         return gather_sum(indices, values, self.W_dec) + self.b_pre
 
     def forward(self, x: Tensor) -> Tensor:

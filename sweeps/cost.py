@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
-from sae_core import flops
+from sae_core import flops, memory
 from sae_core.config import RunConfig
+from sae_core.memory import FLOAT
 from sweeps.ledger import RunFolder
 
-FLOAT = 4  # bytes
 # Weights, gradients, two moments and the average of every parameter; at an evaluation the bias-corrected average too.
 COPIES = 6
 GiB = 2.0**30
@@ -23,9 +23,10 @@ class Throughput:
 
 
 def parameters(run: RunConfig) -> int:
-    """2nd + d, and n with an encoder bias."""
+    """2nd + d, and n more for an encoder bias, for jumprelu's thresholds, and twice for gated's magnitudes."""
     n, d = run.sae.n_latents, run.data.d_model
-    return 2 * n * d + d + (n if run.sae.encoder_bias else 0)
+    vectors = {"jumprelu": 1, "gated": 2}.get(run.sae.activation, 0) + bool(run.sae.encoder_bias)
+    return 2 * n * d + d + vectors * n
 
 
 def state_bytes(run: RunConfig) -> int:
@@ -33,16 +34,21 @@ def state_bytes(run: RunConfig) -> int:
     return FLOAT * COPIES * parameters(run) + 8 * run.sae.n_latents
 
 
-def step_bytes(run: RunConfig) -> int:
-    """Memory that one step needs on top, free again after it: pre-activations (B, n), and rows (B, d) and (B, k)."""
-    B, n, k, d = run.train.batch_tokens, run.sae.n_latents, run.sae.k, run.data.d_model
-    return FLOAT * B * (n + 4 * d + 6 * k)
+def step_bytes(run: RunConfig, memory_gb: float | None = None) -> int:
+    """Memory that one step needs on top, free again after it: micro-batches of (rows, n); and (B, d), (B, k).
+
+    memory_gb: of the device, which the micro-batch is made for; None: of a CPU.
+    """
+    sae, B, d = run.sae, run.train.batch_tokens, run.data.d_model
+    device = memory.device_bytes("cpu") if memory_gb is None else int(memory_gb * GiB)
+    rows = run.train.micro_batch_tokens or memory.tokens_at_once(sae, B, device)
+    return FLOAT * (memory.copies(sae) * min(rows, B) * sae.n_latents + B * (4 * d + 6 * (sae.k or 0)))
 
 
-def pack_bytes(runs: Iterable[RunConfig]) -> int:
+def pack_bytes(runs: Iterable[RunConfig], memory_gb: float | None = None) -> int:
     """Memory of runs trained together: they step one after another."""
     runs = list(runs)
-    return sum(map(state_bytes, runs)) + max(map(step_bytes, runs), default=0)
+    return sum(map(state_bytes, runs)) + max((step_bytes(run, memory_gb) for run in runs), default=0)
 
 
 def disk_bytes(run: RunConfig) -> tuple[int, int]:
@@ -58,7 +64,7 @@ def seconds(run: RunConfig, at: Throughput | None) -> float | None:
 
 def flops_sparse(run: RunConfig) -> float:
     """Training FLOPs of the whole budget in the sparse convention, AuxK not counted: it is not known before."""
-    return run.train.budget * flops.sparse_per_token(run.sae.n_latents, run.data.d_model, run.sae.k)
+    return run.train.budget * flops.sparse_per_token(run.sae, run.data.d_model)
 
 
 def flops_dense(run: RunConfig) -> float:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sae_core.errors import CheckpointError, DataError
+from sae_core.memory import is_out_of_memory
 from sweeps.errors import SweepError
 from sweeps.provenance import now
 
@@ -48,7 +47,7 @@ class Failure:
 def kind_of(error: BaseException) -> str:
     """The kind of an exception. What nothing else explains is a bug, which is not tried again."""
     text = str(error)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
+    if is_out_of_memory(error):
         return "oom"
     if isinstance(error, DataError | SweepError | CheckpointError):
         return "data"

@@ -32,7 +32,8 @@ class Job:
 
     def memory(self, launcher: dict[str, Any]) -> int:
         """Bytes of its largest pack."""
-        return max(cost.pack_bytes(run.config for run in pack) for pack in self.packs(launcher))
+        limit = launcher["memory_gb"]
+        return max(cost.pack_bytes((run.config for run in pack), limit) for pack in self.packs(launcher))
 
 
 def fits(pack: Sequence[PlannedRun], run: PlannedRun, launcher: dict[str, Any]) -> bool:
@@ -40,7 +41,7 @@ def fits(pack: Sequence[PlannedRun], run: PlannedRun, launcher: dict[str, Any]) 
     if len(pack) >= launcher["runs_per_pack"]:
         return False
     limit = launcher["memory_gb"]
-    return limit is None or cost.pack_bytes(r.config for r in (*pack, run)) <= limit * cost.GiB
+    return limit is None or cost.pack_bytes((r.config for r in (*pack, run)), limit) <= limit * cost.GiB
 
 
 def jobs_of(runs: Sequence[PlannedRun], launcher: dict[str, Any], at: Throughput | None) -> list[Job]:

@@ -76,9 +76,9 @@ def table(plan: Plan) -> Table:
         shown.add_column(column, justify="right")
     groups: dict[tuple[int, int], list[PlannedRun]] = {}
     for run in plan.runs:
-        groups.setdefault((run.config.sae.n_latents, run.config.sae.k), []).append(run)
+        groups.setdefault((run.config.sae.n_latents, run.config.sae.k or 0), []).append(run)
     for (n, k), runs in sorted(groups.items()):
-        shown.add_row(f"{n:,}", str(k), *_row(plan, runs))
+        shown.add_row(f"{n:,}", str(k or "–"), *_row(plan, runs))
     shown.add_section()
     total = _row(plan, plan.runs)
     shown.add_row("total", "", *total[:2], "", "", "", *total[5:-1], "")

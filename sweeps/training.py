@@ -213,6 +213,7 @@ def result(run: Run, oracle: float | None, device: str) -> dict[str, Any]:
         "nmse_oracle": oracle,
         **found,
         "gpu_seconds": run.train_seconds if device.startswith("cuda") else None,
+        "wait_share": run.wait_seconds / (run.wait_seconds + run.train_seconds),
         "ended": now(),
     }
 

@@ -115,7 +115,8 @@ def _lost(folder: RunFolder, its_claim: Claim, options: WorkerOptions) -> bool:
 def _fits(pack: Sequence[RunConfig], config: RunConfig, options: WorkerOptions) -> bool:
     if len(pack) >= options.runs_per_pack or config.data.fingerprint != pack[0].data.fingerprint:
         return False
-    return options.memory_gb is None or cost.pack_bytes([*pack, config]) <= options.memory_gb * cost.GiB
+    limit = options.memory_gb
+    return limit is None or cost.pack_bytes([*pack, config], limit) <= limit * cost.GiB
 
 
 def _over(folder: RunFolder, options: WorkerOptions) -> bool:

@@ -46,10 +46,10 @@ def test_by_condition_by_name_and_all(study, capsys):
 def test_a_running_one_is_saved_and_left_and_the_others_go_on(study, monkeypatch):
     runs, step = folders(study), Run.step
 
-    def cancel_one(run, x):
+    def cancel_one(run, x, *more):
         if run.steps == 5:
             (runs[2, 1].path / "cancel").touch()
-        step(run, x)
+        step(run, x, *more)
 
     monkeypatch.setattr(Run, "step", cancel_one)
     ids = [run.run_id for run in study.runs]

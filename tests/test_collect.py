@@ -22,10 +22,10 @@ def study(tiny, monkeypatch) -> Study:
 
     step = Run.step
 
-    def fail_seed_1(run, x):
+    def fail_seed_1(run, x, *more):
         if run.config.seed == 1 and run.steps == 8:
             raise KeyError("surprise")
-        step(run, x)
+        step(run, x, *more)
 
     monkeypatch.setattr(Run, "step", fail_seed_1)
     launch(make_plan(tiny("launcher=debug", "seed=0,1")))

@@ -46,6 +46,23 @@ def test_a_possible_run_passes():
         {"adam_eps": 0.0},
         {"auxk_coef": -0.1},
         {"evals_per_doubling": 0},
+        {"k": None},
+        {"precision": "fp8"},
+        {"micro_batch_tokens": 0},
+        {"sparsity_coef": 0.1},  # topk has no penalty
+        {"sparsity_coef": None, "activation": "relu", "k": None},
+        {"sparsity_coef": -1.0, "activation": "relu", "k": None},
+        {"k": 4, "activation": "jumprelu", "sparsity_coef": 0.1},
+        {"auxk_coef": 0.1, "activation": "relu", "k": None, "sparsity_coef": 0.1},
+        {"encoder_bias": False, "activation": "gated", "k": None, "sparsity_coef": 0.1},
+        {"multi_topk": True, "activation": "batchtopk"},
+        {"multi_topk": True, "k": 33},  # 4k > n
+        {"matryoshka": 0},
+        {"matryoshka": 9},  # n/2⁸ is no whole number
+        {"matryoshka": 7},  # n/2⁶ = 2 latents are fewer than k
+        {"matryoshka": 2, "activation": "relu", "k": None, "sparsity_coef": 0.1},
+        {"init_threshold": 0.0},
+        {"bandwidth": 0.0},
     ],
 )
 def test_impossible_values_are_named(values):
@@ -60,6 +77,20 @@ def test_impossible_values_are_named(values):
 )
 def test_k_aux_is_the_power_of_two_nearest_to_half_of_d(d_model, k_aux):
     assert default_k_aux(d_model) == k_aux
+
+
+@pytest.mark.parametrize("activation", ["relu", "jumprelu", "gated"])
+def test_activations_without_ranks_have_a_bias_and_no_auxk(activation):
+    run = with_values(activation=activation, k=None, sparsity_coef=0.1).resolved()
+    validate(run)
+    assert run.sae.encoder_bias and run.sae.auxk_coef == 0
+
+
+def test_defaults_are_written_out_once_and_given_values_stay():
+    ranked = with_values(activation="batchtopk").resolved()
+    assert (ranked.sae.auxk_coef, ranked.sae.encoder_bias) == (1 / 32, False)
+    own = with_values(auxk_coef=0.0, encoder_bias=True, k_aux=3)
+    assert own.resolved() == own and ranked.resolved() == ranked
 
 
 def test_a_run_survives_the_way_to_yaml_and_back():

@@ -1,7 +1,10 @@
 """A run's result does not depend on who else is in its pack, and one that fails leaves the others alone."""
 
+import pytest
 import torch
 
+from sae_core import pack as pack_module
+from sae_core import run as run_module
 from sae_core.config import DataKey, RunConfig, SAEConfig, TrainConfig
 from sae_core.pack import start_point, train_pack
 from sae_core.run import Run
@@ -69,7 +72,7 @@ def test_the_order_of_the_tokens_is_the_runs_own():
 def test_a_failing_run_leaves_and_the_others_go_on(monkeypatch):
     bad, good, alone = run(seed=1), run(), run()
 
-    def explode(x):
+    def explode(*_):
         raise torch.OutOfMemoryError("no memory for you")
 
     monkeypatch.setattr(bad, "step", explode)
@@ -78,6 +81,47 @@ def test_a_failing_run_leaves_and_the_others_go_on(monkeypatch):
     assert [e.run for e in failed] == [bad] and "no memory" in str(failed[0].error)
     events(alone)
     assert losses(good) == losses(alone)
+
+
+def out_of_memory_above(rows: int, monkeypatch):
+    """`gradients_` as it would be on a device that holds the pre-activations of so many rows and no more."""
+    real = run_module.gradients_
+
+    def short_of_memory(sae, x, denominator, dead, k_aux, auxk_coef, at_once, precision):
+        if at_once > rows:
+            raise torch.OutOfMemoryError("no memory for you")
+        return real(sae, x, denominator, dead, k_aux, auxk_coef, at_once, precision)
+
+    monkeypatch.setattr(run_module, "gradients_", short_of_memory)
+
+
+def test_a_run_without_memory_goes_on_in_micro_batches_if_it_is_alone(monkeypatch):
+    easy, tight = run(batch=512, tokens=4096), run(batch=512, tokens=4096)
+    events(easy)
+    out_of_memory_above(128, monkeypatch)
+    assert events(tight)[-1].kind == "done"
+    assert tight.micro_batch_tokens == 128 and tight.curve[-1]["micro_batch_tokens"] == 128
+    assert losses(tight) == pytest.approx(losses(easy), rel=1e-4)
+
+
+def test_in_company_it_fails_so_that_a_smaller_pack_is_tried(monkeypatch):
+    out_of_memory_above(128, monkeypatch)
+    big, small = run(batch=512, tokens=4096), run(batch=64)
+    kinds = {id(e.run): e.kind for e in events(big, small)}
+    assert kinds[id(big)] == "failed" and kinds[id(small)] == "done"
+
+
+def test_a_run_that_does_not_fit_at_all_fails(monkeypatch):
+    out_of_memory_above(8, monkeypatch)
+    assert [e.kind for e in events(run(batch=512))] == ["failed"]
+
+
+def test_the_wait_for_data_is_shared_by_those_who_waited(monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr(pack_module.time, "perf_counter", lambda: float(next(clock)))
+    runs = [run(), run(lr=1e-3), run(tokens=512, seed=4), run(tokens=512, seed=5)]
+    events(*runs)  # a second a round: 8 rounds of four runs, 8 of two
+    assert [one.wait_seconds for one in runs] == [8 / 4 + 8 / 2] * 2 + [8 / 4] * 2
 
 
 def test_a_diverged_run_is_an_end_not_an_error():

@@ -17,11 +17,11 @@ LAUNCHER = {"workers": 4, "runs_per_pack": 3, "memory_gb": None, "timeout_min": 
 RATE = Throughput(1e9, "configured")
 
 
-def run(n=1024, tokens=10**6, data="a", name=""):
+def run(n=1024, tokens=10**6, data="a", name="", micro=None):
     config = RunConfig(
         DataKey(data, 64),
         SAEConfig(n_latents=n, k=8),
-        TrainConfig(lr=1e-3, batch_tokens=1024, max_tokens=tokens),
+        TrainConfig(lr=1e-3, batch_tokens=1024, micro_batch_tokens=micro, max_tokens=tokens),
     )
     return PlannedRun(name or f"{data}-{n}-{tokens}", config, {}, {})
 
@@ -55,9 +55,10 @@ def test_few_runs_use_all_workers_and_many_are_balanced():
 
 
 def test_a_pack_holds_no_more_runs_and_no_more_memory_than_it_may():
-    (job,) = jobs_of([run(name=str(i)) for i in range(7)], LAUNCHER | {"workers": 1}, None)
+    runs = [run(name=str(i), micro=1024) for i in range(7)]
+    (job,) = jobs_of(runs, LAUNCHER | {"workers": 1}, None)
     assert [len(pack) for pack in job.packs(LAUNCHER)] == [3, 3, 1]
-    two = cost.pack_bytes([run().config] * 2)
+    two = cost.pack_bytes([runs[0].config] * 2)
     tight = LAUNCHER | {"memory_gb": two / cost.GiB}
     assert [len(pack) for pack in job.packs(tight)] == [2, 2, 2, 1] and job.memory(tight) == two
     too_small = LAUNCHER | {"memory_gb": 1e-6}
@@ -81,6 +82,15 @@ def test_memory_of_a_run_is_that_of_its_tensors():
     assert cost.step_bytes(
         replace(config, train=replace(config.train, batch_tokens=2048))
     ) == 2 * cost.step_bytes(config)
+
+
+def test_micro_batches_bound_the_memory_of_a_step():
+    large = run(n=2**20, tokens=2**20).config
+    free = replace(large, train=replace(large.train, batch_tokens=2**17))
+    assert cost.step_bytes(free, memory_gb=64) < 64 / 16 * cost.GiB + 2**17 * 4 * (4 * 64 + 6 * 8) + 1
+    assert cost.step_bytes(free, memory_gb=64) > 63 / 16 * cost.GiB
+    own = replace(free, train=replace(free.train, micro_batch_tokens=64))
+    assert cost.step_bytes(own, memory_gb=64) == 4 * (64 * 2**20 + 2**17 * (4 * 64 + 6 * 8))
 
 
 def test_throughput_is_configured_or_measured_on_the_same_kind_of_device(tmp_path):

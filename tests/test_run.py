@@ -7,7 +7,7 @@ import torch
 
 from sae_core.config import DataKey, RunConfig, SAEConfig, TrainConfig
 from sae_core.errors import CheckpointError
-from sae_core.run import Run
+from sae_core.run import CLOCKS, Run
 from sae_core.synthetic import Synthetic, SyntheticConfig
 
 SOURCE = Synthetic(SyntheticConfig(d_model=16, n_features=300, l0=3.0, held_out=512, tail=False))
@@ -23,7 +23,7 @@ def config(seed=0, **train):
         "first_eval_tokens": 256,
         "evals_per_doubling": 2,
     }
-    return RunConfig(KEY, sae, TrainConfig(**(defaults | train)), seed)
+    return RunConfig(KEY, sae, TrainConfig(**(defaults | train)), seed).resolved()
 
 
 def fresh(**values) -> Run:
@@ -39,7 +39,7 @@ def advance(run: Run, until: int) -> Run:
 
 
 def without_clock(rows):
-    return [{k: v for k, v in row.items() if k not in ("train_seconds", "tokens_per_second")} for row in rows]
+    return [{k: v for k, v in row.items() if k not in CLOCKS} for row in rows]
 
 
 def test_evaluations_are_log_spaced_and_include_the_end():

@@ -20,10 +20,10 @@ def interrupted(monkeypatch):
     def after(which):
         step = Run.step
 
-        def noisy(run, x):
+        def noisy(run, x, *more):
             if run.steps == 4:
                 os.kill(os.getpid(), which)
-            step(run, x)
+            step(run, x, *more)
 
         monkeypatch.setattr(Run, "step", noisy)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sae_core.run import CLOCKS
 from sweeps.jobs import launches
 from sweeps.ledger import Study
 from tests.conftest import TINY
@@ -17,7 +18,6 @@ from tests.slurm.cluster import Cluster
 from tests.slurm.processes import until
 
 ROOT = Path(__file__).parents[2]
-CLOCKS = ("train_seconds", "tokens_per_second")
 LAUNCHER = [
     "launcher=slurm",
     "launcher.device=cpu",
@@ -37,13 +37,13 @@ how = json.loads(os.environ.get("CHAOS", "{}"))
 if how and os.environ.get("SUBMITIT_EXECUTOR"):
     from sae_core.run import Run
     step = Run.step
-    def chaotic(run, x):
+    def chaotic(run, x, *more):
         time.sleep(how.get("slow", 0))
         if run.config.seed == how.get("crash"):
             raise KeyError("surprise")
         if run.config.seed == how.get("kill") and run.steps >= 8:
             os.kill(os.getpid(), 9)
-        step(run, x)
+        step(run, x, *more)
     Run.step = chaotic
 """
 

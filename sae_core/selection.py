@@ -1,0 +1,77 @@
+"""Which latents of a training batch are on: the k largest of each row, or the B·k largest of all rows."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sae_core.config import SAEConfig
+from sae_core.model import SAE
+
+_START = (
+    4  # batch_top_k looks at 4k latents a row first; rows of Zipf-distributed data hold up to 3k of the B·k
+)
+
+
+def select(sae: SAE, centred: Tensor, rows: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Values and indices of the latents that a step of `sae` trains, (B, K) each; what is off has value 0.
+
+    centred: x − b_pre, (B, d);  rows: how many rows' pre-activations are held at once;  dtype: of the product.
+    K is k, 4k in order of rank under `multi_topk`, or what the fullest row needs under batchtopk.
+    """
+    weights = sae.W_enc.to(dtype), None if sae.b_enc is None else sae.b_enc.to(dtype)
+    if sae.config.activation == "batchtopk":
+        return _batch_top_k(centred, weights, sae.k, rows)
+    K = 4 * sae.k if sae.config.multi_topk else sae.k
+    values, indices = _top_k(centred, weights, K, rows, ranked=sae.config.multi_topk)
+    return values.relu(), indices
+
+
+def levels(
+    config: SAEConfig, values: Tensor, indices: Tensor
+) -> tuple[list[tuple[Tensor, Tensor]], list[float], int]:
+    """The selection (B, K) in disjoint groups, the weight w_p of each reconstruction, and which one is the SAE's own.
+
+    The loss is Σ_p w_p·NMSE(x̂_p), x̂_p the sum of the groups 0 … p.  Multi-TopK: the first k and the other 3k, w = 1
+    and 1/8 (Gao et al. 2024, §5.3).  Matryoshka: the latents below n/2^j for each level, w for their mean (Bussmann et
+    al. 2025).
+    """
+    if config.multi_topk:
+        k = config.k
+        return [(values[:, :k], indices[:, :k]), (values[:, k:], indices[:, k:])], [1.0, 1 / 8], 0
+    if config.matryoshka == 1:
+        return [(values, indices)], [1.0], 0
+    ends = [config.n_latents >> j for j in range(config.matryoshka - 1, -1, -1)]
+    groups = []
+    for low, high in zip([0, *ends], ends, strict=False):
+        groups.append((values, torch.where((indices >= low) & (indices < high), indices, -1)))
+    return groups, [1 / len(ends)] * len(ends), len(ends) - 1
+
+
+def _top_k(
+    centred: Tensor, weights: tuple[Tensor, Tensor | None], k: int, rows: int, ranked: bool = False
+) -> tuple[Tensor, Tensor]:
+    parts = [
+        F.linear(part.to(weights[0].dtype), *weights).topk(k, dim=1, sorted=ranked)
+        for part in centred.split(rows)
+    ]
+    if len(parts) == 1:
+        return parts[0].values.to(centred.dtype), parts[0].indices
+    values, indices = zip(*parts, strict=True)
+    return torch.cat(values).to(centred.dtype), torch.cat(indices)
+
+
+def _batch_top_k(
+    centred: Tensor, weights: tuple[Tensor, Tensor | None], k: int, rows: int
+) -> tuple[Tensor, Tensor]:
+    """Exact without a (B, n) sort: m latents a row are enough once no row's m-th could be among the B·k largest."""
+    B, n = len(centred), len(weights[0])
+    m = min(_START * k, n)
+    while True:
+        values, indices = _top_k(centred, weights, m, rows)
+        chosen = values.flatten().topk(B * k, sorted=False)
+        if m == n or not (values.amin(1) > chosen.values.min()).any():
+            break
+        m = min(2 * m, n)
+    on = torch.zeros(B * m, dtype=torch.bool, device=values.device).index_fill_(0, chosen.indices, True)
+    on = on.view(B, m) & (values > 0)
+    return values * on, torch.where(on, indices, -1)
