@@ -40,7 +40,7 @@ def step_bytes(run: RunConfig, memory_gb: float | None = None) -> int:
     memory_gb: of the device, which the micro-batch is made for; None: of a CPU.
     """
     sae, B, d = run.sae, run.train.batch_tokens, run.data.d_model
-    device = memory.device_bytes("cpu") if memory_gb is None else int(memory_gb * GiB)
+    device = None if memory_gb is None else int(memory_gb * GiB)
     rows = run.train.micro_batch_tokens or memory.tokens_at_once(sae, B, device)
     return FLOAT * (memory.copies(sae) * min(rows, B) * sae.n_latents + B * (4 * d + 6 * (sae.k or 0)))
 
