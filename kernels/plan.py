@@ -1,14 +1,19 @@
 """The order of one batch's entries by latent: one sort, shared by both weight gradients of a step."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from kernels.inputs import check_indices, check_range
 
+if TYPE_CHECKING:
+    from kernels.segment_items_triton import Items
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Plan:
     """Entries (b, j) of idx (B, k), ordered by latent, then by b, then by j; padding comes last.
 
@@ -36,6 +41,13 @@ class Plan:
         """(n + 1,) int32."""
         return self.bounds[:-1]
 
+    @cached_property
+    def items(self) -> "Items":
+        """What the programs of the CUDA kernels share out; made when the first of them asks."""
+        from kernels.segment_items_triton import build  # here, since Triton is absent on macOS
+
+        return build(self.bounds, self.order.shape[0])
+
 
 def plan(idx: Tensor, n: int) -> Plan:
     """Sort the entries of idx (B, k), int32 or int64, −1 = padding, by their latent in 0 … n − 1.
@@ -49,10 +61,17 @@ def plan(idx: Tensor, n: int) -> Plan:
     # 16 bits where they hold n: 0.53 against 0.86 ms for 131,072 entries on one core. Below 2¹⁵ entries torch does
     # not use its radix sort and the width makes no difference.
     key = torch.int16 if n < 2**15 <= B * k else torch.int32
-    # −1 becomes the largest key, the rest stay: masked_fill would cost 0.25 ms there, the & costs 0.02 ms.
-    latent, order = torch.sort(idx.flatten().to(key) & torch.iinfo(key).max, stable=True)
+    latent, order = torch.sort(_keys(idx.flatten(), n, key, checked=not idx.is_cuda), stable=True)
     latent = latent.to(torch.int32).clamp_(max=n)
     bounds = torch._convert_indices_from_coo_to_csr(latent, n + 1, out_int32=True)
     # A gather from a table of rows: 0.11 ms where the division order // k takes 0.24 ms (B·k = 131,072, one core).
     row_of_entry = torch.arange(B, dtype=torch.int32, device=idx.device).repeat_interleave(k)
     return Plan(order.to(torch.int32), row_of_entry.index_select(0, order), bounds, idx)
+
+
+def _keys(latent: Tensor, n: int, key: torch.dtype, checked: bool) -> Tensor:
+    """The latents in dtype `key`, all else above them; checked: it is known that all else is −1."""
+    if checked:
+        # −1 becomes the largest key, the rest stay: masked_fill would cost 0.25 ms there, the & costs 0.02 ms.
+        return latent.to(key) & torch.iinfo(key).max
+    return latent.masked_fill((latent < 0) | (latent >= n), n).to(key)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from kernels.gather_dot import gather_dot
-from kernels.inputs import accumulator, check_matrix, check_table
+from kernels.inputs import accumulator, check_coef, check_matrix, check_table
 from kernels.plan import Plan
 from kernels.plan import plan as make_plan
 from kernels.segment_sum import segment_sum
@@ -17,15 +17,22 @@ def segment_sum_dot(plan: Plan, coef: Tensor, X: Tensor, W: Tensor) -> tuple[Ten
     for a float64 X (as `segment_sum`), and dots (B, k) in float32, float64 if X or W is float64, 0 at padding (as
     `gather_dot`).
     """
-    _check(plan.n, X, W)
-    return segment_sum(plan, coef, X), gather_dot(plan.idx, X, W)
+    _check(plan, coef, X, W)
+    if not X.is_cuda:
+        return segment_sum(plan, coef, X), gather_dot(plan.idx, X, W)
+    from kernels.segment_sum_triton import launch  # here, since Triton is absent on macOS
+
+    sums, dots = launch(plan, coef, X, W)
+    assert dots is not None
+    return sums, dots
 
 
-def _check(n: int, X: Tensor, W: Tensor) -> None:
-    check_table(W, X.device)
-    check_matrix("X", X, W.device)
-    if W.shape[0] != n:
-        raise ValueError(f"W has {W.shape[0]} rows; the plan is of n = {n} latents")
+def _check(plan: Plan, coef: Tensor, X: Tensor, W: Tensor) -> None:
+    check_table(W, plan.idx.device)
+    check_matrix("X", X, plan.idx.device, rows=plan.idx.shape[0])
+    check_coef(coef, plan.idx.shape, X)
+    if W.shape[0] != plan.n:
+        raise ValueError(f"W has {W.shape[0]} rows; the plan is of n = {plan.n} latents")
     if X.shape[1] != W.shape[1]:
         raise ValueError(f"X has {X.shape[1]} columns and W {W.shape[1]}; both must have d")
 

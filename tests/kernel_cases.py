@@ -38,6 +38,7 @@ CASES = [
     Case(24, 6, 48, 8, zipf=True),
     Case(9, 1, 17, 4, pad=0.2),
     Case(6, 2, 5, 1, pad=0.3),
+    Case(60, 4, 260, 3, pad=0.1, zipf=True),
     Case(0, 4, 8, 5),
     Case(4, 0, 8, 5),
 ]
