@@ -34,11 +34,15 @@ def _accumulator(G: Tensor, W: Tensor) -> torch.dtype:
 def _forward(idx: Tensor, G: Tensor, W: Tensor) -> Tensor:
     _check(idx, G, W)
     acc, (B, k), n = _accumulator(G, W), idx.shape, W.shape[0]
+    if W.is_cuda:
+        from kernels.gather_dot_triton import launch  # here, since Triton is absent on macOS
+
+        return launch(idx, G, W, acc)
     if idx.numel() == 0:
         return G.new_zeros(B, k, dtype=acc)
-    padded = idx.is_cuda or check_range(idx, n)
+    padded = check_range(idx, n)
     # sampled_addmm refuses a pattern with more entries than its matrix has elements, which k > n would make.
-    if idx.is_cuda or k > n:
+    if k > n:
         return _dots_by_entry(idx, G.to(acc), W.to(acc))
     if not padded:
         return _dots_by_row(idx, G.to(acc), W.to(acc))
@@ -61,11 +65,10 @@ def _dots_by_row(idx: Tensor, G: Tensor, W: Tensor) -> Tensor:
 
 
 def _dots_by_entry(idx: Tensor, G: Tensor, W: Tensor) -> Tensor:
-    """Aten's per-sample-weight gradient of embedding_bag: no tensor of B·k·d, a warp per entry, 0 at padding."""
+    """Aten's per-sample-weight gradient of embedding_bag: no tensor of B·k·d, 0 at padding."""
     B, k = idx.shape
-    idx = idx.masked_fill(idx >= W.shape[0], -1)
-    row_of_entry = torch.arange(B, dtype=idx.dtype, device=idx.device).repeat_interleave(k)
-    start = torch.arange(0, B * k, k, dtype=idx.dtype, device=idx.device)
+    row_of_entry = torch.arange(B, dtype=idx.dtype).repeat_interleave(k)
+    start = torch.arange(0, B * k, k, dtype=idx.dtype)
     dots = torch.ops.aten._embedding_bag_per_sample_weights_backward(
         G, W, idx.flatten(), start, row_of_entry, 0
     )

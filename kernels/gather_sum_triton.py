@@ -47,7 +47,7 @@ def tile(d: int, dtype: torch.dtype) -> tuple[int, int, int]:
 
     One warp holds T rows of a 256-column slab: 4 KiB in flight, so that T follows from the size of an element.
     """
-    return 16 // dtype.itemsize, min(256, triton.next_power_of_2(d)), 1
+    return 16 // dtype.itemsize, min(256, triton.next_power_of_2(max(d, 1))), 1
 
 
 def launch(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None) -> Tensor:

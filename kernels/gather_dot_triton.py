@@ -1,0 +1,66 @@
+"""The Triton kernel of gather_dot and its launcher. Imported only where Triton is: by CUDA calls and by tests."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+
+@triton.jit
+def gather_dot_kernel(
+    out,
+    idx,
+    G,
+    W,
+    n,
+    k,
+    d,
+    blocks,
+    stride_g,
+    stride_w,
+    BK: tl.constexpr,
+    BD: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    """out[b, j] = G[b] · W[idx[b, j]] for BK of the j of one b, BK rows of W in flight, 0 at padding.
+
+    Grid (B · blocks,), the blocks of a row beside each other, so that they meet its G in a cache.
+    """
+    b = (tl.program_id(0) // blocks).to(tl.int64)
+    j = tl.program_id(0) % blocks * BK + tl.arange(0, BK)
+    i = tl.load(idx + b * k + j, mask=j < k, other=-1).to(tl.int64)
+    tl.device_assert(i < n, "gather_dot: idx holds an index >= n")  # compiled under TRITON_DEBUG=1 only
+    live = (i >= 0) & (i < n)
+    acc = tl.zeros([BK, BD], dtype=ACC)
+    for first in range(0, d, BD):
+        column = first + tl.arange(0, BD)
+        inside = column < d
+        g = tl.load(G + b * stride_g + column, mask=inside, other=0.0).to(ACC)
+        rows = tl.load(
+            W + i[:, None] * stride_w + column[None, :], mask=live[:, None] & inside[None, :], other=0.0
+        ).to(ACC)
+        acc += g[None, :] * rows
+    # Padding is 0 also where G holds no finite number.
+    dots = tl.where(live, tl.sum(acc, axis=1), 0.0)
+    tl.store(out + b * k + j, dots, mask=j < k)
+
+
+def tile(d: int, dtype: torch.dtype) -> tuple[int, int, int]:
+    """BK rows of W in flight, BD columns at a time, warps a program."""
+    BD = min(256, triton.next_power_of_2(d))
+    return min(16, 2048 // (BD * dtype.itemsize)), BD, 1
+
+
+def launch(idx: Tensor, G: Tensor, W: Tensor, acc: torch.dtype) -> Tensor:
+    """gather_dot for checked inputs: idx (B, k);  G (B, d);  W (n, d) with adjacent columns;  returns (B, k) in acc."""
+    (B, k), (n, d) = idx.shape, W.shape
+    out = torch.empty(B, k, dtype=acc, device=W.device)
+    if out.numel() == 0:
+        return out
+    BK, BD, warps = tile(d, W.dtype)
+    blocks, ACC = triton.cdiv(k, BK), tl.float64 if acc == torch.float64 else tl.float32
+    G = G if d == 1 or G.stride(1) == 1 else G.contiguous()
+    arguments = (out, idx.contiguous(), G, W, n, k, d, blocks, G.stride(0), W.stride(0))
+    with torch.cuda.device_of(W):
+        gather_dot_kernel[(B * blocks,)](*arguments, BK=BK, BD=BD, ACC=ACC, num_warps=warps)
+    return out
