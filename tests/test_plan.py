@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from kernels.plan import plan
+from kernels.plan import _keys, plan
 from tests.kernel_cases import CASES, Case, integers, make
 
 
@@ -41,6 +41,20 @@ def test_key_widths(n):
     idx = torch.randint(0, n, (2**13, 4), generator=torch.Generator().manual_seed(0), dtype=torch.int32)
     idx[:5, 0], idx[5:9, 1] = n - 1, -1
     check(idx, n)
+
+
+@pytest.mark.parametrize(
+    ("n", "key"), [(7, torch.int16), (2**15 - 1, torch.int16), (2**15, torch.int32)], ids=str
+)
+def test_keys_of_unchecked_indices(n, key):
+    """What CUDA sorts: below 0 and from n on is padding, also where the key's 16 or 32 bits would wrap round."""
+    latent = torch.tensor([0, -1, n - 1, n, -5, n + 2**16, 2**33, 2**15 + 3, 2**16 + 1])
+    keys = _keys(latent, n, key, checked=False)
+    assert keys.dtype == key
+    inside = (latent >= 0) & (latent < n)
+    assert torch.equal(keys.long(), torch.where(inside, latent, n))
+    trusted = _keys(latent[:3], n, key, checked=True)
+    assert trusted[1] >= n and torch.equal(trusted[[0, 2]], keys[[0, 2]])
 
 
 def test_views():
