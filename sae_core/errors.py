@@ -1,5 +1,7 @@
 """What a user can get wrong, each said in one sentence: what it is, the value, what to do."""
 
+from collections.abc import Collection
+
 
 class ConfigError(ValueError):
     """A run that cannot be trained as written."""
@@ -11,3 +13,9 @@ class DataError(ValueError):
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be read, or belongs to another run."""
+
+
+def one_of(key: str, value: str, allowed: Collection[str]) -> None:
+    """Raise DataError for a value of a data config that is none of those allowed."""
+    if value not in allowed:
+        raise DataError(f"{key} is {value!r}; it must be one of {', '.join(sorted(allowed))}.")

@@ -1,7 +1,6 @@
-"""Harvest of a language model's residual stream into an activation store, by a forward hook on one decoder layer."""
+"""Harvest of a language model's activations into activation stores, several layers in one forward pass."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,41 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from sae_core.corpus import Corpus
 from sae_core.errors import DataError
-from sae_core.language_model import COMPUTE, LanguageModel, load_language_model
-from sae_core.prepare import PREPARATIONS
-from sae_core.shards import TORCH_DTYPES
+from sae_core.harvest_config import HarvestConfig, check_one_pass
+from sae_core.language_model import Site
 from sae_core.store_writer import StoreWriter, finished
-from sae_core.text import Contexts, Document, contexts, documents, fingerprint, split_documents
 
 Progress = Callable[[int, int], None]
-_NOTES = ("name", "license", "source")  # words about the store: other words do not make another store
-
-
-@dataclass(frozen=True)
-class HarvestConfig:
-    """Which rows a store holds. `model` and `text` may be `package:NAME/FOLDER` of an installed package."""
-
-    name: str
-    model: str  # folder or hub id
-    layer: int  # decoder blocks passed: the residual stream after block `layer`, counted from 1
-    text: str  # folder of .txt files, one document a file
-    tokens: int  # rows, training and held-out
-    held_out: int  # rows of these that are held out
-    gguf_file: str | None = None  # a file in the model's folder, dequantised when loaded
-    context: int = 128  # tokens of a context, its prefix token included
-    prefix: str | None = None  # token at position 0; None: the tokenizer's BOS
-    held_out_every: int = 10  # every so many-th document is held out
-    shard_rows: int = 65_536
-    prepare: str = "mean_off_unit_norm"
-    dtype: str = "float16"  # of the rows on disk
-    compute: str = "bfloat16"  # of the matrix products; the residual stream stays float32
-    batch_contexts: int = 32
-    seed: int = 0  # of the choice of held-out documents and of the order of contexts
-    license: str = ""
-    source: str = ""
 
 
 def harvest(
@@ -56,83 +28,79 @@ def harvest(
     be loaded.
     device: "cpu", "cuda", …; None takes the GPU if there is one.
     """
-    _validate(cfg)
-    identity = {key: value for key, value in asdict(cfg).items() if key not in _NOTES}
-    if finished(out, identity):
-        return Path(out)
-    found = documents(cfg.text, cfg.seed)
-    train, held_out = split_documents(found, cfg.held_out_every)
-    model = load_language_model(cfg.model, cfg.gguf_file, cfg.layer, cfg.compute, device)
-    prefix = model.token_id(cfg.prefix)
-    identity |= {"text_sha256": fingerprint(found), "weights": model.origin}
-    writer = StoreWriter(out, model.d_model, identity, cfg.prepare, cfg.dtype)
-    cut = {
-        "held_out": _cut(cfg, model, "held_out", held_out, cfg.held_out),
-        "train": _cut(cfg, model, "train", train, cfg.tokens - cfg.held_out),
-    }
+    return harvest_layers([cfg], [out], progress, device)[0]
+
+
+def harvest_layers(
+    cfgs: Sequence[HarvestConfig],
+    outs: Sequence[str | Path],
+    progress: Progress | None = None,
+    device: str | None = None,
+) -> list[Path]:
+    """As `harvest`, one store a config, all from one forward pass: they may differ in layer, hook and kind of rows."""
+    check_one_pass(cfgs)
+    paths = [Path(out) for out in outs]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise DataError(f"{len(paths)} layers share the store {paths[0]}; give each layer its own.")
+    left = [(cfg, path) for cfg, path in zip(cfgs, paths, strict=True) if not finished(path, cfg.identity())]
+    if left:
+        _fill([cfg for cfg, _ in left], [path for _, path in left], progress, device)
+    return paths
+
+
+def _fill(cfgs: list[HarvestConfig], outs: list[Path], progress: Progress | None, device: str | None) -> None:
+    cfg, sites = cfgs[0], [each.site for each in cfgs]
+    corpus = Corpus(cfg, sites, device)
+    writers = _writers(cfgs, outs, corpus)
     done = 0
-    for split, (chosen, rows) in cut.items():
-        for index, ids, wanted in _shards(cfg, chosen.ids, rows):
-            if not writer.has(split, index):
-                writer.write(split, index, _activations(cfg, model, prefix, ids, wanted, done, progress))
-            done += wanted
-    about = _about(cfg, model, prefix, {split: chosen for split, (chosen, _) in cut.items()})
-    return writer.finish(about, _dropped(cfg, [chosen for chosen, _ in cut.values()]))
+    for split, ids, wanted in (
+        ("held_out", corpus.held_out.ids, cfg.held_out),
+        ("train", corpus.train.ids, cfg.tokens - cfg.held_out),
+    ):
+        for index, part, rows in _shards(ids, wanted, corpus.per_context, cfg.shard_rows):
+            lacking = [i for i, writer in enumerate(writers) if not writer.has(split, index)]
+            if lacking:
+                raw = corpus.activations(part, _within(progress, done, rows, cfg.tokens))
+                for i in lacking:
+                    writers[i].write(split, index, raw[i][:rows])
+            done += rows
+    for writer, each in zip(writers, cfgs, strict=True):
+        writer.finish(_about(each, corpus), _dropped(each, corpus))
 
 
-def _cut(
-    cfg: HarvestConfig, model: LanguageModel, split: str, found: list[Document], rows: int
-) -> tuple[Contexts, int]:
-    """The contexts whose tokens, position 0 apart, make `rows` rows. Raises DataError if the text is too short."""
-    per_context = cfg.context - 1
-    cut = contexts(found, model.encode, per_context, -(-rows // per_context), cfg.seed)
-    if len(cut.ids) * per_context < rows:
-        has = f"{len(found)} {split} documents of {cfg.text!r} give {cut.available * per_context:,} rows"
-        raise DataError(f"{has}, fewer than the {rows:,} asked for; lower tokens and held_out, or add text.")
-    return cut, rows
+def _writers(cfgs: list[HarvestConfig], outs: list[Path], corpus: Corpus) -> list[StoreWriter]:
+    about = {"text_sha256": corpus.text_sha256, "weights": corpus.model.origin}
+    limits = corpus.norm_limits([cfg.drop_above for cfg in cfgs])
+    return [
+        StoreWriter(out, width, cfg.identity() | about, cfg.prepare, cfg.dtype, cfg.format, limit)
+        for cfg, out, width, limit in zip(cfgs, outs, corpus.model.widths, limits, strict=True)
+    ]
 
 
 def _shards(
-    cfg: HarvestConfig, ids: NDArray[np.int32], rows: int
+    ids: NDArray[np.int32], rows: int, per_context: int, shard_rows: int
 ) -> Iterator[tuple[int, NDArray[np.int32], int]]:
     """(index, token ids, rows) of every shard. Each begins with a context, so it needs nothing of the one before."""
-    per_context = cfg.context - 1
-    per_shard = max(1, cfg.shard_rows // per_context)
+    per_shard = max(1, shard_rows // per_context)
     for index, first in enumerate(range(0, len(ids), per_shard)):
         yield index, ids[first : first + per_shard], min(per_shard * per_context, rows - first * per_context)
 
 
-def _activations(
-    cfg: HarvestConfig,
-    model: LanguageModel,
-    prefix: int,
-    ids: NDArray[np.int32],
-    wanted: int,
-    done: int,
-    progress: Progress | None,
-) -> Tensor:
-    """Raw activations of one shard: (wanted, d_model) float32. Its first batch begins with its first context."""
-    out = torch.empty(len(ids) * (cfg.context - 1), model.d_model)
-    filled = 0
-    for first in range(0, len(ids), cfg.batch_contexts):
-        batch = torch.from_numpy(ids[first : first + cfg.batch_contexts]).long()
-        batch = torch.cat([torch.full((len(batch), 1), prefix), batch], dim=1)
-        rows = model.residual(batch)[:, 1:].reshape(-1, model.d_model)
-        out[filled : filled + len(rows)] = rows
-        filled += len(rows)
-        if progress:
-            progress(done + min(filled, wanted), cfg.tokens)
-    return out[:wanted]
+def _within(progress: Progress | None, done: int, rows: int, total: int) -> Callable[[int], None] | None:
+    """Progress of one shard of `rows` rows as progress of the whole."""
+    return progress and (lambda filled: progress(done + min(filled, rows), total))
 
 
-def _about(cfg: HarvestConfig, model: LanguageModel, prefix: int, cut: dict[str, Contexts]) -> dict[str, Any]:
+def _about(cfg: HarvestConfig, corpus: Corpus) -> dict[str, Any]:
+    model, cut = corpus.model, {"held_out": corpus.held_out, "train": corpus.train}
     return {
         "name": cfg.name,
         "model": type(model.model).__name__,
         "layer": f"{cfg.layer} of {model.n_layers}",
-        "hook": f"output of {model.blocks_name}[{cfg.layer - 1}], the residual stream after block {cfg.layer}",
+        "hook": _hook(cfg.site, model.described(cfg.site)),
         "tokenizer": f"{type(model.tokenizer).__name__}, {len(model.tokenizer):,} tokens",
-        "prefix_token": f"{model.tokenizer.convert_ids_to_tokens(prefix)} ({prefix})",
+        "prefix_token": _token(corpus, corpus.prefix),
+        "suffix_token": None if corpus.suffix is None else _token(corpus, corpus.suffix),
         "held_out": f"every {cfg.held_out_every}-th document by the hash of its text",
         "documents": {split: chosen.documents for split, chosen in cut.items()},
         "contexts": {split: len(chosen.ids) for split, chosen in cut.items()},
@@ -145,31 +113,20 @@ def _about(cfg: HarvestConfig, model: LanguageModel, prefix: int, cut: dict[str,
     }
 
 
-def _dropped(cfg: HarvestConfig, cut: list[Contexts]) -> dict[str, Any]:
+def _hook(site: Site, described: str) -> str:
+    where = f"the residual stream after block {site.layer}" if site.hook is None else f"in block {site.layer}"
+    return f"output of {described}, {where}"
+
+
+def _token(corpus: Corpus, token: int) -> str:
+    return f"{corpus.model.tokenizer.convert_ids_to_tokens(token)} ({token})"
+
+
+def _dropped(cfg: HarvestConfig, corpus: Corpus) -> dict[str, Any]:
     """Tokens of the harvested contexts that are no rows."""
+    contexts = len(corpus.held_out.ids) + len(corpus.train.ids)
+    reason = "the prefix token, on which language models park their attention and a huge norm"
     return {
-        "position_0": sum(len(chosen.ids) for chosen in cut),
-        "position_0_reason": "the prefix token, on which language models park their attention and a huge norm",
-        "document_tails_reason": f"windows of fewer than {cfg.context - 1} tokens at the end of a document",
-    }
-
-
-def _validate(cfg: HarvestConfig) -> None:
-    least = {
-        "layer": 1,
-        "context": 2,
-        "held_out": 1,
-        "held_out_every": 2,
-        "shard_rows": 1,
-        "batch_contexts": 1,
-    }
-    for key, low in least.items():
-        if getattr(cfg, key) < low:
-            raise DataError(f"{key} is {getattr(cfg, key)}; it must be at least {low}.")
-    if cfg.tokens <= cfg.held_out:
-        raise DataError(f"tokens is {cfg.tokens:,} with {cfg.held_out:,} held out; it must be larger.")
-    for key, allowed in (("prepare", PREPARATIONS), ("dtype", TORCH_DTYPES), ("compute", COMPUTE)):
-        if getattr(cfg, key) not in allowed:
-            raise DataError(
-                f"{key} is {getattr(cfg, key)!r}; it must be one of {', '.join(sorted(allowed))}."
-            )
+        "first_positions": contexts * cfg.drop_first,
+        "suffix_positions": 0 if corpus.suffix is None else contexts,
+    } | ({"first_positions_reason": reason} if cfg.drop_first else {})

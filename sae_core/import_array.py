@@ -1,20 +1,30 @@
-"""Making a store of activations that already lie in a tensor, a .npy or a .safetensors file."""
+"""An array of activations that a user has, written as an activation store: the plain way in besides `harvest`."""
 
-import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from sae_core.arrays import Array, opened
 from sae_core.errors import DataError
-from sae_core.shards import sha256_of
 from sae_core.store_writer import StoreWriter, finished
 
-_Rows = Callable[[int, int], Tensor]
+_MEDIAN_ROWS = 65_536  # training rows that give the median norm
+
+
+@dataclass(frozen=True)
+class ArrayConfig:
+    """Activations in files. The last `held_out` rows are held out."""
+
+    path: str  # .npy or .safetensors file of shape (rows, d), or a folder of such files
+    held_out: int = 16_384
+    prepare: str = "none"
+    dtype: str = "float16"
+    format: str = "safetensors"
+    shard_rows: int = 65_536
+    drop_above: float | None = None  # rows of a norm above so many medians are dropped; null: none are
 
 
 def from_array(
@@ -24,63 +34,46 @@ def from_array(
     prepare: str = "none",
     dtype: str = "float16",
     shard_rows: int = 65_536,
+    format: str = "safetensors",
+    drop_above: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write activations (rows, d) into the store `out` and return its path. The same again changes nothing.
 
-    The last `held_out` rows are held out: arrays of activations are usually in the order of the text, and a random
-    choice would put neighbouring tokens of one context on both sides.
+    source: a tensor, a .npy or .safetensors file, or a folder of these. The last `held_out` rows are held out: arrays
+    of activations are usually in the order of the text, and a random choice would put neighbouring tokens of one
+    context on both sides.
     Raises DataError if the array is not (rows, d), holds NaN, or leaves no training row.
     """
-    (n, d), rows, name, digest = _opened(source)
+    array = opened(source)
+    n, d = array.shape
     if not 0 < held_out < n:
         raise DataError(
             f"held_out is {held_out:,} of {n:,} rows; it must be above 0 and leave training rows."
         )
-    config = {"array_sha256": digest, "held_out": held_out, "shard_rows": shard_rows}
-    if finished(out, config | {"prepare": prepare, "dtype": dtype}):
+    if shard_rows < 1:
+        raise DataError(f"shard_rows is {shard_rows}; it must be at least 1.")
+    config = {"array_sha256": array.sha256, "held_out": held_out, "shard_rows": shard_rows}
+    config |= {"drop_above": drop_above}
+    if finished(out, config | {"prepare": prepare, "dtype": dtype, "format": format}):
         return Path(out)
-    writer = StoreWriter(out, d, config, prepare, dtype)
+    limit = _norm_limit(array, n - held_out, drop_above)
+    writer = StoreWriter(out, d, config, prepare, dtype, format, limit)
     for split, begin, end in (("held_out", n - held_out, n), ("train", 0, n - held_out)):
         for index, a in enumerate(range(begin, end, shard_rows)):
+            b = min(a + shard_rows, end)
             if not writer.has(split, index):
-                writer.write(split, index, rows(a, min(a + shard_rows, end)))
-    return writer.finish(about={"array": name})
+                writer.write(split, index, array.rows(a, b), first=a)
+            if progress:
+                progress(b - begin + (held_out if split == "train" else 0), n)
+    return writer.finish(about={"array": array.name})
 
 
-def _opened(source: str | Path | Tensor | NDArray) -> tuple[tuple[int, int], _Rows, str, str]:
-    """Shape, a reader of the rows a … b−1, a name for people, and a checksum."""
-    if isinstance(source, Tensor | np.ndarray):
-        array = source.detach().cpu() if isinstance(source, Tensor) else torch.from_numpy(source)
-        flat = array.contiguous().reshape(-1).view(torch.uint8).numpy()
-        shape, rows = tuple(array.shape), lambda a, b: array[a:b]
-        name, digest = f"tensor {shape}", hashlib.sha256(flat.data).hexdigest()
-    else:
-        path = Path(source)
-        if not path.is_file():
-            raise DataError(f"there is no array {path}; give a .npy or .safetensors file of shape (rows, d).")
-        shape, rows = _opened_npy(path) if path.suffix == ".npy" else _opened_safetensors(path)
-        name, digest = path.name, sha256_of(path)
-    if len(shape) != 2:
-        raise DataError(f"{name} has shape {shape}; activations must be (rows, d).")
-    return (shape[0], shape[1]), rows, name, digest
-
-
-def _opened_npy(path: Path) -> tuple[tuple[int, ...], _Rows]:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path} is no .npy file of numbers ({error}).") from None
-    return array.shape, lambda a, b: torch.from_numpy(np.array(array[a:b], dtype=np.float32))
-
-
-def _opened_safetensors(path: Path) -> tuple[tuple[int, ...], _Rows]:
-    """The tensor `x`, or the only one there is."""
-    try:
-        file = safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"{path} is no .safetensors file ({error}).") from None
-    names = list(file.keys())
-    if "x" not in names and len(names) != 1:
-        raise DataError(f"{path} holds {names}; name the activations `x` or leave only one tensor in it.")
-    array = file.get_slice("x" if "x" in names else names[0])
-    return tuple(array.get_shape()), lambda a, b: array[a:b]
+def _norm_limit(array: Array, n_train: int, factor: float | None) -> float | None:
+    """factor × the median norm of the first training rows, to three digits; None for None."""
+    if factor is None:
+        return None
+    if not factor > 1:
+        raise DataError(f"drop_above is {factor}; it counts medians and must be above 1.")
+    median = float(array.rows(0, min(_MEDIAN_ROWS, n_train)).norm(dim=1).nanmedian())
+    return float(f"{factor * median:.3g}")

@@ -1,8 +1,7 @@
-"""One shard of a store: a safetensors file with `x` (rows, d), written at once and mapped into memory."""
+"""One shard of a store: `x` (rows, d) in a safetensors or a raw .npy file, written at once and mapped into memory."""
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from sae_core.files import replacing
 
 TORCH_DTYPES = {"float16": torch.float16, "float32": torch.float32}
 _SAFETENSORS_DTYPES: dict[str, np.dtype] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
+FORMATS = ("safetensors", "npy")
 _MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors format
 
 
@@ -28,15 +28,65 @@ class Header:
     metadata: dict[str, str]
 
 
-def shard_name(split: str, index: int) -> str:
-    return f"{split}-{index:05d}.safetensors"
+@dataclass(frozen=True)
+class Dropped:
+    """Rows that a shard was given and does not hold."""
+
+    constant: int = 0  # no direction: nothing is left of them without their mean
+    above: int = 0  # their norm is above the store's limit
+
+    def __add__(self, other: "Dropped") -> "Dropped":
+        return Dropped(self.constant + other.constant, self.above + other.above)
 
 
-def write_shard(path: Path, tensors: Mapping[str, Tensor], dropped: int) -> None:
-    """Write a shard, atomically: one under its own name is complete."""
+def shard_name(split: str, index: int, format: str = "safetensors") -> str:
+    return f"{split}-{index:05d}.{format}"
+
+
+def write_shard(path: Path, x: Tensor, norm: Tensor, dropped: Dropped) -> None:
+    """Write a shard, atomically: one under its own name is complete.
+
+    x: (rows, d);  norm: (rows,), norms before preparation. A .npy holds x alone; the rest lies beside it.
+    """
     # One metadata key only: safetensors does not promise an order of several, and shards are compared by checksum.
-    with replacing(path) as temporary:
-        save_file(dict(tensors), temporary, metadata={"dropped": str(dropped)})
+    counts = f"{dropped.constant}+{dropped.above}" if dropped.above else str(dropped.constant)
+    raw = path.suffix == ".npy"
+    with replacing(_beside(path)) as temporary:
+        save_file({"norm": norm} | ({} if raw else {"x": x}), temporary, metadata={"dropped": counts})
+    if raw:
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.save(file, x.numpy(), allow_pickle=False)
+
+
+def map_rows(path: Path) -> NDArray:
+    """The rows of a shard as a read-only memory map: (rows, d). Raises DataError if it is missing or torn."""
+    if path.suffix != ".npy":
+        return map_tensor(path, "x")
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path} is truncated or no .npy file ({error}); write it again.") from None
+
+
+def read_norms(path: Path) -> NDArray:
+    """Norms of a shard's rows before preparation: (rows,) float32."""
+    return map_tensor(_beside(path), "norm")
+
+
+def read_dropped(path: Path) -> Dropped:
+    counts = read_header(_beside(path)).metadata.get("dropped", "0")
+    return Dropped(*map(int, counts.split("+")))
+
+
+def is_complete(path: Path) -> bool:
+    try:
+        map_rows(path)
+        read_norms(path)
+    except DataError:
+        return False
+    return True
 
 
 def read_header(path: Path) -> Header:
@@ -53,7 +103,7 @@ def read_header(path: Path) -> Header:
         metadata = header.pop("__metadata__", {})
         tensors = {name: _located(entry, 8 + length, size) for name, entry in header.items()}
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; restore it or write the store again.") from None
+        raise _missing(path) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
@@ -69,13 +119,22 @@ def _located(entry: dict, begin: int, size: int) -> tuple[np.dtype, tuple[int, .
     return dtype, shape, begin + first
 
 
-def map_tensor(path: Path, name: str, header: Header | None = None) -> NDArray:
-    """The tensor `name` of a shard as a read-only memory map."""
-    header = header or read_header(path)
+def map_tensor(path: Path, name: str) -> NDArray:
+    """The tensor `name` of a safetensors file as a read-only memory map."""
+    header = read_header(path)
     if name not in header.tensors:
         raise DataError(f"{path} holds {sorted(header.tensors)} and no {name!r}; write it again.")
     dtype, shape, offset = header.tensors[name]
     return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
+
+
+def _beside(path: Path) -> Path:
+    """The file with a shard's norms and counts: itself, or the raw array's companion."""
+    return path.with_suffix(".norms.safetensors") if path.suffix == ".npy" else path
+
+
+def _missing(path: Path) -> DataError:
+    return DataError(f"{path} is missing; restore it or write the store again.")
 
 
 def sha256_of(path: Path) -> str:

@@ -6,7 +6,11 @@ from torch import Tensor
 
 
 class Source(Protocol):
-    """An endless, reproducible stream of prepared activation vectors with a fixed held-out set."""
+    """An endless, reproducible stream of prepared activation vectors with a fixed held-out set.
+
+    `rows` may be called from a thread of its own beside the trainer's, one call at a time, while the trainer reads the
+    rest; a source whose `rows` keep anything guard it themselves.
+    """
 
     @property
     def d_model(self) -> int: ...

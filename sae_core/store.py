@@ -1,5 +1,6 @@
 """A finished activation store on disk: checked when opened, mapped into memory, read in a shuffled endless order."""
 
+from collections.abc import Callable
 from itertools import accumulate
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from sae_core.errors import DataError
 from sae_core.manifest import ShardEntry, read_manifest
-from sae_core.shards import map_tensor, read_header, sha256_of
+from sae_core.shards import map_rows, sha256_of
 from sae_core.shuffle import permuted
 
 _SAMPLE_EPOCH = -1  # no epoch of the stream, so that the sample is not the first batch
@@ -20,7 +21,8 @@ class Store:
     """A `Source`: the training rows without end, every epoch in another order, and the held-out rows.
 
     Opening checks that every shard is there with the size and shape that the manifest tells (a `stat` and a header per
-    shard); `verify` reads them all. Raises DataError for anything missing or torn.
+    shard); `verify` reads them all. Raises DataError for anything missing or torn. Nothing changes after that: any
+    thread may read.
     """
 
     def __init__(self, path: str | Path, d_model: int | None = None) -> None:
@@ -74,14 +76,21 @@ class Store:
         """Nobody knows the loss of a perfect SAE on a language model's activations."""
         return None
 
-    def verify(self) -> None:
-        """Read every shard and compare its checksum with the manifest's. Raises DataError at the first that differs."""
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Read every shard and compare its checksum with the manifest's. Raises DataError at the first that differs.
+
+        `progress(bytes done, bytes)` is called after every shard.
+        """
+        done, total = 0, sum(shard.bytes for shard in self.manifest.shards)
         for shard in self.manifest.shards:
             if sha256_of(self.path / shard.file) != shard.sha256:
                 raise DataError(
                     f"shard {shard.file} of the store {self.path} has changed since it was written: its checksum "
                     "differs from the manifest's; restore it or harvest the store again."
                 )
+            done += shard.bytes
+            if progress:
+                progress(done, total)
 
     def _gather(self, ids: NDArray[np.int64]) -> Tensor:
         """Training rows `ids`, any order: read in the order of the disk, returned in the order asked."""
@@ -108,7 +117,7 @@ class Store:
             raise DataError(
                 f"{found}, the manifest says {shard.bytes:,}: it is truncated; harvest the store again."
             )
-        x = map_tensor(path, "x", read_header(path))
+        x = map_rows(path)
         if x.shape != (shard.rows, self.d_model) or x.dtype != np.dtype(self.manifest.dtype):
             found = f"shard {shard.file} of the store {self.path} holds {x.dtype} {x.shape}"
             expected = f"{self.manifest.dtype} ({shard.rows}, {self.d_model})"

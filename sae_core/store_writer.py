@@ -7,18 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sae_core import manifest as m
-from sae_core.errors import DataError
-from sae_core.prepare import PREPARATIONS
-from sae_core.shards import TORCH_DTYPES, map_tensor, read_header, sha256_of, shard_name, write_shard
+from sae_core.errors import DataError, one_of
+from sae_core.prepare import PREPARATIONS, prepared
+from sae_core.row_statistics import mean_row, mean_square, norm_statistics
+from sae_core.shards import (
+    FORMATS,
+    TORCH_DTYPES,
+    Dropped,
+    is_complete,
+    map_rows,
+    read_dropped,
+    read_norms,
+    sha256_of,
+    shard_name,
+    write_shard,
+)
 
-_CHUNK = 8192  # rows converted at once: 8192 x 4096 float64 are 0.25 GiB
-_QUANTILES = (0.0, 0.01, 0.05, 0.5, 0.95, 0.99, 0.999, 1.0)
-_MASSIVE = 5  # a row above this many medians is counted as a massive activation
+# Settings that a store written before they existed has all the same.
+_IMPLIED = {"format": "safetensors", "drop_first": 1}
 
 
 class StoreWriter:
@@ -35,13 +44,22 @@ class StoreWriter:
         config: dict[str, Any],
         prepare: str = "none",
         dtype: str = "float16",
+        format: str = "safetensors",
+        norm_limit: float | None = None,
     ) -> None:
-        if prepare not in PREPARATIONS:
-            raise DataError(f"prepare is {prepare!r}; it must be one of {', '.join(sorted(PREPARATIONS))}.")
-        if dtype not in TORCH_DTYPES:
-            raise DataError(f"dtype is {dtype!r}; it must be one of {', '.join(sorted(TORCH_DTYPES))}.")
+        """norm_limit: rows whose norm before preparation is above it are dropped and counted; None keeps them."""
+        one_of("prepare", prepare, PREPARATIONS)
+        one_of("dtype", dtype, TORCH_DTYPES)
+        one_of("format", format, FORMATS)
         self.out, self.d_model, self.prepare, self.dtype = Path(out), d_model, prepare, dtype
-        self.config = config | {"d_model": d_model, "prepare": prepare, "dtype": dtype}
+        self.format, self.norm_limit = format, norm_limit
+        self.config = config | {
+            "d_model": d_model,
+            "prepare": prepare,
+            "dtype": dtype,
+            "format": format,
+            "norm_limit": norm_limit,
+        }
         if finished(self.out, self.config):
             raise DataError(f"the store {self.out} is finished; delete the folder to write it again.")
         self.out.mkdir(parents=True, exist_ok=True)
@@ -51,37 +69,35 @@ class StoreWriter:
 
     def has(self, split: str, index: int) -> bool:
         """Whether this shard is complete on disk; a torn one is not."""
-        try:
-            return "x" in read_header(self.out / shard_name(split, index)).tensors
-        except DataError:
-            return False
+        return is_complete(self._path(split, index))
 
-    def write(self, split: str, index: int, x: Tensor) -> None:
-        """Prepare raw activations x: (rows, d_model) and write them as one shard, with the norms before."""
+    def write(self, split: str, index: int, x: Tensor, first: int = 0) -> None:
+        """Prepare raw activations x: (rows, d_model) and write them as one shard, with the norms before.
+
+        first: the number of x's first row, for messages.
+        """
         if x.ndim != 2 or x.shape[1] != self.d_model or not len(x):
             expected = f"expected (rows, {self.d_model}) with at least one row"
             raise DataError(f"activations of shape {tuple(x.shape)} for the store {self.out}; {expected}.")
-        parts = [self._prepared(x[a : a + _CHUNK], a) for a in range(0, len(x), _CHUNK)]
-        rows, norm = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+        rows, norm, _, dropped = prepared(x, self.prepare, self.dtype, self.norm_limit, first)
         if not len(rows):
+            why = "constant" if self.norm_limit is None else "constant or above the norm limit"
             raise DataError(
-                f"all {len(x):,} activations of {split} shard {index} are constant; there is nothing to store."
+                f"all {len(x):,} activations of {split} shard {index} are {why}; there is nothing to store."
             )
-        write_shard(
-            self.out / shard_name(split, index), {"x": rows, "norm": norm}, dropped=len(x) - len(rows)
-        )
+        write_shard(self._path(split, index), rows, norm, dropped)
 
     def finish(self, about: dict[str, Any], dropped: dict[str, Any] | None = None) -> Path:
         """Compute mean, denominator, norms and checksums over all shards and write the manifest. Returns the folder."""
         files = {split: self._complete(split) for split in m.SPLITS}
-        mean = _mean([map_tensor(path, "x") for path in files["train"]], self.d_model)
-        denominator = _mean_square([map_tensor(path, "x") for path in files["held_out"]], mean)
+        mean = mean_row([map_rows(path) for path in files["train"]])
+        denominator = mean_square([map_rows(path) for path in files["held_out"]], mean)
         if not denominator > 0:
             raise DataError(
                 f"every held-out row of {self.out} equals the mean training row: there is nothing to learn."
             )
         paths = [path for split in m.SPLITS for path in files[split]]
-        zero = sum(int(read_header(path).metadata.get("dropped", 0)) for path in paths)
+        lost = sum(map(read_dropped, paths), Dropped())
         manifest = m.Manifest(
             d_model=self.d_model,
             dtype=self.dtype,
@@ -89,8 +105,13 @@ class StoreWriter:
             shards=tuple(_entry(split, path) for split in m.SPLITS for path in files[split]),
             mean=tuple(mean.tolist()),
             denominator=denominator,
-            norms=_norm_statistics(np.concatenate([map_tensor(path, "norm") for path in files["train"]])),
-            dropped=(dropped or {}) | {"constant_rows": zero},
+            norms=norm_statistics(np.concatenate([read_norms(path) for path in files["train"]])),
+            dropped=(dropped or {})
+            | {
+                "constant_rows": lost.constant,
+                "rows_above_norm_limit": lost.above,
+                "norm_limit": self.norm_limit,
+            },
             config=self.config,
             about=about,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -100,29 +121,22 @@ class StoreWriter:
         os.unlink(self.out / m.UNFINISHED)
         return self.out
 
-    def _prepared(self, raw: Tensor, first: int) -> tuple[Tensor, Tensor]:
-        raw = raw.float()
-        _refuse_non_finite(raw, first, "contain NaN or infinity: fix the model or leave these tokens out")
-        prepared, kept = PREPARATIONS[self.prepare](raw)
-        rows = prepared.to(TORCH_DTYPES[self.dtype])
-        _refuse_non_finite(
-            rows, first, f"overflow {self.dtype}: use dtype float32, or prepare the activations"
-        )
-        return rows.contiguous(), raw.norm(dim=1)[kept]
+    def _path(self, split: str, index: int) -> Path:
+        return self.out / shard_name(split, index, self.format)
 
     def _complete(self, split: str) -> list[Path]:
         """Every shard of a split, in order. Raises DataError if there is none or one is missing between two."""
-        paths = sorted(self.out.glob(f"{split}-*.safetensors"))
+        paths = sorted(self.out.glob(f"{split}-*.{self.format}"))
         if not paths:
             raise DataError(
                 f"the store {self.out} has no {split} shard; a store needs training and held-out rows."
             )
         for index, path in enumerate(paths):
-            if path.name != shard_name(split, index):
+            if path != self._path(split, index):
                 raise DataError(
-                    f"shard {shard_name(split, index)} of the store {self.out} is missing; write it first."
+                    f"shard {self._path(split, index).name} of the store {self.out} is missing; write it first."
                 )
-            read_header(path)
+            map_rows(path)
         return paths
 
 
@@ -136,6 +150,7 @@ def finished(out: str | Path, config: dict[str, Any]) -> bool:
 
 
 def _refuse_other(out: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    old = _IMPLIED | old
     differing = [key for key in new if old.get(key) != new[key]]
     if differing:
         values = ", ".join(f"{key} ({old.get(key)!r}, now {new[key]!r})" for key in differing)
@@ -144,39 +159,5 @@ def _refuse_other(out: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
         )
 
 
-def _refuse_non_finite(x: Tensor, first: int, why: str) -> None:
-    bad = (~torch.isfinite(x).all(dim=1)).nonzero().flatten()
-    if len(bad):
-        raise DataError(
-            f"{len(bad):,} of {len(x):,} activations, the first in row {first + int(bad[0]):,}, {why}."
-        )
-
-
-def _chunks(shards: list[NDArray]) -> list[NDArray]:
-    return [shard[a : a + _CHUNK] for shard in shards for a in range(0, len(shard), _CHUNK)]
-
-
-def _mean(shards: list[NDArray], d_model: int) -> NDArray[np.float64]:
-    total = sum((chunk.sum(axis=0, dtype=np.float64) for chunk in _chunks(shards)), np.zeros(d_model))
-    return total / sum(len(shard) for shard in shards)
-
-
-def _mean_square(shards: list[NDArray], mean: NDArray[np.float64]) -> float:
-    """Mean over the rows of ‖x − mean‖², float64."""
-    total = sum(float(((chunk.astype(np.float64) - mean) ** 2).sum()) for chunk in _chunks(shards))
-    return total / sum(len(shard) for shard in shards)
-
-
-def _norm_statistics(norm: NDArray) -> dict[str, Any]:
-    quantiles = np.quantile(norm.astype(np.float64), _QUANTILES)
-    massive = int((norm > _MASSIVE * np.median(norm)).sum())
-    return {
-        "rows": len(norm),
-        "quantiles": dict(zip(map(str, _QUANTILES), quantiles.tolist(), strict=True)),
-        f"rows_above_{_MASSIVE}_medians": massive,
-    }
-
-
 def _entry(split: str, path: Path) -> m.ShardEntry:
-    rows = read_header(path).tensors["x"][1][0]
-    return m.ShardEntry(path.name, split, rows, path.stat().st_size, sha256_of(path))
+    return m.ShardEntry(path.name, split, len(map_rows(path)), path.stat().st_size, sha256_of(path))

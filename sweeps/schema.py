@@ -9,7 +9,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from sae_core.config import SAEConfig, TrainConfig
-from sae_core.harvest import HarvestConfig
+from sae_core.harvest_config import HarvestConfig
+from sae_core.import_array import ArrayConfig
+from sae_core.streaming import StreamingConfig
 from sae_core.synthetic import SyntheticConfig
 
 
@@ -23,18 +25,22 @@ def _open(cls: type) -> Any:
     return make_dataclass(cls.__name__, specs)
 
 
-SAE, Train, Synthetic, Harvest = map(_open, (SAEConfig, TrainConfig, SyntheticConfig, HarvestConfig))
+SAE, Train, Synthetic = map(_open, (SAEConfig, TrainConfig, SyntheticConfig))
+Harvest, Array, Streaming = map(_open, (HarvestConfig, ArrayConfig, StreamingConfig))
 
 
 @dataclass
 class Data:
-    """Where the activations are: made on the fly (`synthetic`), or in a store that `harvest` can fill."""
+    """Where the activations are: made on the fly (`synthetic`), in a store, or streamed from the harvest's model."""
 
     name: str = MISSING
     shuffle_seed: int = 0  # order of the tokens
+    d_model: int | None = None  # what their width must be; null: what it is
     synthetic: Synthetic | None = None  # type: ignore[valid-type]
     store: str | None = None  # folder of an activation store
-    harvest: Harvest | None = None  # type: ignore[valid-type]
+    harvest: Harvest | None = None  # type: ignore[valid-type]  # fills the store
+    array: Array | None = None  # type: ignore[valid-type]  # fills the store instead
+    streaming: Streaming | None = None  # type: ignore[valid-type]  # what `harvest` would write, never stored
 
 
 @dataclass

@@ -2,6 +2,11 @@
 
 import dataclasses
 import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
 from importlib.util import find_spec
 
 import numpy as np
@@ -9,50 +14,31 @@ import pytest
 import torch
 
 from sae_core.errors import DataError
-from sae_core.harvest import HarvestConfig, harvest
+from sae_core.harvest import harvest, harvest_layers
+from sae_core.harvest_config import HarvestConfig
 from sae_core.manifest import MANIFEST
 from sae_core.store import Store
 from sae_core.text import contexts, documents, locate, split_documents
+from tests.tiny_models import WIDTH, overrides, save_bert, save_llama, save_text
 
 pytest.importorskip("transformers", reason="needs transformers: pip install 'saescale[lm]'")
 
-WORDS = [f"w{i}" for i in range(60)]
-D, LAYER, CONTEXT = 32, 2, 9
+D, LAYER, CONTEXT = WIDTH, 2, 9
 
 
 @pytest.fixture(scope="module")
 def lm(tmp_path_factory):
-    """A random Llama of 4 blocks and a word tokenizer, saved as a user would have them."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    return save_llama(tmp_path_factory.mktemp("lm"))
 
-    folder = tmp_path_factory.mktemp("lm")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(WORDS) + 2,
-        hidden_size=D,
-        intermediate_size=48,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        max_position_embeddings=64,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    vocabulary = {word: i for i, word in enumerate(["<bos>", "<unk>", *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", unk_token="<unk>")
-    fast.save_pretrained(folder)
-    return folder
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    return save_bert(tmp_path_factory.mktemp("bert"))
 
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
-    """12 documents; number 11 is a copy of number 0."""
-    folder = tmp_path_factory.mktemp("text")
-    for i in range(12):
-        words = np.random.default_rng(i % 11).choice(WORDS, size=40 + 7 * (i % 11))
-        (folder / f"{i:02d}.txt").write_text(" ".join(words))
-    return folder
+    return save_text(tmp_path_factory.mktemp("text"))
 
 
 @pytest.fixture
@@ -107,7 +93,7 @@ def test_manifest_tells_where_the_rows_come_from(cfg, tmp_path):
     assert manifest.about["layer"] == "2 of 4"
     assert manifest.about["prefix_token"] == "<bos> (0)"
     assert manifest.about["documents"] == {"held_out": 3, "train": 9}
-    assert manifest.dropped["position_0"] == sum(manifest.about["contexts"].values()) == 7 + 32
+    assert manifest.dropped["first_positions"] == sum(manifest.about["contexts"].values()) == 7 + 32
 
 
 def test_splits_share_no_text(cfg):
@@ -131,6 +117,165 @@ def test_bfloat16_is_near_float32(cfg, tmp_path):
     reduced = Store(run(dataclasses.replace(cfg, compute="bfloat16"), tmp_path / "b")).held_out()
     error = ((exact - reduced).norm() / exact.norm()).item()
     assert 0 < error < 0.02
+
+
+def bert_contexts(cfg, split, count):
+    """[CLS] 7 words [SEP], as `count` contexts of the split are read."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(cfg.model)
+    found = split_documents(documents(cfg.text, cfg.seed), cfg.held_out_every)[split == "held_out"]
+    ids = contexts(
+        found, lambda t: tokenizer(t, add_special_tokens=False)["input_ids"], CONTEXT - 2, count, cfg.seed
+    ).ids
+    ends = torch.zeros(count, 1, dtype=torch.long)
+    return torch.cat([ends, torch.from_numpy(ids).long(), ends + 1], dim=1)
+
+
+def test_an_encoder_is_harvested_between_cls_and_sep(cfg, bert, tmp_path):
+    from transformers import AutoModel
+
+    cfg = dataclasses.replace(cfg, model=str(bert), layer=3)
+    store = Store(run(cfg, tmp_path / "s"))
+    with torch.no_grad():
+        model = AutoModel.from_pretrained(bert).eval()
+        states = model(bert_contexts(cfg, "held_out", 8), output_hidden_states=True).hidden_states
+    expected = states[3][:, 1:-1].reshape(-1, D)[:50]
+    torch.testing.assert_close(store.held_out(), expected, atol=1e-5, rtol=1e-5)
+    manifest = store.manifest
+    assert manifest.about["hook"] == "output of encoder.layer[2], the residual stream after block 3"
+    assert manifest.about["prefix_token"] == "[CLS] (0)" and manifest.about["suffix_token"] == "[SEP] (1)"
+    assert manifest.dropped["first_positions"] == manifest.dropped["suffix_positions"] == 8 + 36
+
+
+def test_any_module_of_a_block_can_be_hooked(cfg, lm, tmp_path):
+    store = Store(run(dataclasses.replace(cfg, hook="mlp.act_fn"), tmp_path / "s"))
+    assert store.d_model == 48  # the MLP's inner width
+    assert store.manifest.about["hook"] == "output of layers[1].mlp.act_fn, in block 2"
+    with pytest.raises(DataError, match=r"hook is 'attn', which is no module of .*it has self_attn, mlp"):
+        run(dataclasses.replace(cfg, hook="attn"), tmp_path / "t")
+
+
+def test_several_layers_are_read_in_one_pass(cfg, tmp_path):
+    """The same bytes as one by one, and each batch of tokens goes through the model once."""
+    cfgs = [dataclasses.replace(cfg, layer=layer) for layer in (3, 1, 4)]
+    outs = [tmp_path / f"l{each.layer}" for each in cfgs]
+    batches = []
+    assert harvest_layers(cfgs, outs, lambda done, total: batches.append(done), device="cpu") == outs
+    alone = []
+    for each, out in zip(cfgs, outs, strict=True):
+        single = run(each, tmp_path / f"single{each.layer}", lambda done, total: alone.append(done))
+        assert checksums(out) == checksums(single)
+        assert Store(out).manifest.config["layer"] == each.layer
+    assert alone == 3 * batches
+
+
+def test_layers_harvested_together_may_stop_at_different_shards(cfg, tmp_path):
+    cfgs = [dataclasses.replace(cfg, layer=layer) for layer in (1, 2)]
+    outs = [tmp_path / "one", tmp_path / "two"]
+    harvest_layers(cfgs, outs, device="cpu")
+    whole = [checksums(out) for out in outs]
+    for out, lost in zip(outs, ("train-00001", "train-00003"), strict=True):
+        (out / MANIFEST).unlink()
+        (out / f"{lost}.safetensors").unlink()
+    seen = []
+    harvest_layers(cfgs, outs, lambda done, total: seen.append(done), device="cpu")
+    assert [checksums(out) for out in outs] == whole
+    assert len(seen) == 3 + 3  # two shards of 8 contexts or fewer, 3 contexts a batch
+
+
+@pytest.mark.parametrize(
+    ("change", "outs", "says"),
+    [
+        ({"seed": 1}, "ab", "seed is 0 and 1 in layers harvested together"),
+        ({"layer": 1}, "aa", "share the store"),
+    ],
+)
+def test_layers_that_cannot_be_harvested_together(cfg, tmp_path, change, outs, says):
+    with pytest.raises(DataError, match=says):
+        harvest_layers([cfg, dataclasses.replace(cfg, **change)], [tmp_path / name for name in outs])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def lm_with_a_sink(lm, tmp_path):
+    """The model with one word whose embedding, and so every residual after it, is 50 times as long."""
+    from transformers import AutoModelForCausalLM
+
+    folder = tmp_path / "sink"
+    shutil.copytree(lm, folder)
+    model = AutoModelForCausalLM.from_pretrained(lm)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[2] *= 50
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_outlier_tokens_are_dropped_and_counted(cfg, lm_with_a_sink, tmp_path):
+    cfg = dataclasses.replace(cfg, model=str(lm_with_a_sink))
+    every = Store(run(cfg, tmp_path / "every"))
+    some = Store(run(dataclasses.replace(cfg, drop_above=8.0), tmp_path / "some"))
+    dropped = some.manifest.dropped
+    limit = dropped["norm_limit"]
+    assert limit == pytest.approx(8 * every.manifest.norms["quantiles"]["0.5"], rel=0.1)
+
+    def within(split):
+        rows = torch.cat([torch.from_numpy(np.array(shard)) for shard in getattr(every, split)])
+        return rows[rows.norm(dim=1) <= limit]
+
+    def held(store, split):
+        return torch.cat([torch.from_numpy(np.array(shard)) for shard in getattr(store, split)])
+
+    assert torch.equal(held(some, "_train"), within("_train"))
+    assert torch.equal(held(some, "_held_out"), within("_held_out"))
+    assert 0 < dropped["rows_above_norm_limit"] == 300 - some.n_train - some.n_held_out < 30
+    assert some.manifest.norms["quantiles"]["1.0"] <= limit < every.manifest.norms["quantiles"]["1.0"]
+    assert every.manifest.dropped["norm_limit"] is None
+
+
+def test_the_prefix_position_can_be_kept_and_more_dropped(cfg, tmp_path):
+    kept = Store(run(dataclasses.replace(cfg, drop_first=0), tmp_path / "kept"))
+    assert kept.manifest.dropped["first_positions"] == 0
+    assert kept.manifest.about["contexts"] == {"held_out": 6, "train": 28}  # 9 rows each
+    first = kept.held_out()[::9]
+    torch.testing.assert_close(first, first[:1].expand_as(first))  # <bos> sees nothing but itself
+    fewer = Store(run(dataclasses.replace(cfg, drop_first=3), tmp_path / "fewer"))
+    assert fewer.manifest.dropped["first_positions"] == 3 * sum(fewer.manifest.about["contexts"].values())
+    assert fewer.manifest.about["contexts"]["held_out"] == 9  # 6 rows each
+
+
+def test_raw_shards_hold_the_same_rows(cfg, tmp_path):
+    raw = run(dataclasses.replace(cfg, format="npy"), tmp_path / "raw")
+    assert np.array_equal(np.load(raw / "held_out-00000.npy"), Store(raw).held_out().numpy())
+    assert torch.equal(Store(raw).held_out(), Store(run(cfg, tmp_path / "s")).held_out())
+
+
+CHILD = """
+import sys
+from sweeps.harvest import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_kill_9_in_the_middle_and_again_gives_the_same_bytes(cfg, tmp_path):
+    """The command line, killed after its second shard; the second command goes on from there."""
+    line = overrides(dataclasses.replace(cfg, batch_contexts=1))
+    whole = harvest(dataclasses.replace(cfg, batch_contexts=1), tmp_path / "whole", device="cpu")
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", CHILD, *line, f"data.store={out}"]
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    while len(list(out.glob("*.safetensors"))) < 2:
+        assert child.poll() is None, "the harvest ended before it could be killed"
+        time.sleep(0.001)
+    child.kill()
+    child.wait()
+    assert not (out / MANIFEST).exists()
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("*.safetensors")}
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    assert "wrote" in done.stdout and "250 training and 50 held-out rows of width 32" in done.stdout
+    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
+    assert checksums(out) == checksums(whole)
 
 
 def test_a_killed_harvest_ends_with_the_same_bytes(cfg, tmp_path):
@@ -181,7 +326,7 @@ def test_a_harvest_is_not_continued_with_another_text(cfg, text, tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"layer": 5}, "layer is 5; this model has decoder blocks 1 … 4"),
+        ({"layer": 5}, "layer is 5; this model has blocks 1 … 4"),
         ({"layer": 0}, "layer is 0; it must be at least 1"),
         ({"tokens": 50}, "tokens is 50 with 50 held out"),
         ({"tokens": 5000}, "9 train documents .* fewer than the 4,950 asked for"),
@@ -193,6 +338,10 @@ def test_a_harvest_is_not_continued_with_another_text(cfg, text, tmp_path):
         ({"text": "package:sae_core/no_folder"}, "there is no folder"),
         ({"text": "package:no_such_package/data"}, "'no_such_package' is not installed"),
         ({"model": "package:sae_core"}, "could not be loaded"),
+        ({"context": 65}, "context is 65; .* reads 64 tokens at most"),
+        ({"drop_first": 9}, "drop_first = 9, which leaves no row"),
+        ({"drop_above": 0.5}, "drop_above is 0.5"),
+        ({"format": "pickle"}, "format is 'pickle'; it must be one of npy, safetensors"),
     ],
 )
 def test_what_cannot_be_harvested_is_said_in_one_sentence(cfg, tmp_path, change, says):

@@ -1,0 +1,41 @@
+"""Numbers computed once over all rows of a split, in float64, a chunk at a time."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_CHUNK = 8192  # rows converted at once: 8192 x 4096 float64 are 0.25 GiB
+_QUANTILES = (0.0, 0.01, 0.05, 0.5, 0.95, 0.99, 0.999, 1.0)
+_MASSIVE = 5  # a row above this many medians is counted as a massive activation
+
+
+def mean_row(parts: Sequence[NDArray]) -> NDArray[np.float64]:
+    """x̄ over the rows of all parts, each (rows, d): (d,)."""
+    total = sum(
+        (chunk.sum(axis=0, dtype=np.float64) for chunk in _chunks(parts)), np.zeros(parts[0].shape[1])
+    )
+    return total / sum(len(part) for part in parts)
+
+
+def mean_square(parts: Sequence[NDArray], mean: NDArray[np.float64]) -> float:
+    """Mean over the rows of ‖x − mean‖²."""
+    total = sum(float(((chunk.astype(np.float64) - mean) ** 2).sum()) for chunk in _chunks(parts))
+    return total / sum(len(part) for part in parts)
+
+
+def norm_statistics(norm: NDArray) -> dict[str, Any]:
+    """Of the norms (rows,): count, mean, standard deviation, quantiles, and how many are massive."""
+    norm = norm.astype(np.float64)
+    return {
+        "rows": len(norm),
+        "mean": float(norm.mean()),
+        "std": float(norm.std()),
+        "quantiles": dict(zip(map(str, _QUANTILES), np.quantile(norm, _QUANTILES).tolist(), strict=True)),
+        f"rows_above_{_MASSIVE}_medians": int((norm > _MASSIVE * np.median(norm)).sum()),
+    }
+
+
+def _chunks(parts: Sequence[NDArray]) -> list[NDArray]:
+    return [part[a : a + _CHUNK] for part in parts for a in range(0, len(part), _CHUNK)]
