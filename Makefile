@@ -28,7 +28,7 @@ setup: .venv/core
 	@touch $@
 
 .venv/dev: .venv/lm
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,lm]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,lm,track]'
 	@touch $@
 
 lint: .venv/dev

@@ -15,6 +15,7 @@ from sweeps.grid import Expansion, expand
 from sweeps.ledger import ENDED, Study
 from sweeps.packing import Job, jobs_of
 from sweeps.runs import PlannedRun, planned_runs
+from sweeps.trackers import check_trackers
 from sweeps.training import WorkerOptions
 from sweeps.verbs import verb
 
@@ -129,6 +130,7 @@ def check_launcher(launcher: dict[str, Any]) -> None:
             f"launcher.lease_s = {launcher['lease_s']} is less than three heartbeats of {launcher['heartbeat_s']} s: "
             "a living worker would lose its runs."
         )
+    check_trackers(launcher)
     for kind, times in launcher["retries"].items():
         if kind not in failures.KINDS:
             raise SweepError(f"launcher.retries names {kind!r}; the kinds are {', '.join(failures.KINDS)}.")

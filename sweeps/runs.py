@@ -66,4 +66,9 @@ def _planned(cell: Cell) -> PlannedRun:
             f"train.batch_tokens = {config.train.batch_tokens} is larger than the {facts.train_tokens} training tokens "
             f"of data {data['name']!r}."
         )
+    if config.train.batch_tokens > facts.held_out_tokens:
+        raise SweepError(
+            f"data {data['name']!r} holds out {facts.held_out_tokens:,} tokens, fewer than one batch of "
+            f"{config.train.batch_tokens:,}: hold out more, or lower train.batch_tokens."
+        )
     return PlannedRun(run_id(config), config, data, cell.varied)

@@ -105,6 +105,9 @@ class Launcher:
         None  # of a worker, sparse convention; null: as measured on this study's ended runs
     )
     retries: dict[str, int] = field(default_factory=_retries)  # how often a failure of a kind is tried again
+    tensorboard: bool = False  # also show each curve there: event files in the run's folder
+    wandb: str = "off"  # off | offline | online: also show each curve there
+    wandb_project: str = "saescale"
     slurm: Slurm = field(default_factory=Slurm)
 
 

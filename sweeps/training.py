@@ -25,6 +25,7 @@ from sweeps.failures import Failure
 from sweeps.ledger import ENDED, RunFolder, Status
 from sweeps.provenance import environment, now
 from sweeps.signals import Stop, slurm_job
+from sweeps.trackers import Trackers
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class WorkerOptions:
     memory_gb: float | None = None  # what a pack may fill; None: no limit but runs_per_pack
     retries: Mapping[str, int] = field(default_factory=dict)
     wait: bool = True  # for runs that others hold, in case one of them dies
+    tensorboard: bool = False
+    wandb: str = "off"
+    wandb_project: str = "saescale"
 
 
 @dataclass
@@ -49,6 +53,7 @@ class _Held:
     folder: RunFolder
     claim: Claim
     run: Run
+    trackers: Trackers
     began_at: int  # tokens
     began: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
@@ -65,16 +70,17 @@ class _Held:
 def train_group(group: list[tuple[RunFolder, Claim]], options: WorkerOptions, stop: Stop) -> dict[str, str]:
     """Train claimed runs together to their ends; returns the state each was left in."""
     states: dict[str, str] = {}
+    held: dict[int, _Held] = {}
     heartbeat = Heartbeat([its_claim for _, its_claim in group], options.heartbeat_s)
     heartbeat.start()
     try:
         source = open_source(group[0][0].config()["data"])
-        held = {id(one.run): one for one in _prepare(group, source, options, states)}
+        held |= {id(one.run): one for one in _prepare(group, source, options, states)}
         for event in train_pack([one.run for one in held.values()], source, options.device):
             one = held[id(event.run)]
             _handle(one, event, source, options, states)
             if one.folder.run_id in states:
-                del held[id(event.run)]
+                held.pop(id(event.run)).trackers.close()
             if stop:
                 break
         for one in held.values():  # none unless we were stopped
@@ -84,6 +90,8 @@ def train_group(group: list[tuple[RunFolder, Claim]], options: WorkerOptions, st
             if folder.run_id not in states:
                 states[folder.run_id] = _fail(folder, its_claim, folder.status().tokens, error)
     finally:
+        for one in held.values():
+            one.trackers.close()
         heartbeat.stop()
         for _, its_claim in group:
             its_claim.release()
@@ -106,7 +114,9 @@ def _prepare(
         except Exception as error:
             states[folder.run_id] = _fail(folder, its_claim, folder.status().tokens, error)
             continue
-        held.append(_Held(folder, its_claim, run, run.tokens))
+        shown = options.tensorboard, options.wandb, options.wandb_project
+        trackers = Trackers(folder, run.config, run.tokens, *shown)
+        held.append(_Held(folder, its_claim, run, trackers, run.tokens))
     return held
 
 
@@ -153,6 +163,7 @@ def _record(one: _Held, event: Event, source: Source, options: WorkerOptions) ->
     if event.kind == "evaluated":
         assert event.row is not None
         one.folder.append_row(event.row)
+        one.trackers.log(event.row)
     now_s = time.monotonic()
     if now_s - one.said >= options.heartbeat_s:
         if not one.claim.touch():

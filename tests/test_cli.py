@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from sae_core.import_array import from_array
 from sae_core.store import Store
 from sweeps.cli import VERBS, main
 
@@ -79,3 +81,11 @@ def test_a_whole_store_trains(tmp_path, a_store, capsys):
     assert main(["launch", *overrides]) == 0
     assert main(["plan", *overrides, "train.batch_tokens=100000", "train.max_tokens=100000"]) == 1
     assert f"larger than the {Store(a_store).n_train} training tokens" in capsys.readouterr().err
+
+
+def test_a_held_out_split_below_one_batch_is_refused(tmp_path, capsys):
+    x = torch.randn(1000, 16, generator=torch.Generator().manual_seed(0))
+    store = from_array(x, tmp_path / "store", held_out=50)
+    small = ["data=store", f"data.store={store}", "sae.n_latents=32", "sae.k=2", "train.lr=1e-3"]
+    assert main(["plan", *small, "train.batch_tokens=64", "train.max_tokens=640"]) == 1
+    assert "holds out 50 tokens, fewer than one batch of 64" in capsys.readouterr().err
