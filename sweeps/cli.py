@@ -16,6 +16,7 @@ VERBS = {
     "fit": ("fit.cli", "fit L(N), L(C), L(N, K) to a table"),
     "figures": ("fit.figures.cli", "draw the figures of a table and its fits"),
     "report": ("sweeps.report", "write one page about a study: laws, figures, warnings, cost, runs"),
+    "export": ("sweeps.export", "write runs in the layouts that other tools open: SAELens, sparsify …"),
     "bench": ("sweeps.bench", "measure this code beside its peers"),
 }
 

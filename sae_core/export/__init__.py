@@ -1,0 +1,1 @@
+"""Trained SAEs in the layouts of other tools, and back."""

@@ -1,0 +1,68 @@
+"""The tensors that every layout is made of, from a run's weights or an SAE; and an SAE made of them again."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sae_core import checkpoint
+from sae_core.activations import BatchTopK, JumpReLU, build
+from sae_core.config import RunConfig, SAEConfig
+from sae_core.errors import CheckpointError
+from sae_core.export.about import ExportError
+from sae_core.model import SAE
+
+
+def of_run(path: Path, which: str = "live") -> tuple[SAE, RunConfig]:
+    """The SAE of a finished run's `weights.safetensors`: its live weights, or its averaged ones for "ema".
+
+    What has no average, BatchTopK's θ, is the live one, with which nmse_ema was measured. ExportError for weights that
+    are not finite; CheckpointError for a file that is not such weights.
+    """
+    tensors, meta = checkpoint.read(path)
+    try:
+        config = RunConfig.from_dict(meta["config"])
+        sae = build(config.sae, config.data.d_model)
+        names = list(sae.state_dict())
+        if which == "ema":
+            tensors = tensors | {name: tensors[f"ema.{name}"] for name, _ in sae.named_parameters()}
+        sae.load_state_dict({name: tensors[name] for name in names})
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} does not hold a run's {which} weights ({_first_line(error)}); train the run again."
+        ) from error
+    bad = [name for name, tensor in sae.state_dict().items() if not tensor.isfinite().all()]
+    if bad:
+        raise ExportError(f"The {which} {bad[0]} in {path} has NaN or infinite values: nothing was exported.")
+    return sae, config
+
+
+def tensors_of(sae: SAE) -> dict[str, Tensor]:
+    """W_enc, W_dec (n, d); b_dec (d,); b_enc (n,), zeros where there is none; float32, on the CPU.
+
+    Further `threshold`, (n,) for jumprelu and 0-dim for batchtopk, and `r_mag`, `b_mag` (n,) for gated.
+    """
+    found = {name: tensor.detach().float().cpu() for name, tensor in sae.state_dict().items()}
+    found["b_dec"] = found.pop("b_pre")
+    found.setdefault("b_enc", torch.zeros(len(found["W_enc"])))
+    if isinstance(sae, JumpReLU):
+        found["threshold"] = found.pop("log_threshold").exp()
+    if isinstance(sae, BatchTopK):
+        found["threshold"] = found["threshold"].clamp(min=0)
+    return {name: tensor.contiguous() for name, tensor in found.items()}
+
+
+def sae_of(activation: str, k: int | None, tensors: dict[str, Tensor]) -> SAE:
+    """The SAE of tensors as `tensors_of` gives them. It has no sparsity_coef: it is there to be used, not trained."""
+    given = {name: tensor.detach().float().contiguous() for name, tensor in tensors.items()}
+    given["b_pre"] = given.pop("b_dec")
+    if activation == "jumprelu":
+        given["log_threshold"] = given.pop("threshold").clamp(min=0).log()
+    n, d = given["W_enc"].shape
+    sae = build(SAEConfig(n_latents=n, k=k, activation=activation, encoder_bias=True), d)
+    sae.load_state_dict(given)
+    return sae
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

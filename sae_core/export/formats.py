@@ -1,0 +1,154 @@
+"""The layouts that a trained SAE can be exported to: which there are, what each can hold, writing, reading back."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+
+from safetensors import SafetensorError
+
+from sae_core.export import dictionary_learning, openai, saelens, sparsify
+from sae_core.export.about import About, ExportError
+from sae_core.model import SAE
+
+
+@dataclass(frozen=True)
+class Format:
+    """One layout. holds: the activations that it can;  marks: the files by which a folder of it is known."""
+
+    name: str
+    holds: tuple[str, ...]
+    marks: tuple[str, ...]
+    write: Callable[[Path, SAE, About], None]
+    read: Callable[[Path], SAE]
+    folder: Callable[[About], str] = lambda about: ""  # below --out, what the tool opens
+    needs_layer: bool = False
+
+
+FORMATS = {
+    each.name: each
+    for each in (
+        Format(
+            "saelens",
+            tuple(saelens.ARCHITECTURES),
+            (saelens.CONFIG, saelens.WEIGHTS),
+            saelens.write,
+            saelens.read,
+        ),
+        Format(
+            "sparsify",
+            sparsify.ACTIVATIONS,
+            (sparsify.CONFIG, sparsify.WEIGHTS),
+            sparsify.write,
+            sparsify.read,
+            sparsify.folder_name,
+            needs_layer=True,
+        ),
+        Format(
+            "dictionary_learning",
+            tuple(dictionary_learning.CLASSES),
+            (dictionary_learning.CONFIG, dictionary_learning.WEIGHTS),
+            dictionary_learning.write,
+            dictionary_learning.read,
+            lambda about: "trainer_0",
+        ),
+        Format("openai", tuple(openai.ACTIVATIONS), (openai.WEIGHTS,), openai.write, openai.read),
+    )
+}
+
+
+def refusal(name: str, activation: str, about: About) -> str | None:
+    """Why a layout cannot hold such an SAE, in one sentence; None where it can."""
+    layout = FORMATS[name]
+    if activation not in layout.holds:
+        can = ", ".join(each.name for each in FORMATS.values() if activation in each.holds)
+        return f"{name} has no {activation} SAE, only {', '.join(layout.holds)}; {can} can hold it."
+    if layout.needs_layer and about.layer is None:
+        return f"{name} names its folder after the layer, and the run's data has none: add --layer L, from 0."
+    return None
+
+
+def target(name: str, out: Path, about: About) -> Path:
+    """The folder that the tool opens: `out` itself, out/layers.L, or out/trainer_0."""
+    return out / FORMATS[name].folder(about)
+
+
+def export(name: str, sae: SAE, about: About, out: Path) -> Path:
+    """Write `sae` in the layout `name` and return the folder that its tool opens; whole, or nothing is there.
+
+    ExportError if the layout cannot hold it, or the folder is there with something in it.
+    """
+    refused = refusal(name, sae.config.activation, about)
+    if refused:
+        raise ExportError(refused)
+    folder = target(name, out, about)
+    refuse_taken(folder)
+    with _whole(folder) as temporary:
+        FORMATS[name].write(temporary, sae, about)
+    return folder
+
+
+def refuse_taken(folder: Path) -> None:
+    """ExportError if there is something at `folder`; an empty folder is nothing."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ExportError(f"{folder} is there already: delete it, or choose another --out.")
+
+
+def load(folder: Path) -> SAE:
+    """The SAE that a folder holds, in any of the layouts. ExportError in one sentence if it cannot be read."""
+    for layout in FORMATS.values():
+        if all((folder / mark).is_file() for mark in layout.marks):
+            return _read(layout, folder)
+    known = "; ".join(f"{each.name}: {', '.join(each.marks)}" for each in FORMATS.values())
+    raise ExportError(f"{folder} has the files of no layout that can be read ({known}).")
+
+
+def _read(layout: Format, folder: Path) -> SAE:
+    try:
+        return layout.read(folder)
+    except ExportError:
+        raise
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        AttributeError,
+        EOFError,
+        UnpicklingError,
+        SafetensorError,
+    ) as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise ExportError(
+            f"{folder} is not a {layout.name} export that can be read ({type(error).__name__}: {first})."
+        ) from error
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` to write to; synced and renamed when the block ends well, else removed."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        _sync(list(temporary.iterdir()))
+        os.rename(temporary, folder)  # onto an empty folder too
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync(files: Sequence[Path]) -> None:
+    for path in files:
+        os.chmod(path, 0o666 & ~_umask())  # safetensors would make it 0600
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
