@@ -118,6 +118,7 @@ def _read(layout: Format, folder: Path) -> SAE:
         RuntimeError,
         AttributeError,
         EOFError,
+        OSError,
         UnpicklingError,
         SafetensorError,
     ) as error:
