@@ -3,16 +3,17 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sae_core.config import RunConfig, SAEConfig
 from sae_core.errors import CheckpointError, DataError
 from sae_core.export import canonical
 from sae_core.export.about import About, ExportError
 from sae_core.export.formats import FORMATS, export, refusal, refuse_taken, target
-from sae_core.manifest import read_manifest
-from sae_core.model import SAE
+from sae_core.harvest_config import HarvestConfig
+from sae_core.manifest import Manifest, read_manifest
 from sweeps.errors import SweepError
 from sweeps.ledger import RunFolder, open_study
 
@@ -70,29 +71,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SweepError, DataError, CheckpointError, ExportError) as error:
         print(f"saescale export: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("saescale export: interrupted.", file=sys.stderr)
+        return 130
     except OSError as error:
         print(f"saescale export: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
         return 1
 
 
 def _export(given: argparse.Namespace) -> int:
-    """All is checked before the first folder is written."""
+    """Everything that configs, curves and folders tell is checked before the first folder is written."""
     if given.layer is not None and given.layer < 0:
         raise SweepError(f"--layer is {given.layer}; blocks are counted from 0.")
     one = (given.path / "config.yaml").is_file()
     folders = [RunFolder(given.path)] if one else _done(given.path)
-    ready = [(*trained(folder, given), given.out if one else given.out / folder.run_id) for folder in folders]
-    plans = [(sae, about, *_plan(sae, about, given.format, out)) for sae, about, out in ready]
-    for _, about, wanted, _ in plans:
-        for name, out in wanted:
-            refuse_taken(target(name, out, about))
-    for sae, about, wanted, left_out in plans:
-        for name, out in wanted:
-            print(f"{about.run_id}: {about.weights} weights as {name} in {export(name, sae, about, out)}")
-        for why in left_out:
-            print(f"{about.run_id}: left out: {why}")
-    _say_notes([(sae, about) for sae, about, _, _ in plans], given.format)
-    return 0
+    jobs = [_plan(folder, given, given.out if one else given.out / folder.run_id) for folder in folders]
+    failed = [job.run_id for job in jobs if not _write(job)]
+    _say_notes(jobs)
+    if failed and not one:
+        print(f"saescale export: {len(failed)} of {len(jobs)} runs could not be exported.", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _done(path: Path) -> list[RunFolder]:
@@ -103,17 +101,70 @@ def _done(path: Path) -> list[RunFolder]:
     return done
 
 
-def trained(folder: RunFolder, given: argparse.Namespace) -> tuple[SAE, About]:
-    """A run's SAE with the weights asked for, and what is known of it. SweepError if it has not ended."""
+@dataclass(frozen=True)
+class _Job:
+    """One run's exports, checked; its tensors are read when they are written, one run at a time."""
+
+    weights: Path
+    sae: SAEConfig
+    about: About
+    wanted: list[tuple[str, Path]]  # layouts, and the folders to write them in
+    left_out: list[str]  # why
+
+    @property
+    def run_id(self) -> str:
+        return str(self.about.run_id)
+
+
+def _plan(folder: RunFolder, given: argparse.Namespace, out: Path) -> _Job:
+    """What is to be written of a run. SweepError if it has not ended, ExportError where a layout cannot hold it."""
     config, weights = folder.config(), folder.checkpoints / "weights.safetensors"
     if not weights.is_file():
-        state = folder.status().state
-        raise SweepError(f"{folder.path} is {state} and has no {weights.name}: a run has them when it ends.")
+        raise SweepError(
+            f"{folder.path} is {folder.status().state} and has no {weights.name}: a run has them when it ends."
+        )
     which = best(folder.curve()) if given.weights == "best" else given.weights
-    sae, run = canonical.of_run(weights, which)
-    about = replace(_about(config["data"]), weights=which, run_id=folder.run_id, run=run.as_dict())
-    named = {key: getattr(given, key) for key in ("model", "layer", "hook")}
-    return sae, replace(about, **{key: value for key, value in named.items() if value is not None})
+    run = RunConfig.from_dict(config["run"])
+    named = {
+        key: getattr(given, key) for key in ("model", "layer", "hook") if getattr(given, key) is not None
+    }
+    about = describe(config["data"], run.data.fingerprint)
+    about = replace(about, weights=which, run_id=folder.run_id, run=run.as_dict(), **named)
+    asked = tuple(FORMATS) if given.format == "all" else (given.format,)
+    refusals = {name: refusal(name, run.sae.activation, about) for name in asked}
+    wanted = [(name, out / name if given.format == "all" else out) for name in asked if not refusals[name]]
+    left_out = [why for why in refusals.values() if why]
+    if not wanted:
+        raise ExportError(f"{folder.run_id}: {' '.join(left_out)}")
+    for name, place in wanted:
+        refuse_taken(target(name, place, about))
+    return _Job(weights, run.sae, about, wanted, left_out)
+
+
+def _write(job: _Job) -> bool:
+    """Write a run's exports and say where; a run whose weights cannot be read or written is told, and False."""
+    try:
+        sae, _ = canonical.of_run(job.weights, job.about.weights)
+        for name, out in job.wanted:
+            print(
+                f"{job.run_id}: {job.about.weights} weights as {name} in {export(name, sae, job.about, out)}"
+            )
+    except (CheckpointError, ExportError) as error:
+        print(f"saescale export: {error}", file=sys.stderr)
+        return False
+    for why in job.left_out:
+        print(f"{job.run_id}: left out: {why}")
+    off = float((sae.W_dec.detach().norm(dim=1) - 1).abs().max())
+    if (
+        job.sae.activation == "topk"
+        and off > _UNIT
+        and any(n == "dictionary_learning" for n, _ in job.wanted)
+    ):
+        print(
+            f"{job.run_id}: rows of the {job.about.weights} decoder are up to {off:.1e} off unit norm, and SAEBench "
+            "refuses more than 1e-5: the live weights have unit rows."
+        )
+    return True
 
 
 def best(curve: Sequence[dict[str, Any]]) -> str:
@@ -126,13 +177,15 @@ def best(curve: Sequence[dict[str, Any]]) -> str:
     return min(known, key=known.__getitem__)  # live where they are equal
 
 
-def _about(data: dict[str, Any]) -> About:
-    """The place and the preparation of the run's data, as far as its config and its store still tell."""
-    harvest, store = data.get("harvest") or {}, data.get("store")
-    prepare = "none" if data.get("synthetic") else harvest.get("prepare")
-    if store and Path(store).is_dir():
-        manifest = read_manifest(Path(store))
-        prepare, harvest = manifest.prepare, harvest or manifest.about
+def describe(data: dict[str, Any], fingerprint: str) -> About:
+    """The place and the preparation of a run's data: its store tells, or else its config; None where neither does."""
+    harvest = data.get("harvest") or {}
+    prepare = "none" if data.get("synthetic") else None
+    if harvest:
+        prepare = harvest.get("prepare", HarvestConfig.prepare)
+    store = _manifest(data.get("store"), fingerprint)
+    if store:
+        harvest, prepare = store.config, store.prepare
     layer = harvest.get("layer")
     return About(
         model=harvest.get("model"),
@@ -144,33 +197,21 @@ def _about(data: dict[str, Any]) -> About:
     )
 
 
-def _plan(sae: SAE, about: About, asked: str, out: Path) -> tuple[list[tuple[str, Path]], list[str]]:
-    """The layouts to write with where, and why others are left out. ExportError where the one asked for cannot be."""
-    if asked != "all":
-        why = refusal(asked, sae.config.activation, about)
-        if why:
-            raise ExportError(f"{about.run_id}: {why}")
-        return [(asked, out)], []
-    reasons = {name: refusal(name, sae.config.activation, about) for name in FORMATS}
-    return [(name, out / name) for name, why in reasons.items() if not why], [
-        f"{why}" for why in reasons.values() if why
-    ]
+def _manifest(store: str | None, fingerprint: str) -> Manifest | None:
+    """None where the store is gone, or is not any more the one that the run was trained on."""
+    try:
+        manifest = read_manifest(Path(store)) if store else None
+    except (DataError, OSError):
+        return None
+    return manifest if manifest and manifest.fingerprint == fingerprint else None
 
 
-def _say_notes(exported: Sequence[tuple[SAE, About]], asked: str) -> None:
-    """What a user of the export has to know, once."""
-    for how in sorted({about.preparation for _, about in exported}):
+def _say_notes(jobs: Sequence[_Job]) -> None:
+    """What a user of the exports has to know, once."""
+    for how in sorted({job.about.preparation for job in jobs}):
         print(f"Inputs to prepare before encoding, not folded into the weights: {how}.")
-    if asked in ("all", "openai") and any(sae.config.activation == "topk" for sae, _ in exported):
+    if any(job.sae.activation == "topk" and name == "openai" for job in jobs for name, _ in job.wanted):
         print("openai: set `normalize = False` once loaded: that tool turns on a LayerNorm for every TopK.")
-    if asked in ("all", "dictionary_learning"):
-        for sae, about in exported:
-            off = float((sae.W_dec.detach().norm(dim=1) - 1).abs().max())
-            if off > _UNIT:
-                print(
-                    f"{about.run_id}: decoder rows of the {about.weights} weights are up to {off:.1e} off unit norm; "
-                    "SAEBench takes 1e-5: --weights live has unit rows."
-                )
 
 
 if __name__ == "__main__":

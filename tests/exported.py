@@ -16,12 +16,17 @@ HELD = [(name, activation) for name, layout in FORMATS.items() for activation in
 
 
 @torch.no_grad()
-def an_sae(activation: str, encoder_bias: bool = True, seed: int = 0) -> SAE:
-    """Untied random weights, unit decoder rows, every bias and threshold other than 0, some latents on in most rows."""
+def an_sae(activation: str, encoder_bias: bool = True, seed: int = 0, averaged: bool = False) -> SAE:
+    """Untied random weights, unit decoder rows, every bias and threshold other than 0, some latents on in most rows.
+
+    averaged: with rows a little shorter than 1, as an average of weights has them.
+    """
     g = torch.Generator().manual_seed(seed)
     k = K if activation in ("topk", "batchtopk") else None
     sae = build(SAEConfig(n_latents=N, k=k, activation=activation, encoder_bias=encoder_bias), D)
     sae.W_dec.copy_(F.normalize(torch.randn(N, D, generator=g), dim=1))
+    if averaged:
+        sae.W_dec.mul_(1 - 0.1 * torch.rand(N, 1, generator=g))
     sae.W_enc.copy_(sae.W_dec + 0.1 * torch.randn(N, D, generator=g))
     sae.b_pre.copy_(0.3 * torch.randn(D, generator=g))
     if sae.b_enc is not None:

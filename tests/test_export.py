@@ -14,10 +14,11 @@ from sae_core.errors import CheckpointError
 from sae_core.export import canonical, formats
 from sae_core.export.about import About, ExportError
 from sae_core.export.formats import FORMATS, export, load, refusal
+from sae_core.store import Store
 from sweeps import launch
 from sweeps.cli import main
 from sweeps.errors import SweepError
-from sweeps.export import best
+from sweeps.export import best, describe
 from tests.exported import ABOUT, ACTIVATIONS, HELD, D, K, N, an_sae, inputs
 
 
@@ -291,3 +292,31 @@ def test_an_export_without_a_known_place_says_so(tmp_path):
     config = json.loads((export("saelens", an_sae("topk"), About(), tmp_path / "o") / "cfg.json").read_text())
     assert config["metadata"]["hook_name"] is None and config["metadata"]["model_name"] is None
     assert config["metadata"]["saescale"]["input_preparation"] == "not known"
+
+
+def test_the_place_of_a_store_is_the_stores_unless_it_is_another_by_now(a_store):
+    fingerprint = Store(a_store).fingerprint
+    data = {"store": str(a_store), "harvest": {"model": "m", "layer": 15, "text": "t", "prepare": "none"}}
+    prepare = json.loads((a_store / "manifest.json").read_text())["prepare"]
+    assert describe(data, fingerprint) == About(prepare=prepare)  # an array: from no model that is known
+    assert describe(data, "another") == About(model="m", layer=14, dataset="t", prepare="none")
+    assert describe(data | {"store": "gone", "harvest": None}, fingerprint) == About()
+    streamed = {"streaming": {}, "harvest": {"model": "m", "layer": 1, "hook": "mlp"}}
+    assert describe(streamed, "f") == About(model="m", layer=0, hook="mlp", prepare="mean_off_unit_norm")
+    assert describe({"synthetic": {"d_model": 8}}, "f") == About(prepare="none")
+
+
+def test_a_run_that_cannot_be_read_does_not_stop_the_study(study, tmp_path, capsys):
+    first, second = sorted(p.parent for p in study.glob("*/config.yaml"))
+    (first / "checkpoint" / "weights.safetensors").write_bytes(b"torn")
+    assert main(["export", str(study), "--format", "saelens", "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr()
+    assert f"checkpoint {first}" in said.err and "1 of 2 runs could not be exported" in said.err
+    assert [p.name for p in (tmp_path / "out").iterdir()] == [second.name]
+
+
+def test_averaged_rows_off_unit_norm_are_told(study, tmp_path, capsys):
+    for weights, told in (("ema", True), ("live", False)):
+        given = ["--format", "dictionary_learning", "--weights", weights, "--out", str(tmp_path / weights)]
+        assert main(["export", str(study), *given]) == 0
+        assert ("SAEBench" in capsys.readouterr().out) is told

@@ -29,13 +29,12 @@ RELATIVE = 1e-5
 def opened(tmp_path_factory):
     """{(tool, activation): (reconstruction, latents)}: every export, opened by the real tools in one process."""
     folder = tmp_path_factory.mktemp("peers")
-    folders = {
-        f"{tool} {activation}": (
-            tool,
-            str(export(tool, an_sae(activation), ABOUT, folder / tool / activation)),
-        )
-        for tool, activation in OPENED
-    }
+    folders = {}
+    for tool, activation in OPENED:
+        for kind in ("live", "averaged"):
+            sae = an_sae(activation, averaged=kind == "averaged")
+            at = export(tool, sae, ABOUT, folder / tool / activation / kind)
+            folders[f"{tool} {activation} {kind}"] = (tool, str(at))
     torch.save({"x": inputs(), "folders": folders}, folder / "job.pt")
     quiet = {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled", "HOME": str(folder)}
     quiet["SPARSIFY_DISABLE_TRITON"] = "1"  # where triton is installed it is used, and it needs a GPU
@@ -54,13 +53,25 @@ def opened(tmp_path_factory):
 @pytest.mark.parametrize(("tool", "activation"), OPENED)
 def test_the_real_tool_reconstructs_the_same(opened, tool, activation):
     sae, x = an_sae(activation), inputs()
-    reconstruction, latents = opened[f"{tool} {activation}"]
+    reconstruction, latents = opened[f"{tool} {activation} live"]
     with torch.no_grad():
         expected, expected_latents = sae(x), dense_latents(sae, x)
     assert (expected - sae.b_pre).norm(dim=1).median() > 0.1  # latents are on
     assert (reconstruction - expected).norm() <= RELATIVE * expected.norm()
     assert (latents - expected_latents).norm() <= RELATIVE * expected_latents.norm()
     assert torch.equal(latents != 0, expected_latents != 0)
+
+
+@needs_peers
+@pytest.mark.parametrize(("tool", "activation"), OPENED)
+def test_averaged_weights_whose_rows_are_not_of_unit_norm(opened, tool, activation):
+    """Reconstructions only: dictionary_learning moves the norms of a ReLU dictionary into its latents when it loads."""
+    sae = an_sae(activation, averaged=True)
+    with torch.no_grad():
+        expected = sae(inputs())
+    assert (sae.W_dec.norm(dim=1) - 1).abs().max() > 0.01
+    reconstruction, _ = opened[f"{tool} {activation} averaged"]
+    assert (reconstruction - expected).norm() <= RELATIVE * expected.norm()
 
 
 @needs_peers
