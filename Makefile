@@ -40,7 +40,20 @@ format: .venv/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: .venv/dev
+# The tools that tests open exports with, in a venv of their own: their dependencies are not ours. It sees our packages, torch
+# among them, by a .pth file, so that only what importing the tools needs besides is installed.
+PEERS := sae-lens eai-sparsify dictionary-learning better-abc bidict datasets dill docstring-parser \
+         einops jaxtyping multiprocess natsort nnsight python-engineio python-socketio schedulefree \
+         simple-parsing transformer-lens zstandard
+PURELIB := import sysconfig; print(sysconfig.get_path("purelib"))
+
+.venv/peers/ready: .venv/dev
+	$(BIN)/python -m venv --clear --without-pip .venv/peers
+	$(BIN)/python -c '$(PURELIB)' > "$$(.venv/peers/bin/python -c '$(PURELIB)')/ours.pth"
+	$(BIN)/pip --python .venv/peers/bin/python install --quiet --disable-pip-version-check --no-deps -c constraints.txt $(PEERS)
+	@touch $@
+
+test: .venv/dev .venv/peers/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # simple-scaling-laws asks for Python 3.12 and runs on 3.11.
