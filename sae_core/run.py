@@ -90,7 +90,9 @@ class Run:
             self.ema.update()
             self.tokens += len(x)
             self.steps += 1
-            self.last_active.masked_fill_(output.used, self.tokens)  # no look at the device, as an index would be
+            self.last_active.masked_fill_(
+                output.used, self.tokens
+            )  # no look at the device, as an index would be
             if isinstance(self.sae, BatchTopK):
                 assert output.smallest is not None
                 self.sae.observe(output.smallest, self.steps)
