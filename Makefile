@@ -42,7 +42,7 @@ format: .venv/dev
 
 # The tools that tests open exports with, in a venv of their own: their dependencies are not ours. It sees our packages, torch
 # among them, by a .pth file, so that only what importing the tools needs besides is installed.
-PEERS := sae-lens eai-sparsify dictionary-learning better-abc bidict datasets dill docstring-parser \
+PEERS := sae-lens eai-sparsify dictionary-learning sae-bench better-abc bidict datasets dill docstring-parser \
          einops jaxtyping multiprocess natsort nnsight python-engineio python-socketio schedulefree \
          simple-parsing transformer-lens zstandard
 PURELIB := import sysconfig; print(sysconfig.get_path("purelib"))

@@ -210,6 +210,10 @@ def _say_notes(jobs: Sequence[_Job]) -> None:
     """What a user of the exports has to know, once."""
     for how in sorted({job.about.preparation for job in jobs}):
         print(f"Inputs to prepare before encoding, not folded into the weights: {how}.")
+    if any(job.about.model is None or job.about.layer is None for job in jobs):
+        print(
+            "The model or its layer is not known, which SAEBench and hooks ask for: give --model and --layer."
+        )
     if any(job.sae.activation == "topk" and name == "openai" for job in jobs for name, _ in job.wanted):
         print("openai: set `normalize = False` once loaded: that tool turns on a LayerNorm for every TopK.")
 

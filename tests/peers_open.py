@@ -9,7 +9,12 @@ import sys
 
 import torch
 
-TOOLS = {"saelens": "sae-lens", "sparsify": "eai-sparsify", "dictionary_learning": "dictionary-learning"}
+TOOLS = {
+    "saelens": "sae-lens",
+    "sparsify": "eai-sparsify",
+    "dictionary_learning": "dictionary-learning",
+    "saebench": "sae-bench",
+}
 
 
 def saelens(folder, x):
@@ -35,6 +40,17 @@ def dictionary_learning(folder, x):
 
     dictionary, _ = load_dictionary(folder, "cpu")
     return dictionary(x), dictionary.encode(x)
+
+
+def saebench(folder, x):
+    """It reads dictionary_learning's layout from the hub only: here the hub's download is a folder."""
+    from sae_bench.custom_saes import topk_sae
+
+    topk_sae.hf_hub_download = lambda repo_id, filename, **_: f"{repo_id}/{filename}"
+    sae = topk_sae.load_dictionary_learning_topk_sae(
+        folder, "ae.pt", "some/model", torch.device("cpu"), torch.float32, layer=3
+    )
+    return sae(x), sae.encode(x)
 
 
 def main(path):

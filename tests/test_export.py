@@ -234,7 +234,7 @@ def test_a_study_is_exported_run_by_run(study, tmp_path, capsys):
     runs = sorted(p.parent.name for p in study.glob("*/config.yaml"))
     assert sorted(p.name for p in out.iterdir()) == runs and len(runs) == 2
     assert "left out: openai has no batchtopk SAE" in said and "add --layer" in said
-    assert "Inputs to prepare" in said and "normalize = False" in said
+    assert "give --model and --layer" in said and "Inputs to prepare" in said and "normalize = False" in said
     for run in runs:
         row = [json.loads(line) for line in (study / run / "curve.jsonl").read_text().splitlines()][-1]
         which = "live" if row["nmse_live"] <= row["nmse_ema"] else "ema"
@@ -319,4 +319,4 @@ def test_averaged_rows_off_unit_norm_are_told(study, tmp_path, capsys):
     for weights, told in (("ema", True), ("live", False)):
         given = ["--format", "dictionary_learning", "--weights", weights, "--out", str(tmp_path / weights)]
         assert main(["export", str(study), *given]) == 0
-        assert ("SAEBench" in capsys.readouterr().out) is told
+        assert ("off unit norm" in capsys.readouterr().out) is told
