@@ -75,6 +75,20 @@ def check_bias(bias: Tensor, d: int, acc: torch.dtype, device: torch.device) -> 
         raise ValueError(f"bias is on {bias.device}, idx on {device}; move one")
 
 
+def check_topk(z: Tensor, k: int) -> None:
+    """z: (B, n), any float dtype, on a CPU or a CUDA device;  1 ≤ k ≤ n."""
+    if z.dtype not in FLOAT:
+        raise TypeError(f"z is {z.dtype}; it must be one of {', '.join(map(str, FLOAT))}")
+    if z.dim() != 2:
+        raise ValueError(f"z has shape {tuple(z.shape)}; it must be (B, n)")
+    if z.device.type not in ("cpu", "cuda"):
+        raise ValueError(f"z is on {z.device}; the kernels run on cpu and cuda")
+    if z.shape[1] > MAX_ENTRIES:
+        raise ValueError(f"z has {z.shape[1]} columns; idx is int32, at most {MAX_ENTRIES} fit")
+    if not 1 <= k <= z.shape[1]:
+        raise ValueError(f"k is {k}; it must lie in 1 … n = {z.shape[1]}, the columns of z")
+
+
 def check_range(idx: Tensor, n: int) -> bool:
     """Refuse an index outside −1 … n − 1; return True if idx holds padding (−1).
 

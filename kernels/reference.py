@@ -37,6 +37,12 @@ def segment_sum_dot(idx: Tensor, coef: Tensor, X: Tensor, W: Tensor) -> tuple[Te
     return segment_sum(idx, coef, X, W.shape[0]), gather_dot(idx, X, W)
 
 
+def topk(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of each row of z (B, n): values and columns, (B, k), largest first, equals in order of columns."""
+    values, idx = z.sort(dim=1, descending=True, stable=True)
+    return values[:, :k], idx[:, :k]
+
+
 def _rows(idx: Tensor, W: Tensor) -> Tensor:
     """(B, k, d): the named rows, 0 at padding."""
     return torch.cat([W, W.new_zeros(1, W.shape[1])])[idx.long()]

@@ -1,0 +1,195 @@
+"""The Triton kernels of topk and their launcher. Imported only where Triton is: by CUDA calls and by tests.
+
+The k groups of G columns with the largest maxima hold the k largest elements: an element outside them has k group
+maxima before it. So one pass reads z and writes n/G maxima, a second selects k groups among them, a third k elements
+of k·G candidates. Selections are of packed keys, a value above the complement of its place, all different: ties go to
+the lower place.
+"""
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+MAX_K = 128
+MAX_N = 2**22  # places must fit the 16 low bits of a key, and so n/G ≤ 2¹⁶
+INFINITY = {torch.float32: 0x7F800000, torch.bfloat16: 0x7F80, torch.float16: 0x7C00}  # its bits
+
+
+@triton.jit
+def ordered(bits, INF: tl.constexpr, MAX: tl.constexpr):
+    """Integers in the order of the floats whose bits are given as int32. −0 = 0; every NaN is MAX, above infinity."""
+    magnitude = bits & MAX
+    return tl.where(magnitude > INF, MAX, tl.where(bits < 0, -magnitude, magnitude))
+
+
+@triton.jit
+def packed(value, place, KEY: tl.constexpr, SHIFT: tl.constexpr):
+    """One key of (value, place): the larger value first, then the lower place."""
+    LOW: tl.constexpr = (1 << SHIFT) - 1
+    return (value.to(KEY) << SHIFT) | (LOW - place.to(KEY))
+
+
+@triton.jit
+def place_of(key, SHIFT: tl.constexpr):
+    LOW: tl.constexpr = (1 << SHIFT) - 1
+    return (LOW - (key & LOW)).to(tl.int32)
+
+
+@triton.jit
+def merged(best, keys, K: tl.constexpr):
+    """The K largest of K keys and a block of keys."""
+    return tl.topk(tl.reshape(tl.join(best, tl.topk(keys, K)), [2 * K]), K)
+
+
+@triton.jit
+def maxima_kernel(
+    maxima,
+    bits,
+    n,
+    groups,
+    stride,
+    G: tl.constexpr,
+    BG: tl.constexpr,
+    INF: tl.constexpr,
+    MAX: tl.constexpr,
+):
+    """maxima[b, q] = max of ordered z[b, q·G … q·G + G − 1]. Grid (B, blocks of BG groups)."""
+    b = tl.program_id(0).to(tl.int64)
+    group = tl.program_id(1) * BG + tl.arange(0, BG)
+    column = group[:, None] * G + tl.arange(0, G)[None, :]
+    inside = column < n
+    z = tl.load(bits + b * stride + column, mask=inside, other=0).to(tl.int32)
+    largest = tl.max(tl.where(inside, ordered(z, INF, MAX), -MAX), axis=1)  # −MAX lies below −infinity
+    tl.store(maxima + b * groups + group, largest.to(maxima.dtype.element_ty), mask=group < groups)
+
+
+@triton.jit
+def group_keys(maxima, group, groups, MAX: tl.constexpr, KEY: tl.constexpr, SHIFT: tl.constexpr):
+    largest = tl.load(maxima + group, mask=group < groups, other=-MAX).to(tl.int32)
+    return packed(largest, group, KEY, SHIFT)
+
+
+@triton.jit
+def groups_kernel(
+    chosen,
+    maxima,
+    groups,
+    K: tl.constexpr,
+    BLOCKS: tl.constexpr,
+    BN: tl.constexpr,
+    MAX: tl.constexpr,
+    KEY: tl.constexpr,
+    SHIFT: tl.constexpr,
+):
+    """chosen[b]: the K groups with the largest maxima, ascending, BN at a time; those beyond the last are empty."""
+    b = tl.program_id(0).to(tl.int64)
+    lane = tl.arange(0, BN)
+    best = tl.topk(group_keys(maxima + b * groups, lane, groups, MAX, KEY, SHIFT), K)
+    for block in range(1, BLOCKS):
+        keys = group_keys(maxima + b * groups, block * BN + lane, groups, MAX, KEY, SHIFT)
+        best = merged(best, keys, K)
+    tl.store(chosen + b * K + tl.arange(0, K), tl.sort(place_of(best, SHIFT)))
+
+
+@triton.jit
+def column_of(chosen, place, G: tl.constexpr):
+    """The column of z at a place among the candidates. Both ascend together, so that ties stay in order."""
+    return tl.load(chosen + place // G) * G + place % G
+
+
+@triton.jit
+def candidate_keys(
+    bits,
+    chosen,
+    place,
+    n,
+    G: tl.constexpr,
+    INF: tl.constexpr,
+    MAX: tl.constexpr,
+    KEY: tl.constexpr,
+    SHIFT: tl.constexpr,
+):
+    column = column_of(chosen, place, G)
+    z = tl.load(bits + column, mask=column < n, other=0).to(tl.int32)
+    return packed(tl.where(column < n, ordered(z, INF, MAX), -MAX), place, KEY, SHIFT)
+
+
+@triton.jit
+def candidates_kernel(
+    values,
+    idx,
+    bits,
+    chosen,
+    n,
+    stride,
+    k,
+    K: tl.constexpr,
+    G: tl.constexpr,
+    BC: tl.constexpr,
+    INF: tl.constexpr,
+    MAX: tl.constexpr,
+    KEY: tl.constexpr,
+    SHIFT: tl.constexpr,
+):
+    """values[b], idx[b]: the k largest elements of row b in its chosen groups, BC candidates at a time."""
+    b = tl.program_id(0).to(tl.int64)
+    row, groups, lane = bits + b * stride, chosen + b * K, tl.arange(0, BC)
+    best = tl.topk(candidate_keys(row, groups, lane, n, G, INF, MAX, KEY, SHIFT), K)
+    for start in range(BC, K * G, BC):
+        best = merged(best, candidate_keys(row, groups, start + lane, n, G, INF, MAX, KEY, SHIFT), K)
+    column, j = column_of(groups, place_of(best, SHIFT), G), tl.arange(0, K)
+    tl.store(idx + b * k + j, column, mask=j < k)
+    # From z again and not from the key, which knows neither −0 nor the bits of a NaN.
+    tl.store(values + b * k + j, tl.load(row + column, mask=j < k, other=0), mask=j < k)
+
+
+def tile(n: int, k: int) -> tuple[int, int, int]:
+    """G columns a group, at most BN maxima and at most BC candidates at a time.
+
+    n/G maxima and k·G candidates are fewest together at G = √(n/k). 16 columns of bfloat16 are two 128-bit loads.
+    """
+    G = 2 ** round(math.log2(n / k) / 2)
+    return min(max(G, 16), 64), 2048, 2048
+
+
+def launch(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """topk for checked inputs: z (B, n), n ≤ MAX_N, float32, bfloat16 or float16;  k ≤ MAX_K;  returns (B, k) twice."""
+    (B, n), K = z.shape, max(2, triton.next_power_of_2(k))
+    values = torch.empty(B, k, dtype=z.dtype, device=z.device)
+    idx = torch.empty(B, k, dtype=torch.int32, device=z.device)
+    if B == 0:
+        return values, idx
+    z = z if n == 1 or z.stride(1) == 1 else z.contiguous()
+    G, BN, BC = tile(n, K)
+    groups = triton.cdiv(n, G)
+    BG = min(4096 // G, triton.next_power_of_2(groups))
+    BN, BC = max(K, min(BN, triton.next_power_of_2(groups))), max(K, min(BC, K * G))
+    integer, KEY, SHIFT = (
+        (torch.int32, tl.int64, 32) if z.dtype == torch.float32 else (torch.int16, tl.int32, 16)
+    )
+    order = dict(INF=INFINITY[z.dtype], MAX=torch.iinfo(integer).max)
+    keys = dict(MAX=order["MAX"], KEY=KEY, SHIFT=SHIFT)
+    bits, stride = z.view(integer), z.stride(0)
+    maxima = torch.empty(B, groups, dtype=integer, device=z.device)
+    chosen = torch.empty(B, K, dtype=torch.int32, device=z.device)
+    with torch.cuda.device_of(z):
+        maxima_kernel[(B, triton.cdiv(groups, BG))](maxima, bits, n, groups, stride, G=G, BG=BG, **order)
+        groups_kernel[(B,)](chosen, maxima, groups, K=K, BLOCKS=triton.cdiv(groups, BN), BN=BN, **keys)
+        candidates_kernel[(B,)](
+            values.view(integer),
+            idx,
+            bits,
+            chosen,
+            n,
+            stride,
+            k,
+            K=K,
+            G=G,
+            BC=BC,
+            INF=order["INF"],
+            **keys,
+        )
+    return values, idx
