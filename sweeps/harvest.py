@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import MISSING, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -28,6 +28,10 @@ def harvest(overrides: Sequence[str]) -> list[Path]:
     """
     cells = _data(overrides)
     if array := cells[0].get("array"):
+        if array["path"] == MISSING:
+            raise SweepError(
+                "data.array.path is not given: name a .npy or .safetensors file, or a folder of them."
+            )
         with _progress("rows") as progress:
             given = dict(array)
             return [from_array(given.pop("path"), cells[0]["store"], **given, progress=progress)]
