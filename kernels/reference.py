@@ -43,6 +43,33 @@ def topk(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return values[:, :k], idx[:, :k]
 
 
+def rowwise_adam(
+    p: Tensor,
+    m: Tensor,
+    v: Tensor,
+    g: Tensor,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    *,
+    project: bool = False,
+    renormalise: bool = False,
+    scale: float = 1.0,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The new p, m and v, (n, d), and the squared norm of each row's projected gradient, (n,)."""
+    if project:
+        g = g - (g * p).sum(1, keepdim=True) * p
+    squared = g.pow(2).sum(1)
+    g = scale * g
+    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+    p = p - lr * m / (1 - beta1**step) / ((v / (1 - beta2**step)).sqrt() + eps)
+    if renormalise:
+        p = p / p.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    return p, m, v, squared
+
+
 def _rows(idx: Tensor, W: Tensor) -> Tensor:
     """(B, k, d): the named rows, 0 at padding."""
     return torch.cat([W, W.new_zeros(1, W.shape[1])])[idx.long()]

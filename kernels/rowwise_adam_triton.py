@@ -1,0 +1,164 @@
+"""The Triton kernel of rowwise_adam_ and its launcher. Imported only where Triton is: by CUDA calls and by tests."""
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+
+@triton.jit
+def rates_kernel(rates, step, lr, log_beta1, log_beta2):
+    """rates = lr/(1 − β₁ᵗ), 1/√(1 − β₂ᵗ). In float64: 1 − 0.999 keeps only 4 digits in float32. Grid (1,)."""
+    t = tl.load(step).to(tl.float64)
+    tl.store(rates, (lr / (1.0 - tl.exp2(t * log_beta1))).to(tl.float32))
+    tl.store(rates + 1, (1.0 / tl.sqrt(1.0 - tl.exp2(t * log_beta2))).to(tl.float32))
+
+
+@triton.jit
+def adam_row(
+    p,
+    m,
+    v,
+    low,
+    squared,
+    rates,
+    scale,
+    g,
+    row,
+    column,
+    d,
+    beta1,
+    beta2,
+    rest1,
+    rest2,
+    eps,
+    PROJECT: tl.constexpr,
+    RENORMALISE: tl.constexpr,
+):
+    """Step one row whose gradient g is in registers, 0 beyond d; rest = 1 − β. low and scale may be None."""
+    inside, at = column < d, row * d + column
+    w = tl.load(p + at, mask=inside, other=0.0)
+    first = tl.load(m + at, mask=inside, other=0.0)
+    second = tl.load(v + at, mask=inside, other=0.0)
+    if PROJECT:
+        g -= tl.sum(g * w) * w
+    tl.store(squared + row, tl.sum(g * g))
+    if scale is not None:
+        g *= tl.load(scale)
+    first = beta1 * first + rest1 * g
+    second = beta2 * second + rest2 * g * g
+    w -= tl.load(rates) * first / (tl.sqrt(second) * tl.load(rates + 1) + eps)
+    if RENORMALISE:
+        w = w / tl.maximum(tl.sqrt(tl.sum(tl.where(inside, w * w, 0.0))), 1e-12)
+    tl.store(m + at, first, mask=inside)
+    tl.store(v + at, second, mask=inside)
+    tl.store(p + at, w, mask=inside)
+    if low is not None:
+        tl.store(low + at, w.to(low.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def rowwise_adam_kernel(
+    p,
+    m,
+    v,
+    low,
+    squared,
+    rates,
+    scale,
+    g,
+    d,
+    beta1,
+    beta2,
+    rest1,
+    rest2,
+    eps,
+    PROJECT: tl.constexpr,
+    RENORMALISE: tl.constexpr,
+    BD: tl.constexpr,
+):
+    """A row a program, whole in registers. Grid (n,)."""
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, BD)
+    gradient = tl.load(g + row * d + column, mask=column < d, other=0.0)
+    adam_row(
+        p,
+        m,
+        v,
+        low,
+        squared,
+        rates,
+        scale,
+        gradient,
+        row,
+        column,
+        d,
+        beta1,
+        beta2,
+        rest1,
+        rest2,
+        eps,
+        PROJECT,
+        RENORMALISE,
+    )
+
+
+def tile(d: int) -> tuple[int, int]:
+    """BD columns, warps a program: 8 columns a thread, 16 at d = 8,192."""
+    BD = triton.next_power_of_2(d)
+    return BD, min(max(BD // 256, 1), 16)
+
+
+def rates_of(step: Tensor, lr: float, beta1: float, beta2: float) -> Tensor:
+    """lr/(1 − β₁ᵗ) and 1/√(1 − β₂ᵗ), (2,) float32, on the device of step."""
+    rates = torch.empty(2, dtype=torch.float32, device=step.device)
+    logs = [math.log2(beta) if beta > 0 else -math.inf for beta in (beta1, beta2)]
+    rates_kernel[(1,)](rates, step, lr, *logs, num_warps=1)
+    return rates
+
+
+def launch(
+    p: Tensor,
+    m: Tensor,
+    v: Tensor,
+    g: Tensor,
+    step: Tensor,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    project: bool,
+    renormalise: bool,
+    scale: Tensor | None,
+    low: Tensor | None,
+) -> Tensor:
+    """rowwise_adam_ for checked inputs."""
+    (n, d), (BD, warps) = p.shape, tile(p.shape[1])
+    squared = torch.empty(n, dtype=torch.float32, device=p.device)
+    if p.numel() == 0:
+        return squared.zero_()
+    with torch.cuda.device_of(p):
+        rates = rates_of(step, lr, beta1, beta2)
+        rowwise_adam_kernel[(n,)](
+            p,
+            m,
+            v,
+            low,
+            squared,
+            rates,
+            scale,
+            g,
+            d,
+            beta1,
+            beta2,
+            1 - beta1,
+            1 - beta2,
+            eps,
+            PROJECT=project,
+            RENORMALISE=renormalise,
+            BD=BD,
+            num_warps=warps,
+        )
+    return squared
