@@ -70,6 +70,13 @@ def rowwise_adam(
     return p, m, v, squared
 
 
+def segment_sum_adam(
+    idx: Tensor, coef: Tensor, X: Tensor, p: Tensor, m: Tensor, v: Tensor, step: int, *rates: float, **modes
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """rowwise_adam of the gradient segment_sum(idx, coef, X, n).  idx, coef: (B, k);  X: (B, d);  p, m, v: (n, d)."""
+    return rowwise_adam(p, m, v, segment_sum(idx, coef, X, len(p)), step, *rates, **modes)
+
+
 def _rows(idx: Tensor, W: Tensor) -> Tensor:
     """(B, k, d): the named rows, 0 at padding."""
     return torch.cat([W, W.new_zeros(1, W.shape[1])])[idx.long()]

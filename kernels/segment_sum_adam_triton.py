@@ -1,0 +1,190 @@
+"""Triton kernels and launcher of segment_sum_adam_. Imported only where Triton is: by CUDA calls and by tests."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from kernels.plan import Plan
+from kernels.rowwise_adam_triton import adam_row, rates_of
+from kernels.rowwise_adam_triton import tile as row_tile
+
+
+@triton.jit
+def step_items_kernel(
+    slots,
+    table,
+    first,
+    rows,
+    coef,
+    X,
+    p,
+    m,
+    v,
+    low,
+    squared,
+    rates,
+    scale,
+    n,
+    d,
+    stride_x,
+    beta1,
+    beta2,
+    rest1,
+    rest2,
+    eps,
+    PROJECT: tl.constexpr,
+    RENORMALISE: tl.constexpr,
+    T: tl.constexpr,
+    BD: tl.constexpr,
+):
+    """Sum an item's rows of X, T in flight, and step its latent; the sum of a part of a latent goes to `slots`.
+
+    Grid (items at most,). A program has the whole row, since projection and norm need it.
+    """
+    item = tl.program_id(0)
+    if item < tl.load(first + n):
+        entry = table + item.to(tl.int64) * 4
+        latent, t0 = tl.load(entry).to(tl.int64), tl.load(entry + 1)
+        size, slot = tl.load(entry + 2), tl.load(entry + 3)
+        column = tl.arange(0, BD)
+        acc = tl.zeros([BD], dtype=tl.float32)
+        for done in range(0, size, T):
+            cs, xs = tl.tuple(()), tl.tuple(())
+            for j in tl.static_range(T):
+                t, live = t0 + done + j, done + j < size
+                b = tl.load(rows + t, mask=live, other=0).to(tl.int64)
+                cs = cs + (tl.load(coef + t, mask=live, other=0.0).to(tl.float32),)
+                touched = column < tl.where(live, d, 0)
+                xs = xs + (tl.load(X + b * stride_x + column, mask=touched, other=0.0).to(tl.float32),)
+            for j in tl.static_range(T):
+                acc += cs[j] * xs[j]
+        if slot < 0:
+            adam_row(
+                p,
+                m,
+                v,
+                low,
+                squared,
+                rates,
+                scale,
+                acc,
+                latent,
+                column,
+                d,
+                beta1,
+                beta2,
+                rest1,
+                rest2,
+                eps,
+                PROJECT,
+                RENORMALISE,
+            )
+        else:
+            tl.store(slots + slot.to(tl.int64) * d + column, acc, mask=column < d)
+
+
+@triton.jit
+def step_long_kernel(
+    slots,
+    long,
+    first,
+    p,
+    m,
+    v,
+    low,
+    squared,
+    rates,
+    scale,
+    n,
+    d,
+    beta1,
+    beta2,
+    rest1,
+    rest2,
+    eps,
+    PROJECT: tl.constexpr,
+    RENORMALISE: tl.constexpr,
+    T: tl.constexpr,
+    BD: tl.constexpr,
+):
+    """Step each latent of several items with the sum of its slots, in their order. Grid (such latents at most,)."""
+    second, third = first + n + 1, first + 2 * (n + 1)
+    if tl.program_id(0) < tl.load(third + n) - tl.load(third):
+        latent = tl.load(long + tl.program_id(0)).to(tl.int64)
+        begin = tl.load(second + latent) - tl.load(second)
+        end = tl.load(second + latent + 1) - tl.load(second)
+        column = tl.arange(0, BD)
+        acc = tl.zeros([BD], dtype=tl.float32)
+        for slot in range(begin, end, T):
+            parts = tl.tuple(())
+            for j in tl.static_range(T):
+                touched = column < tl.where(slot + j < end, d, 0)
+                at = tl.cast(slot + j, tl.int64) * d + column
+                parts = parts + (tl.load(slots + at, mask=touched, other=0.0),)
+            for j in tl.static_range(T):
+                acc += parts[j]
+        adam_row(
+            p,
+            m,
+            v,
+            low,
+            squared,
+            rates,
+            scale,
+            acc,
+            latent,
+            column,
+            d,
+            beta1,
+            beta2,
+            rest1,
+            rest2,
+            eps,
+            PROJECT,
+            RENORMALISE,
+        )
+
+
+def tile(d: int, dtype: torch.dtype) -> tuple[int, int, int]:
+    """T rows in flight, BD columns, warps a program. T · 256 columns are 4 KiB of X a warp up to d = 4,096, then 2."""
+    BD, warps = row_tile(d)
+    return 16 // dtype.itemsize // (2 if BD > 4096 else 1), BD, warps
+
+
+def launch(
+    plan: Plan,
+    coef: Tensor,
+    X: Tensor,
+    p: Tensor,
+    m: Tensor,
+    v: Tensor,
+    step: Tensor,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    *,
+    project: bool,
+    renormalise: bool,
+    scale: Tensor | None,
+    low: Tensor | None,
+) -> Tensor:
+    """segment_sum_adam_ for checked inputs."""
+    (n, d), (T, BD, warps) = p.shape, tile(p.shape[1], X.dtype)
+    squared = torch.empty(n, dtype=torch.float32, device=p.device)
+    if p.numel() == 0:
+        return squared.zero_()
+    items = plan.items
+    slots = torch.empty(items.slots, d, dtype=torch.float32, device=p.device)
+    X = X if d == 1 or X.stride(1) == 1 else X.contiguous()
+    weights = coef.reshape(-1).index_select(0, plan.order)
+    betas = (beta1, beta2, 1 - beta1, 1 - beta2, eps)
+    constants = dict(PROJECT=project, RENORMALISE=renormalise, T=T, BD=BD, num_warps=warps)
+    with torch.cuda.device_of(p):
+        tables = (p, m, v, low, squared, rates_of(step, lr, beta1, beta2), scale, n, d)
+        entries = (items.table, items.first, plan.rows, weights, X)
+        step_items_kernel[(len(items.table),)](slots, *entries, *tables, X.stride(0), *betas, **constants)
+        if len(items.long):
+            step_long_kernel[(len(items.long),)](slots, items.long, items.first, *tables, *betas, **constants)
+    return squared
