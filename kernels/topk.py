@@ -36,7 +36,9 @@ def _topk_cpu(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """One element more than asked for: rows where it equals the k-th may hold the wrong ones of several equals."""
     B, n = z.shape
     if k == n or B == 0:
-        return z[:, :k].clone(), torch.arange(k, dtype=torch.int32).repeat(B, 1)
+        return z[:, :k].clone(memory_format=torch.contiguous_format), torch.arange(
+            k, dtype=torch.int32
+        ).repeat(B, 1)
     values, idx = _largest(z, k + 1)
     kth, next = values[:, k - 1], values[:, k]
     tied = ((kth == next) | next.isnan()).nonzero()[:, 0]

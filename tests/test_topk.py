@@ -90,6 +90,9 @@ def test_refusals_are_sentences(z, k, error, says):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_opcheck(dtype):
     torch.library.opcheck(topk_op, (scores(3, 20, dtype), 4))
+    torch.library.opcheck(
+        topk_op, (scores(5, 3, dtype).T, 5)
+    )  # all of a transposed view: contiguous as any other
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
