@@ -11,7 +11,14 @@ def cells(*overrides: str) -> list[dict]:
     return [cell.varied for cell in expand(overrides).cells]
 
 
-BASE = ("data=synthetic", "sae.n_latents=64", "sae.k=4", "train.lr=1e-3", "train.max_tokens=200000")
+BASE = (
+    "data=synthetic",
+    "sae.n_latents=64",
+    "sae.k=4",
+    "train.lr=1e-3",
+    "train.max_tokens=200000",
+    "train.batch_tokens=1024",
+)
 
 
 def test_product_of_the_missions_four_axes():
