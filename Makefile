@@ -5,12 +5,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/saescale
 
-.PHONY: help setup lint format test bench-fit coverage soak demo demo-lm clean
+.PHONY: help setup lint format test bench-fit bench-train bench-step coverage soak demo demo-lm clean
 help:
 	@echo "make demo      synthetic data: grid → runs → tables → laws → figures, minutes on 2 cores"
 	@echo "make demo-lm   the same on a real language model's residual stream, under 45 minutes on 2 cores"
 	@echo "make test      the test suite        make lint   ruff and mypy        make format"
 	@echo "make soak      200 runs on a real SLURM with a fault every few seconds, minutes"
+	@echo "make bench-train  training beside the trainers on PyPI    make bench-step  a step's pieces on a CPU"
 	@echo "make bench-fit fits beside the packages on PyPI    make coverage  what 95 % intervals cover, simulated"
 
 setup: .venv/core
@@ -64,6 +65,12 @@ test: .venv/dev .venv/peers/ready
 
 bench-fit: .venv/bench
 	$(BIN)/python -m benchmarks.fit
+
+bench-train: .venv/peers/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.train
+
+bench-step: .venv/peers/ready
+	OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= $(BIN)/python -m benchmarks.step_cpu
 
 coverage: .venv/core
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.coverage

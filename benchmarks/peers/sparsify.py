@@ -1,0 +1,69 @@
+"""eai-sparsify: `Trainer.fit` with Adam on a model that has nothing but the rows to give.
+
+Its trainer takes a language model and a hook point. This one looks the rows up by token number, a copy of the batch,
+and is called once at the start of every step: that is where a lap ends.
+"""
+
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+
+import torch
+from sparsify import SparseCoderConfig, TrainConfig, Trainer  # type: ignore[import-not-found]
+from torch import Tensor, nn
+
+from benchmarks.train_case import Case, Clock, device
+
+
+class _Enough(Exception):
+    """Every lap is run: fit would go on to save the weights."""
+
+
+class _Rows(nn.Module):
+    """(1, B) token numbers → (1, B, d) rows, through the module `rows` that the trainer hooks."""
+
+    def __init__(self, x: Tensor, steps: int) -> None:
+        super().__init__()
+        self.x, self.left, self.seconds = x, steps, list[float]()
+        self.rows = nn.Identity()
+        self.config = SimpleNamespace(num_hidden_layers=1)
+        self.dummy_inputs = {"input_ids": torch.zeros(1, 1, dtype=torch.int64)}
+        self.clock: Clock | None = None  # None while the trainer asks for the width
+
+    @property
+    def base_model(self) -> nn.Module:
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        return self.x.device
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        if self.clock is not None:
+            self.seconds.append(self.clock.lap())
+            if len(self.seconds) > self.left:
+                raise _Enough
+        return self.rows(self.x[input_ids])
+
+
+def laps(case: Case, x: Tensor) -> list[float]:
+    """Seconds of each step, AuxK off."""
+    numbers = torch.arange(len(x)).split(case.batch_tokens)
+    dataset = [{"input_ids": numbers[step % len(numbers)]} for step in range(case.steps + 1)]
+    model = _Rows(x, case.steps)
+    with TemporaryDirectory() as folder:
+        config = TrainConfig(
+            SparseCoderConfig(num_latents=case.n, k=case.k),
+            batch_size=1,
+            optimizer="adam",
+            hookpoints=["rows"],
+            log_to_wandb=False,
+            save_dir=folder,
+        )
+        trainer = Trainer(config, dataset, model)
+        model.clock = Clock()
+        try:
+            trainer.fit()
+        except _Enough:
+            pass
+    assert device() == str(model.device.type)
+    return model.seconds[1:]  # the first ends before the first step
