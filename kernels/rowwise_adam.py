@@ -33,7 +33,7 @@ def rowwise_adam_(
     renormalise: whether p is divided by its norm;  scale: a float32 scalar on p's device, None: 1;  low: (n, d) of any
     float dtype.  Returns squared, (n,) float32. What g holds afterwards is not defined.
 
-    One core, n = 8,192, d = 384, with both: 5 ms, where torch's fused Adam between whole passes takes 7.
+    One core, n = 8,192, d = 384, with both: 4.5 ms, where torch's fused Adam between whole passes takes 6.3.
     """
     check_adam(p, m, v, step, low, g=g, scale=scale)
     if p.is_cuda:

@@ -33,12 +33,16 @@ def _forward(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _topk_cpu(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """One element more than asked for: rows where it equals the k-th may hold the wrong ones of several equals."""
+    """One element more than asked for: rows where it equals the k-th may hold the wrong ones of several equals.
+
+    It is slower than torch.topk, which lets ties fall as they may, where many rows tie or k is large. One core, ms,
+    against torch.topk: 12.9, 9.6 for bfloat16 at (B, n, k) = (512, 8192, 32);  47, 37 at k = 512;  1.5, 1.1 at
+    (1024, 512, 4);  87, 5.6 where a ReLU left nearly every element 0: take the ReLU after it.
+    """
     B, n = z.shape
     if k == n or B == 0:
-        return z[:, :k].clone(memory_format=torch.contiguous_format), torch.arange(
-            k, dtype=torch.int32
-        ).repeat(B, 1)
+        every = torch.arange(k, dtype=torch.int32).repeat(B, 1)
+        return z[:, :k].clone(memory_format=torch.contiguous_format), every
     values, idx = _largest(z, k + 1)
     kth, next = values[:, k - 1], values[:, k]
     tied = ((kth == next) | next.isnan()).nonzero()[:, 0]
