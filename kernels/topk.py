@@ -1,5 +1,7 @@
 """The k largest pre-activations of each token, exact, with one answer for ties."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -35,33 +37,42 @@ def _forward(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _topk_cpu(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """One element more than asked for: rows where it equals the k-th may hold the wrong ones of several equals.
 
-    It is slower than torch.topk, which lets ties fall as they may, where many rows tie or k is large. One core, ms,
-    against torch.topk: 12.9, 9.6 for bfloat16 at (B, n, k) = (512, 8192, 32);  47, 37 at k = 512;  1.5, 1.1 at
-    (1024, 512, 4);  87, 5.6 where a ReLU left nearly every element 0: take the ReLU after it.
+    One core, ms, against torch.topk(sorted=False), (B, n, k): 66, 84 at (4096, 8192, 32);  42, 55 there after a ReLU;
+    7.4, 10.3 at (1024, 2048, 32);  26, 51 at (1024, 8192, 128);  17, 42 at (256, 131072, 32);  29, 24 at
+    (4096, 512, 256);  1.5, 1.1 at (1024, 512, 4). In bfloat16 many rows tie: 14.5, 10 at (512, 8192, 32).
     """
     B, n = z.shape
     if k == n or B == 0:
         every = torch.arange(k, dtype=torch.int32).repeat(B, 1)
         return z[:, :k].clone(memory_format=torch.contiguous_format), every
     values, idx = _largest(z, k + 1)
-    kth, next = values[:, k - 1], values[:, k]
-    tied = ((kth == next) | next.isnan()).nonzero()[:, 0]
+    keys = _finite_order(values)
+    next, smallest = keys.min(1, keepdim=True)
+    for table in (keys, values, idx):  # over the smallest goes the last column, which is then left out
+        table.scatter_(1, smallest, table[:, k:].clone())
+    kth = keys[:, :k].amin(1, keepdim=True)
     values, idx = values[:, :k].contiguous(), idx[:, :k].to(torch.int32)
-    for rows in tied.split(256):
-        _settle_ties_(z, values, idx, rows)
+    tied = ((kth == next) & (kth < math.inf)).nonzero()[:, 0]
+    for rows in tied.split(256) if len(tied) else ():
+        _settle_ties_(z, values, idx, rows, kth[rows])
+    endless = (kth == math.inf).nonzero()[:, 0]  # k infinities and NaN, which are not told apart above
+    if len(endless):
+        top, column = z[endless].sort(dim=1, descending=True, stable=True)
+        values[endless], idx[endless] = top[:, :k], column[:, :k].to(torch.int32)
     return values, idx
 
 
-def _largest(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """torch.topk; of wide rows, by the maxima of groups that lie n/8 apart, so that they reduce whole vectors.
+def _finite_order(values: Tensor) -> Tensor:
+    """values with infinity for NaN: a minimum over them is never NaN, which is the largest."""
+    return values.nan_to_num(math.inf, math.inf, -math.inf)
 
-    One core, ms, `topk` against torch.topk: 62, 80 at (B, n, k) = (4096, 8192, 32);  7.9, 10.2 at (1024, 2048, 32);
-    29, 50 at (1024, 8192, 128);  17, 41 at (256, 131072, 32).
-    """
+
+def _largest(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """torch.topk; of wide rows, by the maxima of groups that lie n/8 apart, so that they reduce whole vectors."""
     n, groups = z.shape[1], z.shape[1] // GROUP
     # At 64·k > n torch.topk goes over to a slower way: 4.5 ms, not 2.0, at (1024, 512, 9).
     if groups < 2 * k or 64 * k <= n < 1024:
-        return z.topk(k, 1)
+        return z.topk(k, 1, sorted=False)
     rows = max(
         2**19 * torch.get_num_threads() // n, 1
     )  # 2 MiB of float32 a core: the second look meets its cache
@@ -78,26 +89,35 @@ def _largest_by_groups(z: Tensor, k: int, groups: int) -> tuple[Tensor, Tensor]:
     if whole < z.shape[1]:
         last = torch.arange(whole, z.shape[1]).expand(len(z), -1)
         candidates = torch.cat([candidates, last], 1)
-    values, place = z.gather(1, candidates).topk(k, 1)
+    values, place = z.gather(1, candidates).topk(k, 1, sorted=False)
     return values, candidates.gather(1, place)
 
 
-def _settle_ties_(z: Tensor, values: Tensor, idx: Tensor, rows: Tensor) -> None:
-    """In these rows, fill the places of the k-th largest value, which are the last ones, from the lowest index up."""
-    kth, k = values[rows, -1:], values.shape[1]
-    row, column = _equal(z[rows], kth).nonzero(as_tuple=True)
-    count = torch.bincount(row, minlength=len(rows))
-    rank = torch.arange(len(row)) - (count.cumsum(0) - count)[row]
-    place = (k - _equal(values[rows], kth).sum(1))[row] + rank
-    taken = place < k
-    row, column, place = rows[row[taken]], column[taken], place[taken]
-    idx[row, place] = column.to(torch.int32)
-    values[row, place] = z[row, column]  # 0 or −0
+def _settle_ties_(z: Tensor, values: Tensor, idx: Tensor, rows: Tensor, kth: Tensor) -> None:
+    """In these rows, fill the places of the k-th largest value from the lowest index up."""
+    places = values[rows] == kth
+    columns = _first_equal(z, rows, kth, places.sum(1))
+    row, place = places.nonzero(as_tuple=True)
+    idx[rows[row], place] = columns.to(torch.int32)
+    values[rows[row], place] = z[rows[row], columns]  # 0 or −0
 
 
-def _equal(z: Tensor, kth: Tensor) -> Tensor:
-    equal = z == kth
-    return equal | (z.isnan() & kth.isnan()) if kth.isnan().any() else equal
+def _first_equal(z: Tensor, rows: Tensor, kth: Tensor, count: Tensor) -> Tensor:
+    """The first count[r] columns of row rows[r] that hold kth[r], row after row; kth: (R, 1), count: (R,).
+
+    They are looked for in the first 8·max(count) columns, which do where a ReLU left nearly every element 0, and then
+    in all.
+    """
+    most = int(count.max())
+    found, left = torch.empty(len(rows), most, dtype=torch.int64), torch.arange(len(rows))
+    for width in (8 * most, z.shape[1]):
+        row, column = (z[:, :width][rows[left]] == kth[left]).nonzero(as_tuple=True)
+        there = torch.bincount(row, minlength=len(left))
+        rank = torch.arange(len(row)) - (there.cumsum(0) - there)[row]
+        first = rank < count[left][row]
+        found[left[row[first]], rank[first]] = column[first]
+        left = left[there < count[left]]
+    return found[torch.arange(most) < count[:, None]]
 
 
 @torch.library.custom_op("saescale::topk", mutates_args=())
