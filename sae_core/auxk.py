@@ -10,6 +10,7 @@ from kernels.gather_sum import gather_sum
 from kernels.plan import plan
 from kernels.segment_sum import segment_sum
 from kernels.segment_sum_dot import segment_sum_dot
+from kernels.topk import topk
 from sae_core.model import SAE
 
 # Above so many dead latents for each of the k_aux, gathers beat dense products over the dead ones. Measured on a CPU:
@@ -65,8 +66,8 @@ def _dense_(
     """Products over all dead rows, which are few when AuxK works. Returns Σ_b ‖e − ê‖²."""
     z = _pre_activations(sae, centred, dead)
     if k_aux < len(dead):
-        top = z.topk(k_aux, dim=1, sorted=False)
-        z = torch.zeros_like(z).scatter_(1, top.indices, top.values)
+        values, indices = topk(z, k_aux)
+        z = torch.zeros_like(z).scatter_(1, indices.long(), values)
     z = z.relu()
     w_dec = sae.W_dec[dead]
     miss = z @ w_dec - target
@@ -82,11 +83,11 @@ def _sparse_(
     sae: SAE, centred: Tensor, target: Tensor, dead: Tensor, k_aux: int, scale: Tensor, grads: Gradients
 ) -> Tensor:
     """The same by gathers of k_aux rows a token."""
-    top = _pre_activations(sae, centred, dead).topk(k_aux, dim=1, sorted=False)
-    z, w_dec = top.values.relu(), sae.W_dec[dead]
-    miss = gather_sum(top.indices, z, w_dec) - target
+    values, indices = topk(_pre_activations(sae, centred, dead), k_aux)
+    z, w_dec = values.relu(), sae.W_dec[dead]
+    miss = gather_sum(indices, z, w_dec) - target
     g = (miss * scale).nan_to_num(0.0, 0.0, 0.0)
-    entries = plan(top.indices, len(dead))
+    entries = plan(indices, len(dead))
     d_dec, d_z = segment_sum_dot(entries, z, g, w_dec)
     d_z = d_z * (z > 0)
     grads.dec.index_add_(0, dead, d_dec)

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.gather_sum import gather_sum
+from kernels.topk import topk
 from sae_core.config import SAEConfig
 
 
@@ -60,8 +61,9 @@ class SAE(nn.Module):
 
         Here the k largest pre-activations after a ReLU.
         """
-        values, indices = self.pre_activations(x).topk(self.k, dim=1, sorted=False)
-        return values.relu(), indices
+        pre = self.pre_activations(x)
+        indices = topk(pre.detach(), self.k)[1]
+        return pre.gather(1, indices.long()).relu(), indices
 
     def decode(self, values: Tensor, indices: Tensor | None) -> Tensor:
         """Σ_j values[:, j] W_dec[indices[:, j]] + b_pre:  (B, d). Without indices, values (B, n) W_dec + b_pre."""

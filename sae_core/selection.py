@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kernels.topk import topk
 from sae_core.config import SAEConfig
 from sae_core.model import SAE
 
@@ -22,7 +23,10 @@ def select(sae: SAE, centred: Tensor, rows: int, dtype: torch.dtype) -> tuple[Te
     if sae.config.activation == "batchtopk":
         return _batch_top_k(centred, weights, sae.k, rows)
     K = 4 * sae.k if sae.config.multi_topk else sae.k
-    values, indices = _top_k(centred, weights, K, rows, ranked=sae.config.multi_topk)
+    values, indices = _top_k(centred, weights, K, rows)
+    if sae.config.multi_topk:
+        values, order = values.sort(dim=1, descending=True, stable=True)
+        indices = indices.gather(1, order)
     return values.relu(), indices
 
 
@@ -48,14 +52,9 @@ def levels(
 
 
 def _top_k(
-    centred: Tensor, weights: tuple[Tensor, Tensor | None], k: int, rows: int, ranked: bool = False
+    centred: Tensor, weights: tuple[Tensor, Tensor | None], k: int, rows: int
 ) -> tuple[Tensor, Tensor]:
-    parts = [
-        F.linear(part.to(weights[0].dtype), *weights).topk(k, dim=1, sorted=ranked)
-        for part in centred.split(rows)
-    ]
-    if len(parts) == 1:
-        return parts[0].values.to(centred.dtype), parts[0].indices
+    parts = [topk(F.linear(part.to(weights[0].dtype), *weights), k) for part in centred.split(rows)]
     values, indices = zip(*parts, strict=True)
     return torch.cat(values).to(centred.dtype), torch.cat(indices)
 
