@@ -19,6 +19,19 @@ from sae_core.model import SAE
 SPARSE_FROM = {"cpu": 4, "cuda": 160}
 
 
+@dataclass(frozen=True)
+class AuxK:
+    """Which latents AuxK trains: the k_aux largest of the dead ones, (n_dead,) indices, with weight α.
+
+    elements: pre-activations of dead latents that are held at once.
+    """
+
+    dead: Tensor
+    k_aux: int
+    alpha: float
+    elements: int
+
+
 @dataclass
 class Gradients:
     """What a step adds up: of W_dec and W_enc, (n, d), and of every latent's pre-activation, Σ_b ∂pre, (n,)."""
@@ -28,27 +41,18 @@ class Gradients:
     latent: Tensor
 
 
-def add_auxk_(
-    sae: SAE,
-    centred: Tensor,
-    error: Tensor,
-    dead: Tensor,
-    k_aux: int,
-    alpha: float,
-    grads: Gradients,
-    elements: int,
-) -> Tensor:
+def add_auxk_(sae: SAE, centred: Tensor, error: Tensor, auxk: AuxK, grads: Gradients) -> Tensor:
     """Add AuxK's gradients and return L_aux = mean‖e − ê‖² / mean‖e − ē‖².
 
     e = x − x̂ = −error is a constant here, ê = Σ over the top k_aux dead latents of z_j W_dec[j], without b_pre: adding
-    it again was a bug of two public trainers.  centred = x − b_pre, error: (B, d);  dead: (n_dead,) indices;
-    elements: pre-activations of dead latents that are held at once.
+    it again was a bug of two public trainers.  centred = x − b_pre, error: (B, d).
     """
+    dead, k_aux = auxk.dead, auxk.k_aux
     target = -error
     spread = (target - target.mean(0)).pow(2).sum(1).mean()
-    scale = 2 * alpha / (len(target) * spread)
+    scale = 2 * auxk.alpha / (len(target) * spread)
     part = _sparse_ if len(dead) > SPARSE_FROM[dead.device.type] * k_aux else _dense_
-    rows = max(1, elements // len(dead))
+    rows = max(1, auxk.elements // len(dead))
     squared = torch.zeros((), dtype=target.dtype, device=target.device)
     for c, e in zip(centred.split(rows), target.split(rows), strict=True):
         squared += part(sae, c, e, dead, k_aux, scale, grads)

@@ -53,6 +53,9 @@ class TrainConfig:
     adam_eps: float = 6.25e-10
     ema: float = 0.999
     clip_grad: float | None = None  # global norm; None: off
+    fused_update: bool = (
+        False  # W_enc's gradient is summed and applied in one pass on a GPU, and never stored
+    )
     evals_per_doubling: int = 4  # evaluations per doubling of the tokens seen
     first_eval_tokens: int = 16_384
 
@@ -138,6 +141,8 @@ def validate(run: RunConfig) -> None:
             f"train.batch_tokens = {train.batch_tokens} is larger than train.max_tokens = {train.max_tokens}: "
             "not one optimizer step fits the budget."
         )
+    if train.fused_update:
+        _validate_fused(run)
     _validate_numbers(run)
 
 
@@ -189,6 +194,21 @@ def _validate_penalised(sae: SAEConfig) -> None:
         )
     if sae.activation == "gated" and sae.encoder_bias is False:
         raise ConfigError("sae.encoder_bias is False; gated needs it: it is the bias of the gates.")
+
+
+def _validate_fused(run: RunConfig) -> None:
+    """`fused_update` never has all of W_enc's gradient: it needs one sum, and a scale known before it."""
+    sae, train = run.sae, run.train
+    if train.clip_grad is not None:
+        raise ConfigError(
+            f"train.fused_update is True and train.clip_grad = {train.clip_grad}, which needs the norm of the stored "
+            "gradient: set one of them to null or False."
+        )
+    if sae.activation not in RANKED or sae.multi_topk or sae.matryoshka > 1:
+        raise ConfigError(
+            f"train.fused_update is True; it needs topk or batchtopk with one reconstruction, and here activation = "
+            f"{sae.activation}, multi_topk = {sae.multi_topk}, matryoshka = {sae.matryoshka}."
+        )
 
 
 def _validate_numbers(run: RunConfig) -> None:

@@ -1,5 +1,8 @@
 """Loss and gradients of one step, written out: three gather passes and one sort for four dense products."""
 
+from collections.abc import Iterable, Mapping
+from functools import reduce
+
 import torch
 from torch import Tensor
 
@@ -9,12 +12,12 @@ from kernels.plan import plan
 from kernels.segment_sum import segment_sum
 from kernels.segment_sum_dot import segment_sum_dot
 from sae_core.activations import ReLU
-from sae_core.auxk import Gradients, add_auxk_
+from sae_core.auxk import AuxK, Gradients, add_auxk_
 from sae_core.model import SAE
 from sae_core.penalised import penalised_gradients_
 from sae_core.precision import matmul_precision, narrow
 from sae_core.selection import levels, select
-from sae_core.step_output import StepOutput
+from sae_core.step_output import EncoderGradient, StepOutput
 
 
 @torch.no_grad()
@@ -27,11 +30,15 @@ def gradients_(
     auxk_coef: float = 0.0,
     rows: int | None = None,
     precision: str = "fp32",
+    narrow_tables: Mapping[str, Tensor] | None = None,
+    fused_update: bool = False,
 ) -> StepOutput:
     """Write the gradient of  L = mean‖x − x̂‖²/denominator + α·L_aux  into `.grad` of every parameter of `sae`.
 
     x: (B, d);  dead: indices of the dead latents, (n_dead,), or None;  auxk_coef: α;  rows: tokens encoded at once,
-    None: all. With g = ∂L/∂x̂ = 2(x̂ − x)/(B·denominator):
+    None: all;  narrow_tables: W_enc and W_dec in the dtype of the products, where they are at hand;  fused_update: give
+    ∂W_enc unsummed, as `StepOutput.encoder`, where nothing but one sum adds to it.
+    With g = ∂L/∂x̂ = 2(x̂ − x)/(B·denominator):
 
         ∂W_dec[i] = Σ z g          ∂z = W_dec[i]·g  (0 where the ReLU is off)
         ∂W_enc[i] = Σ ∂z (x − b_pre)          ∂b_pre = Σ g − (Σ ∂z) W_enc
@@ -43,45 +50,45 @@ def gradients_(
     with matmul_precision(precision):
         if isinstance(sae, ReLU):
             return penalised_gradients_(sae, x, denominator, rows, precision)
-        return _ranked_gradients_(sae, x, denominator, dead, k_aux, auxk_coef, rows, narrow(precision, x))
+        tables = narrow_tables or {}
+        dtype = narrow(precision, x)
+        W_enc, W_dec = (tables.get(name, sae.get_parameter(name)).to(dtype) for name in ("W_enc", "W_dec"))
+        auxk = None if dead is None or auxk_coef == 0 else AuxK(dead, k_aux, auxk_coef, rows * len(W_enc))
+        return _ranked_gradients_(sae, x, W_enc, W_dec, denominator, auxk, rows, fused_update)
 
 
 def _ranked_gradients_(
     sae: SAE,
     x: Tensor,
+    W_enc: Tensor,
+    W_dec: Tensor,
     denominator: float,
-    dead: Tensor | None,
-    k_aux: int,
-    alpha: float,
+    auxk: AuxK | None,
     rows: int,
-    dtype: torch.dtype,
+    fused_update: bool,
 ) -> StepOutput:
     centred = x - sae.b_pre
-    values, indices = select(sae, centred, rows, dtype)
+    values, indices = select(sae, centred, rows, W_enc)
     groups, weights, own = levels(sae.config, values, indices)
-    W_dec = sae.W_dec.to(dtype)
     errors, squared = _errors(groups, W_dec, centred)
     g = [error * (2 * w / (len(x) * denominator)) for w, error in zip(weights, errors, strict=True)]
     for p in range(len(g) - 2, -1, -1):
         g[p] += g[p + 1]
 
-    grads = _weight_gradients(groups, g, W_dec, centred, dtype)
-    auxk = None
-    if dead is not None and alpha > 0:
-        elements = rows * len(sae.W_enc)
-        auxk = add_auxk_(sae, centred, errors[own], dead, k_aux, alpha, grads, elements)
-
-    sae.W_dec.grad, sae.W_enc.grad = grads.dec, grads.enc
-    sae.b_pre.grad = g[0].sum(0) - grads.latent @ sae.W_enc
+    sae.W_dec.grad, latent, parts = _weight_gradients(groups, g, W_dec, centred)
+    encoder = parts[0] if fused_update and auxk is None and len(parts) == 1 else None
+    sae.W_enc.grad = None if encoder else _total(segment_sum(*part) for part in parts)
+    auxk_loss = None
+    if auxk is not None:
+        assert sae.W_enc.grad is not None
+        grads = Gradients(sae.W_dec.grad, sae.W_enc.grad, latent)
+        auxk_loss = add_auxk_(sae, centred, errors[own], auxk, grads)
+    sae.b_pre.grad = g[0].sum(0) - latent @ sae.W_enc
     if sae.b_enc is not None:
-        sae.b_enc.grad = grads.latent
+        sae.b_enc.grad = latent
     smallest = values.where(values > 0, float("inf")).min() if sae.config.activation == "batchtopk" else None
-    used = (
-        _used(*groups[own], len(sae.W_enc))
-        if sae.config.multi_topk
-        else _used(values, indices, len(sae.W_enc))
-    )
-    return StepOutput(squared[own].mean() / denominator, auxk, used, smallest=smallest)
+    used = _used(*(groups[own] if sae.config.multi_topk else (values, indices)), len(W_enc))
+    return StepOutput(squared[own].mean() / denominator, auxk_loss, used, smallest=smallest, encoder=encoder)
 
 
 def _errors(
@@ -98,24 +105,23 @@ def _errors(
 
 
 def _weight_gradients(
-    groups: list[tuple[Tensor, Tensor]], g: list[Tensor], W_dec: Tensor, centred: Tensor, dtype: torch.dtype
-) -> Gradients:
-    n, ones, X = len(W_dec), centred.new_ones(len(centred), 1), centred.to(dtype)
-    total: Gradients | None = None
+    groups: list[tuple[Tensor, Tensor]], g: list[Tensor], W_dec: Tensor, centred: Tensor
+) -> tuple[Tensor, Tensor, list[EncoderGradient]]:
+    """∂W_dec (n, d), Σ ∂z of every latent (n,), and what ∂W_enc is the sum of, one of each group."""
+    n, ones, X = len(W_dec), centred.new_ones(len(centred), 1), centred.to(W_dec.dtype)
+    decs, latents, parts = [], [], []
     for (values, indices), of_group in zip(groups, g, strict=True):
         entries = plan(indices, n)
-        d_dec, d_values = segment_sum_dot(entries, values, of_group.to(dtype), W_dec)
+        d_dec, d_values = segment_sum_dot(entries, values, of_group.to(W_dec.dtype), W_dec)
         d_values = d_values * (values > 0)
-        d_enc = segment_sum(entries, d_values, X)
-        d_latent = segment_sum(entries, d_values, ones)[:, 0]
-        if total is None:
-            total = Gradients(d_dec, d_enc, d_latent)
-        else:
-            total.dec += d_dec
-            total.enc += d_enc
-            total.latent += d_latent
-    assert total is not None
-    return total
+        decs.append(d_dec)
+        latents.append(segment_sum(entries, d_values, ones)[:, 0])
+        parts.append(EncoderGradient(entries, d_values, X))
+    return _total(decs), _total(latents), parts
+
+
+def _total(tables: Iterable[Tensor]) -> Tensor:
+    return reduce(Tensor.add_, tables)
 
 
 def _used(values: Tensor, indices: Tensor, n: int) -> Tensor:

@@ -6,17 +6,22 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+NARROW = {"bf16": torch.bfloat16}  # the dtype that products and gathers read where it is not that of x
+
 
 def narrow(precision: str, x: Tensor) -> torch.dtype:
     """The dtype that products and gathers read: bfloat16 under "bf16", else that of x."""
-    return torch.bfloat16 if precision == "bf16" else x.dtype
+    return NARROW.get(precision, x.dtype)
 
 
 @contextmanager
 def matmul_precision(precision: str) -> Iterator[None]:
-    """TF32 products on CUDA inside the block under "tf32", full float32 otherwise; a CPU has no TF32."""
+    """TF32 products on CUDA inside the block, unless "fp32" asks for full ones; a CPU has no TF32.
+
+    Under "bf16" too: the products that stay in float32, AuxK's, are then no narrower than the others.
+    """
     before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
     try:
         yield
     finally:

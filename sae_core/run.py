@@ -1,6 +1,7 @@
 """One SAE in training: its weights, optimizer, average, counters and curve; stepped, evaluated, saved, restored."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -86,7 +87,7 @@ class Run:
         dead = self.dead() if self.config.sae.auxk_coef else None
         with self._clock.running():
             output = self._gradients(x, dead, alone)
-            norm = self.optimizer.step()
+            norm = self.optimizer.step(output.encoder)
             self.ema.update()
             self.tokens += len(x)
             self.steps += 1
@@ -98,11 +99,11 @@ class Run:
                 self.sae.observe(output.smallest, self.steps)
         if dead is not None:
             self.flops_auxk += len(x) * flops.auxk_per_token(len(dead), x.shape[1])
-        self._last = (output, norm)
+        self._last = (replace(output, encoder=None), norm)  # whose (B, d) rows would outlive the step
 
     def _gradients(self, x: Tensor, dead: Tensor | None, alone: bool) -> StepOutput:
         """One batch's gradients, in halved micro-batches as long as there is no memory for them."""
-        sae, precision = self.config.sae, self.config.train.precision
+        sae, train = self.config.sae, self.config.train
         while True:
             try:
                 return gradients_(
@@ -113,7 +114,9 @@ class Run:
                     sae.k_aux or 1,
                     sae.auxk_coef or 0.0,
                     self.micro_batch_tokens,
-                    precision,
+                    train.precision,
+                    narrow_tables=self.optimizer.narrow,
+                    fused_update=train.fused_update,
                 )
             except (RuntimeError, MemoryError) as error:
                 smaller = self.micro_batch_tokens // 2

@@ -13,13 +13,13 @@ _START = (
 )
 
 
-def select(sae: SAE, centred: Tensor, rows: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def select(sae: SAE, centred: Tensor, rows: int, W_enc: Tensor) -> tuple[Tensor, Tensor]:
     """Values and indices of the latents that a step of `sae` trains, (B, K) each; what is off has value 0.
 
-    centred: x − b_pre, (B, d);  rows: how many rows' pre-activations are held at once;  dtype: of the product.
+    centred: x − b_pre, (B, d);  rows: how many rows' pre-activations are held at once;  W_enc: in the product's dtype.
     K is k, 4k in order of rank under `multi_topk`, or what the fullest row needs under batchtopk.
     """
-    weights = sae.W_enc.to(dtype), None if sae.b_enc is None else sae.b_enc.to(dtype)
+    weights = W_enc, None if sae.b_enc is None else sae.b_enc.to(W_enc.dtype)
     if sae.config.activation == "batchtopk":
         return _batch_top_k(centred, weights, sae.k, rows)
     K = 4 * sae.k if sae.config.multi_topk else sae.k

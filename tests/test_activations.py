@@ -160,7 +160,7 @@ def test_batch_topk_takes_the_largest_of_the_batch(k, spread, seed, rows):
         torch.randn(9, D, generator=g, dtype=torch.float64)
         * torch.logspace(0, spread / 4, 9, dtype=torch.float64)[:, None]
     )
-    values, indices = select(sae, x, rows, torch.float64)
+    values, indices = select(sae, x, rows, sae.W_enc)
     pre = x @ sae.W_enc.T
     top = pre.flatten().topk(9 * k)
     z = torch.zeros(9 * N, dtype=torch.float64).scatter(0, top.indices, top.values.relu()).view(9, N)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sae_core import auxk
-from sae_core.auxk import Gradients, add_auxk_
+from sae_core.auxk import AuxK, Gradients, add_auxk_
 from sae_core.config import SAEConfig
 from sae_core.model import SAE
 
@@ -19,7 +19,7 @@ def gradients(sparse: bool, elements: int, monkeypatch) -> tuple[torch.Tensor, G
     monkeypatch.setitem(auxk.SPARSE_FROM, "cpu", 0 if sparse else 1000)
     grads = Gradients(*(torch.zeros(*shape, dtype=torch.float64) for shape in ((N, D), (N, D), (N,))))
     with torch.no_grad():
-        loss = add_auxk_(sae, centred, error, dead, 4, 0.3, grads, elements)
+        loss = add_auxk_(sae, centred, error, AuxK(dead, 4, 0.3, elements), grads)
     return loss, grads
 
 

@@ -49,6 +49,9 @@ def test_a_possible_run_passes():
         {"k": None},
         {"precision": "fp8"},
         {"micro_batch_tokens": 0},
+        {"fused_update": True, "clip_grad": 1.0},
+        {"fused_update": True, "matryoshka": 2},
+        {"fused_update": True, "activation": "relu", "k": None, "sparsity_coef": 0.1},
         {"sparsity_coef": 0.1},  # topk has no penalty
         {"sparsity_coef": None, "activation": "relu", "k": None},
         {"sparsity_coef": -1.0, "activation": "relu", "k": None},

@@ -36,12 +36,54 @@ def test_the_norm_it_returns_is_of_the_projected_gradients():
     assert Optimizer(sae, TrainConfig(lr=1e-3)).step().item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def by_torch(sae: SAE, adam: torch.optim.Adam, clip: float | None) -> torch.Tensor:
+    """The step as it is written: project, clip, Adam, renormalise, each over whole tensors."""
+    w, grad = sae.W_dec, sae.W_dec.grad
+    with torch.no_grad():
+        grad -= (w * grad).sum(1, keepdim=True) * w
+        norm = torch.nn.utils.clip_grad_norm_(sae.parameters(), torch.inf if clip is None else clip)
+        adam.step()
+        w.copy_(torch.nn.functional.normalize(w, dim=1))
+    return norm
+
+
+@pytest.mark.parametrize("clip", [None, 0.5, 1e6])
+def test_ten_steps_are_those_of_torch(clip):
+    ours, theirs = sae_with_gradients(), sae_with_gradients()
+    optimizer = Optimizer(ours, TrainConfig(lr=1e-2, clip_grad=clip))
+    adam = torch.optim.Adam(theirs.parameters(), lr=1e-2, eps=6.25e-10)
+    for seed in range(10):
+        for sae in (ours, theirs):
+            for p, g in zip(sae.parameters(), sae_with_gradients(seed).parameters(), strict=True):
+                p.grad = g.grad
+        norm = by_torch(theirs, adam, clip)
+        assert optimizer.step().item() == pytest.approx(norm.item(), rel=1e-5)
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(p, q, rtol=1e-5, atol=1e-6)
+
+
 def test_clipping_scales_all_gradients_together():
     sae = sae_with_gradients()
-    norm = Optimizer(sae, TrainConfig(lr=1e-3, clip_grad=0.5)).step()
-    clipped = torch.cat([p.grad.flatten() for p in sae.parameters()]).norm()
-    assert norm > 0.5
-    assert clipped.item() == pytest.approx(0.5, rel=1e-3)
+    optimizer = Optimizer(sae, TrainConfig(lr=1e-3, clip_grad=0.5))
+    assert optimizer.step() > 0.5
+    moments = [m for name, m in optimizer.tensors().items() if name.endswith(".exp_avg")]
+    clipped = torch.cat([m.flatten() for m in moments]) / 0.1  # m = (1 − β₁)·g after the first step
+    assert clipped.norm().item() == pytest.approx(0.5, rel=1e-3)
+
+
+def test_narrow_copies_follow_the_weights():
+    sae = sae_with_gradients()
+    optimizer = Optimizer(sae, TrainConfig(lr=1e-2, precision="bf16"))
+    assert Optimizer(sae, TrainConfig(lr=1e-2)).narrow == {}
+    optimizer.step()
+    saved = {name: p.detach().clone() for name, p in sae.named_parameters()}
+    for name, copy in optimizer.narrow.items():
+        assert copy.dtype == torch.bfloat16 and torch.equal(copy, saved[name].to(torch.bfloat16)), name
+    state = {name: v.clone() for name, v in optimizer.tensors().items()}
+    with torch.no_grad():
+        sae.W_enc.mul_(2)
+    optimizer.load(state)
+    assert torch.equal(optimizer.narrow["W_enc"], sae.W_enc.to(torch.bfloat16))
 
 
 def test_moments_come_back_exactly():

@@ -101,3 +101,28 @@ def test_stop_at_convergence_is_earlier_than_the_budget():
     while run.outcome() is None:
         advance(run, run.tokens + 64)
     assert run.convergence().converged and run.tokens < 200_000
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_fused_update_is_the_same_training(precision, monkeypatch):
+    """To the last bit on a CPU, also where latents die and the gradient is stored for a while."""
+    stored, fused = fresh(precision=precision), fresh(precision=precision, fused_update=True)
+    unsummed = []
+    step = fused.optimizer.step
+    monkeypatch.setattr(fused.optimizer, "step", lambda encoder: unsummed.append(encoder) or step(encoder))
+    advance(stored, 2048), advance(fused, 2048)
+    assert {encoder is None for encoder in unsummed} == {False, True}, "the test needs steps of both kinds"
+    assert without_clock(stored.curve) == without_clock(fused.curve)
+    assert all(
+        torch.equal(a, b) for a, b in zip(stored.tensors().values(), fused.tensors().values(), strict=True)
+    )
+
+
+def test_a_bf16_run_continues_to_the_last_bit():
+    whole = advance(fresh(precision="bf16"), 2048)
+    half = advance(fresh(precision="bf16"), 1024)
+    saved = {name: tensor.clone() for name, tensor in half.tensors().items()}
+    rest = advance(fresh(precision="bf16").restore(saved, json.loads(json.dumps(half.meta()))), 2048)
+    assert all(
+        torch.equal(a, b) for a, b in zip(whole.tensors().values(), rest.tensors().values(), strict=True)
+    )
