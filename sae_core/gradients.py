@@ -67,6 +67,7 @@ def _ranked_gradients_(
     rows: int,
     fused_update: bool,
 ) -> StepOutput:
+    sae.zero_grad()  # the last step's gradients give their memory to this one's
     centred = x - sae.b_pre
     values, indices = select(sae, centred, rows, W_enc)
     groups, weights, own = levels(sae.config, values, indices)

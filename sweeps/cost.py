@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from sae_core import flops, memory
-from sae_core.config import RunConfig
+from sae_core.config import RANKED, RunConfig
 from sae_core.memory import FLOAT
+from sae_core.precision import NARROW
 from sweeps.ledger import RunFolder
 
 # Weights, gradients, two moments and the average of every parameter; at an evaluation the bias-corrected average too.
@@ -31,7 +32,9 @@ def parameters(run: RunConfig) -> int:
 
 def state_bytes(run: RunConfig) -> int:
     """Memory that a run holds for as long as it is in a pack."""
-    return FLOAT * COPIES * parameters(run) + 8 * run.sae.n_latents
+    narrow = NARROW.get(run.train.precision) if run.sae.activation in RANKED else None
+    copies = 0 if narrow is None else narrow.itemsize * 2 * run.sae.n_latents * run.data.d_model
+    return FLOAT * COPIES * parameters(run) + copies + 8 * run.sae.n_latents
 
 
 def step_bytes(run: RunConfig, memory_gb: float | None = None) -> int:

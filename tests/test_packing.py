@@ -65,17 +65,20 @@ def test_a_pack_holds_no_more_runs_and_no_more_memory_than_it_may():
     assert [len(pack) for pack in job.packs(too_small)] == [1] * 7
 
 
-def test_memory_of_a_run_is_that_of_its_tensors():
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_memory_of_a_run_is_that_of_its_tensors(precision):
     """Counted on the real thing: weights, gradients, moments and average after a step, and the pre-activations."""
     import torch
 
     from sae_core.run import Run
 
     config = run(n=2048, tokens=8192).config
+    config = replace(config, train=replace(config.train, precision=precision))
     one = Run(config.resolved(), torch.zeros(64), 1.0)
     one.step(torch.randn(1024, 64))
     held = sum(t.numel() * t.element_size() for t in one.tensors().values())
     held += sum(p.grad.numel() * p.grad.element_size() for p in one.sae.parameters())
+    held += sum(low.numel() * low.element_size() for low in one.optimizer.narrow.values())
     held += sum(w.numel() * w.element_size() for w in one.ema.weights().values())
     assert cost.state_bytes(config) == pytest.approx(held, rel=0.01)
     assert cost.step_bytes(config) >= 1024 * 2048 * 4
