@@ -5,6 +5,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels.tuning import tuned
+
 
 @triton.jit
 def gather_dot_kernel(
@@ -57,7 +59,7 @@ def launch(idx: Tensor, G: Tensor, W: Tensor, acc: torch.dtype) -> Tensor:
     out = torch.empty(B, k, dtype=acc, device=W.device)
     if out.numel() == 0:
         return out
-    BK, BD, warps = tile(d, W.dtype)
+    BK, BD, warps = tuned("gather_dot", W, d) or tile(d, W.dtype)
     blocks, ACC = triton.cdiv(k, BK), tl.float64 if acc == torch.float64 else tl.float32
     G = G if d == 1 or G.stride(1) == 1 else G.contiguous()
     arguments = (out, idx.contiguous(), G, W, n, k, d, blocks, G.stride(0), W.stride(0))

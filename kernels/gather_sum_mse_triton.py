@@ -6,6 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels.gather_sum_triton import tile, weighted_rows
+from kernels.tuning import tuned
 
 
 @triton.jit
@@ -44,7 +45,7 @@ def launch(
 ) -> tuple[Tensor, Tensor]:
     """gather_sum_mse for checked inputs: idx, coef (B, k);  W (n, d) with adjacent columns;  x (B, d);  bias (d,)."""
     (B, k), (n, d) = idx.shape, W.shape
-    T, BD, warps = tile(d, W.dtype)
+    T, BD, warps = tuned("gather_sum_mse", W, d) or tile(d, W.dtype)
     slabs = triton.cdiv(d, BD)
     error = torch.empty(B, d, dtype=acc, device=W.device)
     parts = torch.empty(slabs, B, dtype=acc, device=W.device)

@@ -5,6 +5,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels.tuning import tuned
+
 
 @triton.jit
 def weighted_rows(idx, coef, W, bias, b, column, n, k, d, stride_w, T: tl.constexpr, ACC: tl.constexpr):
@@ -56,7 +58,7 @@ def launch(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None) -> Tensor:
     out = torch.empty(B, d, dtype=W.dtype, device=W.device)
     if out.numel() == 0:
         return out
-    T, BD, warps = tile(d, W.dtype)
+    T, BD, warps = tuned("gather_sum", W, d) or tile(d, W.dtype)
     ACC = tl.float64 if W.dtype == torch.float64 else tl.float32
     bias = None if bias is None else bias.contiguous()
     arguments = (out, idx.contiguous(), coef.contiguous(), W, bias, n, k, d, W.stride(0))

@@ -7,6 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels.tuning import tuned
+
 
 @triton.jit
 def rates_kernel(rates, step, lr, log_beta1, log_beta2):
@@ -105,10 +107,9 @@ def rowwise_adam_kernel(
     )
 
 
-def tile(d: int) -> tuple[int, int]:
-    """BD columns, warps a program: 8 columns a thread, 16 at d = 8,192."""
-    BD = triton.next_power_of_2(d)
-    return BD, min(max(BD // 256, 1), 16)
+def tile(d: int) -> tuple[int]:
+    """Warps a program: 8 columns a thread, 16 at d = 8,192."""
+    return (min(max(triton.next_power_of_2(d) // 256, 1), 16),)
 
 
 def rates_of(step: Tensor, lr: float, beta1: float, beta2: float) -> Tensor:
@@ -135,10 +136,11 @@ def launch(
     low: Tensor | None,
 ) -> Tensor:
     """rowwise_adam_ for checked inputs."""
-    (n, d), (BD, warps) = p.shape, tile(p.shape[1])
+    n, d = p.shape
     squared = torch.empty(n, dtype=torch.float32, device=p.device)
     if p.numel() == 0:
         return squared.zero_()
+    (warps,) = tuned("rowwise_adam_", p, d) or tile(d)
     with torch.cuda.device_of(p):
         rates = rates_of(step, lr, beta1, beta2)
         rowwise_adam_kernel[(n,)](
@@ -158,7 +160,7 @@ def launch(
             eps,
             PROJECT=project,
             RENORMALISE=renormalise,
-            BD=BD,
+            BD=triton.next_power_of_2(d),
             num_warps=warps,
         )
     return squared

@@ -7,6 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels.tuning import tuned
+
 
 @dataclass(frozen=True, slots=True)
 class Items:
@@ -66,7 +68,8 @@ def longest(entries: int) -> int:
 
 def build(bounds: Tensor, entries: int) -> Items:
     """bounds: (n + 2,) int32 as in `Plan`;  entries: B·k."""
-    n, C, BN = bounds.shape[0] - 2, longest(entries), 128
+    n, BN = bounds.shape[0] - 2, 128
+    (C,) = tuned("segment_items", bounds, n, entries) or (longest(entries),)
     counts = bounds.new_empty(3 * (n + 1))
     table, long = bounds.new_empty(n + entries // C, 4), bounds.new_empty(entries // (C + 1))
     with torch.cuda.device_of(bounds):

@@ -8,6 +8,7 @@ from torch import Tensor
 from kernels.plan import Plan
 from kernels.rowwise_adam_triton import adam_row, rates_of
 from kernels.rowwise_adam_triton import tile as row_tile
+from kernels.tuning import tuned
 
 
 @triton.jit
@@ -146,10 +147,9 @@ def step_long_kernel(
         )
 
 
-def tile(d: int, dtype: torch.dtype) -> tuple[int, int, int]:
-    """T rows in flight, BD columns, warps a program. T · 256 columns are 4 KiB of X a warp up to d = 4,096, then 2."""
-    BD, warps = row_tile(d)
-    return 16 // dtype.itemsize // (2 if BD > 4096 else 1), BD, warps
+def tile(d: int, dtype: torch.dtype) -> tuple[int, int]:
+    """T rows in flight, warps a program. T · 256 columns are 4 KiB of X a warp up to d = 4,096, then 2."""
+    return 16 // dtype.itemsize // (2 if d > 4096 else 1), *row_tile(d)
 
 
 def launch(
@@ -171,11 +171,12 @@ def launch(
     low: Tensor | None,
 ) -> Tensor:
     """segment_sum_adam_ for checked inputs."""
-    (n, d), (T, BD, warps) = p.shape, tile(p.shape[1], X.dtype)
+    n, d = p.shape
     squared = torch.empty(n, dtype=torch.float32, device=p.device)
     if p.numel() == 0:
         return squared.zero_()
-    items = plan.items
+    T, warps = tuned("segment_sum_adam_", X, d) or tile(d, X.dtype)
+    items, BD = plan.items, triton.next_power_of_2(d)
     slots = torch.empty(items.slots, d, dtype=torch.float32, device=p.device)
     X = X if d == 1 or X.stride(1) == 1 else X.contiguous()
     weights = coef.reshape(-1).index_select(0, plan.order)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from kernels.inputs import accumulator
 from kernels.plan import Plan
+from kernels.tuning import tuned
 
 
 @triton.jit
@@ -119,7 +120,8 @@ def launch(plan: Plan, coef: Tensor, X: Tensor, W: Tensor | None = None) -> tupl
     if n == 0 or d == 0:
         return sums, None if W is None else torch.zeros(plan.shape, dtype=acc, device=X.device)
     items, ACC = plan.items, tl.float64 if acc == torch.float64 else tl.float32
-    ITEMS, T, BD, warps = tile(d, X.dtype, W is not None)
+    kernel = "segment_sum" if W is None else "segment_sum_dot"
+    ITEMS, T, BD, warps = tuned(kernel, X, d) or tile(d, X.dtype, W is not None)
     slabs = triton.cdiv(d, BD)
     slots = torch.empty(items.slots, d, dtype=acc, device=X.device)
     parts = None if W is None else torch.empty(slabs, M, dtype=acc, device=X.device)

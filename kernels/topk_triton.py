@@ -13,6 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels.tuning import tuned
+
 MAX_K = 128
 MAX_N = 2**22  # places must fit the 16 low bits of a key, and so n/G ≤ 2¹⁶
 INFINITY = {torch.float32: 0x7F800000, torch.bfloat16: 0x7F80, torch.float16: 0x7C00}  # its bits
@@ -146,13 +148,13 @@ def candidates_kernel(
     tl.store(values + b * k + j, tl.load(row + column, mask=j < k, other=0), mask=j < k)
 
 
-def tile(n: int, k: int) -> tuple[int, int, int]:
-    """G columns a group, at most BN maxima and at most BC candidates at a time.
+def tile(n: int, k: int) -> tuple[int, int, int, int]:
+    """G columns a group, at most BN maxima and at most BC candidates at a time, warps of a program that selects.
 
     n/G maxima and k·G candidates are fewest together at G = √(n/k). 16 columns of bfloat16 are two 128-bit loads.
     """
     G = 2 ** round(math.log2(n / k) / 2)
-    return min(max(G, 16), 64), 2048, 2048
+    return min(max(G, 16), 64), 2048, 2048, 4
 
 
 def launch(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -163,7 +165,9 @@ def launch(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if B == 0:
         return values, idx
     z = z if n == 1 or z.stride(1) == 1 else z.contiguous()
-    G, BN, BC = tile(n, K)
+    G, BN, BC, warps = tuned("topk", z, n, k) or tile(n, K)
+    # At most 2¹⁶ groups and 2¹⁶ candidates, whatever the tile: their places must fit a key.
+    G = min(max(G, triton.next_power_of_2(triton.cdiv(n, 2**16))), 2**16 // K)
     groups = triton.cdiv(n, G)
     BG = min(4096 // G, triton.next_power_of_2(groups))
     BN, BC = max(K, min(BN, triton.next_power_of_2(groups))), max(K, min(BC, K * G))
@@ -177,7 +181,9 @@ def launch(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
     chosen = torch.empty(B, K, dtype=torch.int32, device=z.device)
     with torch.cuda.device_of(z):
         maxima_kernel[(B, triton.cdiv(groups, BG))](maxima, bits, n, groups, stride, G=G, BG=BG, **order)
-        groups_kernel[(B,)](chosen, maxima, groups, K=K, BLOCKS=triton.cdiv(groups, BN), BN=BN, **keys)
+        groups_kernel[(B,)](
+            chosen, maxima, groups, K=K, BLOCKS=triton.cdiv(groups, BN), BN=BN, **keys, num_warps=warps
+        )
         candidates_kernel[(B,)](
             values.view(integer),
             idx,
@@ -191,5 +197,6 @@ def launch(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
             BC=BC,
             INF=order["INF"],
             **keys,
+            num_warps=warps,
         )
     return values, idx

@@ -5,11 +5,12 @@ import torch
 
 pytest.importorskip("triton")
 
-from kernels import reference, segment_sum_adam_triton
+from kernels import reference
 from kernels.plan import plan
 from kernels.rowwise_adam import rowwise_adam_
 from kernels.segment_sum import segment_sum
 from kernels.segment_sum_adam_triton import launch
+from kernels.tuning import using
 from tests.adam_cases import MODES, RATES, check, scalar, tables
 from tests.interp.sanitizer import sanitize, why_not
 from tests.kernel_cases import CASES, Case, make, relative_error
@@ -66,13 +67,13 @@ def test_equals_the_two_calls_and_itself():
     assert all(relative_error(a, b) < 1e-6 for a, b in zip(one, three, strict=True))
 
 
-def test_bitwise_equal_for_any_number_of_rows_in_flight(monkeypatch):
+def test_bitwise_equal_for_any_number_of_rows_in_flight():
     idx, coef, _, X = make(LONG)
     p, outs = plan(idx, LONG.n), []
     for T in (1, 3, 8):
-        monkeypatch.setattr(segment_sum_adam_triton, "tile", lambda d, dtype, T=T: (T, 128, 1))
         tensors = [x.clone() for x in tables(LONG.n, LONG.d)[:3]]
-        launch(p, coef, X, *tensors, scalar(2.0), **RATES, **MODES[3], scale=None, low=None)
+        with using("segment_sum_adam_", (T, 1)):
+            launch(p, coef, X, *tensors, scalar(2.0), **RATES, **MODES[3], scale=None, low=None)
         outs.append(tensors)
     assert all(map(torch.equal, outs[0], outs[1])) and all(map(torch.equal, outs[0], outs[2]))
 

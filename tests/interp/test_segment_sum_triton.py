@@ -5,9 +5,10 @@ import torch
 
 pytest.importorskip("triton")
 
-from kernels import reference, segment_sum_triton
+from kernels import reference
 from kernels.plan import plan
-from kernels.segment_sum_triton import launch
+from kernels.segment_sum_triton import launch, tile
+from kernels.tuning import using
 from tests.interp.sanitizer import sanitize, why_not
 from tests.kernel_cases import CASES, DTYPES, TOLERANCE, Case, make, relative_error
 
@@ -51,14 +52,14 @@ def test_any_program_order(case, order):
 
 @pytest.mark.parametrize("ITEMS", [1, 3])
 @pytest.mark.parametrize("BD", [64, 128])
-def test_bitwise_equal_however_the_work_is_shared_out(ITEMS, BD, monkeypatch):
+def test_bitwise_equal_however_the_work_is_shared_out(ITEMS, BD):
     """Only the rows in flight, T, and the columns of a partial dot may change the order of a sum."""
     idx, coef, W, X = make(LONG)
     p = plan(idx, LONG.n)
     before = launch(p, coef, X, W)[0]
-    _, T, *_ = segment_sum_triton.tile(LONG.d, X.dtype, True)
-    monkeypatch.setattr(segment_sum_triton, "tile", lambda d, dtype, dots: (ITEMS, T, BD, 1))
-    assert torch.equal(check(p, coef, X, W)[0], before)
+    _, T, *_ = tile(LONG.d, X.dtype, True)
+    with using("segment_sum_dot", (ITEMS, T, BD, 1)):
+        assert torch.equal(check(p, coef, X, W)[0], before)
 
 
 def test_views_of_rows_and_coefficients():

@@ -5,8 +5,8 @@ import torch
 
 pytest.importorskip("triton")
 
-from kernels import topk_triton
 from kernels.topk_triton import launch
+from kernels.tuning import using
 from tests.interp.sanitizer import sanitize, why_not
 from tests.topk_cases import HARD, SHAPES, hard, same, scores
 
@@ -18,9 +18,10 @@ DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
 
 @pytest.fixture(autouse=True)
-def small_tiles(monkeypatch):
+def small_tiles():
     """The interpreter sorts 256 keys in 0.1 s: few columns a group, and blocks that several passes of a loop fill."""
-    monkeypatch.setattr(topk_triton, "tile", lambda n, k: (4, 16, 16))
+    with using("topk", (4, 16, 16, 4)):
+        yield
 
 
 def check(z, k, order="forward"):
@@ -48,10 +49,10 @@ def test_hard_rows(what, dtype):
     check(hard(what, 37, dtype), 5)
 
 
-def test_wide_blocks(monkeypatch):
+def test_wide_blocks():
     """One block holds all groups, and all candidates; more groups than a power of two."""
-    monkeypatch.setattr(topk_triton, "tile", lambda n, k: (16, 64, 256))
-    check(scores(1, 700, torch.bfloat16), 6)
+    with using("topk", (16, 64, 256, 4)):
+        check(scores(1, 700, torch.bfloat16), 6)
 
 
 def test_views():

@@ -1,0 +1,127 @@
+"""Tiles that were measured on a GPU: tuning.json, read once, asked at every launch of a Triton kernel.
+
+Every launcher has a reasoned tile, a formula in its `tile`. An entry takes its place where it was measured on a GPU of
+the same name, in the same dtype, at the same sizes, and nowhere else: what the best tile depends on (the size of L2,
+how many rows fit it, d / BD) jumps, so the entry of a neighbour can be worse than the formula. Nothing is measured
+while kernels run. Any tile of powers of two gives a right result; it may change the order of a sum, see
+tests/interp/test_tuning_triton.py, so that results are equal to the bit for one GPU and one tuning.json.
+
+benchmarks/kernel_tuning.py writes the file. Without entries, as where no GPU was at hand, the formulas stand.
+"""
+
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+PATH = Path(__file__).with_name("tuning.json")
+DTYPES = {
+    str(dtype).removeprefix("torch."): dtype for dtype in (torch.bfloat16, torch.float16, torch.float32)
+}
+DTYPES |= {"float64": torch.float64, "int32": torch.int32}
+MEASURED = ("ms", "reasoned_ms", "commit", "triton")  # of the tile, of the formula's, and what measured both
+
+
+class Tiled(NamedTuple):
+    sizes: tuple[str, ...]  # what an entry is looked up by, beside the GPU and the dtype of the rows
+    tile: tuple[str, ...]
+
+
+KERNELS = {
+    "gather_sum": Tiled(("d",), ("T", "BD", "warps")),
+    "gather_sum_mse": Tiled(("d",), ("T", "BD", "warps")),
+    "gather_dot": Tiled(("d",), ("BK", "BD", "warps")),
+    "segment_items": Tiled(("n", "entries"), ("C",)),  # dtype: the plan's int32
+    "segment_sum": Tiled(("d",), ("ITEMS", "T", "BD", "warps")),
+    "segment_sum_dot": Tiled(("d",), ("ITEMS", "T", "BD", "warps")),
+    "rowwise_adam_": Tiled(("d",), ("warps",)),
+    "segment_sum_adam_": Tiled(("d",), ("T", "warps")),
+    "topk": Tiled(("n", "k"), ("G", "BN", "BC", "warps")),
+}
+_forced: dict[str, tuple[int, ...]] = {}
+
+
+def tuned(kernel: str, rows: Tensor, *sizes: int) -> tuple[int, ...] | None:
+    """The tile measured for `rows` (its GPU, its dtype) at these sizes, None: use the formula. 1 µs at most."""
+    if kernel in _forced:
+        return _forced[kernel]
+    device = rows.device
+    if device.type != "cuda":  # the interpreter's and the compiler's tensors
+        return None
+    return table().get((gpu_name(device.index), kernel, rows.dtype, *sizes))
+
+
+@contextmanager
+def using(kernel: str, tile: Sequence[int]) -> Iterator[None]:
+    """Inside, `kernel` is launched with this tile, whatever the table holds: for measuring and for tests.
+
+    In every thread of the process, since autograd's backward pass runs in threads of its own.
+    """
+    _check_length(kernel, tile)
+    before = _forced.get(kernel)
+    _forced[kernel] = tuple(tile)
+    try:
+        yield
+    finally:
+        if before is None:
+            del _forced[kernel]
+        else:
+            _forced[kernel] = before
+
+
+@functools.cache
+def table() -> dict[tuple, tuple[int, ...]]:
+    """(GPU, kernel, dtype, *sizes) → tile, of the committed file."""
+    return checked(json.loads(PATH.read_text(encoding="utf-8")))
+
+
+@functools.cache
+def gpu_name(index: int) -> str:
+    return torch.cuda.get_device_name(index)
+
+
+def checked(entries: Sequence[Mapping[str, Any]]) -> dict[tuple, tuple[int, ...]]:
+    """The entries as `table` holds them; a wrong one raises ValueError with a sentence that names it."""
+    found: dict[tuple, tuple[int, ...]] = {}
+    for entry in entries:
+        try:
+            key = _key(entry)
+            if key in found:
+                raise ValueError("it is there twice")
+            found[key] = tuple(entry["tile"])
+        except ValueError as error:
+            raise ValueError(f"{PATH.name}: {error}, in the entry {json.dumps(entry)}") from None
+    return found
+
+
+def _key(entry: Mapping[str, Any]) -> tuple:
+    """What the entry is looked up by; ValueError says what is wrong with it."""
+    kernel = entry.get("kernel")
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel is {kernel!r}; it must be one of {', '.join(KERNELS)}")
+    sizes, names = KERNELS[kernel]
+    fields = {"gpu", "kernel", "dtype", *sizes, "tile", *MEASURED}
+    if fields != entry.keys():
+        raise ValueError(f"{kernel} needs the fields {', '.join(sorted(fields))} and no others")
+    if entry["dtype"] not in DTYPES:
+        raise ValueError(f"dtype is {entry['dtype']!r}; it must be one of {', '.join(DTYPES)}")
+    _check_length(kernel, entry["tile"])
+    for name, value in zip(names, entry["tile"], strict=True):
+        if type(value) is not int or value < 1 or value & (value - 1):
+            raise ValueError(f"{name} is {value!r}; it must be a power of two")
+        if name == "warps" and value > 32:
+            raise ValueError(f"warps is {value}; a program has 32 at most")
+    return entry["gpu"], kernel, DTYPES[entry["dtype"]], *(entry[size] for size in sizes)
+
+
+def _check_length(kernel: str, tile: Sequence[int]) -> None:
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel is {kernel!r}; it must be one of {', '.join(KERNELS)}")
+    names = KERNELS[kernel].tile
+    if len(tile) != len(names):
+        raise ValueError(f"tile is {list(tile)}; that of {kernel} is [{', '.join(names)}]")
