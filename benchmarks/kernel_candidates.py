@@ -93,7 +93,8 @@ def _topk(dtype: torch.dtype, n: int, k: int) -> Iterator[Tile]:
     """One part of the tile at a time: tl.topk compiles for seconds."""
     G, BN, BC, warps = reasoned("topk", dtype, n, k)
     yield from ((columns, BN, BC, warps) for columns in (G // 2, 2 * G))
-    yield from ((G, block, block, warps) for block in (BN // 2, 2 * BN))
+    keys = triton.next_power_of_2(max(n // G, k * G))  # a wider block would be cut to this
+    yield from ((G, block, block, warps) for block in (BN // 2, 2 * BN) if block <= keys)
     yield from ((G, BN, BC, w) for w in (2, 8))
 
 

@@ -1,0 +1,35 @@
+"""Every tile that benchmarks/kernel_tuning.py would measure compiles for sm_90 without a spill. No GPU needed."""
+
+import os
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+
+from benchmarks.kernel_candidates import candidates
+from kernels import tuning
+from tests.compile_only import HAS_TOOLS, compile_only, resources
+from tests.tuning_cases import launches
+
+pytestmark = [
+    pytest.mark.skipif(not HAS_TOOLS, reason="this Triton carries no ptxas, cuobjdump and nvdisasm"),
+    pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="this process interprets kernels"),
+]
+WIDTHS = (768, 4096)  # one launch of most kernels: d is no constant of theirs
+SIZES = {"topk": [(131072, 32)]}  # every other of its tiles: tl.topk takes 3 s to compile
+
+
+@pytest.mark.parametrize("kernel", [name for name in tuning.KERNELS if name != "segment_items"])
+def test_no_candidate_spills(kernel, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    found = {}
+    for sizes in SIZES.get(kernel, [(d,) for d in WIDTHS]):
+        call = launches(kernel, torch.bfloat16, *sizes)
+        for tile in candidates(kernel, torch.bfloat16, *sizes)[:: 2 if kernel == "topk" else 1]:
+            with tuning.using(kernel, tile), compile_only(90) as compiled:
+                call()
+            found |= {one.hash: (one, sizes, tile) for one in compiled}
+    for one, sizes, tile in found.values():
+        of = resources(one, tmp_path)
+        assert (of.stack, of.local, of.spills) == (0, 0, 0), (one.metadata.name, sizes, tile, of)
