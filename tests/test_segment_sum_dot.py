@@ -60,7 +60,7 @@ def test_refusals_are_sentences(change, error, says):
 @pytest.mark.parametrize("case", [Case(4, 3, 5, 6), Case(5, 3, 4, 6, pad=0.4), Case(0, 3, 4, 6)], ids=str)
 def test_opcheck(case):
     idx, coef, W, X = make(case, torch.bfloat16)
-    torch.library.opcheck(segment_sum_dot_op, (idx, coef, X, W))
+    torch.library.opcheck(segment_sum_dot_op, (*plan(idx, case.n).tensors, coef, X, W))
 
 
 @given(integers())
