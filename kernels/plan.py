@@ -60,7 +60,8 @@ def plan(idx: Tensor, n: int) -> Plan:
     No step waits for a GPU. An index ≥ n raises ValueError on a CPU and counts as padding on CUDA.
     """
     call = plan_op if torch.compiler.is_compiling() else _forward
-    return Plan(*call(idx, n), idx)
+    order, rows, bounds = call(idx, n)
+    return Plan(order, rows, bounds, idx)
 
 
 def _forward(idx: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -22,6 +22,7 @@ def step_items_kernel(
     m,
     v,
     low,
+    average,
     squared,
     rates,
     scale,
@@ -33,6 +34,7 @@ def step_items_kernel(
     rest1,
     rest2,
     eps,
+    fresh,
     PROJECT: tl.constexpr,
     RENORMALISE: tl.constexpr,
     T: tl.constexpr,
@@ -65,6 +67,7 @@ def step_items_kernel(
                 m,
                 v,
                 low,
+                average,
                 squared,
                 rates,
                 scale,
@@ -77,6 +80,7 @@ def step_items_kernel(
                 rest1,
                 rest2,
                 eps,
+                fresh,
                 PROJECT,
                 RENORMALISE,
             )
@@ -93,6 +97,7 @@ def step_long_kernel(
     m,
     v,
     low,
+    average,
     squared,
     rates,
     scale,
@@ -103,6 +108,7 @@ def step_long_kernel(
     rest1,
     rest2,
     eps,
+    fresh,
     PROJECT: tl.constexpr,
     RENORMALISE: tl.constexpr,
     T: tl.constexpr,
@@ -129,6 +135,7 @@ def step_long_kernel(
             m,
             v,
             low,
+            average,
             squared,
             rates,
             scale,
@@ -141,6 +148,7 @@ def step_long_kernel(
             rest1,
             rest2,
             eps,
+            fresh,
             PROJECT,
             RENORMALISE,
         )
@@ -169,6 +177,8 @@ def launch(
     renormalise: bool,
     scale: Tensor | None,
     low: Tensor | None,
+    average: Tensor | None = None,
+    decay: float = 0.0,
 ) -> Tensor:
     """segment_sum_adam_ for checked inputs."""
     (n, d), (T, BD, warps) = p.shape, tile(p.shape[1], X.dtype)
@@ -179,10 +189,10 @@ def launch(
     slots = torch.empty(items.slots, d, dtype=torch.float32, device=p.device)
     X = X if d == 1 or X.stride(1) == 1 else X.contiguous()
     weights = coef.reshape(-1).index_select(0, plan.order)
-    betas = (beta1, beta2, 1 - beta1, 1 - beta2, eps)
+    betas = (beta1, beta2, 1 - beta1, 1 - beta2, eps, 1 - decay)
     constants = dict(PROJECT=project, RENORMALISE=renormalise, T=T, BD=BD, num_warps=warps)
     with torch.cuda.device_of(p):
-        tables = (p, m, v, low, squared, rates_of(step, lr, beta1, beta2), scale, n, d)
+        tables = (p, m, v, low, average, squared, rates_of(step, lr, beta1, beta2), scale, n, d)
         entries = (items.table, items.first, plan.rows, weights, X)
         step_items_kernel[(len(items.table),)](slots, *entries, *tables, X.stride(0), *betas, **constants)
         if len(items.long):

@@ -63,6 +63,19 @@ def test_opcheck(case):
     torch.library.opcheck(segment_sum_dot_op, (*plan(idx, case.n).tensors, coef, X, W))
 
 
+def test_compiles_without_a_graph_break():
+    idx, coef, W, X = make(Case(5, 3, 7, 11))
+
+    def sums(idx, coef, X, W):
+        entries = plan(idx, len(W))
+        return segment_sum(entries, coef, X), *segment_sum_dot(entries, coef, X, W)
+
+    torch._dynamo.reset()
+    with torch.no_grad():
+        traced = torch.compile(sums, fullgraph=True, backend="aot_eager")(idx, coef, X, W)
+    assert all(map(torch.equal, sums(idx, coef, X, W), traced))
+
+
 @given(integers())
 def test_is_the_two_operations(entries):
     idx, coef, W, X = entries
