@@ -13,6 +13,7 @@ from kernels.inputs import (
     check_table,
     differentiated,
 )
+from kernels.plan import plan_op
 from kernels.segment_sum import segment_sum_op
 from kernels.segment_sum_dot import segment_sum_dot_op
 
@@ -91,11 +92,11 @@ def row_gradients(
     """∂coef[b, j] = grad[b] · W[idx[b, j]];  ∂W[i] = Σ_{b, j: idx[b, j] = i} coef[b, j] · grad[b];  None: unneeded."""
     d_coef, d_W = None, None
     if need_coef and need_W:
-        d_W, d_coef = segment_sum_dot_op(idx, coef, grad, W)
+        d_W, d_coef = segment_sum_dot_op(*plan_op(idx, W.shape[0]), idx, coef, grad, W)
     elif need_coef:
         d_coef = gather_dot_op(idx, grad, W)
     elif need_W:
-        d_W = segment_sum_op(idx, coef, grad, W.shape[0])
+        d_W = segment_sum_op(*plan_op(idx, W.shape[0]), idx, coef, grad)
     return None if d_coef is None else d_coef.to(coef.dtype), None if d_W is None else d_W.to(W.dtype)
 
 

@@ -95,15 +95,16 @@ def check_adam(
     v: Tensor,
     step: Tensor,
     low: Tensor | None,
+    average: Tensor | None = None,
     *,
     g: Tensor | None = None,
     scale: Tensor | None = None,
 ) -> None:
-    """p, m, v, g: (n, d) float32, contiguous;  low: (n, d), any float;  step, scale: float32 scalars."""
+    """p, m, v, g, average: (n, d) float32, contiguous;  low: (n, d), any float;  step, scale: float32 scalars."""
     check_matrix("p", p, p.device)
     if p.device.type not in ("cpu", "cuda"):
         raise ValueError(f"p is on {p.device}; the kernels run on cpu and cuda")
-    for name, table in dict(p=p, m=m, v=v, g=g).items():
+    for name, table in dict(p=p, m=m, v=v, g=g, average=average).items():
         if table is not None:
             _check_like(name, table, p, (torch.float32,))
     if low is not None:

@@ -24,6 +24,7 @@ def adam_row(
     m,
     v,
     low,
+    average,
     squared,
     rates,
     scale,
@@ -36,10 +37,14 @@ def adam_row(
     rest1,
     rest2,
     eps,
+    fresh,
     PROJECT: tl.constexpr,
     RENORMALISE: tl.constexpr,
 ):
-    """Step one row whose gradient g is in registers, 0 beyond d; rest = 1 − β. low and scale may be None."""
+    """Step one row whose gradient g is in registers, 0 beyond d; rest = 1 − β, fresh = 1 − decay.
+
+    low, average and scale may be None.
+    """
     inside, at = column < d, row * d + column
     w = tl.load(p + at, mask=inside, other=0.0)
     first = tl.load(m + at, mask=inside, other=0.0)
@@ -59,6 +64,9 @@ def adam_row(
     tl.store(p + at, w, mask=inside)
     if low is not None:
         tl.store(low + at, w.to(low.dtype.element_ty), mask=inside)
+    if average is not None:
+        mean = tl.load(average + at, mask=inside, other=0.0)
+        tl.store(average + at, mean + fresh * (w - mean), mask=inside)
 
 
 @triton.jit
@@ -67,6 +75,7 @@ def rowwise_adam_kernel(
     m,
     v,
     low,
+    average,
     squared,
     rates,
     scale,
@@ -77,6 +86,7 @@ def rowwise_adam_kernel(
     rest1,
     rest2,
     eps,
+    fresh,
     PROJECT: tl.constexpr,
     RENORMALISE: tl.constexpr,
     BD: tl.constexpr,
@@ -90,6 +100,7 @@ def rowwise_adam_kernel(
         m,
         v,
         low,
+        average,
         squared,
         rates,
         scale,
@@ -102,6 +113,7 @@ def rowwise_adam_kernel(
         rest1,
         rest2,
         eps,
+        fresh,
         PROJECT,
         RENORMALISE,
     )
@@ -134,6 +146,8 @@ def launch(
     renormalise: bool,
     scale: Tensor | None,
     low: Tensor | None,
+    average: Tensor | None = None,
+    decay: float = 0.0,
 ) -> Tensor:
     """rowwise_adam_ for checked inputs."""
     n, d = p.shape
@@ -148,6 +162,7 @@ def launch(
             m,
             v,
             low,
+            average,
             squared,
             rates,
             scale,
@@ -158,6 +173,7 @@ def launch(
             1 - beta1,
             1 - beta2,
             eps,
+            1 - decay,
             PROJECT=project,
             RENORMALISE=renormalise,
             BD=triton.next_power_of_2(d),

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from kernels.inputs import accumulator, check_coef, check_matrix
+from kernels.inputs import accumulator, check_coef, check_matrix, differentiated
 from kernels.plan import Plan
-from kernels.plan import plan as make_plan
 
 
 def segment_sum(plan: Plan, coef: Tensor, X: Tensor) -> Tensor:
@@ -14,10 +13,18 @@ def segment_sum(plan: Plan, coef: Tensor, X: Tensor) -> Tensor:
     coef: (B, k);  X: (B, d), float32/64, bfloat16 or float16.  Returns (n, d) in float32, float64 for a float64 X:
     every row is written, latents without entries are 0. Padding takes no part.
     Bitwise the same in every call and for any number of threads: each latent is summed in the order of its entries.
+    It has no gradient: a backward pass through it raises.
     """
-    B, k = plan.shape
-    check_matrix("X", X, plan.order.device, rows=B)
-    check_coef(coef, (B, k), X)
+    return segment_sum_op(*plan.tensors, coef, X) if differentiated(coef, X) else _forward(plan, coef, X)
+
+
+def _check(plan: Plan, coef: Tensor, X: Tensor) -> None:
+    check_matrix("X", X, plan.order.device, rows=plan.shape[0])
+    check_coef(coef, plan.shape, X)
+
+
+def _forward(plan: Plan, coef: Tensor, X: Tensor) -> Tensor:
+    _check(plan, coef, X)
     if X.is_cuda:
         from kernels.segment_sum_triton import launch  # here, since Triton is absent on macOS
 
@@ -33,11 +40,14 @@ def segment_sum(plan: Plan, coef: Tensor, X: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("saescale::segment_sum", mutates_args=())
-def segment_sum_op(idx: Tensor, coef: Tensor, X: Tensor, n: int) -> Tensor:
-    """`segment_sum` with a plan of its own, as an op: the gradient of gather_sum with respect to W."""
-    return segment_sum(make_plan(idx, n), coef, X)
+def segment_sum_op(
+    order: Tensor, rows: Tensor, bounds: Tensor, idx: Tensor, coef: Tensor, X: Tensor
+) -> Tensor:
+    """`segment_sum` as an op, for torch.compile and gather_sum's gradients: a plan's tensors, then the rest."""
+    return _forward(Plan(order, rows, bounds, idx), coef, X)
 
 
 @segment_sum_op.register_fake
-def _(idx: Tensor, coef: Tensor, X: Tensor, n: int) -> Tensor:
-    return X.new_empty(n, X.shape[1], dtype=accumulator(X.dtype))
+def _(order: Tensor, rows: Tensor, bounds: Tensor, idx: Tensor, coef: Tensor, X: Tensor) -> Tensor:
+    _check(Plan(order, rows, bounds, idx), coef, X)
+    return X.new_empty(bounds.shape[0] - 2, X.shape[1], dtype=accumulator(X.dtype))

@@ -23,6 +23,7 @@ def step_items_kernel(
     m,
     v,
     low,
+    average,
     squared,
     rates,
     scale,
@@ -34,6 +35,7 @@ def step_items_kernel(
     rest1,
     rest2,
     eps,
+    fresh,
     PROJECT: tl.constexpr,
     RENORMALISE: tl.constexpr,
     T: tl.constexpr,
@@ -66,6 +68,7 @@ def step_items_kernel(
                 m,
                 v,
                 low,
+                average,
                 squared,
                 rates,
                 scale,
@@ -78,6 +81,7 @@ def step_items_kernel(
                 rest1,
                 rest2,
                 eps,
+                fresh,
                 PROJECT,
                 RENORMALISE,
             )
@@ -94,6 +98,7 @@ def step_long_kernel(
     m,
     v,
     low,
+    average,
     squared,
     rates,
     scale,
@@ -104,6 +109,7 @@ def step_long_kernel(
     rest1,
     rest2,
     eps,
+    fresh,
     PROJECT: tl.constexpr,
     RENORMALISE: tl.constexpr,
     T: tl.constexpr,
@@ -130,6 +136,7 @@ def step_long_kernel(
             m,
             v,
             low,
+            average,
             squared,
             rates,
             scale,
@@ -142,6 +149,7 @@ def step_long_kernel(
             rest1,
             rest2,
             eps,
+            fresh,
             PROJECT,
             RENORMALISE,
         )
@@ -169,6 +177,8 @@ def launch(
     renormalise: bool,
     scale: Tensor | None,
     low: Tensor | None,
+    average: Tensor | None = None,
+    decay: float = 0.0,
 ) -> Tensor:
     """segment_sum_adam_ for checked inputs."""
     n, d = p.shape
@@ -180,10 +190,10 @@ def launch(
     slots = torch.empty(items.slots, d, dtype=torch.float32, device=p.device)
     X = X if d == 1 or X.stride(1) == 1 else X.contiguous()
     weights = coef.reshape(-1).index_select(0, plan.order)
-    betas = (beta1, beta2, 1 - beta1, 1 - beta2, eps)
+    betas = (beta1, beta2, 1 - beta1, 1 - beta2, eps, 1 - decay)
     constants = dict(PROJECT=project, RENORMALISE=renormalise, T=T, BD=BD, num_warps=warps)
     with torch.cuda.device_of(p):
-        tables = (p, m, v, low, squared, rates_of(step, lr, beta1, beta2), scale, n, d)
+        tables = (p, m, v, low, average, squared, rates_of(step, lr, beta1, beta2), scale, n, d)
         entries = (items.table, items.first, plan.rows, weights, X)
         step_items_kernel[(len(items.table),)](slots, *entries, *tables, X.stride(0), *betas, **constants)
         if len(items.long):

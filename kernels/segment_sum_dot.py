@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 
 from kernels.gather_dot import gather_dot
-from kernels.inputs import accumulator, check_coef, check_matrix, check_table
+from kernels.inputs import accumulator, check_coef, check_matrix, check_table, differentiated
 from kernels.plan import Plan
-from kernels.plan import plan as make_plan
 from kernels.segment_sum import segment_sum
 
 
@@ -15,8 +14,14 @@ def segment_sum_dot(plan: Plan, coef: Tensor, X: Tensor, W: Tensor) -> tuple[Ten
 
     plan: plan(idx, n);  coef: (B, k);  X: (B, d);  W: (n, d), any row stride.  Returns sums (n, d) in float32, float64
     for a float64 X (as `segment_sum`), and dots (B, k) in float32, float64 if X or W is float64, 0 at padding (as
-    `gather_dot`).
+    `gather_dot`). It has no gradient: a backward pass through it raises.
     """
+    if differentiated(coef, X, W):
+        return segment_sum_dot_op(*plan.tensors, coef, X, W)
+    return _forward(plan, coef, X, W)
+
+
+def _forward(plan: Plan, coef: Tensor, X: Tensor, W: Tensor) -> tuple[Tensor, Tensor]:
     _check(plan, coef, X, W)
     if not X.is_cuda:
         return segment_sum(plan, coef, X), gather_dot(plan.idx, X, W)
@@ -38,12 +43,17 @@ def _check(plan: Plan, coef: Tensor, X: Tensor, W: Tensor) -> None:
 
 
 @torch.library.custom_op("saescale::segment_sum_dot", mutates_args=())
-def segment_sum_dot_op(idx: Tensor, coef: Tensor, X: Tensor, W: Tensor) -> tuple[Tensor, Tensor]:
-    """`segment_sum_dot` with a plan of its own, as an op: the gradients of gather_sum in W and coef."""
-    return segment_sum_dot(make_plan(idx, W.shape[0]), coef, X, W)
+def segment_sum_dot_op(
+    order: Tensor, rows: Tensor, bounds: Tensor, idx: Tensor, coef: Tensor, X: Tensor, W: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`segment_sum_dot` as an op, for torch.compile and the gradients of gather_sum."""
+    return _forward(Plan(order, rows, bounds, idx), coef, X, W)
 
 
 @segment_sum_dot_op.register_fake
-def _(idx: Tensor, coef: Tensor, X: Tensor, W: Tensor) -> tuple[Tensor, Tensor]:
+def _(
+    order: Tensor, rows: Tensor, bounds: Tensor, idx: Tensor, coef: Tensor, X: Tensor, W: Tensor
+) -> tuple[Tensor, Tensor]:
+    _check(Plan(order, rows, bounds, idx), coef, X, W)
     dots = accumulator(torch.promote_types(X.dtype, W.dtype))
     return X.new_empty(W.shape, dtype=accumulator(X.dtype)), X.new_empty(idx.shape, dtype=dots)

@@ -1,6 +1,6 @@
 """Exponential moving average of the weights, bias-corrected like Adam (Gao et al. 2024, A.5)."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -17,10 +17,12 @@ class EMA:
         self.m = {name: torch.zeros_like(p) for name, p in sae.named_parameters()}
 
     @torch.no_grad()
-    def update(self) -> None:
+    def update(self, done: Container[str] = ()) -> None:
+        """Take the weights into the average. done: those that the optimizer's pass has taken."""
         self.t += 1
         for name, p in self.sae.named_parameters():
-            self.m[name].lerp_(p, 1 - self.beta)
+            if name not in done:
+                self.m[name].lerp_(p, 1 - self.beta)
 
     def weights(self) -> dict[str, Tensor]:
         """The averaged weights by parameter name. Needs one update first."""

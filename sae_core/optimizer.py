@@ -1,11 +1,14 @@
 """Adam on the sphere: the decoder's rows keep unit norm, and their gradients no part along the row."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from kernels.rowwise_adam import rowwise_adam_
 from kernels.segment_sum_adam import segment_sum_adam_
 from sae_core.config import RANKED, TrainConfig
+from sae_core.ema import EMA
 from sae_core.model import SAE
 from sae_core.precision import NARROW
 from sae_core.step_output import EncoderGradient
@@ -33,29 +36,36 @@ class Optimizer:
         self.narrow = {name: sae.get_parameter(name).detach().to(dtype) for name in TABLES} if dtype else {}
 
     @torch.no_grad()
-    def step(self, encoder: EncoderGradient | None = None) -> Tensor:
+    def step(self, encoder: EncoderGradient | None = None, ema: EMA | None = None) -> Tensor:
         """One update from the `.grad` fields; returns the gradient's global norm after projection, before clipping.
 
-        encoder: W_enc's gradient where it is not stored.  What the fields hold afterwards is not defined.
+        encoder: W_enc's gradient where it is not stored;  ema: updated too, for the tables in the pass that steps them.
+        What the fields hold afterwards is not defined.
         """
         norm, scale = (None, None) if self.clip is None else self._clipped(self.clip)
-        squared = [self._step_table(name, scale, encoder) for name in TABLES]
+        squared = [self._step_table(name, scale, encoder, ema) for name in TABLES]
         squared += [g.pow(2) for g in self._gradients() if g.dim() == 1]
         self.vectors.step()
+        if ema is not None:
+            ema.update(done=TABLES)
         return torch.cat(squared).sum().sqrt() if norm is None else norm
 
-    def _step_table(self, name: str, scale: Tensor | None, encoder: EncoderGradient | None) -> Tensor:
+    def _step_table(
+        self, name: str, scale: Tensor | None, encoder: EncoderGradient | None, ema: EMA | None
+    ) -> Tensor:
         """Adam on W_enc or W_dec; returns the squared norms of its gradient's rows, (n,)."""
         p, (m, v, t) = self.sae.get_parameter(name), self.moments[name].values()
         t += 1
-        low = self.narrow.get(name)
+        copies: dict[str, Any] = {"low": self.narrow.get(name)}
+        if ema is not None:
+            copies |= {"average": ema.m[name], "decay": ema.beta}
         if name == "W_enc" and encoder is not None:
-            return segment_sum_adam_(*encoder, p, m, v, t, *self.rates, scale=scale, low=low)
+            return segment_sum_adam_(*encoder, p, m, v, t, *self.rates, scale=scale, **copies)
         assert p.grad is not None
         sphere = name == "W_dec"
         project = sphere and scale is None  # for a clipped gradient it is done
         return rowwise_adam_(
-            p, m, v, p.grad, t, *self.rates, project=project, renormalise=sphere, scale=scale, low=low
+            p, m, v, p.grad, t, *self.rates, project=project, renormalise=sphere, scale=scale, **copies
         )
 
     def _clipped(self, most: float) -> tuple[Tensor, Tensor]:

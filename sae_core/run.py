@@ -87,8 +87,7 @@ class Run:
         dead = self.dead() if self.config.sae.auxk_coef else None
         with self._clock.running():
             output = self._gradients(x, dead, alone)
-            norm = self.optimizer.step(output.encoder)
-            self.ema.update()
+            norm = self.optimizer.step(output.encoder, self.ema)
             self.tokens += len(x)
             self.steps += 1
             self.last_active.masked_fill_(

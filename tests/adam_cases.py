@@ -27,11 +27,16 @@ def scalar(value: float, device="cpu") -> Tensor:
 
 
 def check(call, before, g, t: int, *, low=None, scale=None, tolerance=1e-6, **mode) -> None:
-    """Run `call(p, m, v, step, …)` on copies of `before` = (p, m, v) and compare with float64 and gradient g."""
+    """Run `call(p, m, v, step, …)` on copies of `before` = (p, m, v) and compare with float64 and gradient g.
+
+    With low an average is kept too, which starts as m.
+    """
     p, m, v = (x.clone() for x in before)
     device = p.device
     scales = dict(scale=scalar(scale, device)) if scale is not None else {}
-    squared = call(p, m, v, scalar(float(t), device), **RATES, low=low, **scales, **mode)
+    average = before[1].clone()
+    averages = dict(average=average, decay=0.75) if low is not None else {}
+    squared = call(p, m, v, scalar(float(t), device), **RATES, low=low, **scales, **averages, **mode)
     exact = reference.rowwise_adam(
         *(x.double() for x in before), g.double(), t, **RATES, **mode, scale=1.0 if scale is None else scale
     )
@@ -42,5 +47,6 @@ def check(call, before, g, t: int, *, low=None, scale=None, tolerance=1e-6, **mo
     step = relative_error(p.double() - before[0].double(), exact[0] - before[0].double())
     assert step < 1e-4, step
     if low is not None:
+        assert relative_error(average, 0.75 * before[1].double() + 0.25 * p.double()) < tolerance
         narrow = p.to(low.dtype)
         assert relative_error(low, narrow) <= torch.finfo(low.dtype).eps  # the interpreter truncates

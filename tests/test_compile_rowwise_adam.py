@@ -25,8 +25,9 @@ def fresh_cache(tmp_path, monkeypatch):
 def compiled(arch: int, d: int, whole: bool, folder) -> Resources:
     p, m, v, g = (torch.zeros(4, d) for _ in range(4))
     low, scale = (torch.zeros(4, d, dtype=torch.bfloat16), torch.ones(())) if whole else (None, None)
+    average = torch.zeros(4, d) if whole else None
     with compile_only(arch) as kernels:
-        launch(p, m, v, g, torch.ones(()), *RATES.values(), whole, whole, scale, low)
+        launch(p, m, v, g, torch.ones(()), *RATES.values(), whole, whole, scale, low, average, 0.5)
     assert [k.metadata.name for k in kernels] == ["rates_kernel", "rowwise_adam_kernel"]
     assert {k.metadata.target.arch for k in kernels} == {arch}
     rates, found = (resources(k, folder) for k in kernels)

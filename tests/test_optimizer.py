@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sae_core.config import SAEConfig, TrainConfig
+from sae_core.ema import EMA
 from sae_core.model import SAE
 from sae_core.optimizer import Optimizer
 
@@ -69,6 +70,16 @@ def test_clipping_scales_all_gradients_together():
     moments = [m for name, m in optimizer.tensors().items() if name.endswith(".exp_avg")]
     clipped = torch.cat([m.flatten() for m in moments]) / 0.1  # m = (1 − β₁)·g after the first step
     assert clipped.norm().item() == pytest.approx(0.5, rel=1e-3)
+
+
+def test_the_average_is_the_one_that_is_taken_afterwards():
+    a, b = sae_with_gradients(), sae_with_gradients()
+    one, two = EMA(a, 0.9), EMA(b, 0.9)
+    Optimizer(a, TrainConfig(lr=1e-2)).step(ema=one)
+    Optimizer(b, TrainConfig(lr=1e-2)).step()
+    two.update()
+    assert one.t == two.t == 1
+    assert all(torch.equal(one.m[name], two.m[name]) for name in two.m)
 
 
 def test_narrow_copies_follow_the_weights():

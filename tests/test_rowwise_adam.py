@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels import reference, rowwise_adam
-from kernels.rowwise_adam import rowwise_adam_
+from kernels.rowwise_adam import rowwise_adam_, rowwise_adam_op
 from tests.adam_cases import MODES, RATES, check, scalar, tables
 from tests.kernel_cases import relative_error, with_threads
 
@@ -102,6 +102,26 @@ def test_no_rows_and_no_columns():
         assert torch.equal(rowwise_adam_(*empty, scalar(1.0), **RATES, **MODES[3]), torch.zeros(n))
 
 
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_compiles_without_a_graph_break(mode):
+    def step(p, m, v, g, t, average):
+        return rowwise_adam_(p, m, v, g, t, **RATES, **mode, average=average, decay=0.9)
+
+    eager, compiled = ([*tables(5, 7), scalar(2.0), torch.ones(5, 7)] for _ in range(2))
+    torch._dynamo.reset()
+    assert torch.equal(step(*eager), torch.compile(step, fullgraph=True, backend="aot_eager")(*compiled))
+    for name, a, b in zip("pmv", eager, compiled, strict=False):
+        assert torch.equal(a, b), name
+    assert torch.equal(eager[-1], compiled[-1]) and not torch.equal(eager[-1], torch.ones(5, 7))
+
+
+def test_opcheck():
+    p, m, v, g = tables(5, 7)
+    low = torch.zeros(5, 7, dtype=torch.bfloat16)
+    rest = (scalar(2.0), *RATES.values(), True, True, None, low, torch.ones(5, 7), 0.9)
+    torch.library.opcheck(rowwise_adam_op, (p, m, v, g, *rest))
+
+
 def test_takes_parameters_that_require_a_gradient():
     p, m, v, g = tables(3, 8)
     parameter = torch.nn.Parameter(p.clone())
@@ -123,6 +143,7 @@ def test_takes_parameters_that_require_a_gradient():
             "v is torch.float64; it must be one of torch.float32",
         ),
         (dict(v=torch.zeros(3, 4, device="meta")), ValueError, "v is on meta, p on cpu"),
+        (dict(average=torch.zeros(3, 4).half()), TypeError, "average is torch.float16"),
         (dict(low=torch.zeros(3, 5)), ValueError, r"low has shape \(3, 5\)"),
         (dict(low=torch.zeros(3, 4, dtype=torch.int8)), TypeError, "low is torch.int8"),
         (dict(step=torch.tensor(1)), TypeError, r"step is torch.int64\[\]; it must be a scalar"),

@@ -109,7 +109,9 @@ def test_a_fused_update_is_the_same_training(precision, monkeypatch):
     stored, fused = fresh(precision=precision), fresh(precision=precision, fused_update=True)
     unsummed = []
     step = fused.optimizer.step
-    monkeypatch.setattr(fused.optimizer, "step", lambda encoder: unsummed.append(encoder) or step(encoder))
+    monkeypatch.setattr(
+        fused.optimizer, "step", lambda encoder, ema: unsummed.append(encoder) or step(encoder, ema)
+    )
     advance(stored, 2048), advance(fused, 2048)
     assert {encoder is None for encoder in unsummed} == {False, True}, "the test needs steps of both kinds"
     assert without_clock(stored.curve) == without_clock(fused.curve)

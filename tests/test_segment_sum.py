@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kernels import reference
 from kernels.gather_dot import gather_dot
 from kernels.gather_sum import gather_sum
-from kernels.plan import plan
+from kernels.plan import plan, plan_op
 from kernels.segment_sum import segment_sum, segment_sum_op
 from tests.kernel_cases import CASES, DTYPES, TOLERANCE, Case, integers, make, relative_error, with_threads
 
@@ -81,7 +81,8 @@ def test_refusals_are_sentences(change, error, says):
 @pytest.mark.parametrize("case", [Case(4, 3, 5, 6), Case(5, 3, 4, 6, pad=0.4), Case(0, 3, 4, 6)], ids=str)
 def test_opcheck(case):
     idx, coef, _, X = make(case, torch.bfloat16)
-    torch.library.opcheck(segment_sum_op, (idx, coef, X, case.n))
+    torch.library.opcheck(plan_op, (idx, case.n))
+    torch.library.opcheck(segment_sum_op, (*plan(idx, case.n).tensors, coef, X))
 
 
 @given(integers())

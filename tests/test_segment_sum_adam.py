@@ -82,3 +82,17 @@ def test_refusals_are_sentences(change, error, says):
     good |= dict(zip("pmv", tables(5, 4), strict=False))
     with pytest.raises(error, match=says):
         segment_sum_adam_(**good | change, **RATES)
+
+
+def test_compiles_without_a_graph_break():
+    """From the sort to the step: plan, segment_sum, rowwise_adam_ trace."""
+    idx, coef, _, X = make(Case(5, 3, 7, 11), index=torch.int32)
+
+    def step(idx, coef, X, p, m, v, t):
+        return segment_sum_adam_(plan(idx, 11), coef, X, p, m, v, t, **RATES, **MODES[3])
+
+    eager, compiled = ([*tables(11, 7)[:3], scalar(2.0)] for _ in range(2))
+    torch._dynamo.reset()
+    traced = torch.compile(step, fullgraph=True, backend="aot_eager")
+    assert torch.equal(step(idx, coef, X, *eager), traced(idx, coef, X, *compiled))
+    assert all(map(torch.equal, eager, compiled))

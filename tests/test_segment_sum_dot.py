@@ -60,7 +60,20 @@ def test_refusals_are_sentences(change, error, says):
 @pytest.mark.parametrize("case", [Case(4, 3, 5, 6), Case(5, 3, 4, 6, pad=0.4), Case(0, 3, 4, 6)], ids=str)
 def test_opcheck(case):
     idx, coef, W, X = make(case, torch.bfloat16)
-    torch.library.opcheck(segment_sum_dot_op, (idx, coef, X, W))
+    torch.library.opcheck(segment_sum_dot_op, (*plan(idx, case.n).tensors, coef, X, W))
+
+
+def test_compiles_without_a_graph_break():
+    idx, coef, W, X = make(Case(5, 3, 7, 11))
+
+    def sums(idx, coef, X, W):
+        entries = plan(idx, len(W))
+        return segment_sum(entries, coef, X), *segment_sum_dot(entries, coef, X, W)
+
+    torch._dynamo.reset()
+    with torch.no_grad():
+        traced = torch.compile(sums, fullgraph=True, backend="aot_eager")(idx, coef, X, W)
+    assert all(map(torch.equal, sums(idx, coef, X, W), traced))
 
 
 @given(integers())

@@ -15,9 +15,11 @@ pytestmark = pytest.mark.interp
 
 
 def watched(g, order="forward"):
-    def call(p, m, v, step, lr, beta1, beta2, eps, project, renormalise, scale=None, low=None):
+    def call(p, m, v, step, lr, beta1, beta2, eps, project, renormalise, scale=None, low=None, **more):
         with sanitize(order) as errors:
-            squared = launch(p, m, v, g, step, lr, beta1, beta2, eps, project, renormalise, scale, low)
+            squared = launch(
+                p, m, v, g, step, lr, beta1, beta2, eps, project, renormalise, scale, low, **more
+            )
         assert not errors, errors
         return squared
 
