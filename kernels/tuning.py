@@ -19,11 +19,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from kernels.inputs import FLOAT
+
 PATH = Path(__file__).with_name("tuning.json")
-DTYPES = {
-    str(dtype).removeprefix("torch."): dtype for dtype in (torch.bfloat16, torch.float16, torch.float32)
-}
-DTYPES |= {"float64": torch.float64, "int32": torch.int32}
+DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (*FLOAT, torch.int32)}
 MEASURED = ("ms", "reasoned_ms", "commit", "triton")  # of the tile, of the formula's, and what measured both
 
 
@@ -62,7 +61,7 @@ def using(kernel: str, tile: Sequence[int]) -> Iterator[None]:
 
     In every thread of the process, since autograd's backward pass runs in threads of its own.
     """
-    _check_length(kernel, tile)
+    _check_length(kernel, tile, tiled(kernel).tile)
     before = _forced.get(kernel)
     _forced[kernel] = tuple(tile)
     try:
@@ -99,29 +98,38 @@ def checked(entries: Sequence[Mapping[str, Any]]) -> dict[tuple, tuple[int, ...]
     return found
 
 
+def tiled(kernel: Any) -> Tiled:
+    """What the entries of `kernel` hold; ValueError for a kernel that there is not."""
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel is {kernel!r}; it must be one of {', '.join(KERNELS)}")
+    return KERNELS[kernel]
+
+
 def _key(entry: Mapping[str, Any]) -> tuple:
     """What the entry is looked up by; ValueError says what is wrong with it."""
     kernel = entry.get("kernel")
-    if kernel not in KERNELS:
-        raise ValueError(f"kernel is {kernel!r}; it must be one of {', '.join(KERNELS)}")
-    sizes, names = KERNELS[kernel]
+    sizes, names = tiled(kernel)
     fields = {"gpu", "kernel", "dtype", *sizes, "tile", *MEASURED}
     if fields != entry.keys():
         raise ValueError(f"{kernel} needs the fields {', '.join(sorted(fields))} and no others")
     if entry["dtype"] not in DTYPES:
         raise ValueError(f"dtype is {entry['dtype']!r}; it must be one of {', '.join(DTYPES)}")
-    _check_length(kernel, entry["tile"])
+    for size in sizes:
+        if type(entry[size]) is not int:
+            raise ValueError(f"{size} is {entry[size]!r}; it must be an integer")
+    _check_length(kernel, entry["tile"], names)
     for name, value in zip(names, entry["tile"], strict=True):
-        if type(value) is not int or value < 1 or value & (value - 1):
-            raise ValueError(f"{name} is {value!r}; it must be a power of two")
-        if name == "warps" and value > 32:
-            raise ValueError(f"warps is {value}; a program has 32 at most")
+        _check_part(name, value)
     return entry["gpu"], kernel, DTYPES[entry["dtype"]], *(entry[size] for size in sizes)
 
 
-def _check_length(kernel: str, tile: Sequence[int]) -> None:
-    if kernel not in KERNELS:
-        raise ValueError(f"kernel is {kernel!r}; it must be one of {', '.join(KERNELS)}")
-    names = KERNELS[kernel].tile
-    if len(tile) != len(names):
-        raise ValueError(f"tile is {list(tile)}; that of {kernel} is [{', '.join(names)}]")
+def _check_length(kernel: str, tile: Any, names: Sequence[str]) -> None:
+    if not isinstance(tile, list | tuple) or len(tile) != len(names):
+        raise ValueError(f"tile is {tile}; that of {kernel} is [{', '.join(names)}]")
+
+
+def _check_part(name: str, value: Any) -> None:
+    if type(value) is not int or value < 1 or value & (value - 1):
+        raise ValueError(f"{name} is {value!r}; it must be a power of two")
+    if name == "warps" and value > 32:
+        raise ValueError(f"warps is {value}; a program has 32 at most")

@@ -75,7 +75,7 @@ def test_using_takes_the_place_of_table_and_formula(on):
     ("kernel", "tile", "sentence"),
     [
         ("gather", (1, 2, 3), "kernel is 'gather'"),
-        ("topk", (64,), r"tile is \[64\]; that of topk is \[G, BN"),
+        ("topk", (64,), r"tile is \(64,\); that of topk is \[G, BN"),
     ],
 )
 def test_using_refuses(kernel, tile, sentence):
@@ -88,6 +88,8 @@ def test_using_refuses(kernel, tile, sentence):
     [
         (dict(kernel="gather"), "kernel is 'gather'; it must be one of gather_sum, "),
         (dict(tile=[8, 128]), "tile is [8, 128]; that of gather_sum is [T, BD, warps]"),
+        (dict(tile=8), "tile is 8; that of gather_sum is [T, BD, warps]"),
+        (dict(d="768"), "d is '768'; it must be an integer"),
         (dict(tile=[8, 100, 1]), "BD is 100; it must be a power of two"),
         (dict(tile=[0, 128, 1]), "T is 0; it must be a power of two"),
         (dict(tile=[8, 128.0, 1]), "BD is 128.0; it must be a power of two"),
