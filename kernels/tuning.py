@@ -107,7 +107,7 @@ def tiled(kernel: Any) -> Tiled:
 
 def _key(entry: Mapping[str, Any]) -> tuple:
     """What the entry is looked up by; ValueError says what is wrong with it."""
-    kernel = entry.get("kernel")
+    kernel: Any = entry.get("kernel")
     sizes, names = tiled(kernel)
     fields = {"gpu", "kernel", "dtype", *sizes, "tile", *MEASURED}
     if fields != entry.keys():

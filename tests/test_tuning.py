@@ -94,7 +94,7 @@ def test_using_refuses(kernel, tile, sentence):
         (dict(tile=[0, 128, 1]), "T is 0; it must be a power of two"),
         (dict(tile=[8, 128.0, 1]), "BD is 128.0; it must be a power of two"),
         (dict(tile=[8, 128, 64]), "warps is 64; a program has 32 at most"),
-        (dict(dtype="bf16"), "dtype is 'bf16'; it must be one of bfloat16, "),
+        (dict(dtype="bf16"), "dtype is 'bf16'; it must be one of float32, "),
         (dict(n=3), "gather_sum needs the fields commit, d, dtype, "),
         (dict(gpu="NVIDIA H200"), "it is there twice"),
     ],
