@@ -5,13 +5,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/saescale
 
-.PHONY: help setup lint format test bench-fit bench-train bench-step coverage soak demo demo-lm clean
+.PHONY: help setup lint format test bench-fit bench-train bench-step bench-kernels coverage soak demo demo-lm clean
 help:
 	@echo "make demo      synthetic data: grid → runs → tables → laws → figures, minutes on 2 cores"
 	@echo "make demo-lm   the same on a real language model's residual stream, under 45 minutes on 2 cores"
 	@echo "make test      the test suite        make lint   ruff and mypy        make format"
 	@echo "make soak      200 runs on a real SLURM with a fault every few seconds, minutes"
 	@echo "make bench-train  training beside the trainers on PyPI    make bench-step  a step's pieces on a CPU"
+	@echo "make bench-kernels  kernels and steps beside peers', on a GPU in under 10 minutes, on a CPU smaller"
 	@echo "make bench-fit fits beside the packages on PyPI    make coverage  what 95 % intervals cover, simulated"
 
 setup: .venv/core
@@ -43,7 +44,7 @@ format: .venv/dev
 
 # The tools that tests open exports with, in a venv of their own: their dependencies are not ours. It sees our packages, torch
 # among them, by a .pth file, so that only what importing the tools needs besides is installed.
-PEERS := sae-lens eai-sparsify dictionary-learning sae-bench better-abc bidict datasets dill docstring-parser \
+PEERS := sae-lens eai-sparsify dictionary-learning sae-bench llamascopium better-abc bidict datasets dill docstring-parser \
          einops jaxtyping multiprocess natsort nnsight python-engineio python-socketio schedulefree \
          simple-parsing transformer-lens zstandard
 PURELIB := import sysconfig; print(sysconfig.get_path("purelib"))
@@ -71,6 +72,9 @@ bench-train: .venv/peers/ready
 
 bench-step: .venv/peers/ready
 	OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= $(BIN)/python -m benchmarks.step_cpu
+
+bench-kernels: .venv/peers/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.kernels
 
 coverage: .venv/core
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.coverage

@@ -7,6 +7,7 @@ import torch
 
 pytest.importorskip("triton")
 
+from benchmarks import kernel_read_rows
 from kernels import gather_dot_triton, gather_sum_mse_triton
 from kernels.inputs import accumulator
 from tests.compile_only import HAS_TOOLS, Resources, compile_only, resources
@@ -62,3 +63,11 @@ def test_odd_shapes_do_not_spill(kernel, d, n, tmp_path):
     found = compiled(90, tmp_path, kernel(torch.bfloat16, d, n))
     assert (found.stack, found.local, found.spills) == (0, 0, 0)
     assert found.registers <= 96
+
+
+@pytest.mark.parametrize("tile", kernel_read_rows.TILES)
+def test_the_gathers_ceiling_has_its_rows_in_flight(tile, tmp_path):
+    out, W = torch.zeros(8, 768), torch.zeros(64, 768, dtype=torch.bfloat16)
+    found = compiled(90, tmp_path, lambda: kernel_read_rows.launch(out, W, 32, tile))
+    assert (found.stack, found.local, found.spills) == (0, 0, 0)
+    assert found.wide_loads >= tile[0] * tile[1] * 2 // 512  # 32 lanes of 16 bytes a load
