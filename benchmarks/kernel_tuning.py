@@ -1,6 +1,6 @@
 """Measure the tiles of the Triton kernels on this GPU; those that beat the reasoned ones go to kernels/tuning.json.
 
-At the shapes of benchmarks/tuning_inputs.py, in bfloat16, at d = 768 in float32 too. Every candidate of
+At the shapes of benchmarks/kernel_case.py, in bfloat16, at d = 768 in float32 too. Every candidate of
 benchmarks/kernel_candidates.py once; the reasoned tile and the fastest other a second time. An entry is kept only
 where the slower time of that other beats the faster of the reasoned by more than the two of either differ, and by 3 %:
 the smallest of a dozen noisy times is too small.
@@ -18,18 +18,19 @@ import torch
 from triton.runtime.errors import TritonError
 
 from benchmarks.kernel_candidates import Tile, candidates
+from benchmarks.kernel_clock import laps
+from benchmarks.kernel_tuning_cases import Call, Case, cases
 from benchmarks.record import machine
-from benchmarks.tuning_inputs import Call, Case, cases
 from kernels import tuning
 from sae_core.files import write_text
 from sweeps.provenance import git_state
 
 MARGIN = 0.03
-_SPAN_MS, _LAPS = 30.0, (9, 100)  # of one measurement, and how many calls it may be
-_FLUSH = 2**28  # bytes: more than any L2, and 0.1 ms in which the CPU gets ahead of the GPU
+_SECONDS = 0.03  # of one measurement
+_SPENT = "the budget was spent"
 
 Row = dict[str, Any]
-Measure = Callable[[Sequence[Call]], float]
+Measure = Callable[[Call, Sequence[Any]], float]
 
 
 class Over(Exception):
@@ -49,23 +50,8 @@ def tune(budget_s: float, path: Path = tuning.PATH) -> list[Row]:
     return rows
 
 
-def median_ms(calls: Sequence[Call]) -> float:
-    """Median GPU time of a call by CUDA events, the calls in turn, each with nothing of it in L2."""
-    flush = torch.empty(_FLUSH, dtype=torch.int8, device="cuda")
-
-    def times(laps: int) -> list[float]:
-        events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(laps)]
-        for lap, (start, end) in enumerate(events):
-            flush.zero_()
-            start.record()
-            calls[lap % len(calls)]()
-            end.record()
-        torch.cuda.synchronize()
-        return [start.elapsed_time(end) for start, end in events]
-
-    times(len(calls))  # compiles
-    least, most = _LAPS
-    return median(times(min(max(int(_SPAN_MS / max(*times(2), 1e-3)), least), most)))
+def median_ms(call: Call, sets: Sequence[Any]) -> float:
+    return median(laps(call, sets, _SECONDS))
 
 
 def search(
@@ -74,33 +60,35 @@ def search(
     """A row for each case, in turn until the budget is spent; the others say that they were not reached."""
     end = clock() + budget_s
 
-    def within_budget(calls: Sequence[Call]) -> float:
+    def in_time(call: Call, sets: Sequence[Any]) -> float:
         if clock() >= end:
             raise Over
-        return measure(calls)
+        return measure(call, sets)
 
-    return [_row(case, within_budget) for case in of]
+    rows: list[Row] = []
+    for case in of:
+        about = {"kernel": case.kernel, **case.named_sizes, "dtype": str(case.dtype).removeprefix("torch.")}
+        rows.append(about | (_found(case, in_time) if clock() < end else {"missing": _SPENT}))
+    return rows
 
 
-def _row(case: Case, measure: Measure) -> Row:
-    row = {"kernel": case.kernel, **case.named_sizes, "dtype": str(case.dtype).removeprefix("torch.")}
+def _found(case: Case, measure: Measure) -> Row:
     try:
-        return row | compare(case, measure)
+        return compare(case, measure)
     except Over:
-        return row | {"missing": "the budget was spent"}
+        return {"missing": _SPENT}
     except (RuntimeError, TritonError) as error:  # such as no memory for its inputs
-        return row | {"missing": " ".join(str(error).split())[:200]}
+        return {"missing": " ".join(str(error).split())[:200]}
 
 
 def compare(case: Case, measure: Measure) -> Row:
     """Times of the reasoned tile and the fastest other in ms, twice each, and whether the other is to be kept."""
     reasoned, *others = candidates(case.kernel, case.dtype, *case.sizes)
-    calls: list[Call] = []
+    call, sets = case.work()
 
     def of(tile: Tile) -> float:
         with tuning.using(case.kernel, tile):
-            calls[:] = calls or case.calls()
-            return measure(calls)
+            return measure(call, sets)
 
     def if_it_runs(tile: Tile) -> float | None:
         try:

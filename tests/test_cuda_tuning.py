@@ -6,7 +6,8 @@ import torch
 pytest.importorskip("triton")
 
 from benchmarks.kernel_candidates import candidates
-from benchmarks.tuning_inputs import Case
+from benchmarks.kernel_case import Shape
+from benchmarks.kernel_tuning_cases import Case
 from kernels.tuning import KERNELS, using
 from tests.kernel_cases import relative_error
 
@@ -18,16 +19,16 @@ OUT_OF_PLACE = [kernel for kernel in KERNELS if "adam" not in kernel]
 
 
 @pytest.mark.parametrize("kernel", OUT_OF_PLACE)
-def test_tiles_agree(kernel, device="cuda"):
+def test_tiles_agree(kernel):
     """Every fourth tile: the interpreter has been through all of them, but it knows no warps."""
-    case = Case(kernel, torch.bfloat16, d=768, n=4096, k=32, B=512)
-    call = case.calls(device)[0]
+    case = Case(kernel, torch.bfloat16, Shape(d=768, n=4096, k=32, B=512))
+    call, (inputs, *_) = case.work()
     reasoned, *others = candidates(kernel, torch.bfloat16, *case.sizes)
     with using(kernel, reasoned):
-        expected = outputs(call())
+        expected = outputs(call(inputs))
     for tile in others[::4]:
         with using(kernel, tile):
-            first, again = outputs(call()), outputs(call())
+            first, again = outputs(call(inputs)), outputs(call(inputs))
         assert all(map(torch.equal, first, again)), tile
         for out, other in zip(first, expected, strict=True):
             # Sums in another order, of bfloat16 a rounding apart; topk has one answer.

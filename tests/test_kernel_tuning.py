@@ -13,23 +13,23 @@ from triton.runtime.errors import OutOfResources
 
 from benchmarks import kernel_tuning
 from benchmarks.kernel_candidates import candidates
+from benchmarks.kernel_case import GOAL, Shape
 from benchmarks.kernel_tuning import beats, search, shown, tune, write
-from benchmarks.tuning_inputs import SHAPES, Case, cases, zipf
+from benchmarks.kernel_tuning_cases import Case, cases
 from kernels import tuning
 
-GOAL = SHAPES[0]
 REASONED, *OTHERS = candidates("gather_sum", torch.bfloat16, 768)
 
 
 class Untimed(Case):
     """A case without inputs."""
 
-    def calls(self, device="cuda"):
-        return [lambda: None]
+    def work(self):
+        return lambda inputs: None, [1, 2]
 
 
 def case(kernel="gather_sum", shape=GOAL):
-    return Untimed(kernel, torch.bfloat16, *shape)
+    return Untimed(kernel, torch.bfloat16, shape)
 
 
 def on_a_gpu(ms_of, took=None):
@@ -37,8 +37,8 @@ def on_a_gpu(ms_of, took=None):
     turns = {tile: itertools.cycle(times) for tile, times in ms_of.items()}
     rows = SimpleNamespace(device=torch.device("cpu"))
 
-    def measure(calls):
-        assert [call() for call in calls] == [None]
+    def measure(call, sets):
+        assert [call(inputs) for inputs in sets] == [None, None]
         tile = next(found for kernel in tuning.KERNELS if (found := tuning.tuned(kernel, rows)))
         if took is not None:
             took.append(tile)
@@ -111,14 +111,14 @@ def on(monkeypatch):
 
 def test_written_and_read_back(tmp_path, on):
     path = tmp_path / "tuning.json"
-    topk = candidates("topk", torch.bfloat16, GOAL[1], GOAL[2])
+    topk = candidates("topk", torch.bfloat16, GOAL.n, GOAL.k)
     rows = [row({REASONED: [1.0], OTHERS[0]: [0.5]}), row({topk[0]: [1.0], topk[1]: [0.5]}, kernel="topk")]
     write(rows, path)
     text = path.read_text()
     entries = json.loads(text)
     assert tuning.checked(entries) == {
         ("NVIDIA H200", "gather_sum", torch.bfloat16, 768): OTHERS[0],
-        ("NVIDIA H200", "topk", torch.bfloat16, *GOAL[1:3]): topk[1],
+        ("NVIDIA H200", "topk", torch.bfloat16, GOAL.n, GOAL.k): topk[1],
     }
     assert entries[0]["ms"] == 0.5 and entries[0]["reasoned_ms"] == 1.0
     write(reversed(rows), path)
@@ -161,13 +161,7 @@ def test_every_kernel_at_every_size_once():
 @pytest.mark.parametrize("kernel", tuning.KERNELS)
 def test_calls_of_every_kernel_run(kernel):
     for dtype in (torch.float32, torch.bfloat16):
-        for call in Case(kernel, dtype, d=16, n=64, k=4, B=32).calls("cpu"):
-            call()
-
-
-def test_indices_are_skewed_and_no_latent_is_above_half():
-    torch.manual_seed(0)
-    idx = zipf(4096, 32, 4096, "cpu")
-    assert idx.dtype == torch.int32 and idx.min() >= 0 and idx.max() < 4096
-    share = idx.flatten().bincount(minlength=4096).sort(descending=True)[0] / 4096
-    assert 0.4 < share[0] < 0.6 and share[:64].sum() > 10
+        call, sets = Case(kernel, dtype, Shape(d=16, n=64, k=4, B=32)).work()
+        assert len(sets) == (1 if kernel == "topk" else 3)
+        for inputs in sets:
+            call(inputs)
