@@ -169,6 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     p.add_argument("--results", type=Path, default=record.RESULTS, help="where the rows go")
     p.add_argument("--tune", action="store_true", help="measure tiles and write kernels/tuning.json instead")
     options = p.parse_args(arguments)
+    if options.tune and device() != "cuda":
+        p.error("--tune measures on a CUDA device, and torch sees none")
     if options.tune:
         from benchmarks.kernel_tuning import tune
 

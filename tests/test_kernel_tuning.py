@@ -11,7 +11,7 @@ pytest.importorskip("triton")
 
 from triton.runtime.errors import OutOfResources
 
-from benchmarks import kernel_tuning
+from benchmarks import kernel_tuning, kernels
 from benchmarks.kernel_candidates import candidates
 from benchmarks.kernel_case import GOAL, Shape
 from benchmarks.kernel_tuning import beats, search, shown, tune, write
@@ -142,10 +142,12 @@ def test_measured_again_replaces_what_was_not_reached_stays(tmp_path, on, monkey
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
-def test_refused_without_a_gpu(tmp_path):
+def test_refused_without_a_gpu():
     before = tuning.PATH.read_bytes()
     with pytest.raises(RuntimeError, match="tune measures kernels on a CUDA device, and torch sees none"):
         tune(60.0)
+    with pytest.raises(SystemExit, match="2"):
+        kernels.main(["--tune"])
     assert tuning.PATH.read_bytes() == before
 
 
