@@ -57,7 +57,7 @@ def _dots_by_row(idx: Tensor, G: Tensor, W: Tensor) -> Tensor:
     8.9, 15.6, 181 at (384, 8192, 32, 4096).
     """
     B, k = idx.shape
-    start = torch.arange(0, B * k + 1, k, dtype=idx.dtype)
+    start = torch.arange(0, B * k + 1, k, dtype=idx.dtype, device=idx.device)
     zeros, shape = G.new_zeros(B * k), (B, W.shape[0])
     _silence_sparse_beta()
     pattern = torch.sparse_csr_tensor(start, idx.flatten(), zeros, shape, check_invariants=False)
@@ -67,10 +67,10 @@ def _dots_by_row(idx: Tensor, G: Tensor, W: Tensor) -> Tensor:
 def _dots_by_entry(idx: Tensor, G: Tensor, W: Tensor) -> Tensor:
     """Aten's per-sample-weight gradient of embedding_bag: no tensor of B·k·d, 0 at padding."""
     B, k = idx.shape
-    row_of_entry = torch.arange(B, dtype=idx.dtype).repeat_interleave(k)
-    start = torch.arange(0, B * k, k, dtype=idx.dtype)
+    row_of_entry = torch.arange(B, dtype=idx.dtype, device=idx.device).repeat_interleave(k)
+    start = torch.arange(0, B * k, k, dtype=idx.dtype, device=idx.device)
     dots = torch.ops.aten._embedding_bag_per_sample_weights_backward(
-        G, W, idx.flatten(), start, row_of_entry, 0
+        G, W, idx.contiguous().flatten(), start, row_of_entry, 0
     )
     return dots.view(B, k)
 

@@ -31,7 +31,9 @@ def gather_dot_kernel(
     b = (tl.program_id(0) // blocks).to(tl.int64)
     j = tl.program_id(0) % blocks * BK + tl.arange(0, BK)
     i = tl.load(idx + b * k + j, mask=j < k, other=-1).to(tl.int64)
-    tl.device_assert(i < n, "gather_dot: idx holds an index >= n")  # compiled under TRITON_DEBUG=1 only
+    tl.device_assert(
+        (i >= -1) & (i < n), "gather_dot: idx holds an index >= n or < -1"
+    )  # compiled under TRITON_DEBUG=1 only
     live = (i >= 0) & (i < n)
     acc = tl.zeros([BK, BD], dtype=ACC)
     for first in range(0, d, BD):

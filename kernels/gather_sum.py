@@ -38,7 +38,7 @@ def check(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None, acc: torch.
     """Refuse in a sentence what a weighted sum of rows of W, formed in `acc`, cannot take."""
     check_indices(idx)
     check_table(W, idx.device)
-    check_coef(coef, idx.shape, W)
+    check_coef(coef, idx.shape, W, acc)
     if bias is not None:
         check_bias(bias, W.shape[1], acc, idx.device)
 
@@ -59,7 +59,7 @@ def bags_cpu(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None, acc: tor
     Padding leaves its bag: what coef holds there cannot matter.
     """
     B, k = idx.shape
-    start = torch.arange(0, B * k, k, dtype=idx.dtype) if k else idx.new_zeros(B)
+    start = torch.arange(0, B * k, k, dtype=idx.dtype, device=idx.device) if k else idx.new_zeros(B)
     if check_range(idx, W.shape[0]):
         live = idx >= 0
         count = live.sum(1, dtype=idx.dtype)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from kernels.gather_sum import bags_cpu, check, row_gradients
-from kernels.inputs import accumulator, check_matrix, differentiated
+from kernels.inputs import accumulator, check_indices, check_matrix, check_table, differentiated
 
 
 def gather_sum_mse(
@@ -22,9 +22,11 @@ def gather_sum_mse(
 
 def _check(idx: Tensor, coef: Tensor, W: Tensor, x: Tensor, bias: Tensor | None) -> torch.dtype:
     """The dtype of the sums."""
+    check_indices(idx)
+    check_table(W, idx.device)
+    check_matrix("x", x, idx.device, rows=idx.shape[0])
     acc = accumulator(torch.promote_types(W.dtype, x.dtype))
     check(idx, coef, W, bias, acc)
-    check_matrix("x", x, idx.device, rows=idx.shape[0])
     if x.shape[1] != W.shape[1]:
         raise ValueError(f"x has {x.shape[1]} columns and W {W.shape[1]}; both must have d")
     return acc

@@ -19,7 +19,9 @@ def weighted_rows(idx, coef, W, bias, b, column, n, k, d, stride_w, T: tl.conste
     for first in range(0, k, T):
         j = first + tl.arange(0, T)
         i = tl.load(idx + b * k + j, mask=j < k, other=-1).to(tl.int64)
-        tl.device_assert(i < n, "gather_sum: idx holds an index >= n")  # compiled under TRITON_DEBUG=1 only
+        tl.device_assert(
+            (i >= -1) & (i < n), "gather_sum: idx holds an index >= n or < -1"
+        )  # compiled under TRITON_DEBUG=1 only
         live = (i >= 0) & (i < n)
         c = tl.load(coef + b * k + j, mask=live, other=0.0).to(ACC)
         rows = tl.load(

@@ -30,13 +30,13 @@ def check_indices(idx: Tensor) -> None:
         )
 
 
-def check_coef(coef: Tensor, shape: tuple[int, ...], rows: Tensor) -> None:
-    """coef: `shape`, any float dtype that the accumulator of `rows` holds, on the device of `rows`."""
+def check_coef(coef: Tensor, shape: tuple[int, ...], rows: Tensor, acc: torch.dtype) -> None:
+    """coef: `shape`, any float dtype that `acc` holds, on the device of `rows`."""
     if coef.dtype not in FLOAT:
         raise TypeError(f"coef is {coef.dtype}; it must be one of {', '.join(map(str, FLOAT))}")
-    if coef.dtype == torch.float64 and rows.dtype != torch.float64:
+    if coef.dtype == torch.float64 and acc != torch.float64:
         raise TypeError(
-            f"coef is torch.float64 beside {rows.dtype} rows, which are summed in float32; convert one"
+            f"coef is torch.float64 beside {rows.dtype} rows, which are summed in {acc}; convert one"
         )
     if coef.shape != shape:
         raise ValueError(f"coef has shape {tuple(coef.shape)}; the indices have shape {tuple(shape)}")
@@ -44,8 +44,10 @@ def check_coef(coef: Tensor, shape: tuple[int, ...], rows: Tensor) -> None:
         raise ValueError(f"coef is on {coef.device}, the rows on {rows.device}; move one")
 
 
-def check_matrix(name: str, matrix: Tensor, device: torch.device, rows: int | None = None) -> None:
-    """matrix: 2-D float on `device`, of `rows` rows if given."""
+def check_matrix(
+    name: str, matrix: Tensor, device: torch.device, rows: int | None = None, beside: str = "idx"
+) -> None:
+    """matrix: 2-D float on `device`, that of `beside`, of `rows` rows if given."""
     if matrix.dtype not in FLOAT:
         raise TypeError(f"{name} is {matrix.dtype}; it must be one of {', '.join(map(str, FLOAT))}")
     if matrix.dim() != 2:
@@ -53,7 +55,7 @@ def check_matrix(name: str, matrix: Tensor, device: torch.device, rows: int | No
     if rows is not None and matrix.shape[0] != rows:
         raise ValueError(f"{name} has {matrix.shape[0]} rows; idx has B = {rows}")
     if matrix.device != device:
-        raise ValueError(f"{name} is on {matrix.device}, idx on {device}; move one")
+        raise ValueError(f"{name} is on {matrix.device}, {beside} on {device}; move one")
 
 
 def check_table(W: Tensor, device: torch.device) -> None:
@@ -110,12 +112,21 @@ def check_adam(
     if low is not None:
         _check_like("low", low, p, FLOAT)
     for name, scalar in dict(step=step, scale=scale).items():
+        if scalar is not None and not isinstance(scalar, Tensor):
+            raise TypeError(f"{name} is {scalar!r}; it must be a tensor, a scalar torch.float32[]")
         if scalar is not None and (scalar.dtype != torch.float32 or scalar.dim() > 0):
             raise TypeError(
                 f"{name} is {scalar.dtype}{list(scalar.shape)}; it must be a scalar torch.float32[]"
             )
         if scalar is not None and scalar.device != p.device:
             raise ValueError(f"{name} is on {scalar.device}, p on {p.device}; move one")
+
+
+def check_rates(beta1: float, beta2: float, decay: float) -> None:
+    """Each in [0, 1)."""
+    for name, rate in dict(beta1=beta1, beta2=beta2, decay=decay).items():
+        if not 0 <= rate < 1:
+            raise ValueError(f"{name} is {rate}; it must lie in [0, 1)")
 
 
 def _check_like(name: str, table: Tensor, p: Tensor, dtypes: tuple[torch.dtype, ...]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kernels.inputs import check_adam
+from kernels.inputs import check_adam, check_rates
 
 EPS_NORM = 1e-12  # a row shorter than this is divided by this, as torch.nn.functional.normalize does
 BLOCK = 2**19  # elements of p that the CPU takes at once: p, m, v and g stay in its cache between operations
@@ -42,7 +42,8 @@ def rowwise_adam_(
     """
     call = rowwise_adam_op if torch.compiler.is_compiling() else _forward
     rates = lr, beta1, beta2, eps
-    return call(p, m, v, g, step, *rates, project, renormalise, scale, low, average, decay)
+    with torch.no_grad():
+        return call(p, m, v, g, step, *rates, project, renormalise, scale, low, average, decay)
 
 
 def _forward(
@@ -63,30 +64,29 @@ def _forward(
     decay: float,
 ) -> Tensor:
     check_adam(p, m, v, step, low, average, g=g, scale=scale)
+    check_rates(beta1, beta2, decay)
     rates = lr, beta1, beta2, eps
     if p.is_cuda:
         from kernels.rowwise_adam_triton import launch  # here, since Triton is absent on macOS
 
         return launch(p, m, v, g, step, *rates, project, renormalise, scale, low, average, decay)
-    squared = torch.empty(len(p))
-    rows = (
-        max(BLOCK // max(p.shape[1], 1) // 16, 1) * 16
-    )  # whole vectors: where blocks begin cannot show in a result
-    with torch.no_grad():
-        for first in range(0, len(p), rows):
-            P, M, V, G = (t[first : first + rows] for t in (p, m, v, g))
-            if project:
-                G.addcmul_(P, (P * G).sum(1, keepdim=True), value=-1)
-            torch.linalg.vector_norm(G, dim=1, out=squared[first : first + rows])
-            if scale is not None:
-                G.mul_(scale)
-            _adam_(P, M, V, G, step, *rates)
-            if renormalise:
-                P.div_(torch.linalg.vector_norm(P, dim=1, keepdim=True).clamp_min_(EPS_NORM))
-            if low is not None:
-                low[first : first + rows].copy_(P)
-            if average is not None:
-                average[first : first + rows].lerp_(P, 1 - decay)
+    squared = torch.empty(len(p), dtype=torch.float32, device=p.device)
+    # Whole vectors: where blocks begin cannot show in a result.
+    rows = max(BLOCK // max(p.shape[1], 1) // 16, 1) * 16
+    for first in range(0, len(p), rows):
+        P, M, V, G = (t[first : first + rows] for t in (p, m, v, g))
+        if project:
+            G.addcmul_(P, (P * G).sum(1, keepdim=True), value=-1)
+        torch.linalg.vector_norm(G, dim=1, out=squared[first : first + rows])
+        if scale is not None:
+            G.mul_(scale)
+        _adam_(P, M, V, G, step, *rates)
+        if renormalise:
+            P.div_(torch.linalg.vector_norm(P, dim=1, keepdim=True).clamp_min_(EPS_NORM))
+        if low is not None:
+            low[first : first + rows].copy_(P)
+        if average is not None:
+            average[first : first + rows].lerp_(P, 1 - decay)
     return squared.square_()
 
 

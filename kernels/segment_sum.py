@@ -6,6 +6,10 @@ from torch import Tensor
 from kernels.inputs import accumulator, check_coef, check_matrix, differentiated
 from kernels.plan import Plan
 
+# On a CPU embedding_bag sums a bag in one chain, whose error grows with its length: 8e-6 at 131,072 entries of one sign
+# and 7e-5 at 524,288. Longer ones than _LONG are summed once more, in pieces.
+_LONG, _PIECE = 4096, 1024
+
 
 def segment_sum(plan: Plan, coef: Tensor, X: Tensor) -> Tensor:
     """out[i] = Σ_{b, j: idx[b, j] = i} coef[b, j] · X[b], where `plan` is plan(idx, n).
@@ -20,7 +24,7 @@ def segment_sum(plan: Plan, coef: Tensor, X: Tensor) -> Tensor:
 
 def _check(plan: Plan, coef: Tensor, X: Tensor) -> None:
     check_matrix("X", X, plan.order.device, rows=plan.shape[0])
-    check_coef(coef, plan.shape, X)
+    check_coef(coef, plan.shape, X, accumulator(X.dtype))
 
 
 def _forward(plan: Plan, coef: Tensor, X: Tensor) -> Tensor:
@@ -36,7 +40,13 @@ def _forward(plan: Plan, coef: Tensor, X: Tensor) -> Tensor:
     # .sum() hands down an expanded gradient: 38 µs as a contiguous copy, 229 as it is (B = 1024, k = 4, d = 128).
     X = X.to(acc).contiguous()
     sums = torch.embedding_bag(X, plan.rows, plan.bounds, False, 0, False, weights, True)[0]
-    return sums[:-1]  # the last segment is the padding
+    sums = sums[:-1]  # the last segment is the padding
+    for latent in (plan.ptr.diff() > _LONG).nonzero()[:, 0].tolist():
+        begin, end = plan.ptr[latent : latent + 2].tolist()
+        pieces = torch.arange(0, end - begin, _PIECE, dtype=torch.int32, device=X.device)
+        of = plan.rows[begin:end], pieces, False, 0, False, weights[begin:end]
+        sums[latent] = torch.embedding_bag(X, *of)[0].sum(0)
+    return sums
 
 
 @torch.library.custom_op("saescale::segment_sum", mutates_args=())

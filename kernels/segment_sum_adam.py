@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kernels.inputs import check_adam, check_coef, check_matrix
+from kernels.inputs import check_adam, check_coef, check_matrix, check_rates
 from kernels.plan import Plan
 from kernels.rowwise_adam import rowwise_adam_
 from kernels.segment_sum import segment_sum
@@ -39,11 +39,14 @@ def segment_sum_adam_(
     floats less written and read, but scale must be known before the gradient's norm. On the CPU and under torch.compile
     the two calls are made.
     """
-    check_matrix("X", X, p.device, rows=plan.shape[0])
+    check_matrix("X", X, p.device, rows=plan.shape[0], beside="p")
     if X.dtype == torch.float64:
         raise TypeError("X is torch.float64, but the gradient of p is formed in torch.float32; convert it")
-    check_coef(coef, plan.shape, X)
+    check_coef(coef, plan.shape, X, torch.float32)
     check_adam(p, m, v, step, low, average, scale=scale)
+    check_rates(beta1, beta2, decay)
+    if plan.order.device != p.device:
+        raise ValueError(f"the plan is on {plan.order.device}, p on {p.device}; move one")
     if p.shape != (plan.n, X.shape[1]):
         raise ValueError(
             f"p has shape {tuple(p.shape)}; the plan has n = {plan.n} latents and X d = {X.shape[1]} columns"

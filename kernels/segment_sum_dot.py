@@ -35,7 +35,7 @@ def _forward(plan: Plan, coef: Tensor, X: Tensor, W: Tensor) -> tuple[Tensor, Te
 def _check(plan: Plan, coef: Tensor, X: Tensor, W: Tensor) -> None:
     check_table(W, plan.idx.device)
     check_matrix("X", X, plan.idx.device, rows=plan.idx.shape[0])
-    check_coef(coef, plan.idx.shape, X)
+    check_coef(coef, plan.idx.shape, X, accumulator(X.dtype))
     if W.shape[0] != plan.n:
         raise ValueError(f"W has {W.shape[0]} rows; the plan is of n = {plan.n} latents")
     if X.shape[1] != W.shape[1]:

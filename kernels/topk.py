@@ -1,6 +1,7 @@
 """The k largest pre-activations of each token, exact, with one answer for ties."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ def _topk_cpu(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     B, n = z.shape
     if k == n or B == 0:
-        every = torch.arange(k, dtype=torch.int32).repeat(B, 1)
+        every = torch.arange(k, dtype=torch.int32, device=z.device).repeat(B, 1)
         return z[:, :k].clone(memory_format=torch.contiguous_format), every
     values, idx = _largest(z, k + 1)
     keys = _finite_order(values)
@@ -85,9 +86,9 @@ def _largest_by_groups(z: Tensor, k: int, groups: int) -> tuple[Tensor, Tensor]:
     """As `topk_by_groups`, column c in group c mod `groups`; any of several equal elements."""
     whole = groups * GROUP
     chosen = z[:, :whole].unflatten(1, (GROUP, groups)).amax(1).topk(k, 1, sorted=False)[1]
-    candidates = (chosen[:, None, :] + torch.arange(0, whole, groups)[:, None]).flatten(1)
+    candidates = (chosen[:, None, :] + torch.arange(0, whole, groups, device=z.device)[:, None]).flatten(1)
     if whole < z.shape[1]:
-        last = torch.arange(whole, z.shape[1]).expand(len(z), -1)
+        last = torch.arange(whole, z.shape[1], device=z.device).expand(len(z), -1)
         candidates = torch.cat([candidates, last], 1)
     values, place = z.gather(1, candidates).topk(k, 1, sorted=False)
     return values, candidates.gather(1, place)
@@ -108,16 +109,16 @@ def _first_equal(z: Tensor, rows: Tensor, kth: Tensor, count: Tensor) -> Tensor:
     They are looked for in the first 8·max(count) columns, which do where a ReLU left nearly every element 0, and then
     in all.
     """
-    most = int(count.max())
-    found, left = torch.empty(len(rows), most, dtype=torch.int64), torch.arange(len(rows))
+    most, arange = int(count.max()), partial(torch.arange, device=z.device)
+    found, left = rows.new_empty(len(rows), most), arange(len(rows))
     for width in (8 * most, z.shape[1]):
         row, column = (z[:, :width][rows[left]] == kth[left]).nonzero(as_tuple=True)
         there = torch.bincount(row, minlength=len(left))
-        rank = torch.arange(len(row)) - (there.cumsum(0) - there)[row]
+        rank = arange(len(row)) - (there.cumsum(0) - there)[row]
         first = rank < count[left][row]
         found[left[row[first]], rank[first]] = column[first]
         left = left[there < count[left]]
-    return found[torch.arange(most) < count[:, None]]
+    return found[arange(most) < count[:, None]]
 
 
 @torch.library.custom_op("saescale::topk", mutates_args=())

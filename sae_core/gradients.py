@@ -128,5 +128,6 @@ def _total(tables: Iterable[Tensor]) -> Tensor:
 def _used(values: Tensor, indices: Tensor, n: int) -> Tensor:
     """(n,) bool: the latents with a value above 0 in some row."""
     used = torch.zeros(n + 1, dtype=torch.bool, device=values.device)
-    used[torch.where(values > 0, indices, -1).flatten()] = True  # −1 lands in the spare last place
-    return used[:-1]
+    on = torch.where(values > 0, indices, n).flatten().long()  # what is off lands in the spare last place
+    # `used[on] = True` would copy the True to a GPU and wait for it.
+    return used.index_fill_(0, on, True)[:-1]

@@ -69,7 +69,10 @@ class Run:
         return self._clock.seconds
 
     def dead(self) -> Tensor | None:
-        """Indices of the latents that were silent for `dead_tokens` tokens: (n_dead,); None where there are none."""
+        """Indices of the latents that were silent for `dead_tokens` tokens: (n_dead,); None where there are none.
+
+        From that many tokens on it waits for a GPU: how many there are is a shape.
+        """
         limit = self.config.sae.dead_tokens
         if self.tokens <= limit:
             return None

@@ -62,7 +62,10 @@ def _top_k(
 def _batch_top_k(
     centred: Tensor, weights: tuple[Tensor, Tensor | None], k: int, rows: int
 ) -> tuple[Tensor, Tensor]:
-    """Exact without a (B, n) sort: m latents a row are enough once no row's m-th could be among the B·k largest."""
+    """Exact without a (B, n) sort: m latents a row are enough once no row's m-th could be among the B·k largest.
+
+    Whether they are has to be looked at: a step of batchtopk waits for a GPU here, once.
+    """
     B, n = len(centred), len(weights[0])
     m = min(_START * k, n)
     while True:

@@ -18,7 +18,7 @@ class EncoderGradient(NamedTuple):
 
 @dataclass(frozen=True)
 class StepOutput:
-    """Scalars stay tensors, so that a CUDA step never waits for the host."""
+    """Scalars stay tensors, so that a step needs no look at a GPU's memory for them."""
 
     nmse: Tensor  # mean‖x − x̂‖² / denominator on this batch
     auxk: Tensor | None  # normalized AuxK loss; None when no latent was dead

@@ -30,8 +30,8 @@ def test_gradients_are_those_of_the_cpu(name, with_dead, sparse, monkeypatch):
     assert_equal({name: g.cpu() for name, g in found.items()}, expected)
 
 
-def run(n=512, batch=1024, rows=None, **train) -> Run:
-    sae = SAEConfig(n_latents=n, k=8, dead_tokens=6 * batch)
+def run(n=512, batch=1024, rows=None, sae=None, **train) -> Run:
+    sae = SAEConfig(n_latents=n, **({"k": 8, "dead_tokens": 6 * batch} | (sae or {})))
     config = TrainConfig(lr=1e-3, batch_tokens=batch, micro_batch_tokens=rows, max_tokens=2**40, **train)
     return Run(RunConfig(DataKey("rows", 96), sae, config).resolved(), torch.zeros(96), 96.0, DEVICE)
 
@@ -66,11 +66,20 @@ def test_a_fused_update_is_the_same_training():
 
 
 @pytest.mark.parametrize(
-    "train", [{}, {"precision": "bf16", "fused_update": True}, {"clip_grad": 0.1}], ids=str
+    "options",
+    [
+        {},
+        {"precision": "bf16", "fused_update": True},
+        {"clip_grad": 0.1},
+        {"sae": {"multi_topk": True}},
+        {"sae": {"matryoshka": 3}},
+        {"sae": {"activation": "relu", "k": None, "sparsity_coef": 0.1}},
+    ],
+    ids=str,
 )
-def test_a_step_does_not_wait_for_the_gpu(train):
-    """As long as no latent can be dead: how many are dead is a shape, which the host must know."""
-    warm = run(**train)
+def test_a_step_does_not_wait_for_the_gpu(options):
+    """As long as no latent can be dead: how many are dead is a shape, which the host must know. batchtopk waits."""
+    warm = run(**options)
     x = batch(0)
     warm.step(x)
     with no_waiting():

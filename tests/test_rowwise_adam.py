@@ -115,6 +115,19 @@ def test_compiles_without_a_graph_break(mode):
     assert torch.equal(eager[-1], compiled[-1]) and not torch.equal(eager[-1], torch.ones(5, 7))
 
 
+def test_a_parameter_is_stepped_when_compiled_too():
+    p, m, v, g = tables(3, 8)
+    eager, compiled = (torch.nn.Parameter(p.clone()) for _ in range(2))
+
+    def step(parameter, m, v, g):
+        return rowwise_adam_(parameter, m, v, g, scalar(1.0), **RATES, renormalise=True)
+
+    step(eager, m.clone(), v.clone(), g.clone())
+    torch._dynamo.reset()
+    torch.compile(step, fullgraph=True, backend="aot_eager")(compiled, m, v, g)
+    assert torch.equal(eager, compiled) and not torch.equal(eager, p)
+
+
 def test_opcheck():
     p, m, v, g = tables(5, 7)
     low = torch.zeros(5, 7, dtype=torch.bfloat16)
@@ -146,6 +159,9 @@ def test_takes_parameters_that_require_a_gradient():
         (dict(average=torch.zeros(3, 4).half()), TypeError, "average is torch.float16"),
         (dict(low=torch.zeros(3, 5)), ValueError, r"low has shape \(3, 5\)"),
         (dict(low=torch.zeros(3, 4, dtype=torch.int8)), TypeError, "low is torch.int8"),
+        (dict(step=1), TypeError, "step is 1; it must be a tensor"),
+        (dict(beta1=1.0), ValueError, r"beta1 is 1.0; it must lie in \[0, 1\)"),
+        (dict(decay=2.0), ValueError, "decay is 2.0"),
         (dict(step=torch.tensor(1)), TypeError, r"step is torch.int64\[\]; it must be a scalar"),
         (dict(step=torch.ones(1)), TypeError, r"step is torch.float32\[1\]"),
         (dict(scale=torch.ones((), device="meta")), ValueError, "scale is on meta"),
@@ -155,5 +171,5 @@ def test_refusals_are_sentences_and_write_nothing(change, error, says):
     good = dict(zip("pmvg", tables(3, 4), strict=True)) | dict(step=scalar(1.0))
     before = {name: good[name].clone() for name in "pmvg"}
     with pytest.raises(error, match=says):
-        rowwise_adam_(**good | change, **RATES)
+        rowwise_adam_(**good | RATES | change)
     assert all(torch.equal(good[name], before[name]) for name in "pmvg")

@@ -85,6 +85,22 @@ def test_opcheck(case):
     torch.library.opcheck(segment_sum_op, (*plan(idx, case.n).tensors, coef, X))
 
 
+def test_a_latent_of_very_many_entries_is_summed_in_pieces():
+    B, k = 8192, 16
+    idx = torch.zeros(B, k, dtype=torch.int32)
+    idx[:, -1] = torch.arange(B) % 3 + 1
+    r = torch.Generator().manual_seed(0)
+    coef, X = torch.rand(B, k, generator=r), torch.rand(B, 5, generator=r)
+    found = segment_sum(plan(idx, 5), coef, X)
+    assert relative_error(found, reference.segment_sum(idx, coef.double(), X.double(), 5)) < 2e-7
+
+
+@pytest.mark.parametrize("n", [-1, 2**31, 2.5])
+def test_a_number_of_latents_that_int32_does_not_hold(n):
+    with pytest.raises(ValueError, match=f"n is {n}; it must be an integer from 0 to"):
+        plan(torch.zeros(0, 2, dtype=torch.int32), n)
+
+
 @given(integers())
 def test_the_three_operations_are_adjoint(entries):
     """⟨gather_sum(idx, c, W), X⟩ = ⟨c, gather_dot(idx, X, W)⟩ = ⟨W, segment_sum(plan, c, X)⟩."""

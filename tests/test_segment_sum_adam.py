@@ -81,7 +81,7 @@ def test_refusals_are_sentences(change, error, says):
     good = dict(plan=plan(idx, 5), coef=coef, X=X, step=scalar(1.0))
     good |= dict(zip("pmv", tables(5, 4), strict=False))
     with pytest.raises(error, match=says):
-        segment_sum_adam_(**good | change, **RATES)
+        segment_sum_adam_(**good | RATES | change)
 
 
 def test_compiles_without_a_graph_break():
