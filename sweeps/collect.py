@@ -37,6 +37,7 @@ RUN_COLUMNS = {
     "lr_schedule": "string",
     **dict.fromkeys(("batch_tokens", "micro_batch_tokens"), "Int64"),
     "precision": "string",
+    "fused_update": "boolean",
     "max_tokens": "Int64",
     "stop": "string",
     **dict.fromkeys(("epsilon", "adam_beta1", "adam_beta2", "adam_eps", "ema", "clip_grad"), "Float64"),
