@@ -101,6 +101,7 @@ def _adam_(
     )
 
 
+# Of a function without defaults: torch 2.11 drops mutated arguments that equal theirs, and then looks for them.
 rowwise_adam_op = torch.library.custom_op(
     "saescale::rowwise_adam_", rowwise_adam_, mutates_args=("p", "m", "v", "g", "low", "average")
 )
