@@ -131,8 +131,8 @@ def test_a_parameter_is_stepped_when_compiled_too():
 def test_opcheck():
     p, m, v, g = tables(5, 7)
     low = torch.zeros(5, 7, dtype=torch.bfloat16)
-    modes = True, True, None, low, torch.ones(5, 7), 0.9
-    torch.library.opcheck(rowwise_adam_op, (p, m, v, g, scalar(2.0), *RATES.values(), *modes))
+    rest = (scalar(2.0), *RATES.values(), True, True, None, low, torch.ones(5, 7), 0.9)
+    torch.library.opcheck(rowwise_adam_op, (p, m, v, g, *rest))
 
 
 def test_takes_parameters_that_require_a_gradient():
