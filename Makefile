@@ -5,11 +5,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/saescale
 
-.PHONY: help setup lint format test bench-fit bench-train bench-step bench-kernels coverage soak demo demo-lm clean
+.PHONY: help setup lint format test test-triton-3.6 bench-fit bench-train bench-step bench-kernels coverage soak demo demo-lm clean
 help:
 	@echo "make demo      synthetic data: grid → runs → tables → laws → figures, minutes on 2 cores"
 	@echo "make demo-lm   the same on a real language model's residual stream, under 45 minutes on 2 cores"
 	@echo "make test      the test suite        make lint   ruff and mypy        make format"
+	@echo "make test-triton-3.6  the kernels' two legs without a GPU, on the oldest Triton (a wheel of 188 MB)"
 	@echo "make soak      200 runs on a real SLURM with a fault every few seconds, minutes"
 	@echo "make bench-train  training beside the trainers on PyPI    make bench-step  a step's pieces on a CPU"
 	@echo "make bench-kernels  kernels and steps beside peers', on a GPU in under 10 minutes, on a CPU smaller"
@@ -57,6 +58,19 @@ PURELIB := import sysconfig; print(sysconfig.get_path("purelib"))
 
 test: .venv/dev .venv/peers/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The oldest Triton that pyproject.toml takes, a GPU machine's, before ours on the path. Its interpreter cannot run range()
+# under numpy 2.4 and later.
+.venv/triton-3.6/ready: .venv/dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target .venv/triton-3.6 --no-deps 'triton==3.6.0' 'numpy<2.4'
+	@touch $@
+
+test-triton-3.6: export PYTHONPATH := $(CURDIR)/.venv/triton-3.6
+test-triton-3.6: export OMP_NUM_THREADS := 1
+test-triton-3.6: .venv/triton-3.6/ready
+	$(BIN)/python -c 'import triton; assert triton.__version__ == "3.6.0", triton.__version__'
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/interp
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/test_compile_*.py
 
 # simple-scaling-laws asks for Python 3.12 and runs on 3.11.
 .venv/bench: .venv/dev

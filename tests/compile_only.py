@@ -4,12 +4,16 @@ A stub driver names the architecture and every launch becomes a warm-up: same sp
 """
 
 import contextlib
+import os
 import re
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+import pytest
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
@@ -18,6 +22,12 @@ from triton.runtime.jit import JITFunction
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 HAS_TOOLS = all((TOOLS / tool).exists() for tool in ("ptxas", "cuobjdump", "nvdisasm"))
+NEEDS_COMPILER = [  # the pytestmark of every module of the compile leg
+    pytest.mark.skipif(not HAS_TOOLS, reason="this Triton carries no ptxas, cuobjdump and nvdisasm"),
+    pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="this process interprets kernels"),
+    pytest.mark.usefixtures("compiler_cache"),
+]
+ARCHES = [80, 90]
 
 
 class StubDriver:
@@ -65,11 +75,12 @@ def compile_only(arch: int) -> Iterator[list]:
 
 @dataclass(frozen=True)
 class Resources:
-    """What one thread of a kernel costs, from its cubin."""
+    """What a kernel costs, a thread where not said otherwise, from its cubin."""
 
     registers: int
     stack: int  # bytes
     local: int  # bytes
+    shared: int  # bytes a program asks for; sm_90 keeps 1 KiB more of a multiprocessor's 228
     wide_loads: int  # 128-bit loads from global memory
     spills: int  # loads and stores of local memory
     barriers: int
@@ -92,6 +103,7 @@ def resources(kernel, folder: Path) -> Resources:
         registers=int(found[1]),
         stack=int(found[2]),
         local=int(found[3]),
+        shared=kernel.metadata.shared,  # the cubin has only sm_90's own: the launcher names the rest
         wide_loads=count(r"LDG\.E[\w.]*\.128"),
         spills=count(r"(?:LDL|STL)[\w.]*"),
         barriers=count(r"BAR[\w.]*"),
@@ -102,3 +114,25 @@ def _output(tool: str, *arguments) -> str:
     return subprocess.run(
         [TOOLS / tool, *map(str, arguments)], check=True, capture_output=True, text=True
     ).stdout
+
+
+class Budget(NamedTuple):
+    """What a kernel may cost, and the wide loads that it must have."""
+
+    registers: int
+    shared: int = 0
+    barriers: int = 0
+    wide_loads: int = 0
+
+
+def hold(budgets: dict[str, Budget], arch: int, call: Callable[[], object]) -> None:
+    """`call` launches these kernels in this order, within their budgets and without a byte of local memory."""
+    with compile_only(arch) as kernels, tempfile.TemporaryDirectory() as folder:
+        call()
+        assert {kernel.metadata.target.arch for kernel in kernels} == {arch}
+        assert [kernel.metadata.name for kernel in kernels] == list(budgets)
+        for kernel, budget in zip(kernels, budgets.values(), strict=True):
+            of = resources(kernel, Path(folder))
+            within = of.registers <= budget.registers and of.shared <= budget.shared
+            within &= of.barriers <= budget.barriers and of.wide_loads >= budget.wide_loads
+            assert within and (of.stack, of.local, of.spills) == (0, 0, 0), (kernel.metadata.name, of, budget)

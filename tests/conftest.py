@@ -2,10 +2,14 @@
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from sae_core.import_array import from_array
 
 torch.set_num_threads(1)
+# On a cold install the first example also loads torch's operators from disk: too_slow fired there, and not on a rerun.
+settings.register_profile("saescale", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("saescale")
 
 TINY = [
     "data.synthetic.d_model=16",
@@ -35,6 +39,14 @@ def pytest_terminal_summary(terminalreporter):
     if lines:
         terminalreporter.section("sweeps on a real SLURM")
         terminalreporter.write_line("\n".join(lines))
+
+
+@pytest.fixture(scope="module")
+def compiler_cache(tmp_path_factory):
+    """Triton keeps what it compiles in a folder of this module's: nothing of an earlier run is taken for ours."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("triton")))
+        yield
 
 
 @pytest.fixture

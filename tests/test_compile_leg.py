@@ -1,6 +1,4 @@
-"""What the real launcher compiles to for sm_90 and sm_80: no spills, few registers, 128-bit loads. No GPU needed."""
-
-import os
+"""What the launcher of gather_sum compiles to for sm_90 and sm_80: no spills, few registers, 128-bit loads. No GPU."""
 
 import pytest
 import torch
@@ -10,42 +8,33 @@ pytest.importorskip("triton")
 import triton
 
 from kernels.gather_sum_triton import launch
-from tests.compile_only import HAS_TOOLS, Resources, compile_only, resources
+from kernels.inputs import accumulator
+from tests.compile_only import ARCHES, NEEDS_COMPILER, Budget, compile_only, hold, resources
 
-pytestmark = [
-    pytest.mark.skipif(not HAS_TOOLS, reason="this Triton carries no ptxas, cuobjdump and nvdisasm"),
-    pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="this process interprets kernels"),
-]
-
-
-@pytest.fixture(autouse=True)
-def fresh_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+pytestmark = NEEDS_COMPILER
+NARROW, EXACT = [torch.bfloat16, torch.float16], [torch.float32, torch.float64]
 
 
-def compiled(arch: int, dtype: torch.dtype, d: int, folder, index=torch.int32, bias=None) -> Resources:
-    idx, coef = torch.zeros(8, 32, dtype=index), torch.zeros(8, 32)
-    with compile_only(arch) as kernels:
-        launch(idx, coef, torch.zeros(64, d, dtype=dtype), bias)
-    (kernel,) = kernels
-    assert kernel.metadata.target.arch == arch
-    return resources(kernel, folder)
+def call(dtype: torch.dtype, d: int, index=torch.int32, bias: bool = True, n: int = 64):
+    idx, coef = torch.zeros(8, 32, dtype=index), torch.zeros(8, 32, dtype=accumulator(dtype))
+    W, b = torch.zeros(n, d, dtype=dtype), torch.zeros(d) if bias else None
+    return lambda: launch(idx, coef, W, b)
 
 
-@pytest.mark.parametrize("arch", [80, 90])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
-def test_gather_sum(arch, dtype, tmp_path):
-    found = compiled(arch, dtype, 768, tmp_path)
-    assert (found.stack, found.local, found.spills, found.barriers) == (0, 0, 0, 0)
-    assert found.registers <= 96  # 60, 54, 64 for the three dtypes, sm_90, Triton 3.7.1
-    assert found.wide_loads >= 8  # 4 KiB of W: 8 loads of 16 bytes in each of 32 lanes
+@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize("dtype", NARROW + EXACT, ids=str)
+def test_gather_sum(arch, dtype):
+    # 57 to 64 registers, Triton 3.7.1. 4 KiB of W: 8 loads of 16 bytes in each of 32 lanes.
+    for index in (torch.int32, torch.int64):
+        for d in (768, 4096):
+            for bias in (False, True):
+                hold({"gather_sum_kernel": Budget(72, wide_loads=8)}, arch, call(dtype, d, index, bias))
 
 
-@pytest.mark.parametrize(("d", "index"), [(70, torch.int32), (768, torch.int64)])
-def test_odd_width_and_long_indices_do_not_spill(d, index, tmp_path):
-    found = compiled(90, torch.bfloat16, d, tmp_path, index)
-    assert (found.stack, found.local, found.spills, found.barriers) == (0, 0, 0, 0)
-    assert found.registers <= 96
+@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize(("d", "n"), [(70, 64), (1, 64), (1, 1)])
+def test_odd_shapes_do_not_spill(d, n, arch):
+    hold({"gather_sum_kernel": Budget(96, shared=1024)}, arch, call(torch.bfloat16, d, n=n))
 
 
 def test_sizes_of_one_compile():
@@ -60,3 +49,20 @@ def test_range_check_compiles_in_debug_mode(monkeypatch):
     with compile_only(90) as kernels:
         launch(torch.zeros(8, 32, dtype=torch.int32), torch.zeros(8, 32), torch.zeros(64, 96), None)
     assert "idx holds an index >= n" in kernels[0].asm["ttir"]
+
+
+def test_a_budget_too_small_is_refused(tmp_path):
+    """Each number of `hold` can fail: one below what the kernel has."""
+    with compile_only(90) as kernels:
+        call(torch.bfloat16, 768)()
+    of = resources(kernels[0], tmp_path)
+    within = Budget(of.registers, of.shared, of.barriers, of.wide_loads)
+    hold({"gather_sum_kernel": within}, 90, call(torch.bfloat16, 768))
+    for change in (
+        dict(registers=of.registers - 1),
+        dict(shared=of.shared - 1),
+        dict(barriers=of.barriers - 1),
+        dict(wide_loads=of.wide_loads + 1),
+    ):
+        with pytest.raises(AssertionError, match="gather_sum_kernel"):
+            hold({"gather_sum_kernel": within._replace(**change)}, 90, call(torch.bfloat16, 768))

@@ -1,52 +1,53 @@
 """What the launcher of topk compiles to for sm_90 and sm_80: no spills, few registers, 128-bit loads. No GPU needed."""
 
-import os
-
 import pytest
 import torch
 
 pytest.importorskip("triton")
 
 from kernels.topk_triton import launch
-from tests.compile_only import HAS_TOOLS, Resources, compile_only, resources
+from tests.compile_only import ARCHES, NEEDS_COMPILER, Budget, hold
 
-pytestmark = [
-    pytest.mark.skipif(not HAS_TOOLS, reason="this Triton carries no ptxas, cuobjdump and nvdisasm"),
-    pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="this process interprets kernels"),
-]
-
-
-@pytest.fixture(autouse=True)
-def fresh_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+pytestmark = NEEDS_COMPILER
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+KIB = 1024
 
 
-def compiled(arch: int, dtype: torch.dtype, n: int, k: int, folder) -> dict[str, Resources]:
-    with compile_only(arch) as kernels:
-        launch(torch.zeros(4, n, dtype=dtype), k)
-    assert {kernel.metadata.target.arch for kernel in kernels} == {arch}
-    assert (
-        max(kernel.metadata.shared for kernel in kernels) <= 16 * 1024
-    )  # 4 KiB at k = 32, 16 at 128, float32
-    found = {kernel.metadata.name: resources(kernel, folder) for kernel in kernels}
-    assert list(found) == ["maxima_kernel", "groups_kernel", "candidates_kernel"]
-    return found
+def call(dtype: torch.dtype, n: int, k: int):
+    return lambda: launch(torch.zeros(4, n, dtype=dtype), k)
 
 
-@pytest.mark.parametrize(
-    ("arch", "dtype"), [(80, torch.float32), (90, torch.float32), (90, torch.bfloat16)], ids=str
-)
-def test_goal_shape(arch, dtype, tmp_path):
-    """n = 131,072, k = 32: one block of 2,048 maxima, one of 2,048 candidates."""
-    found = compiled(arch, dtype, 131072, 32, tmp_path)
-    for name, of in found.items():
-        assert (of.stack, of.local, of.spills) == (0, 0, 0), name
-        assert of.registers <= 72, name  # at most 60, sm_80, float32, Triton 3.7.1
-    assert found["maxima_kernel"].wide_loads >= 4
+def budgets(maxima: Budget, groups: Budget, candidates: Budget) -> dict[str, Budget]:
+    return {"maxima_kernel": maxima, "groups_kernel": groups, "candidates_kernel": candidates}
 
 
-@pytest.mark.parametrize(("n", "k"), [(2**20, 128), (4097, 8), (70, 3), (1, 1)])
-def test_other_shapes_do_not_spill(n, k, tmp_path):
-    for name, of in compiled(90, torch.float32, n, k, tmp_path).items():
-        assert (of.stack, of.local, of.spills) == (0, 0, 0), name
-        assert of.registers <= 128, name  # 96 where several blocks are merged
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("arch", ARCHES)
+def test_goal_shape(arch, dtype):
+    """n = 131,072, k = 32: one block of 2,048 maxima, one of 2,048 candidates.
+
+    Wide loads of the candidates too: their groups lie scattered, 16 adjacent columns or more each.
+    """
+    whole = 2 if dtype == torch.float32 else 1  # 128 threads take 2,048 places: 16 of 2 bytes are two loads
+    merge = Budget(72, 4 * KIB if whole == 2 else KIB, barriers=8, wide_loads=2 * whole)  # 60, Triton 3.7.1
+    hold(budgets(Budget(72, KIB, 1, 4 * whole), merge, merge), arch, call(dtype, 131072, 32))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("arch", ARCHES)
+def test_most_elements_and_a_long_row(arch, dtype):
+    """n = 2²⁰, k = 128: several blocks of each merged, 2 · 128 keys of 8 bytes and more kept in shared memory."""
+    if dtype == torch.float32:
+        # 128 registers on sm_80, Triton 3.7.1: 4 programs of 128 threads a multiprocessor.
+        merge = Budget(128, 16 * KIB, barriers=16, wide_loads=8)
+    else:
+        merge = Budget(96, 4 * KIB, barriers=16, wide_loads=4)
+    hold(budgets(Budget(72, KIB, 1, 4), merge, merge), arch, call(dtype, 2**20, 128))
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize(("n", "k"), [(4097, 8), (70, 3), (1, 1)])
+def test_other_shapes_do_not_spill(n, k, arch):
+    """Rows that begin at no multiple of 16 bytes: nothing wide to load but where n is one."""
+    within = Budget(128, 16 * KIB, barriers=16)
+    hold(budgets(within, within, within), arch, call(torch.float32, n, k))

@@ -4,8 +4,9 @@ It stands between the interpreter and memory, and reports in sentences
 - a lane outside the extent of every tensor passed to the kernel (the access is not made),
 - an address written by one program and read or written by another, unless both accesses are atomic,
 - two lanes of one store that give one address different values.
-Programs run forward, in reverse or shuffled, since a GPU promises no order. `torch.empty` is filled with NaN, so that
-an element never written shows. Not watched: atomic_cas, and accesses of unequal width that overlap.
+Programs run forward, in reverse or shuffled, since a GPU promises no order. `torch.empty` and `Tensor.new_empty` are
+filled with NaN, integers with their dtype's extreme, so that an element never written shows. Not watched: atomic_cas,
+and accesses of unequal width that overlap.
 """
 
 import contextlib
@@ -16,6 +17,8 @@ import numpy as np
 import torch
 import triton
 import triton.runtime.interpreter as interpreter
+
+ORDERS = ("forward", "reverse", "shuffle")
 
 
 def why_not() -> str:
@@ -116,14 +119,21 @@ def extent(tensor: torch.Tensor) -> tuple[int, int]:
     return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
 
 
-def nan_filled(empty):
-    """`torch.empty` whose floating-point elements are NaN."""
+def poison(dtype: torch.dtype) -> float | int | bool:
+    """NaN; of integers the lowest, or the highest where that is 0. A bool has nothing to spare."""
+    if dtype.is_floating_point:
+        return float("nan")
+    return dtype == torch.bool or torch.iinfo(dtype).min or torch.iinfo(dtype).max
 
-    def poisoned(*args, **kwargs):
+
+def poisoned(empty):
+    """`torch.empty` or `Tensor.new_empty` whose elements are poison."""
+
+    def filled(*args, **kwargs):
         out = empty(*args, **kwargs)
-        return out.fill_(float("nan")) if out.is_floating_point() else out
+        return out.fill_(poison(out.dtype))
 
-    return poisoned
+    return filled
 
 
 def reordered(builder, order: str):
@@ -144,7 +154,7 @@ def reordered(builder, order: str):
 
 @contextlib.contextmanager
 def sanitize(order: str = "forward") -> Iterator[list[str]]:
-    """Yield the list that errors of every launch inside are appended to; order: forward, reverse or shuffle."""
+    """Yield the list that errors of every launch inside are appended to; order: one of ORDERS."""
     errors: list[str] = []
     builder, executor = interpreter.interpreter_builder, interpreter.GridExecutor
     memory, arguments, empty = interpreter._interpreter, executor._init_args_hst, torch.empty
@@ -157,10 +167,11 @@ def sanitize(order: str = "forward") -> Iterator[list[str]]:
         return args, kwargs
 
     place = reordered(builder, order)
-    interpreter._interpreter, executor._init_args_hst, torch.empty = watched, begin, nan_filled(empty)
+    interpreter._interpreter, executor._init_args_hst, torch.empty = watched, begin, poisoned(empty)
+    torch.Tensor.new_empty = poisoned(torch.Tensor.new_empty)  # type: ignore[method-assign]
     builder.set_grid_idx = place
     try:
         yield errors
     finally:
         interpreter._interpreter, executor._init_args_hst, torch.empty = memory, arguments, empty
-        del builder.set_grid_idx  # the instance's: the class has its own
+        del builder.set_grid_idx, torch.Tensor.new_empty  # the class and the base class have their own

@@ -8,7 +8,7 @@ pytest.importorskip("triton")
 from kernels import reference
 from kernels.gather_dot_triton import launch
 from kernels.inputs import accumulator
-from tests.interp.sanitizer import sanitize, why_not
+from tests.interp.sanitizer import ORDERS, sanitize, why_not
 from tests.kernel_cases import CASES, DTYPES, TOLERANCE, Case, make, relative_error
 
 if why_not():
@@ -33,8 +33,8 @@ def test_equals_reference(case, dtype):
     check(idx, G, W)
 
 
-@pytest.mark.parametrize("order", ["reverse", "shuffle"])
-@pytest.mark.parametrize("case", CASES[:7], ids=str)
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_any_program_order(case, order):
     idx, _, W, G = make(case)
     check(idx, G, W, order)

@@ -6,7 +6,7 @@ import torch
 pytest.importorskip("triton")
 
 from benchmarks.kernel_read_rows import TILES, launch
-from tests.interp.sanitizer import sanitize, why_not
+from tests.interp.sanitizer import ORDERS, sanitize, why_not
 
 if why_not():
     pytest.skip(why_not(), allow_module_level=True)
@@ -18,11 +18,12 @@ def hashed(b: int, j: int, k: int, n: int) -> int:
     return ((seed ^ (seed >> 15)) >> 1) % n
 
 
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize(("B", "k", "n", "d"), [(3, 9, 7, 140), (2, 4, 1, 5), (4, 1, 50, 513)])
-def test_sums_the_rows_of_the_hash(B, k, n, d, tile):
+def test_sums_the_rows_of_the_hash(B, k, n, d, tile, order):
     W, out = torch.randn(n, d), torch.full((B, d), torch.nan)
-    with sanitize("shuffle") as errors:
+    with sanitize(order) as errors:
         launch(out, W, k, tile)
     assert not errors, errors
     expected = torch.stack([sum(W[hashed(b, j, k, n)] for j in range(k)) for b in range(B)])

@@ -7,7 +7,8 @@ pytest.importorskip("triton")
 
 from kernels.rowwise_adam_triton import launch
 from tests.adam_cases import MODES, check, tables
-from tests.interp.sanitizer import sanitize, why_not
+from tests.interp.sanitizer import ORDERS, sanitize, why_not
+from tests.kernel_cases import CASES
 
 if why_not():
     pytest.skip(why_not(), allow_module_level=True)
@@ -35,10 +36,13 @@ def test_equals_reference(n, d, t, mode):
     check(watched(g), before, g, t, **mode, scale=0.25, low=torch.empty(n, d, dtype=torch.bfloat16))
 
 
-@pytest.mark.parametrize("order", ["reverse", "shuffle"])
-def test_any_program_order(order):
-    *before, g = tables(9, 40)
-    check(watched(g, order), before, g, 5, **MODES[3], low=torch.empty(9, 40, dtype=torch.float16))
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("case", [case for case in CASES if case.d > 1], ids=str)
+def test_any_program_order(case, order):
+    """The tables of the cases: their other sizes are the gradient's, which is given here."""
+    *before, g = tables(case.n, case.d)
+    low = torch.empty(case.n, case.d, dtype=torch.float16)
+    check(watched(g, order), before, g, 5, **MODES[3], low=low, scale=0.5)
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 0.9999])

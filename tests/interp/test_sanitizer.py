@@ -8,7 +8,7 @@ pytest.importorskip("triton")
 import triton
 import triton.language as tl
 
-from tests.interp.sanitizer import sanitize, why_not
+from tests.interp.sanitizer import ORDERS, poison, sanitize, why_not
 
 if why_not():
     pytest.skip(why_not(), allow_module_level=True)
@@ -56,7 +56,10 @@ def narrow_offsets(out, W, stride):
     tl.store(out + i, tl.load(W + i * stride))
 
 
-ORDERS = ["forward", "reverse", "shuffle"]
+@triton.jit
+def iota_but_the_last(out, size, BLOCK: tl.constexpr):
+    lane = tl.arange(0, BLOCK)
+    tl.store(out + lane, lane, mask=lane < size - 1)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -68,6 +71,18 @@ def test_silent_on_a_correct_kernel(order):
         double[(3,)](out, x, 70, BLOCK=32)
     assert not errors and torch.equal(out, 2 * x)
     assert torch.empty is empty
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.uint8, torch.float16, torch.bool], ids=str)
+def test_an_element_never_written_shows(dtype):
+    new_empty, was = torch.Tensor.new_empty, torch.zeros(7, dtype=dtype)
+    with sanitize() as errors:
+        for out in (torch.empty(7, dtype=dtype), was.new_empty(7)):
+            iota_but_the_last[(1,)](out, 7, BLOCK=8)
+            assert out[:6].tolist() == torch.arange(6).to(dtype).tolist()
+            assert out[6].item() is poison(dtype) or str(out[6].item()) == str(poison(dtype))
+    assert not errors and torch.Tensor.new_empty is new_empty
+    assert poison(torch.int32) == -(2**31) and poison(torch.uint8) == 255
 
 
 def test_missing_mask():

@@ -7,7 +7,7 @@ pytest.importorskip("triton")
 
 from kernels.plan import plan
 from kernels.segment_items_triton import build, longest
-from tests.interp.sanitizer import sanitize, why_not
+from tests.interp.sanitizer import ORDERS, sanitize, why_not
 from tests.kernel_cases import CASES, Case, make
 
 if why_not():
@@ -43,7 +43,7 @@ def check(idx, n, order="forward"):
     assert count[1] <= items.slots
 
 
-@pytest.mark.parametrize("order", ["forward", "reverse", "shuffle"])
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_items(case, order):
     check(make(case)[0], case.n, order)

@@ -12,7 +12,7 @@ from kernels.segment_sum import segment_sum
 from kernels.segment_sum_adam_triton import launch
 from kernels.tuning import using
 from tests.adam_cases import MODES, RATES, check, scalar, tables
-from tests.interp.sanitizer import sanitize, why_not
+from tests.interp.sanitizer import ORDERS, sanitize, why_not
 from tests.kernel_cases import CASES, Case, make, relative_error
 
 if why_not():
@@ -20,6 +20,7 @@ if why_not():
 pytestmark = pytest.mark.interp
 
 LONG = Case(50, 8, 70, 4, pad=0.1, zipf=True)  # latents of up to seven items
+ROWS = [*(case for case in CASES if case.d > 1), LONG]
 
 
 def watched(p, coef, X, order="forward"):
@@ -40,7 +41,7 @@ def check_case(case, dtype, t=3, order="forward", **mode):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("case", [*(case for case in CASES if case.d > 1), LONG], ids=str)
+@pytest.mark.parametrize("case", ROWS, ids=str)
 def test_equals_reference(case, dtype):
     check_case(case, dtype, **MODES[3], scale=0.5, low=torch.empty(case.n, case.d, dtype=dtype))
 
@@ -50,8 +51,8 @@ def test_without_projection_or_norm(mode):
     check_case(LONG, torch.float32, t=1, **mode)
 
 
-@pytest.mark.parametrize("order", ["reverse", "shuffle"])
-@pytest.mark.parametrize("case", [CASES[4], LONG], ids=str)
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("case", ROWS, ids=str)
 def test_any_program_order(case, order):
     check_case(case, torch.float32, order=order, **MODES[3])
 

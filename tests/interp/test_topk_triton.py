@@ -7,7 +7,7 @@ pytest.importorskip("triton")
 
 from kernels.topk_triton import launch
 from kernels.tuning import using
-from tests.interp.sanitizer import sanitize, why_not
+from tests.interp.sanitizer import ORDERS, sanitize, why_not
 from tests.topk_cases import HARD, SHAPES, hard, same, scores
 
 if why_not():
@@ -38,9 +38,16 @@ def test_equals_a_stable_sort(B, n, k, dtype):
     check(scores(min(B, 2), n, dtype), k)
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("B", "n", "k"), [(1, 1, 1), (3, 33, 33), (4, 64, 1), (3, 70, 5)])
+def test_any_program_order(B, n, k, order):
+    check(scores(B, n, torch.bfloat16), k, order)
+
+
 @pytest.mark.parametrize("order", ["reverse", "shuffle"])
-def test_any_program_order(order):
-    check(scores(3, 70), 5, order)
+@pytest.mark.parametrize("what", HARD)
+def test_hard_rows_in_any_program_order(what, order):
+    check(hard(what, 37), 5, order)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
