@@ -125,6 +125,9 @@ class Budget(NamedTuple):
     wide_loads: int = 0
 
 
+_FOUND: dict[str, Resources] = {}  # by hash, since calls of several widths launch one kernel; 0.3 s each
+
+
 def hold(budgets: dict[str, Budget], arch: int, call: Callable[[], object]) -> None:
     """`call` launches these kernels in this order, within their budgets and without a byte of local memory."""
     with compile_only(arch) as kernels, tempfile.TemporaryDirectory() as folder:
@@ -132,7 +135,9 @@ def hold(budgets: dict[str, Budget], arch: int, call: Callable[[], object]) -> N
         assert {kernel.metadata.target.arch for kernel in kernels} == {arch}
         assert [kernel.metadata.name for kernel in kernels] == list(budgets)
         for kernel, budget in zip(kernels, budgets.values(), strict=True):
-            of = resources(kernel, Path(folder))
+            if kernel.hash not in _FOUND:
+                _FOUND[kernel.hash] = resources(kernel, Path(folder))
+            of = _FOUND[kernel.hash]
             within = of.registers <= budget.registers and of.shared <= budget.shared
             within &= of.barriers <= budget.barriers and of.wide_loads >= budget.wide_loads
             assert within and (of.stack, of.local, of.spills) == (0, 0, 0), (kernel.metadata.name, of, budget)

@@ -24,7 +24,7 @@ def call(d: int, scaled: bool, copies: bool, sphere: bool):
 
 
 def row(d: int, copies: bool) -> Budget:
-    """A row passes through shared memory for `low`, whose columns lie wider. Loads: p, m, v, g and the average."""
+    """`low`, of 2 bytes an element, meets p's columns in shared memory. Loads: p, m, v, g and the average."""
     wide, tables = d > 4096, 5 if copies else 4
     # Registers: at most 62, and 116 at d = 8,192, Triton 3.7.1.
     return Budget(

@@ -36,7 +36,7 @@ def test_equals_reference(case, dtype, with_bias):
     check(idx, coef, W, x, torch.linspace(-3, 4, case.d, dtype=coef.dtype) if with_bias else None)
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", ORDERS[1:])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_any_program_order(case, order):
     check(*make(case), order=order)

@@ -33,7 +33,7 @@ def test_equals_reference(case, dtype):
     check(idx, coef, W)
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", ORDERS[1:])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_any_program_order(case, order):
     check(*make(case)[:3], order)

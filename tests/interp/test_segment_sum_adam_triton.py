@@ -51,7 +51,7 @@ def test_without_projection_or_norm(mode):
     check_case(LONG, torch.float32, t=1, **mode)
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", ORDERS[1:])
 @pytest.mark.parametrize("case", ROWS, ids=str)
 def test_any_program_order(case, order):
     check_case(case, torch.float32, order=order, **MODES[3])

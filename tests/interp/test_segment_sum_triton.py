@@ -42,7 +42,7 @@ def test_equals_reference(case, dtype, with_dots):
     check(plan(idx, case.n), coef, X, W if with_dots else None)
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", ORDERS[1:])
 @pytest.mark.parametrize("case", [*CASES, LONG], ids=str)
 def test_any_program_order(case, order):
     idx, coef, W, X = make(case)
