@@ -125,7 +125,7 @@ class Budget(NamedTuple):
     wide_loads: int = 0
 
 
-_FOUND: dict[str, Resources] = {}  # by hash, since calls of several widths launch one kernel; 0.3 s each
+_FOUND: dict[str, Resources] = {}  # by hash, since calls of several widths launch one kernel; 0.4 s each
 
 
 def hold(budgets: dict[str, Budget], arch: int, call: Callable[[], object]) -> None:
