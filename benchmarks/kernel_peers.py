@@ -45,12 +45,13 @@ def missing(where: Path | None) -> dict[str, str]:
 def decodes(shape: Shape, dtype: torch.dtype, absent: Container[str]) -> list[Work]:
     """The decoder and its gradients in values and W, by autograd, of everyone."""
     M, e = shape.entries, dtype.itemsize
-    # Rows of W, rows of the gradient twice, and the gradient of W in its own dtype.
-    moved = 3 * (M * shape.d * e + 8 * M) + (shape.B + shape.n) * shape.d * e
+    rows = M * shape.d * e
+    # W once more, by latent, for the gradient of the values; the gradient of W in its own dtype.
+    moved = {"table": rows, "batch": rows, "copy": 20 * M + (shape.B + 2 * shape.n) * shape.d * e}
     everyone: dict[str, Decode] = {OURS: gather_sum, "F.embedding_bag": _embedding_bag}
     everyone |= {SPARSIFY: sparsify_decode, OPENAI: openai_decode}
     return [
-        Work("decode, backward", name, _Backward(decode), moved, "gather", _Error(decode))
+        Work("decode, backward", name, _Backward(decode), moved, _Error(decode))
         for name, decode in everyone.items()
         if name not in absent
     ]
