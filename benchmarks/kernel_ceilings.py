@@ -35,7 +35,7 @@ def gather_gb_s(shape: Shape, dtype: torch.dtype, rows: int) -> float:
 
     On CUDA a kernel that sums what it reads, the best of several tiles. With rows = n this is the ceiling of what reads
     W; with rows = B of what reads X, which is smaller: the speed of L2 wherever a slab of the table fits there. On a
-    CPU F.embedding_bag without weights: 45 GB/s at the first shape of one EPYC core, where index_select reads 22.
+    CPU F.embedding_bag without weights: 45 GB/s at the first shape of one EPYC core, where index_select reads 21.
     """
     W = torch.randn(rows, shape.d, device=device(), dtype=dtype)
     read = shape.entries * shape.d * W.element_size()
