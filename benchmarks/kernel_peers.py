@@ -83,7 +83,9 @@ def _embedding_bag(idx: Tensor, values: Tensor, W: Tensor) -> Tensor:
 
 
 def sparsify_decode(idx: Tensor, values: Tensor, W: Tensor) -> Tensor:
-    return _sparsify("utils").decoder_impl(idx, values, W.mT)
+    if device() == "cuda":
+        return _sparsify().xformers_embedding_bag(idx, W, values)
+    return _sparsify().decoder_impl(idx, values, W.mT)
 
 
 def sparsify_encode(x: Tensor, W: Tensor, b: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -101,10 +103,11 @@ def openai_segment_sum(idx: Tensor, values: Tensor, X: Tensor, n: int) -> Tensor
     return _openai().triton_sparse_transpose_dense_matmul(idx, values.contiguous(), X, N=n)
 
 
-def _sparsify(module: str = "utils") -> types.ModuleType:
+def _sparsify(module: str | None = None) -> types.ModuleType:
+    """The decoder's module, if none is named: on CUDA not `utils`, which needs transformers and accelerate."""
     if device() == "cpu":
         os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
-    return _module(f"sparsify.{module}")
+    return _module(f"sparsify.{module or ('xformers' if device() == 'cuda' else 'utils')}")
 
 
 def _openai() -> types.ModuleType:
