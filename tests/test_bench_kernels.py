@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from benchmarks import kernel_case, kernel_clock, kernel_peers, kernel_steps, kernels
+from benchmarks import kernel_case, kernel_clock, kernel_peers, kernel_steps, kernels, record
 from benchmarks.kernel_case import GOAL, QUICK, TOPK_GOAL, Shape, inclusion, skewed
 from benchmarks.kernel_peers import ROOT
 from benchmarks.kernel_shown import goals, shown
@@ -44,6 +44,16 @@ def test_a_call_of_ours_that_fails_is_said_and_ends_with_1(tmp_path, capsys, mon
 def test_no_shape_is_begun_after_the_budget(tmp_path, capsys):
     assert kernels.main(["--quick", "--budget", "-1", "--results", str(tmp_path)]) == 1
     assert "not measured: -1 s are over" in capsys.readouterr().out and not list(tmp_path.iterdir())
+
+
+def test_rows_do_not_make_the_code_of_later_rows_dirty(tmp_path, monkeypatch):
+    states = iter([("abc", False), ("abc", True)])
+    monkeypatch.setattr(record, "git_state", lambda: next(states))
+    record._state.cache_clear()
+    for _ in range(2):
+        path = record.append("kernels", [{}], (), tmp_path)
+    record._state.cache_clear()
+    assert [row["dirty"] for row in json.loads(path.read_text())] == [False, False]
 
 
 def test_a_shape_that_takes_too_long_is_cut_short():
