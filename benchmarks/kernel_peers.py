@@ -45,12 +45,13 @@ def missing(where: Path | None) -> dict[str, str]:
 def decodes(shape: Shape, dtype: torch.dtype, absent: Container[str]) -> list[Work]:
     """The decoder and its gradients in values and W, by autograd, of everyone."""
     M, e = shape.entries, dtype.itemsize
-    # Rows of W, rows of the gradient twice, and the gradient of W in its own dtype.
-    moved = 3 * (M * shape.d * e + 8 * M) + (shape.B + shape.n) * shape.d * e
+    rows = M * shape.d * e
+    # W once more, by latent, for the gradient of the values; the gradient of W in its own dtype.
+    moved = {"table": rows, "batch": rows, "copy": 20 * M + (shape.B + 2 * shape.n) * shape.d * e}
     everyone: dict[str, Decode] = {OURS: gather_sum, "F.embedding_bag": _embedding_bag}
     everyone |= {SPARSIFY: sparsify_decode, OPENAI: openai_decode}
     return [
-        Work("decode, backward", name, _Backward(decode), moved, "gather", _Error(decode))
+        Work("decode, backward", name, _Backward(decode), moved, _Error(decode))
         for name, decode in everyone.items()
         if name not in absent
     ]
@@ -82,7 +83,9 @@ def _embedding_bag(idx: Tensor, values: Tensor, W: Tensor) -> Tensor:
 
 
 def sparsify_decode(idx: Tensor, values: Tensor, W: Tensor) -> Tensor:
-    return _sparsify("utils").decoder_impl(idx, values, W.mT)
+    if device() == "cuda":
+        return _sparsify().xformers_embedding_bag(idx, W, values)
+    return _sparsify().decoder_impl(idx, values, W.mT)
 
 
 def sparsify_encode(x: Tensor, W: Tensor, b: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -100,10 +103,11 @@ def openai_segment_sum(idx: Tensor, values: Tensor, X: Tensor, n: int) -> Tensor
     return _openai().triton_sparse_transpose_dense_matmul(idx, values.contiguous(), X, N=n)
 
 
-def _sparsify(module: str = "utils") -> types.ModuleType:
+def _sparsify(module: str | None = None) -> types.ModuleType:
+    """The decoder's module, if none is named: on CUDA not `utils`, which needs transformers and accelerate."""
     if device() == "cpu":
         os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
-    return _module(f"sparsify.{module}")
+    return _module(f"sparsify.{module or ('xformers' if device() == 'cuda' else 'utils')}")
 
 
 def _openai() -> types.ModuleType:

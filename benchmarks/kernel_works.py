@@ -1,6 +1,6 @@
 """Our kernels and what stands beside them: what is called, what it must move, and how far off its result is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,38 +32,43 @@ _Z = 2**31  # elements of the scores that topk is given: n decides how many rows
 class Work:
     """One call on one of the input sets.
 
-    bytes: that it has to move, each row of a gather once a use;  ceiling: "gather" or "copy", what these are measured
-    by;  error: largest ‖out − exact‖/‖exact‖ over its outputs, on a sample of them.
+    bytes: that it has to move, by the ceiling they are under: "table", rows of W that idx names, each once a use,
+    "batch", rows of X likewise, "copy", all that is read or written in order;  error: largest ‖out − exact‖/‖exact‖
+    over its outputs, on a sample of them.
     """
 
     op: str
     who: str
     call: Callable[[Any], Any]
-    bytes: float
-    ceiling: str
+    bytes: Mapping[str, float]
     error: Callable[[Any], float] | None = None
 
 
 def gathers(shape: Shape, dtype: torch.dtype) -> list[Work]:
     """The passes over rows of a table named by idx, and over rows of a batch by latent, on `Inputs`."""
     B, d, n, M, e = shape.B, shape.d, shape.n, shape.entries, dtype.itemsize
-    rows, out, table = M * d * e + 8 * M, B * d * e, n * d
+    rows, entries, out, table = M * d * e, 8 * M, B * d * e, n * d
+    decoded = {"table": rows, "copy": entries + out}
+    summed = {"batch": rows, "copy": entries + 4 * table}
     return [
+        Work("gather_sum", OURS, _gather_sum, decoded, _by_rows(_gather_sum, reference.gather_sum)),
+        Work("gather_sum", "F.embedding_bag", _embedding_bag, decoded),
         Work(
-            "gather_sum", OURS, _gather_sum, rows + out, "gather", _by_rows(_gather_sum, reference.gather_sum)
+            "gather_sum_mse",
+            OURS,
+            _gather_sum_mse,
+            decoded | {"copy": entries + out + 4 * B * d},
+            _mse_error,
         ),
-        Work("gather_sum", "F.embedding_bag", _embedding_bag, rows + out, "gather"),
-        Work("gather_sum_mse", OURS, _gather_sum_mse, rows + out + 4 * B * d, "gather", _mse_error),
-        Work("gather_dot", OURS, lambda i: gather_dot(i.idx, i.X, i.W), rows + out, "gather", _dot_error),
-        Work("plan", OURS, lambda i: _planned(i, shape.n), 12 * M + 4 * n, "copy"),
-        Work("segment_sum", OURS, _Planned(_segment_sum, n), rows + 4 * table, "gather", _sum_error(n)),
-        Work("segment_sum", "index_add_", _index_add, rows + 4 * table, "gather"),
+        Work("gather_dot", OURS, lambda i: gather_dot(i.idx, i.X, i.W), decoded, _dot_error),
+        Work("plan", OURS, lambda i: _planned(i, shape.n), {"copy": 12 * M + 4 * n}),
+        Work("segment_sum", OURS, _Planned(_segment_sum, n), summed, _sum_error(n)),
+        Work("segment_sum", "index_add_", _index_add, summed),
         Work(
             "segment_sum_dot",
             OURS,
             _Planned(_sum_dot, n),
-            rows + (4 + e) * table,
-            "gather",
+            summed | {"copy": entries + (4 + e) * table},
             _sum_error(n, dots=True),
         ),
     ]
@@ -183,9 +188,14 @@ def selections(shape: Shape, dtype: torch.dtype) -> tuple[list[Work], list[Tenso
         return relative_error(found[0][:ROWS].double().sort(descending=True)[0], exact)
 
     return [
-        Work("topk", OURS, lambda z: topk(z, shape.k), moved, "copy", error),
-        Work("topk", "torch.topk", lambda z: torch.topk(z, shape.k, dim=1, sorted=False), moved, "copy"),
+        Work("topk", OURS, lambda z: topk(z, shape.k), {"copy": moved}, error),
+        Work("topk", "torch.topk", lambda z: torch.topk(z, shape.k, dim=1, sorted=False), {"copy": moved}),
     ], [z]
+
+
+def bytes_of_tables(shape: Shape, dtype: torch.dtype) -> int:
+    """Memory that `steps_of_tables` needs: p, m, v, g and average, a copy in `dtype`, torch's p, m and v."""
+    return shape.n * shape.d * (8 * 4 + dtype.itemsize)
 
 
 def steps_of_tables(shape: Shape, dtype: torch.dtype) -> list[Work]:
@@ -209,12 +219,11 @@ def steps_of_tables(shape: Shape, dtype: torch.dtype) -> list[Work]:
             "rowwise_adam_",
             OURS,
             lambda _: rowwise_adam_(p, m, v, g, t, *_RATES, **whole),
-            table + 4 * n * d,
-            "copy",
+            {"copy": table + 4 * n * d},
             _adam_error,
         ),
-        Work("rowwise_adam_", "Adam(fused=True)", lambda _: adam.step(), n * d * 28, "copy"),
-        Work("segment_sum_adam_", OURS, _Planned(fused, n), table + M * (d * e + 8), "copy"),
+        Work("rowwise_adam_", "Adam(fused=True)", lambda _: adam.step(), {"copy": n * d * 28}),
+        Work("segment_sum_adam_", OURS, _Planned(fused, n), {"batch": M * d * e, "copy": table + 8 * M}),
     ]
 
 

@@ -3,6 +3,7 @@
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,17 @@ def _version(package: str) -> str | None:
         return None
 
 
+@cache
+def _state() -> tuple[str | None, bool | None]:
+    """`git_state` before the first rows of this process: those change a file that git knows."""
+    return git_state()
+
+
 def append(
     benchmark: str, rows: Sequence[Mapping[str, Any]], packages: Sequence[str], to: Path = RESULTS
 ) -> Path:
     """Adds the rows of one run of a benchmark to the machine's file, with time, commit and versions in each."""
-    sha, dirty = git_state()
+    sha, dirty = _state()
     made = {
         "benchmark": benchmark,
         "at": now(),

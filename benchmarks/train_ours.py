@@ -9,11 +9,9 @@ from torch import Tensor
 
 from benchmarks.train_case import WARM, Case, Clock, batches, device
 from sae_core.config import DataKey, RunConfig, SAEConfig, TrainConfig
-from sae_core.import_array import from_array
 from sae_core.pack import train_pack
 from sae_core.run import Run
 from sae_core.source import Source
-from sae_core.store import Store
 
 PRECISION = {"cpu": "fp32", "cuda": "bf16"}
 _LONG = 2**40  # tokens: neither the end nor an evaluation comes within a benchmark
@@ -93,6 +91,9 @@ def pack(case: Case, x: Tensor, folder: Path, runs: int) -> list[dict[str, Any]]
 
 def store(case: Case, x: Tensor, folder: Path) -> list[dict[str, Any]]:
     """A pack of one run from a store on disk and one from memory, in turn; wait_share: of the time, spent waiting."""
+    from sae_core.import_array import from_array  # here, since only this task needs safetensors
+    from sae_core.store import Store
+
     memory = Memory(x.cpu())
     disk = Store(from_array(memory.x, folder / f"store-{case.n}", held_out=_HELD_OUT, dtype="float16"))
     runs = [a_run(case, memory), a_run(case, disk)]
