@@ -1,6 +1,6 @@
 """Loss and gradients of one step, written out: three gather passes and one sort for four dense products."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import reduce
 
 import torch
@@ -78,7 +78,7 @@ def _ranked_gradients_(
 
     sae.W_dec.grad, latent, parts = _weight_gradients(groups, g, W_dec, centred)
     encoder = parts[0] if fused_update and auxk is None and len(parts) == 1 else None
-    sae.W_enc.grad = None if encoder else _total(segment_sum(*part) for part in parts)
+    sae.W_enc.grad = None if encoder else reduce(_added, (segment_sum(*part) for part in parts), None)
     auxk_loss = None
     if auxk is not None:
         assert sae.W_enc.grad is not None
@@ -110,19 +110,22 @@ def _weight_gradients(
 ) -> tuple[Tensor, Tensor, list[EncoderGradient]]:
     """∂W_dec (n, d), Σ ∂z of every latent (n,), and what ∂W_enc is the sum of, one of each group."""
     n, ones, X = len(W_dec), centred.new_ones(len(centred), 1), centred.to(W_dec.dtype)
-    decs, latents, parts = [], [], []
+    total: Tensor | None = None
+    latent: Tensor | None = None
+    parts = []
     for (values, indices), of_group in zip(groups, g, strict=True):
         entries = plan(indices, n)
         d_dec, d_values = segment_sum_dot(entries, values, of_group.to(W_dec.dtype), W_dec)
         d_values = d_values * (values > 0)
-        decs.append(d_dec)
-        latents.append(segment_sum(entries, d_values, ones)[:, 0])
+        total = _added(total, d_dec)
+        latent = _added(latent, segment_sum(entries, d_values, ones)[:, 0])
         parts.append(EncoderGradient(entries, d_values, X))
-    return _total(decs), _total(latents), parts
+    assert total is not None and latent is not None
+    return total, latent, parts
 
 
-def _total(tables: Iterable[Tensor]) -> Tensor:
-    return reduce(Tensor.add_, tables)
+def _added(total: Tensor | None, part: Tensor) -> Tensor:
+    return part if total is None else total.add_(part)
 
 
 def _used(values: Tensor, indices: Tensor, n: int) -> Tensor:
