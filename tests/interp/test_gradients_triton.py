@@ -1,5 +1,7 @@
 """torch's gradcheck in float64 through the launchers that a CUDA backward pass calls, by the interpreter, watched."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -62,5 +64,7 @@ def test_gradcheck(rows, function, both):
     given = [coef, W, bias, x] if function is GatherSumMse else [coef, W, bias]
     with sanitize("shuffle") as errors:
         inputs = [t.requires_grad_() for t in given]
-        assert torch.autograd.gradcheck(lambda *inputs: function.apply(idx, both, *inputs), inputs)
+        # Sums and squares: central differences are exact but for rounding, 1e-16 over a step of 1e-6.
+        call = partial(function.apply, idx, both)
+        assert torch.autograd.gradcheck(call, inputs, rtol=1e-6, atol=1e-7)
     assert not errors, errors
