@@ -120,7 +120,10 @@ def rowwise_adam_kernel(
 
 
 def tile(d: int) -> tuple[int]:
-    """Warps a program: 8 columns a thread, 16 at d = 8,192."""
+    """Warps a program: 8 columns a thread, 16 at d = 8,192.
+
+    A wider row spills, whatever the warps: four rows of 16,384 floats are all registers of a multiprocessor.
+    """
     return (min(max(triton.next_power_of_2(d) // 256, 1), 16),)
 
 
