@@ -20,10 +20,9 @@ from triton.runtime.errors import TritonError
 from benchmarks.kernel_candidates import Tile, candidates
 from benchmarks.kernel_clock import laps
 from benchmarks.kernel_tuning_cases import Call, Case, cases
-from benchmarks.record import machine
+from benchmarks.record import machine, state
 from kernels import tuning
 from sae_core.files import write_text
-from sweeps.provenance import git_state
 
 MARGIN = 0.03
 _SECONDS = 0.03  # of one measurement
@@ -120,7 +119,7 @@ def beats(tile_ms: Sequence[float], reasoned_ms: Sequence[float]) -> bool:
 def write(rows: Iterable[Row], path: Path) -> None:
     """Put this GPU's rows in the place of its entries for the same cases; one where the formula is as good has none."""
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    sha, dirty = git_state()
+    sha, dirty = state()  # before the file is written, for the rows that follow too
     made = {"commit": f"{sha}{'-dirty' if dirty else ''}", "triton": version("triton")}
     entries = {_place(entry): entry for entry in before}
     for row in rows:

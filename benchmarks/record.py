@@ -40,7 +40,7 @@ def _version(package: str) -> str | None:
 
 
 @cache
-def _state() -> tuple[str | None, bool | None]:
+def state() -> tuple[str | None, bool | None]:
     """`git_state` before the first rows of this process: those change a file that git knows."""
     return git_state()
 
@@ -49,7 +49,7 @@ def append(
     benchmark: str, rows: Sequence[Mapping[str, Any]], packages: Sequence[str], to: Path = RESULTS
 ) -> Path:
     """Adds the rows of one run of a benchmark to the machine's file, with time, commit and versions in each."""
-    sha, dirty = _state()
+    sha, dirty = state()
     made = {
         "benchmark": benchmark,
         "at": now(),

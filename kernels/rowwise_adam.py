@@ -129,4 +129,6 @@ rowwise_adam_op = torch.library.custom_op(
 
 @rowwise_adam_op.register_fake
 def _(p: Tensor, m: Tensor, v: Tensor, g: Tensor, step: Tensor, *rest: Any) -> Tensor:
+    *_, scale, low, average, _decay = rest
+    check_adam(p, m, v, step, low, average, g=g, scale=scale)
     return p.new_empty(p.shape[0])

@@ -49,10 +49,10 @@ def test_no_shape_is_begun_after_the_budget(tmp_path, capsys):
 def test_rows_do_not_make_the_code_of_later_rows_dirty(tmp_path, monkeypatch):
     states = iter([("abc", False), ("abc", True)])
     monkeypatch.setattr(record, "git_state", lambda: next(states))
-    record._state.cache_clear()
+    record.state.cache_clear()
     for _ in range(2):
         path = record.append("kernels", [{}], (), tmp_path)
-    record._state.cache_clear()
+    record.state.cache_clear()
     assert [row["dirty"] for row in json.loads(path.read_text())] == [False, False]
 
 

@@ -128,6 +128,14 @@ def test_a_parameter_is_stepped_when_compiled_too():
     assert torch.equal(eager, compiled) and not torch.equal(eager, p)
 
 
+def test_a_refusal_comes_while_compiling():
+    p, m, v, g = tables(3, 8)
+    with pytest.raises(torch._dynamo.exc.TorchRuntimeError, match=r"average has shape \(3, 7\)"):
+        torch.compile(rowwise_adam_, fullgraph=True, backend="aot_eager")(
+            p, m, v, g, scalar(1.0), **RATES, average=torch.zeros(3, 7)
+        )
+
+
 def test_opcheck():
     p, m, v, g = tables(5, 7)
     low = torch.zeros(5, 7, dtype=torch.bfloat16)
