@@ -13,10 +13,10 @@ from sweeps.cost import Throughput
 from sweeps.errors import SweepError
 from sweeps.grid import Expansion, expand
 from sweeps.ledger import ENDED, Study
+from sweeps.options import WorkerOptions
 from sweeps.packing import Job, jobs_of
 from sweeps.runs import PlannedRun, planned_runs
 from sweeps.trackers import check_trackers
-from sweeps.training import WorkerOptions
 from sweeps.verbs import verb
 
 KINDS = ("local", "slurm", "debug")

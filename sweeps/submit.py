@@ -8,11 +8,11 @@ from typing import Any
 import submitit
 
 from sweeps import failures, jobs, local, slurm, snapshot
+from sweeps.entry import job
 from sweeps.errors import SweepError
 from sweeps.packing import jobs_of
 from sweeps.plan import Plan
 from sweeps.runs import PlannedRun
-from sweeps.worker import job
 
 
 @dataclass

@@ -4,7 +4,6 @@ import math
 import socket
 import time
 import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,27 +22,10 @@ from sweeps.claims import Claim, Heartbeat
 from sweeps.data import open_source
 from sweeps.failures import Failure
 from sweeps.ledger import ENDED, RunFolder, Status
+from sweeps.options import WorkerOptions
 from sweeps.provenance import environment, now
 from sweeps.signals import Stop, slurm_job
 from sweeps.trackers import Trackers
-
-
-@dataclass(frozen=True)
-class WorkerOptions:
-    """The part of the launcher's config that a worker needs."""
-
-    threads: int
-    runs_per_pack: int
-    device: str
-    checkpoint_s: float
-    heartbeat_s: float
-    lease_s: float
-    memory_gb: float | None = None  # what a pack may fill; None: no limit but runs_per_pack
-    retries: Mapping[str, int] = field(default_factory=dict)
-    wait: bool = True  # for runs that others hold, in case one of them dies
-    tensorboard: bool = False
-    wandb: str = "off"
-    wandb_project: str = "saescale"
 
 
 @dataclass

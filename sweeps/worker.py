@@ -1,6 +1,5 @@
 """A worker: claims runs of a study and trains them in packs, until none is left that it may train."""
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,30 +11,9 @@ from sae_core.config import RunConfig
 from sweeps import cost, failures
 from sweeps.claims import Claim, claim
 from sweeps.ledger import ENDED, RunFolder, Status, Study
-from sweeps.signals import TIME_IS_UP, Stop, await_the_end, requeue, stoppable
-from sweeps.training import WorkerOptions, failure, train_group
-
-
-def job(study_path: str, run_ids: Sequence[str], options: WorkerOptions) -> None:
-    """`work` as a job of its own, whose exit code tells SLURM the truth: 0 unless a run failed or it was stopped.
-
-    A job that is stopped and not cancelled goes back into the queue and resumes from the checkpoints that `work` left.
-    """
-    with stoppable() as stop:
-        try:
-            states = work(study_path, run_ids, options, stop)
-        except OSError as error:  # not even a claim can be written
-            sys.exit(
-                f"The study's folder cannot be used: {error}. Runs go on from their checkpoints when it can."
-            )
-    if stop:
-        print(f"{stop.words}: all runs are saved.", flush=True)
-        if stop.asked != TIME_IS_UP:
-            await_the_end()
-        sys.exit("Back in the queue." if requeue() else "Launch again to go on.")
-    failed = [run_id for run_id, state in states.items() if state == "failed"]
-    if failed:
-        sys.exit(f"{len(failed)} of {len(states)} runs failed: {', '.join(failed[:10])}")
+from sweeps.options import WorkerOptions
+from sweeps.signals import Stop
+from sweeps.training import failure, train_group
 
 
 def work(

@@ -7,10 +7,11 @@ import pytest
 
 from sae_core.run import Run
 from sweeps import signals
+from sweeps.entry import job
 from sweeps.launch import write_runs
 from sweeps.plan import make_plan
 from sweeps.signals import slurm_job, stoppable
-from sweeps.worker import job, work
+from sweeps.worker import work
 
 
 @pytest.fixture
@@ -68,8 +69,8 @@ def test_a_stopped_job_is_requeued_after_slurm_had_time_to_kill_it(
     tiny, monkeypatch, interrupted, which, order
 ):
     asked = []
-    monkeypatch.setattr("sweeps.worker.requeue", lambda: asked.append("requeue") or True)
-    monkeypatch.setattr("sweeps.worker.await_the_end", lambda: asked.append("wait"))
+    monkeypatch.setattr("sweeps.entry.requeue", lambda: asked.append("requeue") or True)
+    monkeypatch.setattr("sweeps.entry.await_the_end", lambda: asked.append("wait"))
     plan, ids = planned(tiny())
     interrupted(which)
     with pytest.raises(SystemExit, match="Back in the queue"):

@@ -161,7 +161,7 @@ def test_data_that_changed_since_the_plan_is_said(tiny):
 
 CHILD = """
 import sys
-from sweeps.training import WorkerOptions
+from sweeps.options import WorkerOptions
 from sweeps.worker import work
 work(sys.argv[1], sys.argv[2:], WorkerOptions(1, 4, "cpu", checkpoint_s=0.05, heartbeat_s=0.02, lease_s=0.5,
                                               retries={"lost": 9}))

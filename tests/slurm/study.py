@@ -33,8 +33,14 @@ LAUNCHER = [
 # Loaded by every Python of a job before anything else: what a bad node, a bug or a slow GPU would do.
 CHAOS = """
 import json, os, sys, time
-how = json.loads(os.environ.get("CHAOS", "{}"))
-if how and os.environ.get("SUBMITIT_EXECUTOR"):
+how = json.loads(os.environ.get("CHAOS", "{}")) if os.environ.get("SUBMITIT_EXECUTOR") else {}
+class SlowDisk:
+    def find_spec(name, path=None, target=None):
+        if name == "torch":
+            time.sleep(how["import_s"])
+if "import_s" in how:
+    sys.meta_path.insert(0, SlowDisk)
+elif how:
     from sae_core.run import Run
     step = Run.step
     def chaotic(run, x, *more):
@@ -49,7 +55,10 @@ if how and os.environ.get("SUBMITIT_EXECUTOR"):
 
 
 class TinyStudy:
-    """`more`: overrides. slow: seconds that a step takes longer. crash, kill: the seed whose run always ends so."""
+    """`more`: overrides.
+
+    slow, import_s: seconds that a step, or importing torch, takes longer. crash, kill: the seed whose run ends so.
+    """
 
     def __init__(self, cluster: Cluster, folder: Path, *more: str, **chaos: float) -> None:
         self.cluster, self.folder = cluster, folder

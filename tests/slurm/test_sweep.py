@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,7 @@ def test_time_limit_reached_twice_and_the_runs_finish(tiny):
         slow=0.025,
     )
     study.launch()
-    study.until_states(["done"], 400)
+    study.until_states(["done"], 600)  # 207 s on two idle cores
     study.check(2)
     assert max(study.claims()) >= 3
 
@@ -118,6 +119,20 @@ def test_warned_by_the_signal_it_goes_back_into_the_queue(tiny, cluster):
     study.until_states(["done"], 90)
     study.check(2)
     assert [record["State"] for record in cluster.accounting([job])][-1] == "COMPLETED"
+
+
+def test_warned_before_it_has_imported_torch_it_goes_back_as_well(tiny, cluster):
+    study = tiny("seed=0,1", "launcher.workers=1", import_s=5)
+    study.launch()
+    (job,) = study.workers()
+    cluster.wait_running(job)
+    logs = partial(study.study.jobs.glob, f"*/{job}_0_log.out")
+    until("worker started", lambda: any("Loading pickle" in log.read_text() for log in logs()), 30)
+    time.sleep(1)
+    cluster.run("scancel", "--signal=USR2", job)
+    until("requeued", lambda: len(cluster.accounting([job])) == 2, 60)
+    study.until_states(["done"], 90)
+    study.check(2)
 
 
 def test_a_worker_that_is_killed_is_launched_again(tiny):
