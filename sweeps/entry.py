@@ -15,6 +15,7 @@ def job(study_path: str, run_ids: Sequence[str], options: WorkerOptions) -> None
     """`work`, with an exit code: 0 unless a run failed or it was stopped.
 
     A job that is stopped and not cancelled goes back into the queue and resumes from the checkpoints that `work` left.
+    A second signal, as where preemption follows the warning of a time limit, does not disturb its going back.
     """
     with stoppable() as stop:
         from sweeps.worker import work
@@ -25,11 +26,11 @@ def job(study_path: str, run_ids: Sequence[str], options: WorkerOptions) -> None
             sys.exit(
                 f"The study's folder cannot be used: {error}. Runs go on from their checkpoints when it can."
             )
-    if stop:
-        print(f"{stop.words}: all runs are saved.", flush=True)
-        if stop.asked != TIME_IS_UP:
-            await_the_end()
-        sys.exit("Back in the queue." if requeue() else "Launch again to go on.")
-    failed = [run_id for run_id, state in states.items() if state == "failed"]
-    if failed:
-        sys.exit(f"{len(failed)} of {len(states)} runs failed: {', '.join(failed[:10])}")
+        if stop:
+            print(f"{stop.words}: all runs are saved.", flush=True)
+            if stop.asked != TIME_IS_UP:
+                await_the_end()
+            sys.exit("Back in the queue." if requeue() else "Launch again to go on.")
+        failed = [run_id for run_id, state in states.items() if state == "failed"]
+        if failed:
+            sys.exit(f"{len(failed)} of {len(states)} runs failed: {', '.join(failed[:10])}")

@@ -78,6 +78,32 @@ def test_a_stopped_job_is_requeued_after_slurm_had_time_to_kill_it(
     assert asked == order
 
 
+def test_a_second_signal_does_not_disturb_its_going_back(tiny, monkeypatch, interrupted):
+    """As submitit's handler would, which is back once `stoppable` is left."""
+
+    def raises(*_):
+        raise RuntimeError("not into the queue")
+
+    asked = []
+
+    def slow_requeue():
+        os.kill(os.getpid(), signal.SIGUSR2)
+        asked.append("requeue")
+        return True
+
+    monkeypatch.setattr("sweeps.entry.requeue", slow_requeue)
+    plan, ids = planned(tiny())
+    interrupted(signal.SIGUSR2)
+    before = signal.signal(signal.SIGUSR2, raises)
+    try:
+        with pytest.raises(SystemExit, match="Back in the queue"):
+            job(str(plan.study.path), ids, plan.options)
+        assert signal.getsignal(signal.SIGUSR2) is raises
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert asked == ["requeue"]
+
+
 def test_handlers_are_put_back():
     before = [signal.getsignal(number) for number in signals.STOP]
     with stoppable() as stop:
