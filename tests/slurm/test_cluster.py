@@ -18,8 +18,10 @@ LIVES = ("--output=%j.out", "--open-mode=append")
 
 
 def said(cluster: Cluster, job: str) -> list[str]:
-    text = (cluster.folder / "work" / f"{job}.out").read_text()
-    return [line for line in text.splitlines() if "slurmstepd" not in line]
+    """The lines of its output; RUNNING comes before the script's first line, and before the file."""
+    path = cluster.folder / "work" / f"{job}.out"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line for line in lines if "slurmstepd" not in line]
 
 
 def states(cluster: Cluster, job: str) -> list[str]:
@@ -43,19 +45,23 @@ def test_an_array_with_a_gpu_each_spreads_over_nodes_and_devices(cluster):
         "echo $SLURMD_NODENAME $CUDA_VISIBLE_DEVICES; sleep 2", "--array=0-15", "--gres=gpu:1", *LIVES
     )
     cluster.wait_idle()
-    until("all in sacct", lambda: states(cluster, job) == ["COMPLETED"] * 16, 10)
+    until("all in sacct", lambda: states(cluster, job) == ["COMPLETED"] * 16, 60)
     places = [said(cluster, record["JobIDRaw"])[0] for record in cluster.accounting([job])]
     assert sorted(places) == [f"n{node} {gpu}" for node in range(1, 5) for gpu in range(4)]
 
 
 def test_preemption_sends_a_job_its_signal_and_lets_it_end(cluster):
     job = cluster.submit(
-        "trap 'echo told; exit 0' USR2; sleep 60 & wait", *EVERY_NODE, *LIVES, "--signal=B:USR2@30"
+        "trap 'echo told; exit 0' USR2; echo ready; sleep 60 & wait",
+        *EVERY_NODE,
+        *LIVES,
+        "--signal=B:USR2@30",
     )
     cluster.wait_running(job)
+    until("a trap", lambda: said(cluster, job) == ["ready"], 60)
     first = cluster.submit("true")
     assert cluster.wait_ended(first)["State"] == "COMPLETED"
-    assert said(cluster, job) == ["told"]
+    assert said(cluster, job) == ["ready", "told"]
     assert cluster.wait_ended(job)["State"] == "COMPLETED"  # it had its time: SLURM doesn't start it again
 
 
@@ -64,11 +70,12 @@ def test_preemption_requeues_a_job_that_its_grace_did_not_end(cluster):
     try:
         job = cluster.submit("echo life ${SLURM_RESTART_COUNT:-0}; sleep 60", *EVERY_NODE, *LIVES)
         cluster.wait_running(job)
+        until("a first life", lambda: said(cluster, job) == ["life 0"], 60)
         first = cluster.submit("true")
         assert cluster.wait_ended(first)["State"] == "COMPLETED"
         cluster.wait_running(job)
-        until("two records", lambda: states(cluster, job) == ["PREEMPTED", "RUNNING"], 10)
-        assert said(cluster, job) == ["life 0", "life 1"]
+        until("two records", lambda: states(cluster, job) == ["PREEMPTED", "RUNNING"], 60)
+        until("two lives", lambda: said(cluster, job) == ["life 0", "life 1"], 60)
     finally:
         cluster.run("scontrol", "update", "partitionname=low", f"gracetime={cluster.settings.grace_s}")
 
@@ -76,11 +83,12 @@ def test_preemption_requeues_a_job_that_its_grace_did_not_end(cluster):
 def test_a_job_whose_node_loses_power_is_requeued_on_another(cluster):
     job = cluster.submit("echo life ${SLURM_RESTART_COUNT:-0}; sleep 60", *LIVES)
     node = cluster.wait_running(job)
+    until("a first life", lambda: said(cluster, job) == ["life 0"], 60)
     cluster.kill_node(node, noticed=True)
     assert not cluster.daemons.jobs(node)
     assert cluster.wait_running(job) != node
-    until("two records", lambda: states(cluster, job) == ["NODE_FAIL", "RUNNING"], 10)
-    until("two lives", lambda: said(cluster, job) == ["life 0", "life 1"], 10)
+    until("two records", lambda: states(cluster, job) == ["NODE_FAIL", "RUNNING"], 60)
+    until("two lives", lambda: said(cluster, job) == ["life 0", "life 1"], 60)
     cluster.revive_node(node)
 
 
