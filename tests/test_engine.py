@@ -234,7 +234,9 @@ def test_problems_taken_a_few_at_a_time_have_the_same_optima(monkeypatch):
     together = minimise(problem, theta, alive, may_vanish(L_N))
     monkeypatch.setattr("fit.engine.AT_ONCE", 2 * 10 * 5)
     apart = minimise(problem, theta, alive, may_vanish(L_N))
-    # Sums of another length round otherwise, and a step that is small enough ends the search: 1.6e-9 seen on one CPU.
+    np.testing.assert_allclose(apart.deviance, together.deviance, rtol=1e-12)
+    # The search ends where a step promises less than 1e-13 of the deviance, which places θ to √1e-13 of its standard
+    # error. Sums of another length round otherwise: 1.6e-9 was seen.
     np.testing.assert_allclose(apart.theta, together.theta, rtol=1e-7)
 
 

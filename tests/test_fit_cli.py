@@ -12,6 +12,7 @@ import pytest
 
 from fit.cli import main
 from fit.laws import LAWS
+from tests.figures.tables import GOLDEN
 from tests.sweep_tables import LRS, Sweep
 
 GAO = str(resources.files("fit.datasets") / "gao2024_gpt4_lnk.csv")
@@ -84,15 +85,7 @@ def test_golden_joint_law(tmp_path, capsys):
     )
     (fit,) = content["fits"]
     found = {name: param["value"] for name, param in fit["params"].items()}
-    golden = {
-        "alpha": -0.42272,
-        "beta_k": 0.23977,
-        "beta_n": -0.02708,
-        "gamma": -0.03829,
-        "zeta": -1.31862,
-        "eta": -0.09648,
-    }
-    assert found == pytest.approx(golden, abs=1e-3)
+    assert found == pytest.approx(GOLDEN, abs=1e-3)
     assert fit["rms_log"] == pytest.approx(0.00958, abs=5e-6)
     error = [np.log(point["predicted"] / point["nmse"]) for point in fit["points"]]
     assert np.abs(error).max() == pytest.approx(0.0184, abs=5e-5)

@@ -5,6 +5,8 @@ from itertools import combinations
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+WIDTHS = {"paper": 3.25, "talk": 10.0}  # inches
+
 
 def texts(figure):
     """Every visible piece of text with its box in pixels; ticks outside their axis are not drawn, so not counted."""
@@ -37,6 +39,12 @@ def assert_readable(figure):
         assert not any(overlap(box, ax.bbox) for ax in others), f"{text.get_text()!r} lies on another panel"
         inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
         assert inside, f"{text.get_text()!r} leaves the figure: {box}"
+
+
+def assert_readable_at_its_width(figure, style):
+    """In a column of a paper or on a slide."""
+    assert figure.get_size_inches()[0] == WIDTHS[style]
+    assert_readable(figure)
 
 
 def lines(ax, style, marker="None"):

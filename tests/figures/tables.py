@@ -7,7 +7,6 @@ import pandas as pd
 
 from fit import figures
 
-WIDTHS = {"paper": 3.25, "talk": 10.0}  # inches: a column, a slide
 KS = (16, 32, 64)
 NS = tuple(2**e for e in range(9, 16))
 GOLDEN = {

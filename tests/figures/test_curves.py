@@ -3,8 +3,8 @@
 import pytest
 
 from fit.figures import curves
-from tests.figures.looking import assert_readable, lines
-from tests.figures.tables import KS, NS, WIDTHS, all_curves, curves_table, runs_table
+from tests.figures.looking import WIDTHS, assert_readable_at_its_width, lines
+from tests.figures.tables import KS, NS, all_curves, curves_table, runs_table
 
 READABLE = {
     "three k": lambda style: curves.draw(curves.numbers(runs_table(), all_curves(), None), None, style),
@@ -15,9 +15,7 @@ READABLE = {
 @pytest.mark.parametrize("style", WIDTHS)
 @pytest.mark.parametrize("name", READABLE)
 def test_no_text_overlaps_or_is_cut_at_the_width_of_a_column_or_a_slide(name, style):
-    figure = READABLE[name](style)
-    assert figure.get_size_inches()[0] == WIDTHS[style]
-    assert_readable(figure)
+    assert_readable_at_its_width(READABLE[name](style), style)
 
 
 def test_they_have_a_panel_per_k_and_a_line_per_run():

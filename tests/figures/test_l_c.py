@@ -5,8 +5,8 @@ import pytest
 
 from fit import figures
 from fit.figures import l_c
-from tests.figures.looking import assert_readable, lines
-from tests.figures.tables import KS, NS, WIDTHS, all_curves, curves_table, fit_l_c, runs_table
+from tests.figures.looking import WIDTHS, assert_readable_at_its_width, lines
+from tests.figures.tables import KS, NS, all_curves, curves_table, fit_l_c, runs_table
 
 
 def _l_c(style, *fits):
@@ -24,9 +24,7 @@ READABLE = {
 @pytest.mark.parametrize("style", WIDTHS)
 @pytest.mark.parametrize("name", READABLE)
 def test_no_text_overlaps_or_is_cut_at_the_width_of_a_column_or_a_slide(name, style):
-    figure = READABLE[name](style)
-    assert figure.get_size_inches()[0] == WIDTHS[style]
-    assert_readable(figure)
+    assert_readable_at_its_width(READABLE[name](style), style)
 
 
 @pytest.mark.parametrize("flops, words", [("sparse", "2nd + 8kd a token"), ("dense", "12nd a token")])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fit.figures import l_n, one_panel
-from tests.figures.looking import assert_readable, lines
-from tests.figures.tables import KS, NS, WIDTHS, all_fits, fit_l_n, l_n_law, many_ks, runs_table
+from tests.figures.looking import WIDTHS, assert_readable_at_its_width, lines
+from tests.figures.tables import KS, NS, all_fits, fit_l_n, l_n_law, many_ks, runs_table
 
 READABLE = {
     "three k": lambda style: l_n.draw(l_n.numbers(runs_table(), None, all_fits()), all_fits(), style),
@@ -16,9 +16,7 @@ READABLE = {
 @pytest.mark.parametrize("style", WIDTHS)
 @pytest.mark.parametrize("name", READABLE)
 def test_no_text_overlaps_or_is_cut_at_the_width_of_a_column_or_a_slide(name, style):
-    figure = READABLE[name](style)
-    assert figure.get_size_inches()[0] == WIDTHS[style]
-    assert_readable(figure)
+    assert_readable_at_its_width(READABLE[name](style), style)
 
 
 def test_plots_runs_law_band_held_out_and_oracle():

@@ -10,9 +10,8 @@ from fit import figures
 from fit.figures import l_n, l_nk
 from fit.fitting import fit_law
 from fit.result import write_json
-from tests.figures.looking import assert_readable, lines
+from tests.figures.looking import WIDTHS, assert_readable, assert_readable_at_its_width, lines
 from tests.figures.tables import (
-    WIDTHS,
     all_fits,
     fit_l_nk,
     gao,
@@ -34,9 +33,7 @@ READABLE = {
 @pytest.mark.parametrize("style", WIDTHS)
 @pytest.mark.parametrize("name", READABLE)
 def test_no_text_overlaps_or_is_cut_at_the_width_of_a_column_or_a_slide(name, style):
-    figure = READABLE[name](style)
-    assert figure.get_size_inches()[0] == WIDTHS[style]
-    assert_readable(figure)
+    assert_readable_at_its_width(READABLE[name](style), style)
 
 
 def test_plots_the_published_points_and_their_law():
