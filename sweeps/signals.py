@@ -46,6 +46,9 @@ def stoppable() -> Iterator[Stop]:
         yield stop
         return
     before = {number: signal.signal(number, stop._handle) for number in STOP}
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, STOP
+    )  # what came since the job began, held back by sweeps/slurm.py
     try:
         yield stop
     finally:

@@ -3,6 +3,7 @@
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,12 @@ FINAL = (
     "PREEMPTED",
     "TIMEOUT",
 )
+# The first Python of a job: it holds SLURM's signals back and becomes the worker, whose `stoppable` lets them in.
+# Without it a signal while submitit and torch are imported kills a job, which fails, and which nobody requeues.
+_HOLD_SIGNALS = (
+    "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2, signal.SIGTERM}); "
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
 _MOST_JOBS = 1001  # SLURM's default MaxArraySize
 
 
@@ -66,7 +73,8 @@ def check(patience_s: float) -> None:
 def executor(launcher: dict[str, Any], folder: Path, name: str, code: Path | None) -> submitit.SlurmExecutor:
     """submitit's executor for jobs of this launcher. code: the snapshot that they import."""
     ask = launcher["slurm"]
-    found = submitit.SlurmExecutor(folder=folder, python=ask["python"])
+    python = ask["python"] or shlex.quote(sys.executable)
+    found = submitit.SlurmExecutor(folder=folder, python=f"{python} -ISc {shlex.quote(_HOLD_SIGNALS)}")
     same = (
         "partition",
         "account",

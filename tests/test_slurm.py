@@ -120,6 +120,7 @@ def test_script_asks_for_what_the_config_says(commands, tiny, tmp_path):
         "--mail-type='FAIL; rm -rf x'",
     ):
         assert f"#SBATCH {line}\n" in text, line
-    assert "module load cuda\n" in text and "singularity exec sae.sif python -u -m submitit" in text
+    assert "module load cuda\n" in text
+    assert "singularity exec sae.sif python -ISc 'import os, signal" in text and "' -u -m submitit" in text
     assert "PYTHONSAFEPATH=1" in text and str(tmp_path / "jobs" / "code") in text
     assert "--qos" not in text and "--exclude" not in text

@@ -34,6 +34,7 @@ LAUNCHER = [
 CHAOS = """
 import json, os, sys, time
 how = json.loads(os.environ.get("CHAOS", "{}")) if os.environ.get("SUBMITIT_EXECUTOR") else {}
+time.sleep(how.get("start_s", 0))
 class SlowDisk:
     def find_spec(name, path=None, target=None):
         if name == "torch":
@@ -57,7 +58,7 @@ elif how:
 class TinyStudy:
     """`more`: overrides.
 
-    slow, import_s: seconds that a step, or importing torch, takes longer. crash, kill: the seed whose run ends so.
+    slow, start_s, import_s: seconds that a step, starting Python or importing torch takes longer. crash, kill: a seed.
     """
 
     def __init__(self, cluster: Cluster, folder: Path, *more: str, **chaos: float) -> None:

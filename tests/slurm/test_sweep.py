@@ -9,7 +9,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -121,14 +120,13 @@ def test_warned_by_the_signal_it_goes_back_into_the_queue(tiny, cluster):
     assert [record["State"] for record in cluster.accounting([job])][-1] == "COMPLETED"
 
 
-def test_warned_before_it_has_imported_torch_it_goes_back_as_well(tiny, cluster):
-    study = tiny("seed=0,1", "launcher.workers=1", import_s=5)
+@pytest.mark.parametrize("slow", ["start_s", "import_s"])
+def test_warned_before_it_has_imported_torch_it_goes_back_as_well(tiny, cluster, slow):
+    study = tiny("seed=0,1", "launcher.workers=1", **{slow: 8})
     study.launch()
     (job,) = study.workers()
     cluster.wait_running(job)
-    logs = partial(study.study.jobs.glob, f"*/{job}_0_log.out")
-    until("worker started", lambda: any("Loading pickle" in log.read_text() for log in logs()), 30)
-    time.sleep(1)
+    time.sleep(3)
     cluster.run("scancel", "--signal=USR2", job)
     until("requeued", lambda: len(cluster.accounting([job])) == 2, 60)
     study.until_states(["done"], 90)
