@@ -1,7 +1,8 @@
 """A worker as a job of its own, that hears SLURM from its first moment and tells it the truth at its end.
 
 A worker imports torch, seconds or, from a busy disk, a minute. A signal that came before there was a handler would kill
-it: a job that fails, which nobody requeues. So nothing here imports torch before the handlers are set.
+it: a job that fails, which nobody requeues. sweeps/slurm.py holds signals back until `stoppable` lets them in, and
+nothing here imports torch before.
 """
 
 import sys
