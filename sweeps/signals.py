@@ -46,9 +46,8 @@ def stoppable() -> Iterator[Stop]:
         yield stop
         return
     before = {number: signal.signal(number, stop._handle) for number in STOP}
-    signal.pthread_sigmask(
-        signal.SIG_UNBLOCK, STOP
-    )  # what came since the job began, held back by sweeps/slurm.py
+    # What came since the job began, held back by sweeps/slurm.py, comes now.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
     try:
         yield stop
     finally:
