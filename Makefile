@@ -69,8 +69,8 @@ test-triton-3.6: export PYTHONPATH := $(CURDIR)/.venv/triton-3.6
 test-triton-3.6: export OMP_NUM_THREADS := 1
 test-triton-3.6: .venv/triton-3.6/ready
 	$(BIN)/python -c 'import triton; assert triton.__version__ == "3.6.0", triton.__version__'
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/interp
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/test_compile_*.py
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/kernels/interp
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/kernels/compile
 
 # simple-scaling-laws asks for Python 3.12 and runs on 3.11.
 .venv/bench: .venv/dev
@@ -93,9 +93,9 @@ bench-kernels: .venv/peers/ready
 coverage: .venv/core
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.coverage
 
-# A real SLURM, 200 runs, a fault every few seconds for five minutes (tests/slurm/soak.py).
+# A real SLURM, 200 runs, a fault every few seconds for five minutes (tests/sweeps/slurm/soak.py).
 soak: .venv/dev
-	$(BIN)/python -m tests.slurm.soak
+	$(BIN)/python -m tests.sweeps.slurm.soak
 
 # The whole way of one study, by the verbs a user types.
 define way

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fit.estimate import estimate
-from fit.law import Array, Inputs
-from fit.laws import named
-from fit.rows import make_rows
-from fit.uncertainty import AUTO, METHODS, intervals
+from fit.law.estimate import estimate
+from fit.law.intervals.choose import AUTO, METHODS, intervals
+from fit.law.law import Array, Inputs
+from fit.law.laws import named
+from fit.law.rows import make_rows
 
 NOISE = 0.01
 # What a nominal 95 % must cover.

@@ -25,9 +25,9 @@ import pandas as pd
 
 from benchmarks import record
 from fit import datasets
-from fit.fitting import fit_law
-from fit.laws import LAWS
-from fit.losses import objective
+from fit.law.fit import fit_law
+from fit.law.laws import LAWS
+from fit.law.losses import objective
 
 DELTA = 1e-3
 REFITS = 1_000

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from sae_core.files import write_text
-from sweeps.provenance import git_state, now
+from sweeps.ledger.provenance import git_state, now
 
 RESULTS = Path(__file__).parent / "results"
 

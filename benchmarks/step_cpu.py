@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from benchmarks import record
-from benchmarks.train_case import CPU, QUICK, WARM, Case, Clock, batches, read_rows, write_rows
-from benchmarks.train_contenders import PEERS_PYTHON, in_its_own_process, missing
-from benchmarks.train_ours import Memory, a_run
+from benchmarks.train.case import CPU, QUICK, WARM, Case, Clock, batches, read_rows, write_rows
+from benchmarks.train.contenders import PEERS_PYTHON, in_its_own_process, missing
+from benchmarks.train.ours import Memory, a_run
 from kernels.topk import topk
-from sae_core.gradients import gradients_
-from sae_core.memory import tokens_at_once
+from sae_core.training.gradients import gradients_
+from sae_core.training.memory import tokens_at_once
 
 PACKAGES = ("saescale", "torch", "numpy")
 PIECES = ("encoder product", "torch.topk", "fused Adam")

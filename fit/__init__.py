@@ -1,1 +1,1 @@
-"""Scaling laws: `fitting.fit_law` fits arrays, `study.fit_table` tables, `cli` files."""
+"""Scaling laws: `law.fit_law` fits arrays, `study.fit_table` tables, `views.verbs.fit` files."""

@@ -7,17 +7,17 @@ from typing import Any
 
 import pandas as pd
 
-from fit import tables
-from fit.candidates import decays
-from fit.choices import FLOPS, Choices
-from fit.compute_regime import CurveGroup, curve_groups, fit_frontier
-from fit.converged import GROUPS, converged, groups
-from fit.converged_regime import fit_budgets, fit_converged, fit_lr, fit_tokens
-from fit.errors import FitError
-from fit.law import Law
-from fit.laws import L_C, L_N, L_NK, LR_N, LR_NR, T_N, named
-from fit.regimes import Regimes, compare
-from fit.result import FitResult
+from fit.compute.fit import CurveGroup, curve_groups, fit_frontier
+from fit.converged.fit import fit_budgets, fit_converged, fit_lr, fit_tokens
+from fit.converged.runs import GROUPS, converged, groups
+from fit.data import tables
+from fit.data.curves import decays
+from fit.law.errors import FitError
+from fit.law.law import Law
+from fit.law.laws import L_C, L_N, L_NK, LR_N, LR_NR, T_N, named
+from fit.law.options import FLOPS, Choices
+from fit.law.result import FitResult
+from fit.regimes.compare import Regimes, compare
 
 # What is fitted where no law is asked for; L_C then brings N_C, D_C and LR_C with it.
 DEFAULT = (L_C.name, L_N.name, L_NK.name, T_N.name, LR_N.name)

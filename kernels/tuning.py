@@ -4,9 +4,9 @@ Every launcher has a reasoned tile, a formula in its `tile`. An entry takes its 
 the same name, in the same dtype, at the same sizes, and nowhere else: what the best tile depends on (the size of L2,
 how many rows fit it, d / BD) jumps, so the entry of a neighbour can be worse than the formula. Nothing is measured
 while kernels run. Any tile of powers of two gives a right result; it may change the order of a sum, see
-tests/interp/test_tuning_triton.py, so that results are equal to the bit for one GPU and one tuning.json.
+tests/kernels/interp/test_tuning_triton.py, so that results are equal to the bit for one GPU and one tuning.json.
 
-benchmarks/kernel_tuning.py writes the file. Without entries, as where no GPU was at hand, the formulas stand.
+benchmarks/kernels/tuning.py writes the file. Without entries, as where no GPU was at hand, the formulas stand.
 """
 
 import functools

@@ -13,7 +13,7 @@ class SAE(nn.Module):
     """z = ReLU(TopK(W_enc (x − b_pre) + b_enc)),   x̂ = Σ_j z_j W_dec[j] + b_pre.   (Gao et al. 2024, §2.3)
 
     Shapes: W_enc, W_dec (n, d), one latent a row;  b_pre (d,);  b_enc (n,) or None.  Autograd works through `forward`;
-    the trainer uses the explicit gradients of `sae_core.gradients`, which a test compares with it.
+    the trainer uses the explicit gradients of `sae_core.training.gradients`, which a test compares with it.
     """
 
     def __init__(self, config: SAEConfig, d_model: int) -> None:

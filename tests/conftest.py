@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from sae_core.import_array import from_array
+from sae_core.data.import_array import from_array
 
 torch.set_num_threads(1)
 # On a cold install the first example also loads torch's operators from disk: too_slow fired there, and not on a rerun.

@@ -39,7 +39,8 @@ import sys
 for name in ("hydra", "omegaconf", "submitit", "pandas", "scipy", "matplotlib", "transformers", "rich", "yaml"):
     sys.modules[name] = None
 import kernels.gather_sum, kernels.segment_sum, kernels.gather_dot, kernels.plan, kernels.reference
-import sae_core.pack, sae_core.store, sae_core.harvest, sae_core.synthetic, sae_core.checkpoint
+import sae_core.training.pack, sae_core.training.checkpoint
+import sae_core.data.store, sae_core.data.harvest, sae_core.data.synthetic
 assert not any(name.split(".")[0] in ("sweeps", "fit") for name in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -49,7 +50,7 @@ assert not any(name.split(".")[0] in ("sweeps", "fit") for name in sys.modules)
 def test_fit_reads_tables_only():
     code = """
 import sys
-import fit.cli, fit.figures.cli
+import fit.views.verbs.fit, fit.views.verbs.figures
 loaded = {name.split(".")[0] for name in sys.modules}
 others = {"torch", "triton", "hydra", "omegaconf", "submitit", "sae_core", "sweeps", "kernels"} & loaded
 assert not others, others

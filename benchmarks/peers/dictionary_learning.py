@@ -3,7 +3,7 @@
 from dictionary_learning.trainers.top_k import TopKTrainer  # type: ignore[import-not-found]
 from torch import Tensor
 
-from benchmarks.train_case import Case, Clock, batches, device
+from benchmarks.train.case import Case, Clock, batches, device
 
 
 def laps(case: Case, x: Tensor) -> list[float]:

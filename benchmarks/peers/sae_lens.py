@@ -10,7 +10,7 @@ from sae_lens.config import LoggingConfig, SAETrainerConfig  # type: ignore[impo
 from sae_lens.saes.topk_sae import TopKTrainingSAE, TopKTrainingSAEConfig  # type: ignore[import-not-found]
 from torch import Tensor
 
-from benchmarks.train_case import Case, Clock, batches, device
+from benchmarks.train.case import Case, Clock, batches, device
 
 
 def laps(case: Case, x: Tensor) -> list[float]:

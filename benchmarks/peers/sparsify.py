@@ -11,7 +11,7 @@ import torch
 from sparsify import SparseCoderConfig, TrainConfig, Trainer  # type: ignore[import-not-found]
 from torch import Tensor, nn
 
-from benchmarks.train_case import Case, Clock, device
+from benchmarks.train.case import Case, Clock, device
 
 
 class _Enough(Exception):

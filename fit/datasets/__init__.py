@@ -4,7 +4,7 @@ from importlib import resources
 
 import pandas as pd
 
-from fit.errors import FitError
+from fit.law.errors import FitError
 
 NAMES = ("gao2024_gpt4_lnk",)
 

@@ -21,7 +21,7 @@ class About:
     model: str | None = None
     layer: int | None = None
     hook: str | None = None  # module of the block, as mlp; None: the residual stream after the block
-    prepare: str | None = None  # key of `sae_core.prepare.PREPARATIONS`
+    prepare: str | None = None  # key of `sae_core.data.prepare.PREPARATIONS`
     dataset: str | None = None
     context: int | None = None  # tokens
     weights: str = "live"  # or "ema"

@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sae_core import checkpoint
 from sae_core.activations import BatchTopK, JumpReLU, build
 from sae_core.config import RunConfig, SAEConfig
 from sae_core.errors import CheckpointError
 from sae_core.export.about import ExportError
 from sae_core.model import SAE
+from sae_core.training import checkpoint
 
 
 def of_run(path: Path, which: str = "live") -> tuple[SAE, RunConfig]:

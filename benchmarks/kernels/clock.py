@@ -1,0 +1,45 @@
+"""Times of short works: between two events of the stream on CUDA, CPU time elsewhere, the cache emptied before each."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from benchmarks.train.case import device
+
+# Bytes written before each lap, many times a GPU's L2: 0.27 ms at 4 TB/s, in which the host issues the lap's launches,
+# so that a work of ten short ones (plan) is not timed by how fast Python is.
+_FLUSH = 2**30
+_SECONDS, _LEAST, _MOST = 0.15, 5, 60  # of a work, and how many laps
+
+
+def laps(work: Callable[[Any], object], sets: Sequence[Any], seconds: float = _SECONDS) -> list[float]:
+    """Milliseconds of calls of `work` on the sets in turn; the first ones, which compile and allocate, do not count."""
+    for inputs in sets:
+        work(inputs)
+    one = _times(work, sets[:1])[0]
+    number = int(min(max(1000 * seconds / max(one, 1e-3), _LEAST), _MOST))
+    return _times(work, [sets[lap % len(sets)] for lap in range(number)])
+
+
+def _times(work: Callable[[Any], object], sets: Sequence[Any]) -> list[float]:
+    if device() != "cuda":
+        return [_cpu_ms(work, inputs) for inputs in sets]
+    scratch = torch.empty(_FLUSH, dtype=torch.int8, device="cuda")
+    pairs = []
+    for inputs in sets:
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        scratch.zero_()
+        first.record()
+        work(inputs)
+        last.record()
+        pairs.append((first, last))
+    torch.cuda.synchronize()
+    return [first.elapsed_time(last) for first, last in pairs]
+
+
+def _cpu_ms(work: Callable[[Any], object], inputs: Any) -> float:
+    began = time.process_time()
+    work(inputs)
+    return 1000 * (time.process_time() - began)

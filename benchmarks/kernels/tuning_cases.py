@@ -1,0 +1,87 @@
+"""What the tiles of the kernels are measured on: calls, shapes, skewed inputs of `python -m benchmarks.kernels`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from benchmarks.kernels import case as kernel_case
+from benchmarks.kernels import works as kernel_works
+from benchmarks.kernels.case import GOAL, Inputs, Shape
+from benchmarks.kernels.works import OURS
+from kernels import tuning
+from kernels.plan import plan
+from kernels.segment_sum import segment_sum
+
+SKEW = 1.0  # the best width of a slab depends on how many rows are hot
+_TABLE = 2**30  # elements of a table at most, 4 GB of float32: enough for no cache to hold it
+Call = Callable[[Any], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kernel at one shape. dtype: of the rows that a launch looks up its tile by."""
+
+    kernel: str
+    dtype: torch.dtype
+    shape: Shape
+
+    @property
+    def named_sizes(self) -> dict[str, int]:
+        """What kernels/tuning.json names it by."""
+        names = tuning.KERNELS[self.kernel].sizes
+        return {name: getattr(self.shape, name) for name in names}
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return tuple(self.named_sizes.values())
+
+    def work(self) -> tuple[Call, Sequence[Any]]:
+        """The call, and the inputs that it is to be given in turn."""
+        shape, dtype = self.shape, self.dtype
+        if self.kernel == "segment_items":
+            return _items(shape)
+        if self.kernel == "topk":
+            works, sets = kernel_works.selections(shape, dtype)
+            return _ours(works, self.kernel), sets
+        shape = replace(shape, n=min(shape.n, _TABLE // shape.d))
+        if self.kernel == "rowwise_adam_":  # of a float32 table with a copy in bfloat16
+            dtype = torch.bfloat16
+        make = kernel_works.steps_of_tables if "adam" in self.kernel else kernel_works.gathers
+        return _ours(make(shape, dtype), self.kernel), _inputs(shape, dtype)
+
+
+def cases() -> Iterator[Case]:
+    """Each kernel at each size that the table tells apart, in bfloat16, then d = 768 in float32.
+
+    A tile is looked up by d whatever B and n are, so that the first shape of a d decides: one with the goal's B.
+    """
+    shapes = sorted(kernel_case.CUDA, key=lambda shape: shape.B != GOAL.B)
+    of_rows = {"segment_items": torch.int32, "rowwise_adam_": torch.float32}
+    seen = set()
+    for dtype, those in ((torch.bfloat16, shapes), (torch.float32, [GOAL])):
+        for shape in those:
+            for kernel in tuning.KERNELS:
+                case = Case(kernel, of_rows.get(kernel, dtype), shape)
+                if (key := (kernel, case.dtype, case.sizes)) not in seen:
+                    seen.add(key)
+                    yield case
+
+
+@lru_cache(maxsize=1)
+def _inputs(shape: Shape, dtype: torch.dtype) -> list[Inputs]:
+    """Kept from one kernel to the next."""
+    return kernel_case.inputs(shape, SKEW, dtype)
+
+
+def _ours(works: Sequence[kernel_works.Work], kernel: str) -> Call:
+    return next(work.call for work in works if (work.op, work.who) == (kernel, OURS))
+
+
+def _items(shape: Shape) -> tuple[Call, Sequence[Any]]:
+    """The items of a plan that has none yet, and the sums that they are for."""
+    sets = _inputs(shape, torch.bfloat16)
+    plans = {id(i): plan(i.idx, shape.n) for i in sets}
+    return lambda i: segment_sum(replace(plans[id(i)]), i.coef, i.X), sets

@@ -1,0 +1,92 @@
+"""What every contender of a training benchmark is given, the same for all: shapes, rows, a clock, how many steps."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sae_core.data.synthetic import Synthetic, SyntheticConfig
+
+WARM = 2  # steps before the first that counts: allocations, the first step's own work
+_BATCHES = 4  # different ones, in turn: one alone would be learned, and its latents stay in the cache
+_ACTIVE = 16.0  # features a row has on average
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The SAE's and the batch's sizes. n_small: latents of the large packs."""
+
+    d: int
+    n: int
+    n_small: int
+    k: int
+    batch_tokens: int
+    features: int = 65_536  # of the synthetic rows
+
+
+CPU = Shape(d=384, n=8_192, n_small=1_024, k=32, batch_tokens=4_096)
+CUDA = Shape(d=768, n=131_072, n_small=8_192, k=32, batch_tokens=16_384)
+QUICK = Shape(d=16, n=64, n_small=32, k=2, batch_tokens=64, features=256)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One SAE's sizes, and laps: the steps to be timed after WARM others."""
+
+    d: int
+    n: int
+    k: int
+    batch_tokens: int
+    laps: int
+
+    @property
+    def steps(self) -> int:
+        return WARM + self.laps
+
+
+def device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Clock:
+    """CPU seconds of this process, all its threads; on CUDA those between two events of the stream."""
+
+    def __init__(self) -> None:
+        self._last = self._now()
+
+    def lap(self) -> float:
+        """Seconds since the last lap, or since the clock was made."""
+        last, self._last = self._last, self._now()
+        if isinstance(last, torch.cuda.Event):
+            self._last.synchronize()
+            return float(last.elapsed_time(self._last)) / 1000
+        return float(self._last - last)
+
+    def _now(self) -> Any:
+        if device() != "cuda":
+            return time.process_time()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+
+def write_rows(shape: Shape, folder: Path) -> None:
+    """`folder`/x.npy: (4·batch_tokens, d) float32, rows that every contender trains on."""
+    config = SyntheticConfig(d_model=shape.d, n_features=shape.features, l0=_ACTIVE)
+    np.save(folder / "x.npy", Synthetic(config).rows(0, _BATCHES * shape.batch_tokens, seed=0).numpy())
+
+
+def read_rows(folder: Path) -> Tensor:
+    """The rows that `write_rows` wrote, on the device of the benchmark."""
+    return torch.from_numpy(np.load(folder / "x.npy")).to(device())
+
+
+def batches(x: Tensor, case: Case) -> Iterator[Tensor]:
+    """x in batches, over and over."""
+    return cycle(x.split(case.batch_tokens))

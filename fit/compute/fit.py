@@ -1,0 +1,145 @@
+"""L(C) of one group of curves, with N*(C), D*(C), lr*(C) and how much its exponent depends on choices."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from fit.compute.frontier import FEWEST, Frontier, frontier, resampled
+from fit.compute.optima import Optima, at_the_edge_of_lr, optima
+from fit.compute.sensitivity import sensitivity
+from fit.converged.runs import GROUPS, groups
+from fit.data import tables
+from fit.data.curves import decays
+from fit.law.errors import FitError
+from fit.law.fit import fit_law
+from fit.law.law import Law
+from fit.law.laws import L_C
+from fit.law.options import Choices
+from fit.law.result import FitResult, integral, joined
+
+NEEDED = len(L_C.internal) + 2
+
+
+@dataclass(frozen=True)
+class CurveGroup:
+    """Curves of one experiment. rows: their evaluations; group: what these have in common; source: what they are."""
+
+    rows: pd.DataFrame
+    group: dict[str, Any]
+    source: str
+    choices: Choices
+
+    @cached_property
+    def found(self) -> Frontier:
+        """Their frontier. FitError where there is none."""
+        return frontier(self.rows, f"flops_{self.choices.flops}", NEEDED, self.choices.min_flops)
+
+    @cached_property
+    def best(self) -> Optima:
+        """N*(C), D*(C) and lr*(C) of that frontier."""
+        return optima(self.found, self.choices.frontiers, self.choices.seed, self.choices.objective)
+
+
+def fit_frontier(law: Law, of: CurveGroup, with_optima: bool, say: Callable[[str], None]) -> list[FitResult]:
+    """The law of the frontier, and with L(C), if asked for, the optimum laws that its curves support."""
+    if law.response != "nmse":
+        fits = _optima(of, law.name)
+    elif law is L_C:
+        fits = _with_choices(of, with_optima, say)
+    else:
+        fits = [_fit(law, of)]
+    return [replace(fit, group=of.group, flops=of.choices.flops) for fit in fits]
+
+
+def _with_choices(of: CurveGroup, with_optima: bool, say: Callable[[str], None]) -> list[FitResult]:
+    """L(C), what its exponent depends on, and the optima."""
+    found, base = of.found, _fit(L_C, of)
+    moved = sensitivity(of.rows, f"flops_{of.choices.flops}", base, found, NEEDED, of.choices.objective)
+    best = of.best if with_optima else Optima((), (), tuple(at_the_edge_of_lr(found)))
+    extra = {
+        "sensitivity": list(moved.rows),
+        "isoflop": {
+            "points": found.vertices.points.to_dict("records"),
+            "dropped": list(found.vertices.dropped),
+        },
+        "skipped": list(best.skipped),
+    }
+    name = ", ".join(f"{key}={value}" for key, value in of.group.items())
+    for reason in best.skipped:
+        say(f"{f'{name}: ' if name else ''}{reason}")
+    base = replace(base, extra=extra, warnings=(*base.warnings, *moved.warnings, *best.warnings))
+    return [base, *best.fits]
+
+
+def _fit(law: Law, of: CurveGroup) -> FitResult:
+    found, points, choices = of.found, of.found.points, of.choices
+    how: dict[str, Any] = dict(choices.how)
+    replicates, unfollowed = None, []
+    # Points of as many different runs are independent measurements; points of a curve are not.
+    if not points["run_id"].is_unique:
+        unfollowed = choices.unfollowed
+        how |= {"method": "auto", "cluster": points["run_id"]}
+        if found.selection["runs_on_frontier"] >= FEWEST:
+            replicates = resampled(found, choices.frontiers, choices.seed, len(law.internal) + 2)
+    result = fit_law(law, {"flops": points["flops"]}, points["nmse"], replicates=replicates, **how)
+    n = points["n_latents"].map(integral) if "n_latents" in points.columns else None
+    drawn = 0 if replicates is None else len(replicates.weights)
+    return replace(
+        result,
+        regime="compute",
+        selection={**found.selection, "source": of.source, "draws": drawn, "seed": choices.seed},
+        points=joined(result.points, {"run_id": points["run_id"], "n_latents": n}),
+        warnings=(*found.warnings, *_few(found), *unfollowed, *result.warnings),
+    )
+
+
+def _optima(of: CurveGroup, name: str) -> list[FitResult]:
+    best = of.best
+    warnings = (*of.choices.unfollowed, *best.warnings)
+    fits = [replace(fit, warnings=(*fit.warnings, *warnings)) for fit in best.fits if fit.law == name]
+    if not fits:
+        raise FitError(" ".join(reason for reason in best.skipped if reason.startswith(name)))
+    return fits
+
+
+def _few(found: Frontier) -> list[str]:
+    on = found.selection["runs_on_frontier"]
+    if not FEWEST <= on < 5:
+        return []
+    return [
+        f"Only {on} of {found.selection['runs']} runs touch the frontier: the intervals over runs rest on them alone."
+    ]
+
+
+def curve_groups(table: pd.DataFrame, choices: Choices, source: str = "curves") -> Iterator[CurveGroup]:
+    """Rows with a number, checked; batch, learning rate and n are what the frontier is taken over."""
+    flops = f"flops_{choices.flops}"
+    tables.require(table, flops, "nmse")
+    table = tables.numeric(table, flops, "nmse", "n_latents", "k")
+    if {"run_id", "state"} <= set(table.columns) or {"run_id", "step"} <= set(table.columns):
+        table = _with_losses(table, flops)
+    tables.positive(table, flops, "nmse")
+    for group, rows in groups(table, ["k"], [name for name in GROUPS if name != "batch_tokens"]):
+        yield CurveGroup(rows, group, source, choices)
+
+
+def _with_losses(table: pd.DataFrame, flops: str) -> pd.DataFrame:
+    """Of our own tables the rows that count: pending runs, and the end of a diverged one, have no loss.
+
+    A run whose lr decays has one at its end only.
+    """
+    known = table[table["nmse"].notna() & table[flops].notna()]
+    if known.empty:
+        raise FitError("No run has a loss yet: there is no frontier.")
+    if "state" not in known.columns:
+        return known
+    counted = known[(known["state"] == "done").to_numpy(dtype=bool, na_value=False) | ~decays(known)]
+    if counted.empty:
+        raise FitError(
+            f"The lr of all {known['run_id'].nunique()} runs with a loss decays and none is done: only the end of such "
+            "a run is a run at its budget, so there is no frontier yet."
+        )
+    return counted

@@ -1,0 +1,144 @@
+"""isoFLOP parabolas: at one compute the loss over n is a parabola in ln n, and its vertex is N*(C) and L*(C)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from fit.data.curves import PER_OCTAVE, STEP, Candidates, falling
+from fit.data.vertex import LR_REACH, Vertex, lowest
+from fit.law.law import Array
+
+LOGS = ["flops", "n_latents", "nmse", "tokens", "lr"]
+COLUMNS = [*LOGS, "curvature", "sizes"]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The lowest loss of one n, or of one n and lr, as a curve of C: log_c, log_l, log_d (tokens), (points,) each."""
+
+    log_c: Array
+    log_l: Array
+    log_d: Array
+
+    def reaches(self, log_c: float) -> bool:
+        return bool(self.log_c[0] - 1e-9 <= log_c <= self.log_c[-1] + 1e-9)
+
+    def loss(self, log_c: float) -> float:
+        """ln L there, between points by a straight line."""
+        return float(np.interp(log_c, self.log_c, self.log_l))
+
+    def tokens(self, log_c: float) -> float:
+        """ln D there."""
+        return float(np.interp(log_c, self.log_c, self.log_d))
+
+
+@dataclass(frozen=True)
+class IsoFlops:
+    """points: the budgets with a vertex, by rising C, with the columns `COLUMNS`: C, N*, L*, D*, lr*, d² ln L/d(ln n)²
+    and how many n made the parabola; D* and lr* are NaN where unknown. dropped: "C=…: why" for every other budget.
+    without_lr: the same for the budgets whose N* is known and whose lr* is not.
+    """
+
+    points: pd.DataFrame
+    dropped: tuple[str, ...]
+    without_lr: tuple[str, ...]
+
+
+def isoflops(
+    of: Candidates,
+    present: np.ndarray | None = None,
+    min_flops: float | None = None,
+    per_octave: int = 1,
+    resampled: bool = False,
+) -> IsoFlops:
+    """N*(C), L*(C), D*(C), lr*(C) at 1, 2 or 4 budgets an octave, wherever three n reach (Hoffmann et al. 2022, §3.2).
+
+    At each budget the lowest loss of every n, over lr, batch and seed, is read off its curves, and `lowest` finds the
+    vertex over n. D* and lr* are interpolated in log-log between the two n about N*; the lr of each of the two is the
+    `lowest` over its own lr. present: runs to use, (runs,) flags, default all. resampled: these are a draw, which may
+    lack the lr of a parabola: the best of its lr then stands in. Without every n_latents: no points.
+    """
+    there = np.ones(len(of.run), dtype=bool) if present is None else present[of.run]
+    n = of.of("n_latents")
+    sizes = {} if n is None else best_of(of, n, there)
+    rates = _rates(of, list(sizes), there)
+    rows, dropped, without_lr = [], [], []
+    for log_c in _budgets(sizes, min_flops, per_octave):
+        losses = {size: curve.loss(log_c) for size, curve in sizes.items() if curve.reaches(log_c)}
+        vertex = lowest(losses, "n_latents")
+        if isinstance(vertex, str):
+            dropped.append(f"C={np.exp(log_c):.3g}: {vertex}")
+            continue
+        about = _neighbours(losses, vertex.x)
+        tokens = _between({size: sizes[size].tokens(log_c) for size in about}, vertex.x)
+        lr = _best_lr({size: rates[size] for size in about if size in rates}, log_c, vertex.x, resampled)
+        if isinstance(lr, str):
+            without_lr.append(f"C={np.exp(log_c):.3g}: {lr}")
+        rows.append(_row(log_c, vertex, tokens, np.nan if isinstance(lr, str) else lr))
+    points = pd.DataFrame(rows, columns=COLUMNS, dtype=float)
+    return IsoFlops(points, tuple(dropped), tuple(without_lr))
+
+
+def _row(log_c: float, at: Vertex, log_d: float, log_lr: float) -> dict[str, float]:
+    logs = np.exp([log_c, at.x, at.y, log_d, log_lr])
+    return {**dict(zip(LOGS, logs, strict=True)), "curvature": at.curvature, "sizes": at.points}
+
+
+def best_of(of: Candidates, values: Array, there: np.ndarray) -> dict[float, Curve]:
+    """For each value, (m,), of the points that are there, (m,) flags, the curve of its lowest loss so far."""
+    log_d = np.full(len(of.run), np.nan) if of.log_tokens is None else of.log_tokens
+    found = {}
+    for value in np.unique(values[there]):
+        index = falling(of, there & (values == value))
+        found[float(value)] = Curve(of.log_c[index], of.log_l[index], log_d[index])
+    return found
+
+
+def _rates(of: Candidates, sizes: list[float], there: np.ndarray) -> dict[float, dict[float, Curve]]:
+    """n → lr → curve."""
+    n, lr = of.of("n_latents"), of.of("lr")
+    if n is None or lr is None:
+        return {}
+    return {size: best_of(of, lr, there & (n == size)) for size in sizes}
+
+
+def _budgets(sizes: Mapping[float, Curve], min_flops: float | None, per_octave: int) -> list[float]:
+    """ln C of the points of the common grid that three sizes reach."""
+    if len(sizes) < 3:
+        return []
+    every = PER_OCTAVE // per_octave
+    first, last = (min(c.log_c[0] for c in sizes.values()), max(c.log_c[-1] for c in sizes.values()))
+    bins = np.arange(np.ceil(first / STEP / every), np.floor(last / STEP / every) + 1) * every
+    floor = -np.inf if min_flops is None else np.log(min_flops) - 1e-9
+    grid = [float(b * STEP) for b in bins if b * STEP >= floor]
+    return [log_c for log_c in grid if sum(curve.reaches(log_c) for curve in sizes.values()) >= 3]
+
+
+def _neighbours(losses: Mapping[float, float], log_n: float) -> tuple[float, float]:
+    """The two n about a vertex, which lies between the smallest and the largest."""
+    size = np.sort(np.array(list(losses)))
+    right = int(np.clip(np.searchsorted(np.log(size), log_n), 1, len(size) - 1))
+    return float(size[right - 1]), float(size[right])
+
+
+def _between(values: Mapping[float, float], log_n: float) -> float:
+    """The logarithm of a quantity at n, from its logarithms at two sizes."""
+    return float(np.interp(log_n, np.log(list(values)), list(values.values())))
+
+
+def _best_lr(
+    rates: Mapping[float, Mapping[float, Curve]], log_c: float, log_n: float, resampled: bool
+) -> float | str:
+    """ln lr* at n, from the two n about it, or why it is unknown."""
+    if not rates:
+        return "the lr of the runs is unknown"
+    found = {}
+    for size, curves in rates.items():
+        losses = {lr: curve.loss(log_c) for lr, curve in curves.items() if curve.reaches(log_c)}
+        vertex = lowest(losses, "lr", LR_REACH)
+        if isinstance(vertex, str) and not resampled:
+            return f"n_latents={size:,.0f}: {vertex}"
+        found[size] = np.log(min(losses, key=losses.__getitem__)) if isinstance(vertex, str) else vertex.x
+    return _between(found, log_n)

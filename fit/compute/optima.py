@@ -1,0 +1,196 @@
+"""The best use of compute, N*(C), D*(C) and lr*(C), as power laws with intervals over resampled runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from fit.compute.crossover import crossovers
+from fit.compute.frontier import LOOSER, Frontier, drawn, resampled
+from fit.compute.isoflop import isoflops
+from fit.data.vertex import shown
+from fit.law.errors import FitError
+from fit.law.fit import fit_law
+from fit.law.laws import named
+from fit.law.result import FitResult
+from fit.law.rows import Rows
+
+# Law to the column that it predicts.
+LAWS = {"N_C": "n_latents", "D_C": "tokens", "LR_C": "lr"}
+CROSSOVERS, ISOFLOP, POINTS = "crossovers", "isoflop", "frontier points"
+# Two parameters and two rows more; a line needs two rows, a draw one more.
+NEEDED, IN_A_DRAW = 4, 3
+
+
+@dataclass(frozen=True)
+class Optima:
+    """fits: N_C and D_C by crossovers and by isoFLOP vertices, LR_C by frontier points and by isoFLOP vertices; the way
+    is selection["method"]. skipped: "N_C (isoflop): why" for what cannot be fitted.
+    """
+
+    fits: tuple[FitResult, ...]
+    skipped: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One way to N*, D* and lr*: its rows, those of every draw, and for each column what was dropped."""
+
+    method: str
+    points: pd.DataFrame
+    draws: Sequence[pd.DataFrame]
+    dropped: Mapping[str, tuple[str, ...]]
+
+
+def optima(found: Frontier, draws: int = 200, seed: int = 0, objective: str = "log") -> Optima:
+    """N*(C) = A·C^a, D*(C) = A·C^a and lr*(C) = A·C^−α, each in two ways, from the C at which the frontier was cut.
+
+    `crossovers` and `isoflops` are rebuilt from the runs of each draw of `drawn`; their rows, which several runs share,
+    get exponential weights of their own. In sweeps of 7 and 13 sizes with 0.5 and 1.5 % noise between runs, 60 of each
+    of 8 designs, intervals for an a of 0.5 or 0.615 covered it in 95 to 100 % (crossovers) and 90 to 100 % (isoFLOP).
+    The points of the largest C are held out, as for L(C). lr* at a vertex needs three lr at both n about it. The lr of
+    the runs on the frontier is a staircase, so that its α is a little too flat, see `crossovers`.
+    """
+    fits, skipped = [], []
+    unknown = {law: _unknown(found, column) for law, column in LAWS.items()}
+    steps, vertices = _ways(found, draws, seed)
+    attempts = [(law, way) for law in ("N_C", "D_C") for way in (steps, vertices)]
+    for law, way in [*attempts, ("LR_C", None), ("LR_C", vertices)]:
+        try:
+            if not unknown[law]:
+                fit = (
+                    _fit_points(found, draws, seed, objective)
+                    if way is None
+                    else _fit(law, way, seed, objective)
+                )
+                fits.append(fit)
+        except FitError as error:
+            skipped.append(f"{law} ({POINTS if way is None else way.method}): {error}")
+    skipped += [f"{law}: {reason}" for law, reason in unknown.items() if reason]
+    return Optima(tuple(fits), tuple(skipped), (*at_the_edge_of_lr(found), *_disagree(fits)))
+
+
+def _unknown(found: Frontier, column: str) -> str | None:
+    """Why the table says nothing of a column's optimum, None where it does."""
+    of = found.candidates
+    if of.of("n_latents") is None:
+        return "not every n_latents is known."
+    if column == "tokens":
+        return None if of.log_tokens is not None else "not every number of tokens is known."
+    if column == "lr" and of.of("lr") is None:
+        return "not every run's lr is known."
+    if column == "lr" and not _swept(found):
+        return (
+            "every n_latents was trained at one lr: the lr of the frontier is the sweep's choice, no optimum."
+        )
+    return None
+
+
+def _ways(found: Frontier, draws: int, seed: int) -> tuple[_Way, _Way]:
+    of, floor = found.candidates, found.selection["min_flops"]
+    present = [weights > 0 for weights in drawn(len(of.runs), draws, seed)]
+    steps, vertices = crossovers(of, None, floor), found.vertices
+    by_steps = [crossovers(of, here, floor).points for here in present]
+    by_vertices = [isoflops(of, here, floor, resampled=True).points for here in present]
+    dropped = {"lr": (*vertices.without_lr, *vertices.dropped)}
+    return (
+        _Way(CROSSOVERS, steps.points, by_steps, dict.fromkeys(LAWS.values(), steps.dropped)),
+        _Way(
+            ISOFLOP,
+            vertices.points,
+            by_vertices,
+            dict.fromkeys(LAWS.values(), vertices.dropped) | dropped,
+        ),
+    )
+
+
+def _fit(law: str, way: _Way, seed: int, objective: str) -> FitResult:
+    column = LAWS[law]
+    points, dropped = _known(way.points, column), way.dropped[column]
+    if len(points) < NEEDED:
+        more = f" The first of {len(dropped)} that were dropped: {dropped[0]}." if dropped else ""
+        raise FitError(f"{len(points)} points, {NEEDED} are needed: train more sizes, or longer.{more}")
+    rows = _replicates(way.draws, column, seed)
+    x = {"flops": points["flops"]}
+    result = fit_law(law, x, points[column], replicates=rows, objective=objective, seed=seed, compare=False)
+    return _told(result, way.method, dropped, rows, seed)
+
+
+def _known(points: pd.DataFrame, column: str) -> pd.DataFrame:
+    return points[np.isfinite(points[column])]
+
+
+def _replicates(tables: Sequence[pd.DataFrame], column: str, seed: int) -> Rows:
+    """The rows of all draws one below the other: of each draw its own, with exponential weights; all others have 0."""
+    every = _known(pd.concat(tables, keys=range(len(tables))), column)
+    draw = np.asarray(every.index.get_level_values(0))
+    enough = np.flatnonzero(np.bincount(draw, minlength=len(tables)) >= IN_A_DRAW)
+    if 2 * len(enough) < len(tables):
+        raise FitError(
+            f"Only {len(enough)} of {len(tables)} draws of runs have {IN_A_DRAW} points: "
+            "intervals need more runs."
+        )
+    every = every[np.isin(draw, enough)]
+    draw = np.searchsorted(enough, draw[np.isin(draw, enough)])
+    weights = np.zeros((len(enough), len(every)))
+    weights[draw, np.arange(len(every))] = np.random.default_rng(seed).exponential(size=len(every))
+    return Rows({"flops": every["flops"].to_numpy()}, every[column].to_numpy(), weights)
+
+
+def _fit_points(found: Frontier, draws: int, seed: int, objective: str) -> FitResult:
+    """lr*(C) from the runs on the frontier."""
+    rows = resampled(found, draws, seed, IN_A_DRAW, response="lr")
+    x = {"flops": found.points["flops"]}
+    y = found.points["lr"]
+    result = fit_law("LR_C", x, y, replicates=rows, objective=objective, seed=seed, compare=False)
+    return _told(result, POINTS, (), rows, seed)
+
+
+def _told(result: FitResult, method: str, dropped: tuple[str, ...], rows: Rows, seed: int) -> FitResult:
+    selection = {"method": method, "used": result.rows, "dropped": list(dropped), "caution": LOOSER}
+    selection |= {"draws": len(rows.weights), "seed": seed}
+    return replace(result, regime="compute", selection=selection)
+
+
+def _swept(found: Frontier) -> dict[float, tuple[float, float]]:
+    """n to its smallest and largest lr, of the n that were trained at more than one."""
+    ends = found.candidates.runs.groupby("n_latents")["lr"].agg(["min", "max"])
+    return {float(n): (lo, hi) for n, lo, hi in ends.itertuples() if lo < hi}
+
+
+def at_the_edge_of_lr(found: Frontier) -> list[str]:
+    """A warning naming the n whose lr on the frontier is the smallest or the largest that was tried."""
+    if not {"n_latents", "lr"} <= set(found.points.columns):
+        return []
+    edges = _swept(found)
+    on = zip(*(found.points[name].to_numpy(dtype=float) for name in ("n_latents", "lr")), strict=True)
+    words = [
+        f"{n:,.0f} ({side} of its lr, {shown(lr)})"
+        for n, lr in sorted(set(on))
+        for side, end in zip(("smallest", "largest"), edges.get(n, ()), strict=False)
+        if lr == end
+    ]
+    if not words:
+        return []
+    return [
+        f"The frontier is at the edge of the lr grid at n_latents={', '.join(words)}: "
+        "lr* may lie beyond, and lower losses with it."
+    ]
+
+
+def _disagree(fits: Sequence[FitResult]) -> list[str]:
+    """A warning for a law whose two ways have exponents with intervals apart."""
+    warnings = []
+    for law in LAWS:
+        name = named(law).params[1]
+        found = [(fit.selection["method"], fit.params[name]) for fit in fits if fit.law == law]
+        known = [(way, p.value, p.low, p.high) for way, p in found]
+        ends = [(low, high) for _, _, low, high in known if low is not None and high is not None]
+        if len(ends) == 2 and max(low for low, _ in ends) > min(high for _, high in ends):
+            said = " and ".join(
+                f"{value:.3f} [{low:.3f}, {high:.3f}] by {way}" for way, value, low, high in known
+            )
+            warnings.append(f"{name} of {law} depends on the way to it: {said}.")
+    return warnings

@@ -1,0 +1,45 @@
+"""The compute-optimal point of each n: where it holds the frontier."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fit.compute.frontier import Frontier
+from fit.compute.isoflop import Curve, best_of
+
+
+@dataclass(frozen=True)
+class Touch:
+    """n at the geometric middle of the C at which it holds the frontier: ln C, ln L and ln D (NaN if unknown) there.
+
+    curve: the lowest loss of n over lr, batch and seed, as a curve of C. rates: the same for each lr, where known.
+    """
+
+    n: float
+    log_c: float
+    log_l: float
+    log_d: float
+    curve: Curve
+    rates: dict[float, Curve]
+
+
+def touches(found: Frontier) -> dict[float, Touch]:
+    """The compute-optimal point of every n that holds the frontier within the grid of n, by rising n.
+
+    An n that never does, and the smallest and largest where they hold its ends for want of another, have none.
+    """
+    of = found.candidates
+    n, lr = of.of("n_latents"), of.of("lr")
+    if n is None:
+        return {}
+    curves = best_of(of, n, np.ones(len(n), dtype=bool))
+    held, log_c = found.points["n_latents"].to_numpy(dtype=float), np.log(found.points["flops"].to_numpy())
+    points = {}
+    for size in np.unique(held):
+        middle = float(log_c[held == size].mean())
+        curve = curves[float(size)]
+        rates = {} if lr is None else best_of(of, lr, n == size)
+        points[float(size)] = Touch(
+            float(size), middle, curve.loss(middle), curve.tokens(middle), curve, rates
+        )
+    return points

@@ -1,0 +1,140 @@
+"""L(N), L(N, K), T(n) and lr*(n) of one group of converged runs, and L(N, D) of their curves."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from fit.converged.lr import lr_optima
+from fit.converged.runs import Converged
+from fit.converged.tokens import by_budget, to_convergence
+from fit.data import tables
+from fit.law.error_weights import precision
+from fit.law.errors import FitError
+from fit.law.fit import fit_law
+from fit.law.law import Law
+from fit.law.laws import LR_N, T_N
+from fit.law.losses import objective
+from fit.law.options import Choices
+from fit.law.result import FitResult, joined
+
+# Tokens to convergence of GPT-2 small and of GPT-4 (Gao et al. 2024, Fig. 11).
+PAPER_G = (0.60, 0.65)
+# Columns of the run that stands for a point.
+OF_RUN = ("run_id", "lr", "batch_tokens", "seed", "tokens")
+
+
+def fit_converged(law: Law, chosen: Converged, choices: Choices) -> list[FitResult]:
+    """The law at convergence; extrapolated losses count by their errors."""
+    rows = _some(chosen)
+    x, y = {name: tables.numbers(rows, name) for name in law.inputs}, tables.numbers(rows, law.response)
+    weights = tables.numbers(rows, choices.weights) if choices.weights else None
+    if "relative_error" in rows.columns:
+        own = tables.numbers(rows, "relative_error")
+        weights = precision(law, x, y, own, objective(choices.objective), weights)
+    cluster = _column(rows, choices.cluster)
+    result = fit_law(law, x, y, weights=weights, cluster=cluster, **choices.how)
+    extra = {name: rows.get(name) for name in (*OF_RUN, "extrapolated")}
+    extra |= {"oracle": _known(rows, "nmse_oracle")}
+    warnings = (*chosen.warnings, *_repeated(rows, law, choices), *result.warnings)
+    return [_of(chosen, replace(result, points=joined(result.points, extra), warnings=warnings))]
+
+
+def fit_tokens(chosen: Converged, curves: pd.DataFrame | None, choices: Choices) -> list[FitResult]:
+    """T(n) of the runs that stand for L(N)."""
+    rows, rule = to_convergence(_some(chosen), curves)
+    left = len(chosen.rows) - len(rows)
+    absent = [f"{left} of {len(chosen.rows)} runs have no tokens to convergence ({rule}) and are left out."]
+    x = {"n_latents": tables.numbers(rows, "n_latents")}
+    result = fit_law(T_N, x, tables.numbers(rows, "tokens"), **choices.how)
+    low, high = PAPER_G
+    extra = {"paper": {"g": list(PAPER_G), "source": "Gao et al. 2024, Fig. 11"}}
+    points = joined(result.points, {name: rows.get(name) for name in OF_RUN if name != "tokens"})
+    chosen = replace(chosen, selection={**chosen.selection, "used": len(rows), "tokens_rule": rule})
+    said = f"The paper's exponents are {low:.2f} for GPT-2 small and {high:.2f} for GPT-4."
+    warnings = (*chosen.warnings, *(absent * bool(left)), *result.warnings)
+    return [_of(chosen, replace(result, points=points, extra={**extra, "note": said}, warnings=warnings))]
+
+
+def fit_lr(part: pd.DataFrame, group: dict[str, Any], choices: Choices) -> list[FitResult]:
+    """lr*(n) at convergence, each n's by a parabola through its lr grid, whatever is chosen for unconverged runs."""
+    usable, left = _usable(part)
+    best, reasons = lr_optima(usable)
+    if best.empty:
+        raise FitError(" ".join(reasons) or "No n was trained at three lr.")
+    result = fit_law(
+        LR_N, {"n_latents": tables.numbers(best, "n_latents")}, tables.numbers(best, "lr"), **choices.how
+    )
+    selection = {
+        "runs": len(part),
+        "rule": "vertex of ln L over ln lr",
+        "used": len(best),
+        "dropped": list(reasons),
+    }
+    warnings = (*left, *reasons, *result.warnings)
+    return [replace(result, regime="converged", group=group, selection=selection, warnings=warnings)]
+
+
+def fit_budgets(law: Law, part: pd.DataFrame, group: dict[str, Any], choices: Choices) -> list[FitResult]:
+    """L(N, D) or L(N, D, K): every evaluation of a constant lr is a run at its budget; whole runs are resampled."""
+    rows = by_budget(part)
+    x = {name: tables.numbers(rows, name) for name in law.inputs}
+    own = rows.get("run_id") if choices.cluster is None else _column(rows, choices.cluster)
+    weights = tables.numbers(rows, choices.weights) if choices.weights else None
+    result = fit_law(law, x, tables.numbers(rows, law.response), weights=weights, cluster=own, **choices.how)
+    rule = "all rows" if "run_id" not in rows.columns else "lowest nmse of each n at each budget of tokens"
+    selection = {"runs": part.get("run_id", pd.Series(part.index)).nunique(), "rule": rule, "used": len(rows)}
+    points = joined(result.points, {"run_id": rows.get("run_id")})
+    warnings = (*_repeated(rows, law, choices), *result.warnings)
+    return [replace(result, group=group, selection=selection, points=points, warnings=warnings)]
+
+
+def _some(chosen: Converged) -> pd.DataFrame:
+    if chosen.rows.empty:
+        reasons = " ".join(chosen.warnings)
+        raise FitError(f"None of {chosen.selection['runs']} runs is done and converged. {reasons}".strip())
+    return chosen.rows
+
+
+def _of(chosen: Converged, result: FitResult) -> FitResult:
+    return replace(result, regime="converged", group=chosen.group, selection=chosen.selection)
+
+
+def _usable(part: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Converged runs that are done, of tables that tell, and a warning of those that are not converged."""
+    if "state" in part.columns:
+        part = part[(part["state"] == "done").to_numpy(dtype=bool, na_value=False)]
+    if "converged" not in part.columns:
+        return part, ["No column `converged`: every row was taken as a converged run."]
+    yes, _ = tables.truths(part, "converged")
+    left = int((~yes).sum())
+    words = "1 run is" if left == 1 else f"{left} runs are"
+    return part[yes], [
+        f"{words} not converged and left out: the best lr is another before convergence."
+    ] * bool(left)
+
+
+def _column(rows: pd.DataFrame, name: str | None) -> pd.Series | None:
+    """A column that was asked for. FitError where there is none."""
+    if name is None:
+        return None
+    tables.require(rows, name)
+    return rows[name]
+
+
+def _known(rows: pd.DataFrame, column: str) -> pd.Series | None:
+    """A column of numbers, None where it is absent or empty."""
+    if column not in rows.columns or rows[column].isna().all():
+        return None
+    return pd.Series(tables.numbers(rows, column))
+
+
+def _repeated(rows: pd.DataFrame, law: Law, choices: Choices) -> list[str]:
+    """A warning where rows are the same in every input and the loss: they count twice."""
+    same: Mapping[str, Any] = {name: tables.numbers(rows, name) for name in (*law.inputs, law.response)}
+    count = int(pd.DataFrame(same).duplicated().sum())
+    if not count or choices.weights:
+        return []
+    rows_are = "1 row repeats" if count == 1 else f"{count} rows repeat"
+    return [f"{rows_are} another in every input and in the loss, and count again: were tables joined twice?"]

@@ -1,0 +1,57 @@
+"""lr* of each n: where the loss over the grid of learning rates is lowest."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fit.data import tables
+from fit.data.vertex import LR_REACH, lowest, shown
+from fit.law.result import integral
+
+
+def lr_optima(table: pd.DataFrame, by: Sequence[str] = ("n_latents",)) -> tuple[pd.DataFrame, list[str]]:
+    """For each n the vertex of ln L over ln lr, with columns of `by`, lr, nmse (at the vertex), tried; and the reasons.
+
+    table: rows with lr, nmse and the columns `by`; of several rows at one lr, as seeds, the geometric mean counts. A
+    grid of lr in factors of 2 tells the optimum to a factor of √2, its parabola to some percent. An n whose lowest loss
+    is at an edge of its grid has a bound for lr*, no optimum: it is left out, with a reason; one reason for all n that
+    share it.
+    """
+    tables.require(table, *by, "lr", "nmse")
+    known = tables.numeric(table, *by, "lr", "nmse")
+    known = known[(known["lr"] > 0) & (known["nmse"] > 0)]
+    rows: list[dict[str, Any]] = []
+    without: dict[str, list[tuple[Any, ...]]] = {}
+    for key, part in known.groupby(list(by), sort=True):
+        losses = {
+            float(lr): float(loss) for lr, loss in np.log(part["nmse"]).groupby(part["lr"]).mean().items()
+        }
+        at = _edge(losses) or lowest(losses, "lr", LR_REACH)
+        if isinstance(at, str):
+            without.setdefault(at, []).append(key)
+            continue
+        rows.append(
+            dict(zip(by, key, strict=True)) | {"lr": np.exp(at.x), "nmse": np.exp(at.y), "tried": len(losses)}
+        )
+    reasons = [f"lr* is unknown at {_named(by, keys)}: {reason}." for reason, keys in without.items()]
+    return pd.DataFrame(rows, columns=[*by, "lr", "nmse", "tried"]), reasons
+
+
+def _named(by: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> str:
+    """`n_latents=512, 1,024`, or `n_latents=512 k=32, n_latents=512 k=64`."""
+    if len(by) == 1:
+        return f"{by[0]}={', '.join(f'{integral(key[0]):,}' for key in keys)}"
+    return ", ".join(" ".join(f"{n}={integral(v):,}" for n, v in zip(by, key, strict=True)) for key in keys)
+
+
+def _edge(losses: Mapping[float, float]) -> str | None:
+    """Which end of its grid the lowest of three or more losses is at, None inside."""
+    if len(losses) < 3:
+        return None
+    best = min(losses, key=losses.__getitem__)
+    for end, word, further in ((min(losses), "smallest", "smaller"), (max(losses), "largest", "larger")):
+        if best == end:
+            return f"the {word} of {len(losses)} lr, {shown(best)}, is the best: try {further} ones"
+    return None

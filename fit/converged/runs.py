@@ -1,0 +1,190 @@
+"""The rows of L(N) and L(N, K): converged runs, the best of each cell, and what was left out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fit.converged.cells import best_of_cells
+from fit.data import tables
+from fit.law.errors import FitError
+from fit.law.options import DROP
+from fit.law.result import integral
+
+KEEP, EXTRAPOLATE = "keep", "extrapolate"
+UNCONVERGED = (KEEP, DROP, EXTRAPOLATE)
+# Rows that differ in these are different experiments; n_latents and k are the inputs.
+GROUPS = ("data_fingerprint", "data", "d_model", "batch_tokens", "activation")
+
+
+@dataclass(frozen=True)
+class Converged:
+    """Rows to fit, one a cell (n_latents, k), with the loss to fit in the column `nmse`.
+
+    every: all runs that count, before the best of each cell is chosen. group: what the rows have in common. selection:
+    counts of what was used and left out, and by which rules.
+    """
+
+    rows: pd.DataFrame
+    every: pd.DataFrame
+    group: dict[str, Any]
+    selection: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+
+def groups(
+    table: pd.DataFrame, always: Sequence[str], varying: Sequence[str], inputs: Sequence[str] = ()
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """The table in parts: by the columns `always`, where there are any, and by those of `varying` that vary.
+
+    The name of the data counts only where there is no fingerprint. inputs: of the law, never what parts its rows.
+    """
+    table_has = set(table.columns) - set(inputs)
+    varying = [name for name in varying if name in table_has]
+    varying = [name for name in varying if name != "data" or "data_fingerprint" not in table.columns]
+    keys = [name for name in always if name in table_has]
+    keys += [name for name in varying if not tables.single(table[name])]
+    if not keys:
+        yield {}, table
+        return
+    for values, part in table.groupby(keys, dropna=False, sort=True):
+        yield {key: _plain(value) for key, value in zip(keys, values, strict=True)}, part
+
+
+def _plain(value: Any) -> Any:
+    """A key as JSON and the screen show it: 32 for 32.0, None where it is missing."""
+    if pd.isna(value):
+        return None
+    value = value.item() if isinstance(value, np.generic) else value
+    return integral(value) if isinstance(value, float) else value
+
+
+def converged(
+    table: pd.DataFrame, inputs: Sequence[str] = ("n_latents",), unconverged: str = DROP
+) -> Iterator[Converged]:
+    """The rows of each group, for L(N) with one group a k, for L(N, K) with all k together.
+
+    inputs: of the law. unconverged: drop runs that are not known to be converged, keep them as they are, or extrapolate
+    them to the L∞ of their fitted tail, with its error. In our tables only runs that are done count. The best learning
+    rate of a cell is that of its lowest loss, see `best_of_cells`. A table without the columns state, converged, lr and
+    seed is used as it is.
+    """
+    if unconverged not in UNCONVERGED:
+        raise FitError(f"There is no choice {unconverged!r} for unconverged runs: {', '.join(UNCONVERGED)}.")
+    tables.require(table, "n_latents", "nmse", *inputs)
+    _refuse_curves(table)
+    table = tables.numeric(table, "n_latents", "k", "nmse", *inputs)
+    for group, part in groups(table, ["k"], GROUPS, inputs):
+        yield select(part, group, unconverged, inputs)
+
+
+def _refuse_curves(table: pd.DataFrame) -> None:
+    if {"state", "converged"} & set(table.columns):
+        return
+    cell = [name for name in ("n_latents", "k", "lr", "seed", *GROUPS) if name in table.columns]
+    for scale in {"tokens", "flops_sparse", "flops_dense"} & set(table.columns):
+        if (table.groupby(cell, dropna=False)[scale].nunique() > 1).any():
+            raise FitError(
+                f"The table has rows of one n_latents at different {scale} and no column `converged`: they look like "
+                "training curves, and L(N) takes converged runs only. Fit L_C, or map a column to converged."
+            )
+
+
+def select(
+    part: pd.DataFrame, group: dict[str, Any], unconverged: str, inputs: Sequence[str] = ("n_latents",)
+) -> Converged:
+    """The rows of one group."""
+    selection: dict[str, Any] = {"runs": len(part), "rule": "all rows", "epsilon": _epsilon(part)}
+    warnings: list[str] = []
+    done = part
+    if "state" in part.columns:
+        done = part[
+            (part["state"] == "done").to_numpy(dtype=bool, na_value=False) & np.isfinite(part["nmse"])
+        ]
+        selection["not_done"] = len(part) - len(done)
+    rows = _by_convergence(done, unconverged, selection, warnings)
+    if len(rows):
+        tables.positive(rows, "n_latents", "nmse", *(["k"] if "k" in rows.columns else []))
+    cell = list(dict.fromkeys(name for name in ("n_latents", "k", *inputs) if name in part.columns))
+    best, about_lr = best_of_cells(rows, done, selection, cell)
+    warnings += about_lr
+    if "converged" in part.columns and unconverged == DROP:
+        warnings += _beaten(best, done[~tables.truths(done, "converged")[0]], cell)
+    selection["used"] = len(best)
+    return Converged(best, rows, group, selection, warnings)
+
+
+def _epsilon(part: pd.DataFrame) -> float | None:
+    """The tolerance of the criterion, None where it is not one number."""
+    if "epsilon" not in part.columns:
+        return None
+    values = np.unique(tables.numbers(part, "epsilon"))
+    return float(values[0]) if len(values) == 1 and np.isfinite(values[0]) else None
+
+
+def _by_convergence(
+    done: pd.DataFrame, unconverged: str, selection: dict[str, Any], warnings: list[str]
+) -> pd.DataFrame:
+    if "converged" not in done.columns:
+        warnings += ["No column `converged`: every row was taken as a converged run."]
+        return done
+    yes, unknown = tables.truths(done, "converged")
+    left = int((~yes).sum())
+    selection.update(unconverged=left, unconverged_runs=unconverged)
+    if not left or unconverged == KEEP:
+        if left:
+            warnings += [
+                f"{_runs(left)} not converged{_unknown(unknown)} and kept: this is no bound on L(N)."
+            ]
+        return done
+    if unconverged == DROP:
+        warnings += [f"{_runs(left)} not converged{_unknown(unknown)} and left out."]
+        return done[yes]
+    return _at_the_limit(done, yes, warnings)
+
+
+def _at_the_limit(done: pd.DataFrame, yes: np.ndarray, warnings: list[str]) -> pd.DataFrame:
+    """Unconverged runs at the L∞ of their tails, with the columns `extrapolated` and `relative_error`, that of L∞.
+
+    The error is 0 for converged runs.
+    A run without L∞ or its error, or with an L∞ that is not below its own loss, is left out.
+    """
+    tables.require(done, "nmse_inf", "nmse_inf_se")
+    limit, error = tables.numbers(done, "nmse_inf"), tables.numbers(done, "nmse_inf_se")
+    seen = tables.numbers(done, "nmse")
+    known = np.isfinite(limit) & (limit > 0) & np.isfinite(error) & (error >= 0)
+    usable = yes | (known & (limit <= seen))
+    reached, lost = int((usable & ~yes).sum()), int((~usable).sum())
+    without = f", {lost} left out without one below its loss" if lost else ""
+    warnings += [
+        f"{_runs(reached + lost)} not converged: {reached} at the L∞ of their tails, by its error{without}."
+    ]
+    relative = np.divide(error, limit, out=np.zeros(len(done)), where=usable & ~yes)
+    return done.assign(nmse=np.where(yes, seen, limit), relative_error=relative, extrapolated=~yes)[usable]
+
+
+def _runs(count: int) -> str:
+    return "1 run is" if count == 1 else f"{count} runs are"
+
+
+def _unknown(unknown: np.ndarray) -> str:
+    return f" ({int(unknown.sum())} of them not known to be)" if unknown.any() else ""
+
+
+def _beaten(best: pd.DataFrame, unconverged: pd.DataFrame, cell: list[str]) -> list[str]:
+    """A warning where a run that is not converged is already below the best converged one of its cell."""
+    lowest = unconverged.groupby(cell, dropna=False)["nmse"].min()
+    chosen = best.set_index(cell)["nmse"]
+    beaten = chosen[chosen > lowest.reindex(chosen.index) * (1 + 1e-12)]
+    if beaten.empty:
+        return []
+    first = beaten.index[0]
+    where = ", ".join(
+        f"{k}={integral(v):,}"
+        for k, v in zip(cell, first if isinstance(first, tuple) else (first,), strict=True)
+    )
+    return [
+        f"In {len(beaten)} of {len(best)} cells ({where} first) an unconverged run is already lower: train it on."
+    ]

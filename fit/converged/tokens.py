@@ -1,0 +1,86 @@
+"""T(n): the tokens after which a run is converged, and L(n, D): the lowest loss of each n at each budget of tokens."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fit.data import tables
+from fit.data.curves import candidates
+from fit.law.errors import FitError
+
+
+def to_convergence(rows: pd.DataFrame, curves: pd.DataFrame | None) -> tuple[pd.DataFrame, str]:
+    """The converged runs with their tokens to convergence in the column `tokens`, and by which rule.
+
+    With curves: the first D at which L(D) ≤ (1 + ε)·L∞, interpolated in log-log, whatever a run saw after. Without:
+    the tokens of the runs that stopped at convergence. Tokens depend on the lr (Gao et al. 2024, Fig. 3: 4 times fewer
+    at the largest), so the rows are those of the best lr. FitError where neither is known.
+    """
+    if (
+        curves is not None
+        and {"run_id", "tokens", "nmse"} <= set(curves.columns)
+        and "run_id" in rows.columns
+    ):
+        tables.require(rows, "nmse_inf", "epsilon")
+        reached = _first_within(rows, curves)
+        if reached.notna().any():
+            found = rows.assign(tokens=rows["run_id"].map(reached))
+            return found[found["tokens"].notna()], "first D with L(D) ≤ (1 + ε)·L∞"
+    if {"stop", "tokens"} <= set(rows.columns):
+        found = rows[(rows["stop"] == "converged") & rows["tokens"].notna()]
+        if len(found):
+            return found, "D of runs that stopped at convergence"
+    raise FitError(
+        "Tokens to convergence are not known: they need the curves with tokens and nmse beside nmse_inf and epsilon, "
+        "or runs with stop=converged."
+    )
+
+
+def _first_within(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.Series:
+    """run_id to the first D within ε of L∞, missing where the curve never is, or is from its first evaluation on."""
+    limit, epsilon = tables.numbers(rows, "nmse_inf"), tables.numbers(rows, "epsilon")
+    known = rows[
+        np.isfinite(limit) & (limit > 0) & np.isfinite(epsilon)
+    ]  # a tail that falls to 0 is never reached
+    target = known.set_index("run_id")
+    target = np.log(tables.numbers(target, "nmse_inf") * (1 + tables.numbers(target, "epsilon")))
+    goal = dict(zip(known["run_id"], target, strict=True))
+    mine = curves[curves["run_id"].isin(known["run_id"])]
+    mine = tables.numeric(mine, "tokens", "nmse")
+    mine = mine[(mine["tokens"] > 0) & (mine["nmse"] > 0)].sort_values(["run_id", "tokens"])
+    found: dict[Any, float] = {}
+    for run, curve in mine.groupby("run_id"):
+        log_d, log_l = np.log(curve["tokens"].to_numpy()), np.log(curve["nmse"].to_numpy())
+        log_l = np.minimum.accumulate(log_l)
+        i = int(np.argmax(log_l <= goal[run]))
+        if i and log_l[i] <= goal[run]:
+            part = (log_l[i - 1] - goal[run]) / (log_l[i - 1] - log_l[i])
+            found[run] = float(np.exp(log_d[i - 1] + part * (log_d[i] - log_d[i - 1])))
+    return pd.Series(found, dtype=float)
+
+
+def by_budget(table: pd.DataFrame) -> pd.DataFrame:
+    """The lowest loss of each n (and k) at each budget of tokens, on a grid of a quarter octave.
+
+    table: evaluations or runs. Columns n_latents, tokens, nmse, run_id and, where known, k. The lr of a budget is that
+    of the lowest curve there; a budget that only worse curves reach, above the loss of a smaller one, is left out. With
+    an lr that decays only the end of a run counts. A table without run_id is used row by row.
+    """
+    tables.require(table, "n_latents", "tokens", "nmse")
+    if "run_id" not in table.columns:
+        tables.positive(table, "n_latents", "tokens", "nmse")
+        return table
+    known = table[table["nmse"].notna() & table["tokens"].notna()]
+    if known.empty:
+        raise FitError("No run has a loss and tokens yet.")
+    tables.positive(known, "n_latents", "tokens", "nmse")
+    of = candidates(known, "tokens")
+    points = of.table(np.arange(len(of.run))).assign(bin=of.bin)
+    cell = ["n_latents", "bin"]
+    if "k" in known.columns:
+        points["k"] = points["run_id"].map(known.drop_duplicates("run_id").set_index("run_id")["k"])
+        cell = ["n_latents", "k", "bin"]
+    lowest = points.sort_values("nmse", kind="stable").drop_duplicates(cell).sort_values(cell, kind="stable")
+    before = lowest.groupby(cell[:-1], dropna=False)["nmse"].transform(lambda loss: loss.cummin().shift())
+    return lowest[~(lowest["nmse"] >= before)].drop(columns=["bin", "flops"])

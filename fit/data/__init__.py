@@ -1,0 +1,1 @@
+"""Result tables as they are read: columns, conditions, groups of rows, training curves."""

@@ -1,0 +1,184 @@
+"""Result tables: reading CSV and Parquet, mapping foreign column names, choosing rows, checking numbers."""
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fit.law.errors import FitError
+
+# What a condition may be made of. No call, attribute, subscript or `@`: a condition is data, never code.
+_ALLOWED = (
+    ast.Expression,
+    ast.BoolOp,
+    ast.And,
+    ast.Or,
+    ast.UnaryOp,
+    ast.Not,
+    ast.USub,
+    ast.BinOp,
+    ast.Add,
+    ast.Sub,
+    ast.Mult,
+    ast.Div,
+    ast.Compare,
+    ast.Eq,
+    ast.NotEq,
+    ast.Lt,
+    ast.LtE,
+    ast.Gt,
+    ast.GtE,
+    ast.In,
+    ast.NotIn,
+    ast.Name,
+    ast.Load,
+    ast.Constant,
+    ast.List,
+    ast.Tuple,
+)
+
+
+def read(path: Path | str) -> pd.DataFrame:
+    """The table of a .csv or .parquet file. FitError when it cannot be read or has no rows."""
+    path = Path(path)
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        raise FitError(f"{path} is neither .csv nor .parquet: save the table as one of them.")
+    if not path.is_file():
+        raise FitError(f"There is no file {path}: give the path of a table.")
+    try:
+        table = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
+    except Exception as error:  # readers raise their own kinds for each way in which a file can be broken
+        raise FitError(f"{path} cannot be read ({' '.join(str(error).split())}): is it complete?") from error
+    if table.empty:
+        raise FitError(f"{path} has no rows: there is nothing to fit.")
+    return table
+
+
+def parse_mapping(text: str) -> dict[str, str]:
+    """`n_latents=n,nmse=loss` as {our name: the table's name}."""
+    mapping: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        ours, _, theirs = pair.partition("=")
+        if not ours.strip() or not theirs.strip():
+            raise FitError(
+                f"{pair!r} is no mapping: write our name = the table's name, as n_latents=n,k=k,nmse=loss."
+            )
+        if ours.strip() in mapping:
+            raise FitError(f"{text!r} maps {ours.strip()} twice: name one column for it.")
+        mapping[ours.strip()] = theirs.strip()
+    return mapping
+
+
+def renamed(table: pd.DataFrame, mapping: Mapping[str, str], partial: bool = False) -> pd.DataFrame:
+    """The table with our column names beside its own. partial: leave out what it does not have."""
+    absent = [theirs for theirs in mapping.values() if theirs not in table.columns]
+    if absent and not partial:
+        raise FitError(
+            f"The table has no column {absent[0]!r} to map; it has {', '.join(map(str, table.columns))}."
+        )
+    return table.assign(
+        **{ours: table[theirs] for ours, theirs in mapping.items() if theirs in table.columns}
+    )
+
+
+def require(table: pd.DataFrame, *columns: str) -> None:
+    """FitError naming the columns that are missing, those present, and how to map them."""
+    absent = [name for name in dict.fromkeys(columns) if name not in table.columns]
+    if absent:
+        example = ",".join(f"{name}=COLUMN" for name in absent)
+        raise FitError(
+            f"The table has no column {', '.join(absent)}; it has {', '.join(map(str, table.columns))}. "
+            f"If it is there under another name, add --map {example}."
+        )
+
+
+def where(table: pd.DataFrame, condition: str | None) -> pd.DataFrame:
+    """The rows for which a condition on columns holds, as `k == 32 and n_latents > 512`; missing counts as not."""
+    if condition is None:
+        return table
+    tree = _parsed(condition, table)
+    try:
+        mask = table.eval(ast.unparse(tree), engine="python", local_dict={}, global_dict={})
+    except Exception as error:  # pandas raises a different kind for each way in which a comparison can fail
+        raise FitError(
+            f"The condition {condition!r} cannot be evaluated: {' '.join(str(error).split())}"
+        ) from error
+    if not isinstance(mask, pd.Series) or not pd.api.types.is_bool_dtype(mask):
+        raise FitError(
+            f"The condition {condition!r} is not true or false for a row: compare a column, as k == 32."
+        )
+    kept = table[mask.fillna(False).astype(bool)]
+    if kept.empty:
+        raise FitError(f"No row has {condition}: {len(table)} rows were looked at. Loosen the condition.")
+    return kept
+
+
+def _parsed(condition: str, table: pd.DataFrame) -> ast.Expression:
+    try:
+        tree = ast.parse(condition, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise FitError(
+            f"{condition!r} is not a condition: write one like k == 32 and n_latents > 512."
+        ) from error
+    for node in ast.walk(tree):
+        if not isinstance(node, _ALLOWED):
+            kind = type(node).__name__.lower()
+            raise FitError(
+                f"{condition!r} is refused for its {kind}: only columns, numbers, texts, comparisons, and, or, not."
+            )
+        if isinstance(node, ast.Name) and node.id not in table.columns:
+            known = ", ".join(map(str, table.columns))
+            raise FitError(
+                f"{condition!r} names {node.id}, which is no column (text needs quotes); there are {known}."
+            )
+    return tree
+
+
+def numbers(table: pd.DataFrame, column: str) -> np.ndarray:
+    """A column as floats, NaN where missing. FitError where it is absent, and for anything that is no number."""
+    require(table, column)
+    if pd.api.types.is_bool_dtype(table[column]):
+        raise FitError(f"The column {column} holds true and false, no numbers: map the column that is meant.")
+    try:
+        return pd.to_numeric(table[column]).to_numpy(dtype=float, na_value=np.nan)
+    except (ValueError, TypeError) as error:
+        raise FitError(
+            f"The column {column} holds something that is no number: {' '.join(str(error).split())}"
+        ) from error
+
+
+def numeric(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """The table with those of the columns that it has as floats, see `numbers`."""
+    return table.assign(**{name: numbers(table, name) for name in columns if name in table.columns})
+
+
+def truths(table: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Where a column of true, false or missing is true, and where it is missing."""
+    known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+    texts = table[column].astype("string").str.strip().str.lower()
+    values = texts.map(known)
+    odd = texts[values.isna() & texts.notna() & (texts != "")]
+    if len(odd):
+        raise FitError(f"The column {column} holds {odd.iloc[0]!r}: write True, False, or leave it empty.")
+    return values.eq(True).fillna(False).to_numpy(dtype=bool), values.isna().to_numpy(dtype=bool)
+
+
+def positive(table: pd.DataFrame, *columns: str) -> None:
+    """FitError telling how many rows, and which, hold a number that is missing or has no logarithm."""
+    for column in columns:
+        values = numbers(table, column)
+        bad = table.index[~(np.isfinite(values) & (values > 0))]
+        if len(bad):
+            shown = ", ".join(f"row {i}: {table.at[i, column]!s}" for i in bad[:5])
+            more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+            raise FitError(
+                f"{len(bad)} of {len(table)} rows have a {column} that is missing, 0 or negative ({shown}{more}). "
+                "Correct them or leave them out with --where."
+            )
+
+
+def single(values: pd.Series) -> bool:
+    """Whether a column has at most one value."""
+    return values.nunique(dropna=False) <= 1

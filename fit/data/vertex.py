@@ -1,0 +1,60 @@
+"""Where a loss measured at a few values is lowest: the vertex of a parabola, where it is convex and bracketed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+# Of the values of n those up to two octaves from the lowest loss make the parabola: a sum of two powers is one for so
+# long. For L = 0.1 + n^−0.25 + D^−0.4 and n over 6 octaves, N*(C) ∝ C^0.615 comes out as C^0.613; from parabolas over
+# all n as C^0.653, and of L instead of ln L as C^0.567. Noise is relative too: hence ln L.
+REACH = 2 * np.log(2)
+# The valley over lr is steeper on one side. On the sweeps of tests/fit/sweep_tables.py, lr in factors of 2, a
+# parabola over two octaves to each side puts the compute-optimal lr 7 % too high, over one octave 2 %.
+LR_REACH = np.log(2)
+
+
+@dataclass(frozen=True)
+class Vertex:
+    """The lowest point of ln L = y + curvature/2·(ln v − x)² for a quantity v, from `points` values of it."""
+
+    x: float
+    y: float
+    curvature: float
+    points: int
+
+
+def lowest(losses: Mapping[float, float], name: str, reach: float = REACH) -> Vertex | str:
+    """The vertex over v → ln L, or why there is none, in words. name: what v is. reach: how far, in ln v.
+
+    At least three values are needed; the parabola must be convex, and its vertex strictly between the smallest and the
+    largest v that made it.
+    """
+    if len(losses) < 3:
+        return f"a parabola needs 3 {name}, there {'is' if len(losses) == 1 else 'are'} {len(losses)}"
+    v = np.sort(np.array(list(losses)))
+    x, y = np.log(v), np.array([losses[value] for value in v])
+    near = _about(x, int(np.argmin(y)), reach)
+    x, y, v = x[near], y[near], v[near]
+    middle = x.mean()
+    a, b, c = np.polyfit(x - middle, y, 2)
+    if a <= 1e-12:
+        return f"not convex over {name} from {shown(v[0])} to {shown(v[-1])}"
+    at = middle - b / (2 * a)
+    if not x[0] < at < x[-1]:
+        edge = f"below the smallest, {shown(v[0])}" if at <= x[0] else f"beyond the largest, {shown(v[-1])}"
+        return f"vertex at {name}={shown(float(np.exp(np.clip(at, -700, 700))))} {edge}"
+    return Vertex(float(at), float(c - b**2 / (4 * a)), float(2 * a), len(x))
+
+
+def _about(x: np.ndarray, at: int, reach: float) -> np.ndarray:
+    """Flags of the points within reach of one of them, of its neighbours, and of the three nearest at least."""
+    distance = np.abs(x - x[at])
+    near = distance <= max(reach, np.sort(distance)[2]) * (1 + 1e-9)
+    near[max(at - 1, 0) : at + 2] = True
+    return near
+
+
+def shown(value: float) -> str:
+    """4,096 for an n and 0.00123 for a learning rate."""
+    return f"{value:,.0f}" if 100 <= value < 1e15 else f"{value:.3g}"

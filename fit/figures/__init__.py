@@ -1,5 +1,0 @@
-"""The paper's figures, from the tables and the fits."""
-
-from fit.figures.gallery import FIGURES, make
-
-__all__ = ["FIGURES", "make"]

@@ -1,0 +1,220 @@
+"""Says in words which parameters the rows identify, which trade off against one another, and which rows stand apart."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from fit.law.estimate import Estimate
+from fit.law.intervals.choose import NONE, enough
+from fit.law.intervals.profile import LEVEL
+from fit.law.law import Array, Law
+from fit.law.losses import LOG, Objective
+from fit.law.result import Param
+from fit.law.rows import Rows
+
+CORRELATED = 0.95
+# Belsley, Kuh & Welsch 1980: from 30 on a combination of the parameters is poorly determined, from 100 on badly.
+POOR, BAD = 30.0, 100.0
+# The delta method's interval and the one reported differ by more than this factor: the law is no plane over it.
+CURVED = 1.5
+# With fewer degrees of freedom one residual may be all there is by chance: five points on a line have three.
+FEWEST = 4
+# Residuals of less than 1e-10 of the loss are those of the table's digits.
+EXACT = 1e-20
+# More of these never gives a higher loss to a run that is trained well.
+SCALES = {"n_latents", "flops", "tokens"}
+# Chance of naming any row an outlier when none is.
+ALARM = 0.01
+
+
+def correlations(at: Estimate) -> Array:
+    """Correlation of the internal parameters, (p, p); NaN for those of a vanished floor."""
+    covariance = at.basis.inverse @ at.covariance() @ at.basis.inverse.T
+    scale = np.sqrt(np.diag(covariance))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return covariance / np.outer(scale, scale)
+
+
+def condition(at: Estimate) -> float | None:
+    """κ of the Jacobian in whitened parameters, its columns scaled to 1: how alike two changes of the law can be.
+
+    1 is ideal. Whitened, an intercept and its slope are not alike, whatever the unit of the input. None for a law whose
+    floor vanished and for one parameter.
+    """
+    J = at.jacobian() * np.sqrt(at.weights)
+    length = np.linalg.norm(J, axis=1)
+    if not (length > 0).all():
+        return None
+    values = (
+        np.linalg.svd(J / length[:, None], compute_uv=False)
+        if J.shape[1] < 10**5
+        else _by_gram(J / length[:, None])
+    )
+    return float(values[0] / max(values[-1], 1e-300))
+
+
+def _by_gram(J: Array) -> Array:
+    return np.sqrt(np.maximum(np.linalg.eigvalsh(J @ J.T)[::-1], 0))
+
+
+def ill_conditioned(at: Estimate) -> list[str]:
+    """A warning where some combination of the parameters is hardly determined."""
+    kappa = condition(at)
+    if kappa is None or kappa < POOR:
+        return []
+    how = "badly" if kappa >= BAD else "poorly"
+    return [
+        f"Some combination of the parameters is {how} determined (condition {kappa:,.0f}): "
+        "predictions within the rows hold, single parameters and far extrapolations do not."
+    ]
+
+
+def trade_offs(at: Estimate) -> list[str]:
+    """A warning when the rows hardly tell two parameters apart; the strongest pair is named.
+
+    An intercept and a slope of one term do not count: how they correlate is a matter of the unit of the input.
+    """
+    law, corr = at.law, correlations(at)
+    found = []
+    for i, first in enumerate(law.internal):
+        for j, second in enumerate(law.internal[:i]):
+            own = {law.terms[law.term_of(name)].params[0] for name in (first, second)}
+            same = law.term_of(first) == law.term_of(second)
+            if abs(corr[i, j]) > CORRELATED and not (same and own & {first, second}):
+                found.append((abs(corr[i, j]), corr[i, j], *sorted((first, second), key=law.params.index)))
+    if not found:
+        return []
+    _, value, first, second = max(found)
+    others = ", ".join(f"{a} and {b} {c:+.2f}" for _, c, a, b in sorted(found, reverse=True)[1:])
+    also = f"; also {others}" if others else ""
+    text = f"{first} and {second} trade off (corr {value:+.2f}{also}): compare predictions, not exponents."
+    return [text.replace("-", "−")]
+
+
+def few_runs(rows: Rows, law: Law, method: str) -> list[str]:
+    """A warning where the rows are of too few runs for any interval."""
+    if method != NONE:
+        return []
+    of = "1 run" if rows.runs == 1 else f"{rows.runs} runs"
+    return [
+        f"No intervals: the {len(rows.loss)} rows are of {of} only, whose errors they share, and {enough(law)} are "
+        "needed."
+    ]
+
+
+def rising(at: Estimate, rows: Rows) -> list[str]:
+    """A warning for each scale with which the fitted loss rises, on average over the rows."""
+    if at.law.response != "nmse":
+        return []
+    here, found = at.log_fitted(), []
+    for name in SCALES & set(at.law.inputs):
+        further = at.log_loss({**rows.x, name: rows.x[name] * 1.01})
+        if np.average(further - here, weights=rows.weights) > 0:
+            found.append(name)
+    return [
+        f"The loss rises with {name}, as no law of scaling does: are the columns mapped right, and the runs converged?"
+        for name in sorted(found)
+    ]
+
+
+def unidentified(law: Law, params: Mapping[str, Param]) -> list[str]:
+    """A warning for each parameter whose interval has no end."""
+    texts = []
+    for name in law.params:
+        param = params[name]
+        if param.value is None or param.method == NONE:
+            continue
+        sides = [side for side, end in (("lower", param.low), ("upper", param.high)) if end is None]
+        if sides:
+            texts.append(
+                f"{name} is not identified: its 95 % interval has no {' and no '.join(sides)} end. "
+                "Do not quote it; add rows over a wider range."
+            )
+    return texts
+
+
+def curved(at: Estimate, params: Mapping[str, Param]) -> list[str]:
+    """A warning where the delta method's interval differs much in width: quoting value ± error would mislead.
+
+    None for exact rows, whose intervals are of rounding size, and so are their errors.
+    """
+    if at.deviance < EXACT * at.weights.sum():
+        return []
+    law, found, t = at.law, [], float(student.isf((1 - LEVEL) / 2, at.dof))
+    for name, param in params.items():
+        if None in (param.value, param.low, param.high, param.se) or param.method == "delta":
+            continue
+        if param.method == "bootstrap over runs":  # the delta method takes rows of one run for independent
+            continue
+        ends = np.array([param.low, param.high], dtype=float)
+        if name in law.logs and ends[0] <= 0:
+            continue
+        width = np.ptp(np.log(ends) if name in law.logs else ends)
+        ratio = float(width / (2 * t * np.float64(param.se or np.nan)))
+        if np.isfinite(ratio) and not 1 / CURVED < ratio < CURVED:
+            found.append(f"{name} {ratio:.1f}")
+    if not found:
+        return []
+    return [
+        f"± standard errors would mislead: the intervals are {', '.join(found)} times as wide as the delta method's."
+    ]
+
+
+def absent_floor(at: Estimate, params: Mapping[str, Param]) -> list[str]:
+    """A warning when the best fit has no irreducible loss."""
+    if not at.floor_vanished:
+        return []
+    if "E" in params:
+        return ["E went to 0: these rows show no irreducible loss. Its interval says how much they allow."]
+    return ["The irreducible term went to 0: these rows show none, and its parameters are undefined."]
+
+
+def few_agree(at: Estimate) -> list[str]:
+    """A warning when most starts ended elsewhere, so that a better optimum may have been missed."""
+    if 2 * at.agree >= at.tried:
+        return []
+    return [f"Only {at.agree} of {at.tried} starts reached the best optimum: it may not be the global one."]
+
+
+def outliers(at: Estimate) -> dict[int, float]:
+    """Rows that no law of this kind would have by chance, by their studentized residual; none is dropped.
+
+    For least squares the externally studentized residual against Student's t with Bonferroni's correction (Cook &
+    Weisberg 1982, §2.2.2); for Huber the residual over 1.4826 median |r|, which outliers do not widen.
+    """
+    of, w, rows = at.problem.objective, at.weights, int((at.weights > 0).sum())
+    r = of.residual(at.log_fitted(), at.problem.ln_y) * np.sqrt(w)
+    J = at.jacobian() * np.sqrt(w)
+    leverage = np.einsum("pi,pq,qi->i", J, at.covariance(), J)
+    e = r / np.sqrt(np.maximum(1 - leverage, 1e-12))
+    nu = at.dof - 1
+    if nu < FEWEST or at.deviance < EXACT * w.sum():
+        return {}
+    if np.isfinite(of.delta):
+        scale, cut = 1.4826 * np.median(np.abs(e[w > 0])), norm.isf(ALARM / 2 / rows)
+    else:
+        rest = np.maximum(at.deviance - e**2, 1e-6 * at.deviance)
+        scale, cut = np.sqrt(rest / nu), student.isf(ALARM / 2 / rows, nu)
+    score = e / scale
+    order = np.argsort(-np.abs(score))
+    return {int(i): float(score[i]) for i in order if abs(score[i]) > cut and leverage[i] < 1 - 1e-9}
+
+
+def outlier_words(
+    rows: Mapping[int, Mapping[str, float]], scores: Mapping[int, float], of: Objective = LOG
+) -> list[str]:
+    """A warning naming the rows that stand apart, the three worst with their inputs. rows: index to inputs."""
+    if not scores:
+        return []
+    shown = [
+        f"{', '.join(f'{name}={value:,.6g}' for name, value in rows[i].items())} ({score:+.1f} σ)"
+        for i, score in list(scores.items())[:3]
+    ]
+    more = f" and {len(scores) - 3} more" if len(scores) > 3 else ""
+    kind = "1 row is an outlier" if len(scores) == 1 else f"{len(scores)} rows are outliers"
+    known = np.isfinite(of.delta)
+    robust = "Huber's objective lets them count little" if known else "the objective huber is robust to them"
+    text = f"{kind}, fitted all the same: {'; '.join(shown)}{more}. Look at them; {robust}."
+    return [text.replace("-", "−")]

@@ -1,0 +1,177 @@
+"""One law fitted to one set of rows: the best of many starts, with its predictions and correlations."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from fit.law.basis import Basis, Terms
+from fit.law.law import Array, Inputs, Law
+from fit.law.losses import LOG, Objective
+from fit.law.rows import Rows, check_rows
+from fit.law.seeds import seeds
+from fit.law.solver import Problem, Solution, evaluate, minimise
+from fit.law.starts import (
+    best_of,
+    deviance_of_all,
+    may_vanish,
+    of_all_rows,
+    refined,
+    sampled,
+    with_floors,
+    without,
+)
+
+# Starts whose deviance is this close, relatively, have reached the same optimum.
+SAME = 1e-6
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The optimum of the deviance Σ w 2ρ(r), for the default objective Σ w (ln L_law − ln L)².
+
+    problem: the one problem; solution: its optimum, a leading axis of 1; starts: (S, p), agree: how many of them
+    reached the optimum.
+    """
+
+    basis: Basis
+    problem: Problem
+    solution: Solution
+    starts: Array
+    agree: int
+
+    def without(self, term: int) -> float:
+        """The deviance of the law without one of its terms, infinite where no other is left."""
+        if term not in self._known_without:
+            bare = without(term, sampled(self.problem), self.starts)
+            self._known_without[term] = np.inf if bare is None else deviance_of_all(self.problem, bare)
+        return self._known_without[term]
+
+    @cached_property
+    def _known_without(self) -> dict[int, float]:
+        """What `without` found so far: each takes some starts, and few are asked for."""
+        return {}
+
+    @property
+    def tried(self) -> int:
+        return len(self.starts)
+
+    @property
+    def law(self) -> Law:
+        return self.basis.law
+
+    @property
+    def deviance(self) -> float:
+        return float(self.solution.deviance[0])
+
+    @property
+    def weights(self) -> Array:
+        return self.problem.w[0]
+
+    @property
+    def dof(self) -> float:
+        """Σ w − p: a weight of 2 counts as two measurements."""
+        return float(self.weights.sum()) - len(self.law.internal)
+
+    @property
+    def floor_vanished(self) -> bool:
+        return self.law.floor is not None and not self.solution.alive[0, self.law.floor]
+
+    def theta(self) -> Array:
+        """Internal parameters, (p,); those of a vanished floor are −inf for its intercept and NaN for its slopes."""
+        return internal(self.basis, self.solution)[0]
+
+    def log_loss(self, x: Inputs) -> Array:
+        """ln L at inputs (rows,)."""
+        return log_losses(self.basis.at(x), self.solution)[0]
+
+    def log_fitted(self) -> Array:
+        """ln L_law of the fitted rows, (rows,)."""
+        return log_losses(self.basis.terms, self.solution)[0]
+
+    def residuals(self) -> Array:
+        """ln L_law − ln L of the fitted rows, (rows,), whatever the objective."""
+        return self.log_fitted() - self.problem.ln_y
+
+    def scatter(self) -> float:
+        """τ, by which a deviance is divided to be χ² of one degree: Σwψ²/ν over the mean of ψ' (for squares s²)."""
+        psi, inside = self._influence()
+        return float((self.weights * psi**2).sum() / self.dof / inside)
+
+    def _influence(self) -> tuple[Array, float]:
+        """ψ of the rows, (rows,), and the mean of ψ'."""
+        of, w = self.problem.objective, self.weights
+        r = of.residual(self.log_fitted(), self.problem.ln_y)
+        # At least one row in the middle: δ = 1e-3 of 12 scattered rows may have none inside.
+        inside = float((w * of.inside(r)).sum() / w.sum())
+        return of.slope(r), max(inside, 1 / len(w))
+
+    def jacobian(self, solution: Solution | None = None) -> Array:
+        """∂r/∂θ' of the fitted rows, (p, rows), at the optimum or another solution; 0 for a vanished floor."""
+        at = solution or self.solution
+        f, share = evaluate(self.basis.terms, at.theta, at.alive)
+        return self.basis.terms.slopes(at.theta, share)[0] * self.problem.objective.rate(f)
+
+    def covariance(self, solution: Solution | None = None) -> Array:
+        """(JᵀWJ)⁺ of θ', (p, p), without the factor s²; 0 for a vanished floor."""
+        J = self.jacobian(solution) * np.sqrt(self.weights)
+        # In units of its own length: a small floor's column is no less certain to be one than the others.
+        length = np.linalg.norm(J, axis=1)
+        scale = np.divide(1, length, out=np.zeros(len(J)), where=length > 0)
+        J = J * scale[:, None]
+        found = np.asarray(np.linalg.pinv(J @ J.T, rcond=1e-13, hermitian=True), dtype=float)
+        return found * np.outer(scale, scale)
+
+    def errors(self) -> Array:
+        """Standard errors of the internal parameters by the delta method, (p,); NaN for those of a vanished floor."""
+        _, inside = self._influence()
+        inner = self.basis.inverse @ self.covariance() @ self.basis.inverse.T
+        variance = np.diag(inner) * self.scatter() / inside
+        return np.sqrt(np.where(variance > 0, variance, np.nan))
+
+
+def internal(basis: Basis, solution: Solution) -> Array:
+    """θ of every solution, (R, p); a vanished term has −inf for its intercept and NaN for its slopes."""
+    theta = solution.theta @ basis.inverse.T
+    for j in range(len(basis.law.terms)):
+        block = basis.law.block(j)
+        gone = ~solution.alive[:, j]
+        theta[gone, block] = np.nan
+        theta[gone, block.start] = -np.inf
+    return theta
+
+
+def log_losses(terms: Terms, solution: Solution) -> Array:
+    """ln L of every solution at rows: (R, rows)."""
+    return evaluate(terms, solution.theta, solution.alive)[0]
+
+
+def estimate(law: Law, rows: Rows, objective: Objective = LOG) -> Estimate:
+    """Fits a law to rows: seeds by variable projection, all refined at once, the lowest taken.
+
+    The floor may vanish: the law without it is fitted too, and is the optimum where no floor does better.
+    """
+    check_rows(law, rows)
+    basis = Basis.of(law, rows.x)
+    problem = Problem(basis.terms, np.log(rows.loss), rows.weights[None], objective)
+    starts = seeds(basis, rows.x, rows.loss, rows.weights)
+    sample = sampled(problem)
+    everything = np.ones((len(starts), len(law.terms)), dtype=bool)
+    found = with_floors(basis, sample, refined(sample, starts, everything, may_vanish(law)))
+    best = best_of(found)
+    bare = None if law.floor is None else without(law.floor, sample, starts)
+    if bare is not None and bare.deviance[0] <= best.deviance[0] * (1 + 1e-9):
+        best = bare
+    tiny = 1e-20 * float(sample.w.sum())
+    agree = int((found.deviance <= best.deviance[0] * (1 + SAME) + tiny).sum())
+    if sample is not problem:
+        best = of_all_rows(basis, problem, best)
+    at = Estimate(basis, problem, best, starts, agree)
+    if bare is not None and law.floor is not None:
+        at._known_without[law.floor] = deviance_of_all(problem, bare)
+    return at
+
+
+def improved(at: Estimate, better: Solution) -> Estimate:
+    """The estimate moved to a lower optimum near a solution that a profile ran into; no start had reached it."""
+    return replace(at, solution=minimise(at.problem, better.theta, better.alive, may_vanish(at.law)), agree=0)

@@ -1,0 +1,107 @@
+"""Quantities h(θ) that intervals are asked for: parameters, predictions, and what follows from parameters."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fit.law.basis import Basis, Terms
+from fit.law.law import Array, Derived
+
+Flags = NDArray[np.bool_]
+Index = NDArray[np.intp]
+
+
+class Quantities(Protocol):
+    """m quantities of whitened parameters θ'."""
+
+    def __len__(self) -> int: ...
+
+    def evaluate(self, theta: Array, alive: Flags, which: Index) -> tuple[Array, Array, Array]:
+        """Quantity which[r] at θ'[r]: value, (R,), gradient, (R, p), and Hessian, (R, p, p).
+
+        alive: (R, J). The value is −inf or NaN where it stands on a term that vanished.
+        """
+        ...
+
+
+class Parameters:
+    """Internal parameters by name, each a linear form in θ'."""
+
+    def __init__(self, basis: Basis, names: Sequence[str]) -> None:
+        forms = [basis.form(name) for name in names]
+        p = len(basis.law.internal)
+        self.term = np.array([j for j, _ in forms], dtype=np.intp)
+        self.rows = np.array([row for _, row in forms]).reshape(-1, p)
+        # The logarithm of an absent coefficient is −inf; a slope of an absent term is not defined.
+        first = [basis.law.terms[j].params[0] for j, _ in forms]
+        self.absent = np.array(
+            [-np.inf if name == lead else np.nan for name, lead in zip(names, first, strict=True)]
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def evaluate(self, theta: Array, alive: Flags, which: Index) -> tuple[Array, Array, Array]:
+        R, p = theta.shape
+        slope = self.rows[which]
+        there = alive[np.arange(R), self.term[which]]
+        value = np.where(there, (slope * theta).sum(axis=1), self.absent[which])
+        return value, slope, np.zeros((R, p, p))
+
+
+class Predictions:
+    """ln y at rows."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+
+    def __len__(self) -> int:
+        return self.terms.rows
+
+    def evaluate(self, theta: Array, alive: Flags, which: Index) -> tuple[Array, Array, Array]:
+        at = self.terms.take(which)
+        law, (R, p) = at.law, theta.shape
+        z, J = np.empty((R, len(at.phi))), np.zeros((R, len(at.phi), p))
+        curved = np.zeros((R, p, p, len(at.phi)))
+        for j, phi in enumerate(at.phi):
+            block, bent, bend = law.block(j), law.bend_block(j), law.terms[j].bend
+            z[:, j] = (theta[:, block] * phi.T).sum(axis=1)
+            J[:, j, block] = phi.T
+            if bend:
+                u, nu, own = at.coordinates[bend.input], theta[:, bent], np.arange(R)
+                z[:, j] += bend.value(u, nu)[own, own]
+                J[:, j, bent] = bend.slopes(u, nu)[own, :, own]
+                curved[:, bent, bent, j] = bend.curvature(u, nu)[own, :, :, own]
+        z = np.where(alive, z, -np.inf)
+        top = z.max(axis=1)
+        share = np.exp(z - top[:, None])
+        total = share.sum(axis=1)
+        share /= total[:, None]
+        slope = np.einsum("rj,rjp->rp", share, J)
+        H = np.einsum("rj,rjp,rjq->rpq", share, J, J) - slope[:, :, None] * slope[:, None]
+        return top + np.log(total), slope, H + np.einsum("rj,rpqj->rpq", share, curved)
+
+
+class Numbers:
+    """What follows from the parameters: `Derived` of a law."""
+
+    def __init__(self, basis: Basis, of: Sequence[Derived]) -> None:
+        self.basis, self.of = basis, list(of)
+
+    def __len__(self) -> int:
+        return len(self.of)
+
+    def evaluate(self, theta: Array, alive: Flags, which: Index) -> tuple[Array, Array, Array]:
+        R, p = theta.shape
+        inner = theta @ self.basis.inverse.T
+        value, slope = np.empty(R), np.empty((R, p))
+        for m in np.unique(which):
+            mine, derived = which == m, self.of[m]
+            value[mine], slope[mine] = derived.of(inner[mine])
+            if derived.term is not None:
+                absent = -np.inf if derived.log else np.nan
+                value[mine] = np.where(alive[mine, derived.term], value[mine], absent)
+        # Gauss–Newton without the second derivative: these enter a fit only as the one row of a pull.
+        return value, slope @ self.basis.inverse, np.zeros((R, p, p))

@@ -1,0 +1,159 @@
+"""Does a fit predict the largest scales from the smaller ones? The rows apart, the fits without them, their errors."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fit.law.errors import FitError
+from fit.law.estimate import Estimate, estimate
+from fit.law.intervals.choose import AUTO, NONE, intervals
+from fit.law.law import Array, Law
+from fit.law.losses import Objective
+from fit.law.result import finite
+from fit.law.rows import Rows
+from fit.law.solver import Flags
+
+# At most this many of the largest scales are held out, and never more than a third of them.
+MOST_SCALES = 3
+# With more different values than this, scales are octaves, as those of C always are.
+MOST_VALUES = 20
+# A held-out scale of a table of 10⁶ rows has 10⁵; the error is over all, the points listed are the first.
+MOST_POINTS = 1_000
+
+
+@dataclass(frozen=True)
+class How:
+    """How a law is fitted and its intervals are made, see `fit_law`."""
+
+    objective: Objective
+    replicates: Rows | None = None
+    method: str = AUTO
+    draws: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Split:
+    """The largest scales, `test`, and the fit `at` to the others, `train`."""
+
+    train: Rows
+    test: Rows
+    at: Estimate
+
+    @property
+    def up_to(self) -> float:
+        """The largest scale trained on."""
+        return float(self.train.x[self.at.law.inputs[0]].max())
+
+    @property
+    def score(self) -> dict[str, Any]:
+        """{"up_to", "rows": trained on, "held": held out, "rms_log": root mean square of ln predicted − ln measured}"""
+        error = self.at.log_loss(self.test.x) - np.log(self.test.loss)
+        return {
+            "up_to": self.up_to,
+            "rows": len(self.train.loss),
+            "held": len(self.test.loss),
+            "rms_log": float(np.sqrt(np.mean(error**2))),
+        }
+
+
+def scales(law: Law, rows: Rows) -> Array:
+    """The scale of each row: the largest n of L(N) and L(N, K), octaves of C of L(C), by rising numbers from 0."""
+    values = rows.x[law.inputs[0]]
+    distinct, number = np.unique(values, return_inverse=True)
+    if law.inputs[0] != "flops" and len(distinct) <= MOST_VALUES:
+        return number.astype(float)
+    return np.ceil(np.log2(values / values.max()) - 1e-9) - np.ceil(
+        np.log2(values.min() / values.max()) - 1e-9
+    )
+
+
+def largest(law: Law, rows: Rows) -> Iterator[Flags]:
+    """Which rows are held out: the largest scale, the two largest, the three largest, while a law is left to fit."""
+    scale = scales(law, rows)
+    values = np.unique(scale[rows.weights > 0])
+    for count in range(1, min(MOST_SCALES, max(1, len(values) // 3)) + 1):
+        if count < len(values):
+            yield scale >= values[-count]
+
+
+def splits(law: Law, rows: Rows, objective: Objective) -> tuple[list[Split], str | None]:
+    """A fit without the rows of each `largest`, up to the first that leaves too few, and why, where it is none."""
+    found: list[Split] = []
+    for held in largest(law, rows):
+        train = rows.only(~held)
+        try:
+            found.append(Split(train, rows.only(held), estimate(law, train, objective)))
+        except FitError as error:
+            return found, str(error)
+    return (
+        found,
+        None if found else f"{law.name} has rows at one {law.inputs[0]} only: add runs at other values.",
+    )
+
+
+def held_out(found: Sequence[Split], how: How) -> dict[str, Any]:
+    """What the fit without the largest scale says of that scale.
+
+    {"input", "up_to": largest value trained on, "rows": trained on, "held": held out, "rms_log", "points": one for
+    each held-out row with predicted [low, high] (95 % for a measurement), measured, relative_error =
+    predicted/measured − 1, inside (None without an interval), "splits": the scores without the largest, the two
+    largest … scales}. The keys of a single point are repeated beside "points".
+    """
+    first = found[0]
+    points = _points(first, how)
+    whole = {
+        "input": first.at.law.inputs[0],
+        **first.score,
+        "points": points,
+        "splits": [split.score for split in found],
+    }
+    return {**whole, **points[0]} if len(points) == 1 else whole
+
+
+def _points(split: Split, how: How) -> list[dict[str, Any]]:
+    at, test = split.at, split.test
+    replicates = None if how.replicates is None else _up_to(how.replicates, split)
+    ends = intervals(at, split.train, replicates, how.method, how.draws, how.seed)
+    low, high = ends.measurement(test.x)
+    predicted = np.exp(at.log_loss(test.x))
+    known = ends.method != NONE
+    return [
+        {
+            **{key: float(values[i]) for key, values in test.x.items()},
+            "predicted": float(predicted[i]),
+            "low": finite(low[i]),
+            "high": finite(high[i]),
+            "measured": float(test.loss[i]),
+            "relative_error": float(predicted[i] / test.loss[i] - 1),
+            "inside": bool(low[i] <= test.loss[i] <= high[i]) if known else None,
+        }
+        for i in range(min(len(test.loss), MOST_POINTS))
+    ]
+
+
+def _up_to(replicates: Rows, split: Split) -> Rows:
+    """The rows of the replicates up to the largest scale trained on, of those that keep enough for a refit."""
+    name = split.at.law.inputs[0]
+    some = replicates.only(replicates.x[name] <= split.up_to * (1 + 1e-9))
+    enough = (some.weights > 0).sum(axis=1) > len(split.at.law.internal)
+    if 2 * enough.sum() < len(enough):
+        raise FitError(
+            f"only {enough.sum()} of {len(enough)} draws have more than {len(split.at.law.internal)} rows: "
+            "intervals need more runs."
+        )
+    return replace(some, weights=some.weights[enough])
+
+
+def try_held_out(
+    found: Sequence[Split], reason: str | None, how: How
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """`held_out`, or None and the reason as a warning."""
+    try:
+        if not found:
+            raise FitError(reason)
+        return held_out(found, how), []
+    except FitError as error:
+        return None, [f"No check at the largest scale. Without it {error}"]

@@ -1,0 +1,103 @@
+"""Intervals by the delta method: the law as a plane around its optimum, for very many rows and to check the others."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import t as student
+
+from fit.law.estimate import Estimate
+from fit.law.functionals import Numbers, Parameters, Predictions, Quantities
+from fit.law.intervals.profile import LEVEL, undefined, with_ends
+from fit.law.law import Array, Derived, Inputs
+from fit.law.rows import Rows
+from fit.law.starts import revived
+
+# A floor that vanished is linearised as this share of the loss: its column is the same, whatever is small.
+SMALL = 1e-3
+
+
+class DeltaIntervals:
+    """± t standard errors of what is linear: logarithms of positive parameters, but E itself, which may be 0.
+
+    The covariance is the sandwich over clusters or rows, H⁻¹ (Σ_c g_c g_cᵀ) H⁻¹, which asks nothing of the residuals. A
+    floor counts in it also where it vanished: how far the others may move depends on what the rows allow it to be.
+    Intervals are then up to 3 times as wide as by profile, which knows that a floor is not negative.
+    """
+
+    method = "delta"
+
+    def __init__(self, at: Estimate, rows: Rows) -> None:
+        self.at = at
+        self.plane = revived(at.basis, at.problem, at.solution, SMALL)
+        psi, inside = at._influence()
+        scores = at.jacobian(self.plane) * (at.weights * psi)
+        bread = at.covariance(self.plane) / inside
+        labels = np.arange(scores.shape[1]) if rows.cluster is None else rows.cluster
+        units = len(np.unique(labels))
+        summed = np.stack([np.bincount(labels, weights=g) for g in scores])
+        p = len(scores)
+        # The correction of few clusters, n/(n − p), makes it s² (JᵀJ)⁻¹ for equal residuals.
+        self.covariance = bread @ (summed @ summed.T) @ bread * units / max(units - p, 1)
+        self.width = float(student.ppf((1 + LEVEL) / 2, max(units - p, 1)))
+
+    def _ends(self, of: Quantities) -> tuple[Array, Array]:
+        value, half = self._value(of), self._half(of)
+        known = np.isfinite(value)
+        return np.where(known, value - half, -np.inf), np.where(known, value + half, np.inf)
+
+    def _value(self, of: Quantities) -> Array:
+        many = self.at.solution.take(np.zeros(len(of), dtype=np.intp))
+        return of.evaluate(many.theta, many.alive, np.arange(len(of)))[0]
+
+    def _half(self, of: Quantities) -> Array:
+        many = self.plane.take(np.zeros(len(of), dtype=np.intp))
+        g = of.evaluate(many.theta, many.alive, np.arange(len(of)))[1]
+        return np.asarray(self.width * np.sqrt(np.einsum("mp,pq,mq->m", g, self.covariance, g)))
+
+    def parameters(self) -> dict[str, tuple[float, float]]:
+        law, without = self.at.law, undefined(self.at)
+        low, high = self._ends(Parameters(self.at.basis, law.params))
+        with np.errstate(over="ignore"):
+            ends = {
+                name: (float(np.exp(lo)), float(np.exp(hi))) if name in law.logs else (float(lo), float(hi))
+                for name, lo, hi in zip(law.params, low, high, strict=True)
+            }
+        return {**ends, **self._floor(), **{name: law.bounds[name] for name in without}}
+
+    def _floor(self) -> dict[str, tuple[float, float]]:
+        """The interval of a constant floor, in E and not in ln E: the law is linear in it, and it may be 0."""
+        law = self.at.law
+        if law.floor is None or len(law.terms[law.floor].internal) > 1:
+            return {}
+        (name,) = law.terms[law.floor].internal
+        of = Parameters(self.at.basis, (name,))
+        small = self.plane.theta @ self.at.basis.inverse[law.internal.index(name)]
+        E, half = float(np.exp(self._value(of)[0])), float(np.exp(small[0]) * self._half(of)[0])
+        return {name: (max(E - half, 0.0), E + half)}
+
+    def law(self, x: Inputs) -> tuple[Array, Array]:
+        low, high = self._ends(Predictions(self.at.basis.at(x)))
+        return np.exp(low), np.exp(high)
+
+    def measurement(self, x: Inputs) -> tuple[Array, Array]:
+        return with_noise(self.at, x, *self.law(x))
+
+    def numbers(self, of: Sequence[Derived]) -> tuple[Array, Array]:
+        low, high = np.full(len(of), -np.inf), np.full(len(of), np.inf)
+        some = with_ends(self.at, of)
+        if some:
+            low[some], high[some] = self._ends(Numbers(self.at.basis, [of[m] for m in some]))
+        return low, high
+
+
+def with_noise(at: Estimate, x: Inputs, low: Array, high: Array) -> tuple[Array, Array]:
+    """An interval of the law and the noise of one measurement, added in squares on the scale of the residuals."""
+    log = at.problem.objective.name != "linear"
+    to, back = (np.log, np.exp) if log else (np.asarray, np.asarray)
+    value, r = at.log_loss(x), at.residuals()
+    centre = value if log else np.exp(value)
+    r = r if log else np.exp(at.log_fitted()) - np.exp(at.problem.ln_y)
+    noise = student.ppf((1 + LEVEL) / 2, at.dof) * np.sqrt((at.weights * r**2).sum() / at.dof)
+    with np.errstate(divide="ignore"):  # an end of 0 is −∞ in logarithms
+        lower, upper = np.hypot(centre - to(low), noise), np.hypot(to(high) - centre, noise)
+    return np.asarray(back(centre - lower)), np.asarray(back(centre + upper))

@@ -1,0 +1,153 @@
+"""What a scaling law is: a sum of exponentials of linear forms in its parameters, ln y(x) = logsumexp_j z_j(x)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fit.law.bend import Bend
+
+Array = NDArray[np.float64]
+Inputs = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One exponential exp(z), z = φ(x)·θ, with a bend also + h(x; ν).
+
+    params: names of its internal parameters θ, the intercept first. columns: log inputs, in the order of the law's
+    inputs, to the columns of φ. slopes: for each parameter after the intercept, the values that seeds try when the log
+    inputs are centred. bend: a break in the slope, see `Bend`.
+    """
+
+    params: tuple[str, ...]
+    columns: Callable[..., tuple[Array | float, ...]]
+    slopes: tuple[Array, ...] = ()
+    bend: Bend | None = None
+
+    @property
+    def internal(self) -> tuple[str, ...]:
+        """Names of θ, then of ν."""
+        return self.params + (self.bend.params if self.bend else ())
+
+
+@dataclass(frozen=True)
+class Law:
+    """A scaling law y(x) > 0. No parameter belongs to two terms.
+
+    inputs: the columns x. params: public names in the order in which they are reported; internally they are ordered by
+    term. logs: parameters whose internal value is their logarithm, so that they stay positive; all others are free.
+    floor: index of the term that may be absent, as an irreducible loss of 0. distinct: how many different values of an
+    input identify the law at all. response: the column y. as_is: inputs that are used as they are, not as logarithms,
+    such as an indicator of 0 or 1. alternatives: names of the laws that it is judged against. derived: given the law
+    and the inputs of the rows, further numbers with a meaning, such as the exponent at each k, by name.
+    """
+
+    name: str
+    formula: str
+    latex: str
+    inputs: tuple[str, ...]
+    params: tuple[str, ...]
+    terms: tuple[Term, ...]
+    logs: frozenset[str] = frozenset()
+    floor: int | None = None
+    distinct: Mapping[str, int] = field(default_factory=dict)
+    response: str = "nmse"
+    as_is: frozenset[str] = frozenset()
+    alternatives: tuple[str, ...] = ()
+    derived: Callable[["Law", Inputs], Mapping[str, "Derived"]] | None = None
+
+    def __post_init__(self) -> None:
+        if sorted(self.internal) != sorted(self.params):
+            raise ValueError(
+                f"{self.name} reports {', '.join(self.params)}; its terms have {', '.join(self.internal)}: "
+                "give every parameter once in both."
+            )
+
+    @property
+    def internal(self) -> tuple[str, ...]:
+        """Names of θ in its own order."""
+        return tuple(name for term in self.terms for name in term.internal)
+
+    @property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Public parameter to the open interval that it can lie in; the coefficient of the floor may be 0."""
+        return {name: (0.0 if name in self.logs else -np.inf, np.inf) for name in self.params}
+
+    def block(self, term: int) -> slice:
+        """Where the linear parameters of a term lie in θ."""
+        start = self._starts[term]
+        return slice(start, start + len(self.terms[term].params))
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return np.cumsum([0, *(len(term.internal) for term in self.terms)]).tolist()
+
+    def bend_block(self, term: int) -> slice:
+        """Where the parameters of a term's bend lie in θ, an empty slice without one."""
+        start = self.block(term).stop
+        return slice(start, start + len(self.terms[term].internal) - len(self.terms[term].params))
+
+    def term_of(self, param: str) -> int:
+        """Index of the term that a parameter belongs to."""
+        return next(j for j, term in enumerate(self.terms) if param in term.internal)
+
+    def coordinates(self, x: Inputs) -> list[Array]:
+        """The inputs as the terms see them, (rows,) each: logarithms, save those that are used as they are."""
+        values = [np.asarray(x[name], dtype=float) for name in self.inputs]
+        return [v if n in self.as_is else np.log(v) for n, v in zip(self.inputs, values, strict=True)]
+
+    def columns(self, coordinates: list[Array]) -> list[Array]:
+        """φ of each term, (b_j, rows), at coordinates (rows,)."""
+        rows = np.broadcast_shapes(*(c.shape for c in coordinates))
+        return [
+            np.stack([np.broadcast_to(c, rows) for c in term.columns(*coordinates)]).astype(float)
+            for term in self.terms
+        ]
+
+    def values(self, theta: Array) -> dict[str, Array]:
+        """Public parameters, each (...), of internal ones, (..., p)."""
+        of = {name: np.asarray(theta)[..., i] for i, name in enumerate(self.internal)}
+        with np.errstate(over="ignore"):
+            return {name: np.exp(of[name]) if name in self.logs else of[name] for name in self.params}
+
+    def theta(self, params: Mapping[str, float]) -> Array:
+        """Internal parameters, (p,), of public ones; a coefficient of 0 is −inf."""
+        with np.errstate(divide="ignore"):
+            return np.array([np.log(params[n]) if n in self.logs else params[n] for n in self.internal])
+
+    def loss(self, params: Mapping[str, float], x: Inputs) -> Array:
+        """y at inputs of shape (rows,) for public parameters; E = 0 is no irreducible loss."""
+        theta, coordinates = self.theta(params), self.coordinates(x)
+        z = [theta[self.block(j)] @ phi for j, phi in enumerate(self.columns(coordinates))]
+        for j, term in enumerate(self.terms):
+            if term.bend:
+                z[j] = (
+                    z[j] + term.bend.value(coordinates[term.bend.input], theta[None, self.bend_block(j)])[0]
+                )
+        return np.sum([np.exp(part) for part in z], axis=0)
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A number that follows from a law's parameters.
+
+    of: internal θ, (R, p), to its values, (R,), and their gradients, (R, p). log: the value is a logarithm, reported as
+    its exponential. term: the term without which it is undefined.
+    """
+
+    of: Callable[[Array], tuple[Array, Array]]
+    log: bool = False
+    term: int | None = None
+
+
+def combination(law: Law, weights: Mapping[str, float], log: bool = False) -> Derived:
+    """Σ weights[name]·θ[name] over internal parameters of one term."""
+    row = np.zeros(len(law.internal))
+    for name, weight in weights.items():
+        row[law.internal.index(name)] = weight
+    return Derived(
+        lambda theta: (theta @ row, np.tile(row, (len(theta), 1))), log, law.term_of(next(iter(weights)))
+    )

@@ -1,0 +1,276 @@
+"""The laws by name, and how to add one's own."""
+
+import importlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from fit.law.bend import Bend
+from fit.law.errors import FitError
+from fit.law.law import Array, Derived, Inputs, Law, Term, combination
+
+# Exponents found for SAEs lie between .05 and .4; the grid is wide so that foreign tables find a seed too.
+EXPONENTS = np.geomspace(0.02, 3.0, 24)
+SIGNED = np.concatenate([-EXPONENTS[::-2], EXPONENTS[::2]])
+LAWS: dict[str, Law] = {}
+
+
+def register(law: Law) -> Law:
+    """Makes a law known by its name, to `fit_law` and `saescale fit --law`. ValueError when the name is taken."""
+    if law.name in LAWS:
+        raise ValueError(
+            f"There is a law {law.name} already ({LAWS[law.name].formula}): choose another name."
+        )
+    LAWS[law.name] = law
+    return law
+
+
+def named(law: str | Law) -> Law:
+    """The law of that name, or, as `package.module:ATTRIBUTE`, one of the user's own; FitError when there is none."""
+    if isinstance(law, Law):
+        return law
+    if ":" in law:
+        return _imported(law)
+    if law not in LAWS:
+        raise FitError(
+            f"There is no law {law!r}: choose among {', '.join(LAWS)}, or name your own as package.module:LAW."
+        )
+    return LAWS[law]
+
+
+def _imported(path: str) -> Law:
+    module, _, attribute = path.partition(":")
+    try:
+        law = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise FitError(
+            f"{path} names no law ({error}): is its module on PYTHONPATH, and the name right?"
+        ) from error
+    if not isinstance(law, Law):
+        raise FitError(f"{path} is a {type(law).__name__}, no fit.law.Law: name a law.")
+    if LAWS.setdefault(law.name, law) is not law:
+        raise FitError(
+            f"{path} is named {law.name}, as another law is ({LAWS[law.name].formula}): choose another name."
+        )
+    return law
+
+
+def _power(coefficient: str, exponent: str, sign: int = -1, slopes: Array = EXPONENTS, at: int = 0) -> Term:
+    """coefficient·x^(sign·exponent) of input number `at`."""
+    return Term((coefficient, exponent), lambda *u: (1.0, sign * u[at]), (slopes,))
+
+
+FLOOR = Term(("E",), lambda *u: (1.0,))
+
+
+def _floored(symbol: str, column: str) -> Law:
+    name = f"L_{symbol}"
+    return Law(
+        name=name,
+        formula=f"L({symbol}) = E + A·{symbol}^−α",
+        latex=rf"L({symbol}) = E + A\,{symbol}^{{-\alpha}}",
+        inputs=(column,),
+        params=("E", "A", "alpha"),
+        terms=(_power("A", "alpha"), FLOOR),
+        logs=frozenset({"E", "A"}),
+        floor=1,
+        distinct={column: 3},
+        alternatives=(f"{name}_pure", f"{name}_broken"),
+    )
+
+
+def _pure(symbol: str, column: str) -> Law:
+    return Law(
+        name=f"L_{symbol}_pure",
+        formula=f"L({symbol}) = A·{symbol}^−α",
+        latex=rf"L({symbol}) = A\,{symbol}^{{-\alpha}}",
+        inputs=(column,),
+        params=("A", "alpha"),
+        terms=(_power("A", "alpha"),),
+        logs=frozenset({"A"}),
+        distinct={column: 2},
+        alternatives=(f"L_{symbol}", f"L_{symbol}_broken"),
+    )
+
+
+def _broken(symbol: str, column: str) -> Law:
+    """Without E: over the range of a sweep a floor is a break too, and the two are not told apart."""
+    bend = Bend(("delta", f"{symbol}0", "w"))
+    shape = rf"\left(1 + ({symbol}/{symbol}_0)^{{1/w}}\right)^{{-\delta w}}"
+    return Law(
+        name=f"L_{symbol}_broken",
+        formula=f"L({symbol}) = A·{symbol}^−α·(1 + ({symbol}/{symbol}0)^(1/w))^(−δ·w)",
+        latex=rf"L({symbol}) = A\,{symbol}^{{-\alpha}} " + shape,
+        inputs=(column,),
+        params=("A", "alpha", "delta", f"{symbol}0", "w"),
+        terms=(Term(("A", "alpha"), lambda u: (1.0, -u), (EXPONENTS[::3],), bend),),
+        logs=frozenset({"A", f"{symbol}0", "w"}),
+        distinct={column: 5},
+        alternatives=(f"L_{symbol}", f"L_{symbol}_pure"),
+    )
+
+
+L_N, L_C = register(_floored("N", "n_latents")), register(_floored("C", "flops"))
+L_N_PURE, L_C_PURE = register(_pure("N", "n_latents")), register(_pure("C", "flops"))
+L_N_BROKEN, L_C_BROKEN = register(_broken("N", "n_latents")), register(_broken("C", "flops"))
+
+# Gao et al. 2024, §3.1.4. Its slopes on n and k are those at the centre of the table once the inputs are centred.
+_JOINT = Term(
+    ("alpha", "beta_k", "beta_n", "gamma"),
+    lambda n, *others: (1.0, others[-1], n, others[-1] * n),
+    (np.array([-0.6, -0.3, -0.1, 0.1]), -np.geomspace(0.03, 1.0, 8), np.array([-0.06, -0.02, 0.02])),
+)
+_JOINT_FLOOR = Term(("zeta", "eta"), lambda *inputs: (1.0, inputs[-1]), (np.array([-0.5, -0.15, 0.0]),))
+
+
+def _by_k(law: Law, x: Inputs) -> Mapping[str, Derived]:
+    """At each k the exponent of N, −(β_n + γ ln K), and the floor, exp(ζ + η ln K)."""
+    found: dict[str, Derived] = {}
+    for k in np.unique(x["k"]):
+        found[f"alpha(k={k:g})"] = combination(law, {"beta_n": -1.0, "gamma": -np.log(k)})
+        if law.floor is not None:
+            found[f"E(k={k:g})"] = combination(law, {"zeta": 1.0, "eta": np.log(k)}, log=True)
+    return found
+
+
+L_NK = register(
+    Law(
+        name="L_NK",
+        formula="L(N, K) = exp(α + β_k ln K + β_n ln N + γ ln K ln N) + exp(ζ + η ln K)",
+        latex=r"L(N, K) = e^{\alpha + \beta_k \ln K + \beta_n \ln N + \gamma \ln K \ln N} + e^{\zeta + \eta \ln K}",
+        inputs=("n_latents", "k"),
+        params=("alpha", "beta_k", "beta_n", "gamma", "zeta", "eta"),
+        terms=(_JOINT, _JOINT_FLOOR),
+        floor=1,
+        distinct={"n_latents": 3, "k": 2},
+        alternatives=("L_NK_pure",),
+        derived=_by_k,
+    )
+)
+L_NK_PURE = register(
+    Law(
+        name="L_NK_pure",
+        formula="L(N, K) = exp(α + β_k ln K + β_n ln N + γ ln K ln N)",
+        latex=r"L(N, K) = e^{\alpha + \beta_k \ln K + \beta_n \ln N + \gamma \ln K \ln N}",
+        inputs=("n_latents", "k"),
+        params=("alpha", "beta_k", "beta_n", "gamma"),
+        terms=(_JOINT,),
+        distinct={"n_latents": 2, "k": 2},
+        alternatives=("L_NK",),
+        derived=_by_k,
+    )
+)
+
+
+def _allocation(law: Law, x: Inputs) -> Mapping[str, Derived]:
+    """Under C = c·N·D the best N is G·(C/c)^a, with a = β/(α + β) and G = (αA/(βB))^(1/(α + β))."""
+    i = {name: law.internal.index(name) for name in ("A", "alpha", "B", "beta")}
+
+    def parts(theta: Array) -> tuple[Array, Array, Array, Array, Array]:
+        alpha, beta = theta[:, i["alpha"]], theta[:, i["beta"]]
+        return theta[:, i["A"]], alpha, theta[:, i["B"]], beta, alpha + beta
+
+    def a(theta: Array) -> tuple[Array, Array]:
+        _, alpha, _, beta, both = parts(theta)
+        slope = np.zeros_like(theta)
+        slope[:, i["alpha"]], slope[:, i["beta"]] = -beta / both**2, alpha / both**2
+        return beta / both, slope
+
+    def ln_G(theta: Array) -> tuple[Array, Array]:
+        ln_A, alpha, ln_B, beta, both = parts(theta)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = (np.log(alpha) - np.log(beta) + ln_A - ln_B) / both
+        slope = np.zeros_like(theta)
+        slope[:, i["A"]], slope[:, i["B"]] = 1 / both, -1 / both
+        slope[:, i["alpha"]] = (1 / alpha - value) / both
+        slope[:, i["beta"]] = (-1 / beta - value) / both
+        return value, slope
+
+    return {"a": Derived(a), "G": Derived(ln_G, log=True)}
+
+
+# Hoffmann et al. 2022, §3.3.
+L_ND = register(
+    Law(
+        name="L_ND",
+        formula="L(N, D) = E + A·N^−α + B·D^−β",
+        latex=r"L(N, D) = E + A\,N^{-\alpha} + B\,D^{-\beta}",
+        inputs=("n_latents", "tokens"),
+        params=("E", "A", "alpha", "B", "beta"),
+        terms=(_power("A", "alpha", at=0), _power("B", "beta", at=1), FLOOR),
+        logs=frozenset({"E", "A", "B"}),
+        floor=2,
+        distinct={"n_latents": 3, "tokens": 3},
+        derived=_allocation,
+    )
+)
+# The paper's L(N, K) with the price of too few tokens added; k as the last input, as `_JOINT` takes it.
+L_NDK = register(
+    Law(
+        name="L_NDK",
+        formula="L(N, D, K) = exp(α + β_k ln K + β_n ln N + γ ln K ln N) + B·D^−δ + exp(ζ + η ln K)",
+        latex=r"L(N, D, K) = e^{\alpha + \beta_k \ln K + \beta_n \ln N + \gamma \ln K \ln N}"
+        r" + B\,D^{-\delta} + e^{\zeta + \eta \ln K}",
+        inputs=("n_latents", "tokens", "k"),
+        params=("alpha", "beta_k", "beta_n", "gamma", "B", "delta", "zeta", "eta"),
+        terms=(_JOINT, _power("B", "delta", slopes=EXPONENTS[::2], at=1), _JOINT_FLOOR),
+        logs=frozenset({"B"}),
+        floor=2,
+        distinct={"n_latents": 3, "tokens": 3, "k": 2},
+        derived=_by_k,
+    )
+)
+
+
+def _one_power(
+    name: str, left: str, right: str, column: str, response: str, params: tuple[str, str], sign: int
+) -> Law:
+    """A power law of something that is not a loss. left, right: both sides of its formula."""
+    return register(
+        Law(
+            name=name,
+            formula=f"{left} = {right}",
+            latex=_latex(f"{left} = {right}"),
+            inputs=(column,),
+            params=params,
+            terms=(_power(*params, sign, SIGNED),),
+            logs=frozenset(params[:1]),
+            distinct={column: 2},
+            response=response,
+        )
+    )
+
+
+def _latex(formula: str) -> str:
+    for plain, tex in {
+        "−α": r"{-\alpha}",
+        "^a": "^{a}",
+        "*": r"^\ast",
+        "T0": "T_0",
+        "·": r"\,",
+        "ρ": r"\rho",
+    }.items():
+        formula = formula.replace(plain, tex)
+    return formula.replace("lr", r"\eta")
+
+
+T_N = _one_power("T_N", "T(n)", "T0·n^g", "n_latents", "tokens", ("T0", "g"), 1)
+LR_N = _one_power("LR_N", "lr*(n)", "A·n^−α", "n_latents", "lr", ("A", "alpha"), -1)
+N_C = _one_power("N_C", "N*(C)", "A·C^a", "flops", "n_latents", ("A", "a"), 1)
+D_C = _one_power("D_C", "D*(C)", "A·C^a", "flops", "tokens", ("A", "a"), 1)
+LR_C = _one_power("LR_C", "lr*(C)", "A·C^−α", "flops", "lr", ("A", "alpha"), -1)
+# Both regimes share the slope: the lr optimal for L(C) is ρ times the one for L(N), about 4 (Gao et al. 2024, A.3).
+LR_NR = register(
+    Law(
+        name="LR_NR",
+        formula="lr*(n, r) = A·n^−α·ρ^r, r = 1 for L(C), 0 for L(N)",
+        latex=r"\eta^\ast(n, r) = A\,n^{-\alpha} \rho^r",
+        inputs=("n_latents", "compute"),
+        params=("A", "alpha", "rho"),
+        terms=(Term(("A", "alpha", "rho"), lambda n, r: (1.0, -n, r), (SIGNED, np.array([0.0, 1.4]))),),
+        logs=frozenset({"A", "rho"}),
+        distinct={"n_latents": 2, "compute": 2},
+        response="lr",
+        as_is=frozenset({"compute"}),
+    )
+)

@@ -1,0 +1,1 @@
+"""L(C) against L(N): what the two regimes say of one study."""

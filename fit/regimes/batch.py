@@ -1,0 +1,158 @@
+"""How L depends on the batch size: a test for each regime. The paper: L(C) substantially, L(N) hardly, lr retuned."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import f as fisher
+from scipy.stats import t as student
+
+from fit.compute.optimal_point import Touch
+from fit.data import tables
+from fit.data.curves import STEP, Candidates, falling
+from fit.data.number_format import percent, with_interval
+from fit.law.intervals.profile import LEVEL
+from fit.law.law import Array
+
+# A spread of the loss over the batches below this is called small, whatever its p-value: converged losses are known to
+# ε only, 1 % by default.
+SMALL = 0.01
+NAMES = {"converged": "L(N)", "compute": "L(C)"}
+PAPER = {"converged": "not strong if lr is retuned", "compute": "substantial"}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """ln L = (its cell) + b·ln B, tested against ln L = (its cell) by F.
+
+    regime: converged or compute. b, low, high: 95 %; p: of b = 0; spread: the factor in L from the smallest to the
+    largest batch, minus 1; cells: with two batches or more; batches. tuned: whether every batch had several lr. words:
+    substantial, significant but small, not significant or unknown. reason: why there is no test, else None.
+    """
+
+    regime: str
+    b: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    spread: float | None = None
+    cells: int = 0
+    batches: tuple[float, ...] = ()
+    tuned: bool = False
+    words: str = "unknown"
+    reason: str | None = None
+
+    def lines(self) -> list[str]:
+        """One for the screen."""
+        name = NAMES[self.regime]
+        if self.b is None or self.p is None or self.spread is None:
+            return [f"{name} over batch size unknown: {self.reason}"]
+        sizes = f"B = {self.batches[0]:,.0f} to {self.batches[-1]:,.0f} in {self.cells} cells"
+        text = f"{name} ∝ B^b, b = {with_interval(self.b, self.low, self.high)}: "
+        text += f"{percent(self.spread, signed=True)} over {sizes}, {self.words} (p = {self.p:.2g})"
+        tuned = "" if self.tuned else "; lr was not retuned for each batch, which may be all of it"
+        return [f"{text}{tuned}; the paper: {PAPER[self.regime]}"]
+
+
+def at_convergence(converged: pd.DataFrame) -> Batch:
+    """L(N): the lowest converged loss over lr, of seeds the geometric mean, of each batch; cells (n, k).
+
+    converged: converged runs with n_latents, batch_tokens, nmse and, where known, k and lr. Every value is of runs of
+    its own, so that their errors are independent.
+    """
+    regime = "converged"
+    if not {"batch_tokens", "n_latents", "nmse"} <= set(converged.columns) or converged.empty:
+        return Batch(regime, reason="no converged run has a known batch_tokens.")
+    cell = [name for name in ("n_latents", "k") if name in converged.columns]
+    runs = tables.numeric(converged, *cell, "batch_tokens", "lr", "nmse")
+    runs = runs[runs["batch_tokens"] > 0].assign(log_l=np.log(runs["nmse"]))
+    if runs["batch_tokens"].nunique() < 2:
+        return Batch(regime, reason=_one(runs["batch_tokens"].to_numpy(dtype=float)))
+    lr = [name for name in ("lr",) if name in runs.columns]
+    means = runs.groupby([*cell, "batch_tokens", *lr], dropna=False, as_index=False)["log_l"].mean()
+    best = means.groupby([*cell, "batch_tokens"], dropna=False, as_index=False)["log_l"].min()
+    of = best.groupby(cell, dropna=False).ngroup().to_numpy()
+    x, y = np.log(best["batch_tokens"].to_numpy(dtype=float)), best["log_l"].to_numpy(dtype=float)
+    return _tested(regime, x, y, of, _tuned(runs, cell))
+
+
+def at_compute(of: Candidates, points: Mapping[float, Touch]) -> Batch:
+    """L(C): the frontier of each batch at every C where an n is compute-optimal, which are the cells.
+
+    Points of one run are off by the same error, and a test that takes each for a measurement finds an effect where
+    there is none. So a run counts in one cell only, that of the least C; later cells that it holds too are left out.
+    Only n that were trained at every batch make these frontiers.
+    """
+    regime, sizes, n = "compute", of.of("batch_tokens"), of.of("n_latents")
+    if sizes is None or n is None:
+        return Batch(regime, reason="batch_tokens or n_latents is not known of every run.")
+    if len(np.unique(sizes)) < 2:
+        return Batch(regime, reason=_one(sizes))
+    trained = of.runs.groupby("n_latents")["batch_tokens"].nunique()
+    shared = np.isin(n, trained.index[trained == of.runs["batch_tokens"].nunique()])
+    held = {float(B): falling(of, shared & (sizes == B)) for B in np.unique(sizes)}
+    rows: list[tuple[float, float, int]] = []
+    used: set[int] = set()
+    for cell, log_c in enumerate(sorted(touch.log_c for touch in points.values())):
+        at = {B: i for B, index in held.items() if (i := _holder(of, index, log_c)) is not None}
+        runs = {int(of.run[i]) for i in at.values()}
+        if not runs & used:
+            used |= runs
+            rows += [(np.log(B), float(of.log_l[i]), cell) for B, i in at.items()]
+    x, y, cells = np.array(rows, dtype=float).reshape(-1, 3).T
+    return _tested(regime, x, y, cells, _tuned(of.runs, ["n_latents"]))
+
+
+def _one(sizes: Array) -> str:
+    return f"all runs have one batch size, {sizes[0]:,.0f}." if len(sizes) else "no batch_tokens is known."
+
+
+def _holder(of: Candidates, index: Array, log_c: float) -> int | None:
+    """Of points that fall by rising C the last up to a C, None where they begin or end elsewhere."""
+    at = int(np.searchsorted(of.log_c[index], log_c + 1e-9, side="right")) - 1
+    return int(index[at]) if at >= 0 and log_c <= of.log_c[index[-1]] + STEP else None
+
+
+def _tuned(runs: pd.DataFrame, cell: list[str]) -> bool:
+    """Whether every (cell, B) was trained at two lr or more."""
+    if not {"lr", "batch_tokens"} <= set(runs.columns):
+        return False
+    return bool((runs.groupby([*cell, "batch_tokens"])["lr"].nunique() > 1).all())
+
+
+def _tested(regime: str, x: Array, y: Array, cell: Array, tuned: bool) -> Batch:
+    """The two nested fits by least squares; x ln B, y ln L, cell a number, (values,) each.
+
+    F = Δ·ν/R with 1 and ν degrees of freedom: R the remaining sum of squares, Δ what b takes off it, ν = values − cells
+    − 1. The interval of b is that of the same test, b ± t_ν·s.
+    """
+    if len(np.unique(x)) < 2:
+        return Batch(
+            regime, reason="all runs have one batch size." if len(x) else "no value is left to compare."
+        )
+    _, code, count = np.unique(cell, return_inverse=True, return_counts=True)
+    use = count[code] > 1
+    x, y, code = x[use], y[use], np.unique(code[use], return_inverse=True)[1]
+    cells = int(code.max()) + 1 if len(code) else 0
+    batches = tuple(float(B) for B in np.unique(np.exp(x).round(6)))
+    dof = len(x) - cells - 1
+    if dof < 1:
+        reason = (
+            f"two batch sizes were trained in {cells} of {len(count)} cells, and two such cells are needed."
+        )
+        return Batch(regime, cells=cells, batches=batches, reason=reason)
+    x, y = (v - (np.bincount(code, v) / np.bincount(code))[code] for v in (x, y))
+    b = float(x @ y / (x @ x))
+    # Losses that agree to the last digits, as copies do, differ by their rounding and by nothing else.
+    rest = float(((y - b * x) ** 2).sum()) + len(y) * 1e-24
+    half = float(student.isf((1 - LEVEL) / 2, dof) * np.sqrt(rest / dof / (x @ x)))
+    p = float(fisher.sf(b**2 * (x @ x) * dof / rest, 1, dof))
+    spread = float((batches[-1] / batches[0]) ** b - 1)
+    return Batch(regime, b, b - half, b + half, p, spread, cells, batches, tuned, _words(p, spread))
+
+
+def _words(p: float, spread: float) -> str:
+    if p >= 1 - LEVEL:
+        return "not significant"
+    return "substantial" if abs(spread) >= SMALL else "significant but small"

@@ -1,0 +1,151 @@
+"""The two regimes against each other: L(C), trained for the best use of compute, and L(N), trained to convergence."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fit.compute.fit import CurveGroup, curve_groups
+from fit.compute.frontier import LOOSER
+from fit.compute.optimal_point import Touch, touches
+from fit.converged.runs import converged
+from fit.converged.tokens import to_convergence
+from fit.data import tables
+from fit.law.errors import FitError
+from fit.law.options import Choices
+from fit.law.result import FitResult
+from fit.regimes import batch, budgets, floors
+from fit.regimes.batch import Batch
+from fit.regimes.lr_ratio import Ratio, lr_ratio
+
+WITHOUT_CURVES = "Without curves the losses on the way to convergence are not known."
+
+
+@dataclass(frozen=True)
+class Group:
+    """The comparison at one k, or of a table without k. group: what its rows have in common. reasons: what lacks."""
+
+    group: dict[str, Any]
+    ratio: Ratio
+    batch: tuple[Batch, Batch]
+    budgets: tuple[dict[str, Any], ...]
+    reasons: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """For the screen."""
+        name = ", ".join(f"{key}={value}" for key, value in self.group.items())
+        found = [*self.ratio.lines(), *(line for test in self.batch for line in test.lines())]
+        found += budgets.lines(self.budgets) + list(self.reasons)
+        return [name] * bool(name) + [f"  {line}" for line in found]
+
+
+@dataclass(frozen=True)
+class Regimes:
+    """groups: one a k. floors: of every law. reasons: what lacks. caution: what comparing n under L(C) means."""
+
+    groups: tuple[Group, ...]
+    floors: tuple[dict[str, Any], ...]
+    warnings: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
+    caution: str = LOOSER
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for fits.json."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For the screen."""
+        text = [line for group in self.groups for line in group.lines()]
+        text += [*floors.lines(self.floors), *self.reasons]
+        text += [f"! {warning}" for warning in (*self.warnings, self.caution)]
+        return ["L(C) against L(N)", *(f"  {line}" for line in text)]
+
+
+def compare(
+    runs: pd.DataFrame,
+    curves: pd.DataFrame | None,
+    fits: Sequence[FitResult],
+    choices: Choices,
+    parts: Sequence[CurveGroup] | None = None,
+) -> Regimes:
+    """Ratio of the optimal lr, dependence on the batch, floors, and budgets, as far as the tables tell.
+
+    runs, curves: as `study.prepared` returns them; fits: whose floors are compared; parts: the groups of the curves,
+    where their frontiers are known. What a table does not tell is unknown, with a reason; nothing raises a FitError.
+    """
+    known = floors.floors(fits)
+    warnings = tuple(floors.disagreements(known))
+    table = runs if curves is None else curves
+    try:
+        parts = list(curve_groups(table, choices)) if parts is None else parts
+    except FitError as error:
+        return Regimes((), tuple(known), warnings, (str(error),))
+    groups = tuple(_group(_of(runs, part.rows), curves, part) for part in parts)
+    return Regimes(groups, tuple(known), warnings)
+
+
+def _of(runs: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
+    """The runs whose curves these are, all of them in a table without names."""
+    return runs[runs["run_id"].isin(part["run_id"])] if "run_id" in runs and "run_id" in part else runs
+
+
+def _group(runs: pd.DataFrame, curves: pd.DataFrame | None, of: CurveGroup) -> Group:
+    every, best, reasons = _converged(runs, curves, of.choices)
+    at_end = batch.at_convergence(every)
+    try:
+        points = _touches(of, curves)
+    except FitError as error:
+        unknown = Ratio((), None, None, None, None, (str(error),))
+        return Group(of.group, unknown, (at_end, Batch("compute", reason=str(error))), (), tuple(reasons))
+    tests = at_end, batch.at_compute(of.found.candidates, points)
+    ratio = _ratio(of, points, curves, every)
+    if reasons:
+        return Group(of.group, ratio, tests, (), tuple(reasons))
+    rows, absent = budgets.budgets(points, best)
+    return Group(of.group, ratio, tests, tuple(rows), tuple(absent))
+
+
+def _touches(of: CurveGroup, curves: pd.DataFrame | None) -> dict[float, Touch]:
+    """Where each n is compute-optimal. FitError without a frontier of curves."""
+    if curves is None:
+        raise FitError(WITHOUT_CURVES)
+    return touches(of.found)
+
+
+def _ratio(
+    of: CurveGroup, points: dict[float, Touch], curves: pd.DataFrame | None, converged: pd.DataFrame
+) -> Ratio:
+    """ρ at one batch size, since lr* depends on it: the one with the most pairs (n, lr), the smaller of two."""
+    rows = of.rows
+    if "batch_tokens" not in rows or "batch_tokens" not in converged or tables.single(rows["batch_tokens"]):
+        return lr_ratio(points, converged)
+    pairs = rows[["batch_tokens", *({"n_latents", "lr"} & set(rows.columns))]].drop_duplicates()
+    count = pairs.groupby("batch_tokens").size()
+    B = count.index[int(np.argmax(count.to_numpy()))]
+    about = f"Of {len(count)} batch sizes only B={B:,.0f} counts here."
+    rows, converged = (part[(part["batch_tokens"] == B).to_numpy(bool)] for part in (rows, converged))
+    try:
+        return lr_ratio(_touches(replace(of, rows=rows), curves), converged, (about,))
+    except FitError as error:
+        return Ratio((), None, None, None, None, (about, str(error)))
+
+
+def _converged(
+    runs: pd.DataFrame, curves: pd.DataFrame | None, choices: Choices
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """All converged runs, those that stand for each n with their tokens to convergence, and what is missing."""
+    try:
+        groups = list(converged(runs, unconverged=choices.unconverged))
+    except FitError as error:
+        return pd.DataFrame(), pd.DataFrame(), [str(error)]
+    every = pd.concat([group.every for group in groups])
+    best = pd.concat([group.rows for group in groups]).sort_values("nmse").drop_duplicates("n_latents")
+    if best.empty:
+        return every, best, ["No run is done and converged."]
+    try:
+        known, _ = to_convergence(best, curves)
+    except FitError as error:
+        return every, best, [str(error)]
+    return every, best.assign(tokens=known["tokens"]).sort_values("n_latents"), []

@@ -1,0 +1,107 @@
+"""ρ, the learning rate optimal for L(C) over the one optimal for L(N): about 4 in the paper."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from fit.compute.optimal_point import Touch
+from fit.converged.lr import lr_optima
+from fit.data.number_format import with_interval
+from fit.law.errors import FitError
+from fit.law.fit import fit_law
+from fit.law.intervals.profile import LEVEL
+from fit.law.laws import LR_NR
+
+# Gao et al. 2024, A.3.
+PAPER = 4.0
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """points: n_latents, lr, compute (1 at the compute-optimal point of n, 0 at convergence). value, low, high: ρ, and
+    the method of its interval; None where it is unknown. reasons: which optima are missing, and why.
+    """
+
+    points: tuple[dict[str, Any], ...]
+    value: float | None
+    low: float | None
+    high: float | None
+    method: str | None
+    reasons: tuple[str, ...]
+    paper: float = PAPER
+
+    def lines(self) -> list[str]:
+        if self.value is None:
+            return [f"lr ratio unknown: {' '.join(self.reasons)}"]
+        text = f"lr*(L(C)) / lr*(L(N)) = {with_interval(self.value, self.low, self.high)} by {self.method}"
+        inside = (self.low or 0.0) <= PAPER <= (self.high or np.inf)
+        beside = f"{text}; the paper says ≈ {PAPER:g}, {'inside' if inside else 'outside'}"
+        return [beside, *(f"  {reason}" for reason in self.reasons)]
+
+
+def lr_ratio(points: Mapping[float, Touch], converged: pd.DataFrame, about: Sequence[str] = ()) -> Ratio:
+    """ρ of lr*(n, r) = A·n^−α·ρ^r from the optima of both regimes, each the vertex of ln L over ln lr.
+
+    points: where each n is compute-optimal; converged: converged runs with n_latents, lr, nmse; about: sentences to
+    report before the reasons. Optima at an edge of the lr grid are bounds and left out. Too few for the law: the
+    geometric mean of the ratios of the n that have both. No n is held out: a law of one number needs them all.
+    """
+    best, missing = _at_compute(points)
+    reasons = [*about, *missing]
+    rows = _rows(best, 1)
+    if converged.empty or not {"lr", "n_latents"} <= set(converged.columns):
+        reasons.append("At convergence no lr is known.")
+        return _ratio(rows, tuple(reasons))
+    best, missing = lr_optima(converged)
+    return _ratio([*rows, *_rows(best, 0)], (*reasons, *(f"At convergence {reason}" for reason in missing)))
+
+
+def _at_compute(points: Mapping[float, Touch]) -> tuple[pd.DataFrame, list[str]]:
+    """lr* of each n at the C where it is compute-optimal, from the curves that reach it."""
+    losses = [
+        {"n_latents": n, "lr": lr, "nmse": np.exp(curve.loss(touch.log_c))}
+        for n, touch in points.items()
+        for lr, curve in touch.rates.items()
+        if curve.reaches(touch.log_c)
+    ]
+    best, reasons = lr_optima(pd.DataFrame(losses, columns=["n_latents", "lr", "nmse"]))
+    if not points:
+        return best, ["No n_latents holds the frontier within the grid of n."]
+    if not losses:
+        return best, ["Where n_latents is compute-optimal no lr is known."]
+    return best, [f"Where it is compute-optimal {reason}" for reason in reasons]
+
+
+def _rows(best: pd.DataFrame, compute: int) -> list[dict[str, Any]]:
+    return [
+        {"n_latents": float(n), "lr": float(lr), "compute": compute}
+        for n, lr in zip(best["n_latents"], best["lr"], strict=True)
+    ]
+
+
+def _ratio(rows: list[dict[str, Any]], reasons: tuple[str, ...]) -> Ratio:
+    table = pd.DataFrame(rows, columns=["n_latents", "lr", "compute"])
+    try:
+        fit = fit_law(
+            LR_NR, table[["n_latents", "compute"]].astype(float), table["lr"], hold_out=False, compare=False
+        )
+    except FitError:
+        return _paired(table, rows, reasons)
+    rho = fit.params["rho"]
+    return Ratio(tuple(rows), rho.value, rho.low, rho.high, f"{LR_NR.formula}, {rho.method}", reasons)
+
+
+def _paired(table: pd.DataFrame, rows: list[dict[str, Any]], reasons: tuple[str, ...]) -> Ratio:
+    wide = table.pivot(index="n_latents", columns="compute", values="lr").reindex(columns=[0, 1]).dropna()
+    if len(wide) < 2:
+        return Ratio(
+            tuple(rows), None, None, None, None, (*reasons, "Two n_latents with both optima are needed.")
+        )
+    logs = np.log(np.asarray(wide[1] / wide[0], dtype=float))
+    half = student.ppf((1 + LEVEL) / 2, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
+    value, low, high = (float(v) for v in np.exp([logs.mean(), logs.mean() - half, logs.mean() + half]))
+    return Ratio(tuple(rows), value, low, high, f"the mean over {len(logs)} n", reasons)

@@ -1,0 +1,119 @@
+"""A/B training curves of options of the SAE and its training, all else equal (Gao et al. 2024, Figs. 15 to 18)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fit.data import tables
+from fit.views.figures.shared import axes as scales
+from fit.views.figures.shared import inputs
+from fit.views.figures.shared import style as styles
+
+# Columns that may be an option of the SAE or its training; those that a table of ours lacks may be in another's.
+OPTIONS = (
+    "init_scale",
+    "encoder_bias",
+    "decoder_norm",
+    "auxk_coef",
+    "k_aux",
+    "dead_tokens",
+    "ema",
+    "clip_grad",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_eps",
+    "lr_schedule",
+)
+# What else makes a run: it is the same in runs that are compared.
+SAME = (
+    "data_fingerprint",
+    "data",
+    "d_model",
+    "n_latents",
+    "k",
+    "activation",
+    "lr",
+    "batch_tokens",
+    "seed",
+    "stop",
+)
+COLUMNS = ["option", "value", "run_id", "n_latents", "k", "tokens", "nmse"]
+# More curves than this cannot be told apart in one panel: those of the largest n are drawn.
+MOST_N = 4
+
+
+def numbers(
+    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
+) -> pd.DataFrame:
+    """The plotted numbers, a panel for each option of `OPTIONS` with two or three values in runs that else agree.
+
+    Of each n the runs at the lr, k and seed of the lowest nmse. Raises inputs.Missing without such runs, or curves.
+    """
+    del fits
+    known = inputs.columns(curves, "curves", "n_latents", "tokens", "nmse")
+    if runs is None or "run_id" not in runs.columns:
+        raise inputs.Missing("it needs the table runs with run_id and options of the SAE.")
+    runs = runs[runs["run_id"].isin(known["run_id"])]
+    options = [name for name in OPTIONS if name in runs.columns and 2 <= _texts(runs[name]).nunique() <= 3]
+    chosen = [found for name in options if len(found := _pairs(runs, name))]
+    if not chosen:
+        raise inputs.Missing(
+            "it needs runs that differ in one option alone, of two or three values, with curves: "
+            f"{', '.join(OPTIONS[:4])} …"
+        )
+    table = pd.concat(chosen).merge(known.drop(columns=["n_latents", "k"], errors="ignore"), on="run_id")
+    order = ["option", "n_latents", "value", "run_id", "tokens"]
+    return table.sort_values(order, kind="stable").reindex(columns=COLUMNS).reset_index(drop=True)
+
+
+def _pairs(runs: pd.DataFrame, option: str) -> pd.DataFrame:
+    """run_id, option, value, n_latents, k of the runs to compare, of the largest n."""
+    same = [name for name in (*SAME, *OPTIONS) if name in runs.columns and name != option]
+    cell = runs[same].apply(_texts).groupby(same, dropna=False).ngroup()
+    own = tables.numeric(runs, "n_latents", "k", "nmse").assign(
+        option=option, value=_texts(runs[option]), cell=cell
+    )
+    values = own.groupby("cell")["value"].transform("nunique")
+    own = own[(values == values.max()) & (values > 1)]
+    best = own.sort_values("nmse").drop_duplicates("n_latents").nlargest(MOST_N, "n_latents")
+    return own[own["cell"].isin(best["cell"])].reindex(
+        columns=["option", "value", "run_id", "n_latents", "k"]
+    )
+
+
+def _texts(values: pd.Series) -> pd.Series:
+    """Every value as text, `none` for a missing one, so that an option that is off is a value too."""
+    return values.map(
+        lambda value: "none" if pd.isna(value) else f"{value:.3g}" if isinstance(value, float) else f"{value}"
+    )
+
+
+def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None = None, style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`."""
+    del fits
+    options = list(dict.fromkeys(table["option"]))
+    with styles.applied(style) as look:
+        figure, axes = scales.panels(len(options), 2, look, words=1 + len(options) // 2, share=False)
+        for option, ax in zip(options, axes, strict=True):
+            _draw_panel(ax, table[table["option"] == option], look)
+            ax.set_title(option, loc="left")
+        figure.supxlabel("tokens", fontsize=look.font)
+        figure.supylabel("normalized MSE", fontsize=look.font)
+        sizes = ", ".join(f"{n:,.0f}" for n in sorted(set(table["n_latents"]), reverse=True))
+        figure.suptitle(f"all else equal; n = {sizes}", fontsize=look.small)
+    return figure
+
+
+def _draw_panel(ax: Axes, rows: pd.DataFrame, look: styles.Style) -> None:
+    values = sorted(set(rows["value"]))
+    for value, colour, line in zip(values, styles.colours(len(values)), ("-", "--", ":"), strict=False):
+        named = value
+        for _, run in rows[rows["value"] == value].groupby("run_id", sort=False):
+            ax.plot(run["tokens"], run["nmse"], line, color=colour, linewidth=0.8 * look.line, label=named)
+            named = "_"  # one entry a value
+    scales.quantity(ax, "x", rows["tokens"])
+    scales.nmse(ax, rows)
+    ax.legend(loc="upper right", borderpad=0)

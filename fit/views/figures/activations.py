@@ -1,0 +1,93 @@
+"""Activation functions: NMSE over L0 at one n, and over n at one L0, a curve each (Gao et al. 2024, Fig. 2)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from fit.converged.runs import groups
+from fit.views.figures.shared import axes as scales
+from fit.views.figures.shared import inputs, labels
+from fit.views.figures.shared import style as styles
+
+COLUMNS = ["panel", "activation", "n_latents", "l0", "nmse"]
+OVER_L0, OVER_N = "over L0", "over n"
+DATA = ("data_fingerprint", "data", "d_model")
+
+
+def numbers(
+    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
+) -> pd.DataFrame:
+    """The plotted numbers; panel: `over L0`, at the n with the most points, and `over n`, at the L0 that most reach.
+
+    Of each activation, n and k the run of the lowest nmse. At one L0 a loss is interpolated in log-log between the two
+    L0 of that n about it, since only TopK sets its L0. Of several data the one with the most runs. Raises
+    inputs.Missing without two activations.
+    """
+    del curves, fits
+    wanted = "l0" if runs is not None and "l0" in runs.columns and runs["l0"].notna().any() else "k"
+    known = inputs.finished(runs, "n_latents", wanted, "nmse")
+    known = known[known[wanted] > 0].assign(l0=known[wanted])
+    if "activation" not in known.columns or known["activation"].nunique() < 2:
+        raise inputs.Missing(
+            "it needs runs of two activation functions in the column activation of the table runs."
+        )
+    known = max((part for _, part in groups(known, [], DATA)), key=len)
+    set_to = known["k"].astype("float64") if "k" in known.columns else pd.Series(np.nan, known.index)
+    known = known.assign(sparsity=set_to.fillna(known["l0"].round(1)))  # only TopK has a k
+    best = inputs.lowest(known.dropna(subset=["activation"]), ["activation", "n_latents", "sparsity"])
+    reached = best.groupby("n_latents")["activation"].agg(["nunique", "size"]).reset_index()
+    n = reached.sort_values(["nunique", "size", "n_latents"])["n_latents"].iloc[-1]
+    at_n = best[best["n_latents"] == n].sort_values(["activation", "l0"]).assign(panel=OVER_L0)
+    table = pd.concat([at_n, _at_one_l0(best)], ignore_index=True)[COLUMNS]
+    return table.astype(dict.fromkeys(COLUMNS[2:], "float64"))
+
+
+def _at_one_l0(best: pd.DataFrame) -> pd.DataFrame:
+    """Every activation and n at the L0 that the most of them reach, the middle one of equals."""
+    cells = [(a, n, part.sort_values("l0")) for (a, n), part in best.groupby(["activation", "n_latents"])]
+    found = {}
+    for l0 in np.unique(best["l0"].round(3)):
+        found[l0] = [(a, n, loss) for a, n, part in cells if (loss := _loss(part, l0)) is not None]
+    most = max(len(rows) for rows in found.values())
+    of_most = [l0 for l0, rows in found.items() if len(rows) == most]
+    l0 = of_most[(len(of_most) - 1) // 2]
+    rows = pd.DataFrame(found[l0], columns=["activation", "n_latents", "nmse"])
+    return rows.assign(l0=l0, panel=OVER_N).sort_values(["activation", "n_latents"])
+
+
+def _loss(part: pd.DataFrame, l0: float) -> float | None:
+    """The loss at an L0 within 2 % of those trained, else None. part: of one activation and n, by rising L0."""
+    at = part["l0"].to_numpy(dtype=float)
+    if not at[0] / 1.02 <= l0 <= at[-1] * 1.02:
+        return None
+    return float(np.exp(np.interp(np.log(l0), np.log(at), np.log(part["nmse"].to_numpy(dtype=float)))))
+
+
+def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None = None, style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`."""
+    del fits
+    names = sorted(set(table["activation"]))
+    colours = dict(zip(names, styles.colours(len(names)), strict=True))
+    of = {panel: part for panel, part in table.groupby("panel")}
+    heads = [f"n = {of[OVER_L0]['n_latents'].iloc[0]:,.0f}", f"L0 = {of[OVER_N]['l0'].iloc[0]:.3g}"]
+    with styles.applied(style) as look:
+        figure, axes = scales.titled(heads, 2, look, words=2 + -(-len(names) // 3))
+        for ax, panel, x in zip(axes, (OVER_L0, OVER_N), ("l0", "n_latents"), strict=True):
+            for (name, colour), marker in zip(colours.items(), "osD^vPX*" * len(names), strict=False):
+                rows = of[panel][of[panel]["activation"] == name]
+                ax.plot(rows[x], rows["nmse"], marker=marker, color=colour, clip_on=False)
+            scales.nmse(ax, table)
+        scales.quantity(axes[0], "x", of[OVER_L0]["l0"])
+        axes[0].set_xlabel("L0, active latents a token")
+        scales.latents(axes[1], most=6)
+        scales.y_label(figure, axes, "normalized MSE", look)
+        keys = [
+            Line2D([], [], color=colour, marker=marker, label=labels.typeset(str(name)))
+            for (name, colour), marker in zip(colours.items(), "osD^vPX*" * len(names), strict=False)
+        ]
+        figure.legend(handles=keys, loc="outside lower center", ncols=min(3, len(keys)), columnspacing=1.0)
+    return figure

@@ -1,0 +1,160 @@
+"""Loss over the batch size at equal compute, L(C), and at convergence, L(N), side by side (Gao et al., Fig. 12)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from fit.compute.isoflop import Curve, best_of
+from fit.converged.runs import GROUPS, groups
+from fit.data import tables
+from fit.data.curves import candidates
+from fit.data.number_format import with_interval
+from fit.views.figures.shared import axes as scales
+from fit.views.figures.shared import inputs, labels
+from fit.views.figures.shared import style as styles
+
+COLUMNS = ["panel", "regime", "batch_tokens", "value", "nmse", "n_latents"]
+REGIMES = {"compute": "L(C), lowest at equal compute", "converged": "L(N), converged"}
+# At so many C, evenly in ln C from where every batch size has a curve, the left panel has a line.
+BUDGETS = 5
+WITHOUT_BATCH = [name for name in GROUPS if name != "batch_tokens"]
+
+
+def numbers(
+    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
+) -> pd.DataFrame:
+    """The plotted numbers, a pair of panels for each k and data; `value`: C (sparse convention) or n of a line.
+
+    compute: the lowest loss of any curve of a batch size at C, where all batch sizes have one. converged: of each n
+    and batch size the lowest loss over lr. Raises inputs.Missing without two batch sizes, or without either side.
+    """
+    known = inputs.finished(runs, "n_latents", "batch_tokens", "nmse")
+    if known["batch_tokens"].nunique() < 2:
+        raise inputs.Missing(
+            "it needs runs of two batch sizes or more in the column batch_tokens; there is one."
+        )
+    flops = _convention(fits)
+    parts = [(g, p) for g, p in groups(known, ["k"], WITHOUT_BATCH) if p["batch_tokens"].nunique() > 1]
+    names = labels.group_names([{"group": inputs.named(group, part)} for group, part in parts])
+    of_part = [_frontiers(part, curves, flops) for _, part in parts]
+    budgets = _shared([curve for found in of_part for curve in found.values()])
+    rows = [
+        frame.assign(panel=name, regime=regime)
+        for (_, part), name, found in zip(parts, names, of_part, strict=True)
+        for regime, frame in (("compute", _compute(found, budgets)), ("converged", _converged(part)))
+        if len(frame)
+    ]
+    if not rows:
+        raise inputs.Missing(
+            f"it needs two batch sizes at one k, with curves (columns run_id, {flops}, nmse) or converged runs."
+        )
+    table = pd.concat(rows, ignore_index=True).reindex(columns=COLUMNS)
+    return table.astype(dict.fromkeys(COLUMNS[2:], "float64"))
+
+
+def _convention(fits: Mapping[str, Any] | None) -> str:
+    """The column of C that L(C) was fitted to, the sparse one without a fit."""
+    of = [fit.get("flops") for fit in (fits or {}).get("fits", []) if fit["law"] == "L_C"]
+    return f"flops_{of[0] if of and of[0] else 'sparse'}"
+
+
+def _converged(part: pd.DataFrame) -> pd.DataFrame:
+    if "converged" in part.columns:
+        part = part[tables.truths(part, "converged")[0]]
+    best = inputs.lowest(part, ["n_latents", "batch_tokens"])
+    best = best[best.groupby("n_latents")["batch_tokens"].transform("nunique") > 1]
+    return best[["batch_tokens", "n_latents", "nmse"]].assign(value=best["n_latents"])
+
+
+def _frontiers(part: pd.DataFrame, curves: pd.DataFrame | None, flops: str) -> dict[float, Curve]:
+    """Batch size to the lowest loss of its curves by C; empty without curves."""
+    if curves is None or not {"run_id", flops, "nmse"} <= set(curves.columns):
+        return {}
+    known = curves[curves["run_id"].isin(part["run_id"])].dropna(subset=[flops, "nmse"])
+    known = known[(tables.numbers(known, flops) > 0) & (tables.numbers(known, "nmse") > 0)]
+    known = known.drop(columns="batch_tokens", errors="ignore").merge(
+        part[["run_id", "batch_tokens"]], on="run_id"
+    )
+    if known.empty:
+        return {}
+    of = candidates(known, flops)
+    sizes = of.of("batch_tokens")
+    return {} if sizes is None else best_of(of, sizes, np.ones(len(sizes), dtype=bool))
+
+
+def _shared(frontiers: list[Curve]) -> list[float]:
+    """ln C of the budgets that every batch size of every panel reaches, none where there is no such range."""
+    low = max((curve.log_c[0] for curve in frontiers), default=0.0)
+    high = min((curve.log_c[-1] for curve in frontiers), default=0.0)
+    return [float(at) for at in np.linspace(low, high, BUDGETS + 2)[1:-1]] if low < high else []
+
+
+def _compute(found: Mapping[float, Curve], budgets: list[float]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"batch_tokens": B, "value": np.exp(log_c), "nmse": np.exp(curve.loss(log_c))}
+        for log_c in budgets
+        for B, curve in found.items()
+    )
+
+
+def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None, style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`; the exponent of each panel is read from `fits`, where it is."""
+    names = list(dict.fromkeys(table["panel"]))
+    with styles.applied(style) as look:
+        cells = [(name, regime) for name in names for regime in REGIMES]
+        heads = [", ".join(filter(None, [name, *_head(fits, name, regime)])) for name, regime in cells]
+        keys = {regime: _keys(table[table["regime"] == regime], regime) for regime in REGIMES}
+        longest = max(map(len, keys.values()))
+        figure, axes = scales.titled(heads, 2, look, words=3 + longest)
+        for (name, regime), ax in zip(cells, axes, strict=True):
+            rows = table[(table["panel"] == name) & (table["regime"] == regime)]
+            _draw_panel(ax, rows, dict(zip(_values(table, regime), keys[regime], strict=True)))
+            scales.quantity(ax, "x", table["batch_tokens"])
+            scales.nmse(ax, table)
+            ax.set_xlabel("batch size, tokens")
+        scales.y_label(figure, axes, "normalized MSE", look)
+        spare = [[Line2D([], [], linestyle="none", label="")] * (longest - len(own)) for own in keys.values()]
+        handles = [key for own, rest in zip(keys.values(), spare, strict=True) for key in [*own, *rest]]
+        title = f"left: {REGIMES['compute']} ({_convention(fits)[6:]} FLOPs)\nright: {REGIMES['converged']}"
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, title=title)
+    return figure
+
+
+def _values(table: pd.DataFrame, regime: str) -> list[float]:
+    """What the lines of one regime stand for, in all panels: k moves C, so these are ranks of C there."""
+    return sorted(set(table.loc[table["regime"] == regime, "value"]))
+
+
+def _head(fits: Mapping[str, Any] | None, panel: str, regime: str) -> list[str]:
+    """`b 0.025 [0.017, 0.033]` of L ∝ B^b, of the group whose name the panel has."""
+    found = ((fits or {}).get("regimes") or {}).get("groups") or []
+    for group, name in zip(found, labels.group_names(found), strict=True):
+        tests = [
+            test for test in group.get("batch", ()) if test["regime"] == regime and test["b"] is not None
+        ]
+        if tests and (name == panel or len(found) == 1):
+            return [f"L ∝ B^b, b {with_interval(tests[0]['b'], tests[0]['low'], tests[0]['high'])}"]
+    return []
+
+
+def _keys(rows: pd.DataFrame, regime: str) -> list[Line2D]:
+    values = sorted(set(rows["value"]))
+    words = [
+        f"C = {scales.power(float(f'{v:.2g}'))}" if regime == "compute" else f"n = {v:,.0f}" for v in values
+    ]
+    return [
+        Line2D([], [], color=colour, marker="o", label=text)
+        for text, colour in zip(words, styles.colours(len(values)) if values else [], strict=True)
+    ]
+
+
+def _draw_panel(ax: Axes, rows: pd.DataFrame, keys: Mapping[float, Line2D]) -> None:
+    for value, key in keys.items():
+        part = rows[rows["value"] == value].sort_values("batch_tokens")
+        if len(part):
+            ax.plot(part["batch_tokens"], part["nmse"], "o-", color=key.get_color(), clip_on=False)

@@ -1,0 +1,62 @@
+"""Share of dead latents over the number of latents, one curve a k (Gao et al. 2024, Fig. 14)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from fit.converged.runs import GROUPS, groups
+from fit.views.figures.shared import axes as scales
+from fit.views.figures.shared import inputs, labels
+from fit.views.figures.shared import style as styles
+
+COLUMNS = ["panel", "k", "n_latents", "dead_fraction", "run_id"]
+
+
+def numbers(
+    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
+) -> pd.DataFrame:
+    """The plotted numbers: of each n and k the run of the lowest nmse; a panel for each data, batch size, activation.
+
+    Raises inputs.Missing without runs that are done and know their dead_fraction.
+    """
+    del curves, fits
+    known = inputs.finished(runs, "n_latents", "nmse", "dead_fraction")
+    known = known.assign(k=known["k"] if "k" in known.columns else float("nan"))
+    parts = list(groups(known, [], GROUPS))
+    names = labels.group_names([{"group": inputs.named(group, part)} for group, part in parts])
+    rows = [
+        inputs.lowest(part, ["k", "n_latents"]).assign(panel=name)
+        for (_, part), name in zip(parts, names, strict=True)
+    ]
+    table = pd.concat(rows, ignore_index=True)[COLUMNS]
+    return table.astype(dict.fromkeys(COLUMNS[1:4], "float64"))
+
+
+def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None = None, style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`."""
+    del fits
+    ks = sorted(set(table["k"].dropna())) or [float("nan")]
+    colours = dict(zip(ks, styles.colours(len(ks)), strict=True))
+    with styles.applied(style) as look:
+        names = list(dict.fromkeys(table["panel"]))
+        figure, axes = scales.titled(names, look.abreast, look, words=3)
+        for name, ax in zip(names, axes, strict=True):
+            rows = table[table["panel"] == name]
+            for k, colour in colours.items():
+                part: pd.DataFrame = rows if pd.isna(k) else rows[rows["k"] == k]
+                ax.plot(part["n_latents"], part["dead_fraction"], "o-", color=colour, clip_on=False)
+            scales.latents(ax)
+            ax.set_ylim(0, max(1.1 * table["dead_fraction"].max(), 0.01))
+            ax.yaxis.set_major_formatter(scales.percents)
+        scales.y_label(figure, axes, "dead latents", look)
+        keys = [Line2D([], [], color=c, marker="o", label=f"k = {k:g}") for k, c in colours.items()]
+        if pd.notna(ks[0]):
+            columns = min(len(keys), 5)
+            title = "the run of the lowest NMSE of each n"
+            figure.legend(
+                handles=keys, loc="outside lower center", ncols=columns, columnspacing=0.8, title=title
+            )
+    return figure

@@ -1,0 +1,115 @@
+"""Loss over n at several budgets of compute, with the parabola of each and its vertex, N*(C)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from fit.compute.isoflop import best_of
+from fit.data.curves import candidates
+from fit.data.vertex import REACH
+from fit.views.figures.shared import axes as scales
+from fit.views.figures.shared import inputs, labels
+from fit.views.figures.shared import style as styles
+from fit.views.figures.shared.colours import Colours
+
+COLUMNS = ["panel", "series", "flops", "n_latents", "nmse"]
+# More parabolas than this cannot be told apart.
+MOST = 7
+
+
+def numbers(
+    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
+) -> pd.DataFrame:
+    """The plotted numbers, a panel for each fit of L_C: series point, parabola and vertex, `flops` the budget.
+
+    At most seven budgets, evenly among those with a vertex. Raises inputs.Missing without a vertex, or curves.
+    """
+    found = [(fit, _vertices(fit)) for fit in inputs.laws(fits, "L_C")]
+    names = labels.group_names([fit for fit, _ in found])
+    if not any(vertices for _, vertices in found):
+        raise inputs.Missing(
+            "it needs a C at which the loss over three n is a parabola with its vertex among them."
+        )
+    parts: list[pd.DataFrame] = []
+    for (fit, vertices), name in zip(found, names, strict=True):
+        if vertices:
+            parts += [part.assign(panel=name) for part in _panel(fit, vertices, runs, curves)]
+    table = pd.concat(parts, ignore_index=True)[COLUMNS]
+    return table.astype(dict.fromkeys(COLUMNS[2:], "float64"))
+
+
+def _vertices(fit: inputs.Fit) -> list[Mapping[str, Any]]:
+    points = ((fit.get("extra") or {}).get("isoflop") or {}).get("points") or []
+    some = np.unique(np.linspace(0, len(points) - 1, min(len(points), MOST)).round().astype(int))
+    return [points[i] for i in some]
+
+
+def _panel(
+    fit: inputs.Fit,
+    vertices: list[Mapping[str, Any]],
+    runs: pd.DataFrame | None,
+    curves: pd.DataFrame | None,
+) -> list[pd.DataFrame]:
+    flops, name = f"flops_{fit['flops']}", "runs" if curves is None else "curves"
+    known = inputs.columns(runs if curves is None else curves, name, "n_latents", flops, "nmse")
+    known = inputs.members(known[(known[flops] > 0) & (known["nmse"] > 0)], fit, runs)
+    if known.empty:
+        raise inputs.Missing(f"no row of the table {name} belongs to its fit: is fits.json another's?")
+    of = candidates(known, flops)
+    n = of.of("n_latents")
+    assert n is not None  # `needs.columns` keeps the rows with one
+    sizes = best_of(of, n, np.ones(len(n), dtype=bool))
+    rows: list[dict[str, Any]] = []
+    for vertex in vertices:
+        C, best = vertex["flops"], vertex["n_latents"]
+        rows.append({"series": "vertex", "flops": C, "n_latents": best, "nmse": vertex["nmse"]})
+        at = {size: curve.loss(np.log(C)) for size, curve in sizes.items() if curve.reaches(np.log(C))}
+        rows += [
+            {"series": "point", "flops": C, "n_latents": size, "nmse": np.exp(log_l)}
+            for size, log_l in at.items()
+        ]
+        for off in np.linspace(-REACH, REACH, 33):
+            if min(at) <= best * np.exp(off) <= max(at):
+                loss = vertex["nmse"] * np.exp(vertex["curvature"] / 2 * off**2)
+                rows.append({"series": "parabola", "flops": C, "n_latents": best * np.exp(off), "nmse": loss})
+    return [pd.DataFrame(rows)]
+
+
+def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`; the convention of FLOPs is read from `fits`."""
+    convention = inputs.laws(fits, "L_C")[0]["flops"]
+    colour = Colours(table["flops"], f"C, FLOPs ({convention})")
+    names = list(dict.fromkeys(table["panel"]))
+    with styles.applied(style) as look:
+        figure, axes = scales.titled(names, look.abreast, look, words=2)
+        for name, ax in zip(names, axes, strict=True):
+            _draw_panel(ax, table[table["panel"] == name], colour, look)
+            scales.latents(ax, most=12 // min(look.abreast, len(names)))
+            scales.nmse(ax, table[table["series"] != "parabola"])
+        scales.y_label(figure, axes, "normalized MSE", look)
+        colour.bar(figure, axes)
+        keys = [
+            Line2D([], [], color="0.4", marker=".", linestyle="none", label="lowest loss of n"),
+            Line2D([], [], color="0.4", label="parabola"),
+            Line2D([], [], color="black", marker="*", linestyle="none", label="vertex: N*(C)"),
+        ]
+        figure.legend(handles=keys, loc="outside lower center", ncols=3, columnspacing=0.8)
+    return figure
+
+
+def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours, look: styles.Style) -> None:
+    for C, own in rows.groupby("flops"):
+        shade, of = colour(float(str(C))), {series: part for series, part in own.groupby("series")}
+        ax.plot(of["point"]["n_latents"], of["point"]["nmse"], ".", color=shade)
+        if "parabola" in of:
+            ax.plot(
+                of["parabola"]["n_latents"], of["parabola"]["nmse"], color=shade, linewidth=0.8 * look.line
+            )
+        ax.plot(
+            of["vertex"]["n_latents"], of["vertex"]["nmse"], "*", color="black", markersize=1.4 * look.marker
+        )

@@ -1,0 +1,71 @@
+"""L(N, K): every converged run and the joint law, dashed, in one colour a k (Gao et al. 2024, Fig. 1 right)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from fit.views.figures.shared import axes as scales
+from fit.views.figures.shared import inputs, labels, series
+from fit.views.figures.shared import style as styles
+
+
+def numbers(
+    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
+) -> pd.DataFrame:
+    """The plotted numbers: series run, law and held_out; `panel` names the fit.
+
+    Raises inputs.Missing without a fit of L_NK.
+    """
+    del runs, curves
+    laws = inputs.laws(fits, "L_NK")
+    rows: list[dict[str, Any]] = []
+    for fit, name in zip(laws, labels.group_names(laws), strict=True):
+        rows += series.rows(fit, name)
+    return series.table(rows)
+
+
+def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`; parameters and their intervals are read from `fits`."""
+    laws = inputs.laws(fits, "L_NK")
+    colours = dict(zip(sorted(set(table["k"])), styles.colours(table["k"].nunique()), strict=True))
+    with styles.applied(style) as look:
+        figure, axes = scales.panel_per_fit(laws, look, words=5, share=0.85)
+        for name, ax in axes.items():
+            _draw_fit(ax, table[table["panel"] == name], colours, look)
+            scales.latents(ax)
+            scales.nmse(ax, table)
+        figure.supylabel(series.Y_LABEL, fontsize=look.font)
+        held = (
+            "\nhollow: the largest n, predicted from the smaller n"
+            if "held_out" in set(table["series"])
+            else ""
+        )
+        title = labels.typeset(
+            f"{laws[0]['formula']}\ndots: runs, dashed: the joint law with 95 % band{held}"
+        )
+        handles = [
+            Line2D([], [], color=c, marker="o", ls="--", label=f"k = {k:g}") for k, c in colours.items()
+        ]
+        columns = min(len(handles), 5)
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=columns,
+            title=title,
+            columnspacing=0.8,
+            handlelength=2.2,
+        )
+    return figure
+
+
+def _draw_fit(ax: Axes, rows: pd.DataFrame, colours: Mapping[Any, str], look: styles.Style) -> None:
+    for k, part in rows.groupby("k"):
+        series.band(ax, part[part["series"] == "law"], colours[k], "--")
+        series.dots(ax, part[part["series"] == "run"], colours[k], look)
+        held = part[part["series"] == "held_out"]
+        if len(held):
+            series.draw_held_out(ax, held, colours[k], look)

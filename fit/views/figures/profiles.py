@@ -1,0 +1,185 @@
+"""Profiles of the exponents: how much worse the best fit becomes when an exponent is held at another value."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy.optimize import least_squares
+from scipy.stats import f as fisher
+
+from fit.data import number_format
+from fit.law.intervals.profile import LEVEL
+from fit.law.law import Array, Law
+from fit.law.laws import LAWS
+from fit.views.figures.shared import axes as scales
+from fit.views.figures.shared import inputs, labels
+from fit.views.figures.shared import style as styles
+
+COLUMNS = ["panel", "fit", "value", "ratio", "rise", "low", "high", "method"]
+# Which parameters of each law are exponents; a power law of two parameters has a parabola for a profile.
+EXPONENTS = {"L_N": ("alpha",), "L_NK": ("beta_n", "gamma"), "L_C": ("alpha",), "L_ND": ("alpha", "beta")}
+STEPS = 16  # to each side
+MOST_ROWS = 400  # an even sample of a longer fit
+TOP = 2.5  # the profile is followed up to this many times the rise that bounds the 95 % interval
+
+
+def numbers(
+    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
+) -> pd.DataFrame:
+    """The plotted numbers, a panel for each law and exponent: ratio, the deviance over the least, by `value`.
+
+    Refitted from the points in fits.json, all other parameters free. rise: (ratio − 1)·ν/F, 1 at the ends of a 95 %
+    interval by profile. low, high: the interval that the fit reports, by `method`: where rows share runs, and for
+    bootstraps, it is another than the profile's. Raises inputs.Missing without a fit by least squares on logs of one of
+    these laws.
+    """
+    del runs, curves
+    rows: list[dict[str, Any]] = []
+    for name, exponents in EXPONENTS.items():
+        of = [fit for fit in (fits or {}).get("fits", []) if fit["law"] == name and _usable(fit)]
+        for fit, group in zip(of, labels.group_names(of), strict=True):
+            for exponent in exponents:
+                head = f"{number_format.greek(exponent)} of {fit['formula'].split(' = ')[0]}"
+                rows += [{**row, "panel": head, "fit": group} for row in _profile(fit, LAWS[name], exponent)]
+    if not rows:
+        raise inputs.Missing(
+            f"it needs a fit of one of the laws {', '.join(EXPONENTS)} by least squares on logs: "
+            "run `saescale fit TABLE`."
+        )
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    return table.astype(dict.fromkeys(COLUMNS[2:-1], "float64"))
+
+
+def _usable(fit: inputs.Fit) -> bool:
+    """Whether its residuals are those of logarithms, its parameters are known, and its points are all of its rows."""
+    known = all(p.get("value") is not None for p in fit["params"].values())
+    return (
+        str(fit.get("loss", "")).startswith("least squares on log")
+        and known
+        and len(fit["points"]) > len(fit["params"])
+    )
+
+
+def _profile(fit: inputs.Fit, law: Law, exponent: str) -> list[dict[str, Any]]:
+    """The profile from the fitted value outwards, to both sides, each refit starting from the one before."""
+    points = pd.DataFrame(fit["points"])
+    points = points.iloc[np.unique(np.linspace(0, len(points) - 1, MOST_ROWS).round().astype(int))]
+    of = _Refit(law, exponent, points)
+    at = of.fit(of.start(fit), None)
+    least, best = of.deviance(at), float(at[of.index])
+    dof = max(len(points) - len(law.internal), 1)
+    rise = float(fisher.ppf(LEVEL, 1, dof)) / dof
+    reported = {key: fit["params"][exponent].get(key) for key in ("low", "high", "method")}
+    step = of.step(at, best, least * TOP * rise)
+    rows = [{"value": best, "ratio": 1.0, "rise": 0.0, **reported}]
+    for side in (-1, 1):
+        theta = at
+        for i in range(1, STEPS + 1):
+            value = best + side * step * i
+            theta = of.fit(theta, value)
+            ratio = of.deviance(theta) / least
+            rows.append({"value": value, "ratio": ratio, "rise": (ratio - 1) / rise, **reported})
+            if ratio > 1 + TOP * rise:
+                break
+    return sorted(rows, key=lambda row: float(row["value"]))
+
+
+class _Refit:
+    """Least squares of the logarithms over all parameters but one; θ is internal, with logarithms of E and A."""
+
+    def __init__(self, law: Law, exponent: str, points: pd.DataFrame) -> None:
+        self.law, self.index = law, law.internal.index(exponent)
+        self.x = {name: points[name].to_numpy(dtype=float) for name in law.inputs}
+        self.log_y = np.log(points[law.response].to_numpy(dtype=float))
+        weights = points["weight"] if "weight" in points.columns else pd.Series(np.ones(len(points)))
+        self.root = np.sqrt(weights.to_numpy(dtype=float))
+
+    def start(self, fit: inputs.Fit) -> Array:
+        """The fitted parameters; a floor of 0 becomes one too small to matter, from which it can rise."""
+        tiny = 1e-6 * float(np.exp(self.log_y.min()))
+        values = {name: p["value"] for name, p in fit["params"].items()}
+        return self.law.theta({n: max(v, tiny) if n in self.law.logs else v for n, v in values.items()})
+
+    def residuals(self, theta: Array) -> Array:
+        values = {name: float(value) for name, value in self.law.values(theta).items()}
+        with np.errstate(all="ignore"):
+            found = self.root * (np.log(self.law.loss(values, self.x)) - self.log_y)
+        return np.nan_to_num(found, nan=1e3, posinf=1e3, neginf=-1e3)
+
+    def deviance(self, theta: Array) -> float:
+        return float((self.residuals(theta) ** 2).sum())
+
+    def fit(self, theta: Array, value: float | None) -> Array:
+        """The best θ, with the exponent at `value`, or free."""
+        free = np.array([i for i in range(len(theta)) if value is None or i != self.index])
+        whole = theta.copy()
+        if value is not None:
+            whole[self.index] = value
+
+        def residuals(part: Array) -> Array:
+            at = whole.copy()
+            at[free] = part
+            return self.residuals(at)
+
+        whole[free] = least_squares(residuals, whole[free], method="trf", x_scale="jac", max_nfev=200).x
+        return whole
+
+    def step(self, theta: Array, best: float, rise: float) -> float:
+        """A STEPS-th of the distance at which the profile, taken for a parabola, has risen by so much."""
+        off = 0.02 * max(abs(best), 0.05)
+        risen = [self.deviance(self.fit(theta, best + side * off)) - self.deviance(theta) for side in (-1, 1)]
+        curved = max(float(np.mean(risen)), 1e-12 * rise)
+        return off * float(np.clip(np.sqrt(rise / curved), 0.1, 60.0)) / STEPS
+
+
+def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None, style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`."""
+    del fits
+    panels = list(dict.fromkeys(table["panel"]))
+    names = list(dict.fromkeys(table["fit"]))
+    colours = dict(zip(names, styles.colours(len(names)), strict=True))
+    with styles.applied(style) as look:
+        columns = 1 if len(panels) == 1 else 2
+        ncols = _columns(names, look)
+        figure, axes = scales.titled(panels, columns, look, words=5 + -(-len(names) // ncols))
+        for panel, ax in zip(panels, axes, strict=True):
+            _draw_panel(ax, table[table["panel"] == panel], colours, look)
+            ax.axhline(1, color="0.5", linestyle=":", linewidth=0.8 * look.line)
+            ax.set_ylim(-0.05, 1.02 * TOP)
+            ax.xaxis.set_major_locator(scales.few(4))
+            ax.set_xlabel("value of the exponent")
+        scales.y_label(figure, axes, "rise of the deviance", look)
+        keys = [Line2D([], [], color=colour, label=name or "all rows") for name, colour in colours.items()]
+        title = (
+            "best refit with the exponent held; dotted: ends of a 95 % profile\n"
+            "were rows independent; bar: the 95 % interval reported"
+        )
+        figure.legend(handles=keys, loc="outside lower center", ncols=ncols, title=title, columnspacing=1.0)
+    return figure
+
+
+def _columns(names: Sequence[str], look: styles.Style) -> int:
+    """How many legend entries of the longest name fit side by side."""
+    return max(1, min(len(names), 4, look.letters // (max(map(len, names)) + 10)))
+
+
+def _draw_panel(ax: Axes, rows: pd.DataFrame, colours: Mapping[str, str], look: styles.Style) -> None:
+    own = list(dict.fromkeys(rows["fit"]))
+    for i, name in enumerate(own):
+        part, colour = rows[rows["fit"] == name], colours[name]
+        ax.plot(part["value"], part["rise"], color=colour)
+        first = part.iloc[0]
+        if pd.notna(first["low"]) and pd.notna(first["high"]):
+            height = 0.03 + 0.03 * i  # in the panel: one bar above another
+            at = ax.get_xaxis_transform()
+            ax.plot(
+                [first["low"], first["high"]],
+                [height] * 2,
+                color=colour,
+                linewidth=1.6 * look.line,
+                transform=at,
+            )

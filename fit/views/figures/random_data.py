@@ -1,0 +1,67 @@
+"""L(N) of synthetic data, beside that of language models where there is any (Gao et al. 2024, Fig. 31)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fit.views.figures import by_subject
+from fit.views.figures.shared import axes as scales
+from fit.views.figures.shared import inputs, one_panel, series
+from fit.views.figures.shared import style as styles
+
+# Columns that only synthetic data has.
+SYNTHETIC = ("n_features", "nmse_oracle", "zipf", "features_per_token")
+
+
+def numbers(
+    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
+) -> pd.DataFrame:
+    """The plotted numbers: those of `l_n` at the k that the most data share, the oracle where it is known.
+
+    Raises inputs.Missing without a fit of L_N to synthetic data, whose runs have n_features or nmse_oracle.
+    """
+    del curves
+    laws = _laws(runs, fits)
+    rows: list[dict[str, Any]] = []
+    for fit, name in zip(laws, _names(laws, runs), strict=True):
+        rows += series.rows(fit, name) + one_panel.oracle(runs, fit, name)
+    return series.table(rows)
+
+
+def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`; parameters and their intervals are read from `fits`."""
+    names, laws = list(dict.fromkeys(table["panel"])), by_subject.of_k(fits, table["k"].iloc[0])
+    with styles.applied(style) as look:
+        figure, ax = one_panel.draw(table, laws, names, look)
+        ax.set_title("" if pd.isna(table["k"].iloc[0]) else f"k = {table['k'].iloc[0]:g}", loc="left")
+        scales.nmse(ax, one_panel.readable(table))
+        ax.set_ylabel(series.Y_LABEL)
+    return figure
+
+
+def _laws(runs: pd.DataFrame | None, fits: Mapping[str, Any] | None) -> list[inputs.Fit]:
+    found = inputs.laws(fits, "L_N")
+    made = [fit for fit in found if runs is not None and _synthetic(inputs.members(runs, fit))]
+    if not made:
+        raise inputs.Missing(
+            f"it needs a fit of L_N to synthetic data, whose runs have one of {', '.join(SYNTHETIC)}."
+        )
+    return by_subject.of_k(fits, (made[0].get("group") or {}).get("k"))
+
+
+def _synthetic(rows: pd.DataFrame) -> bool:
+    return any(name in rows.columns and rows[name].notna().any() for name in SYNTHETIC)
+
+
+def _names(laws: list[inputs.Fit], runs: pd.DataFrame | None) -> list[str]:
+    """The names of the subjects, and whether each is synthetic."""
+    kinds = [
+        "synthetic" if runs is not None and _synthetic(inputs.members(runs, fit)) else "language model"
+        for fit in laws
+    ]
+    return [
+        f"{kind}: {name}" if name else kind
+        for kind, name in zip(kinds, by_subject.names(laws, runs), strict=True)
+    ]

@@ -1,0 +1,91 @@
+"""What a figure needs from the tables and the fits, and the one line that says what is missing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from fit.data import tables
+from fit.law.errors import FitError
+
+Fit = Mapping[str, Any]
+
+
+class Missing(FitError):
+    """A figure's data is not there; the text says which columns, runs or law it needs."""
+
+
+def columns(table: pd.DataFrame | None, name: str, *wanted: str) -> pd.DataFrame:
+    """The rows in which every wanted column holds a number, as floats, and a run_id; else Missing.
+
+    A table without run_id is taken as one curve for each n_latents, as the fit of L(C) takes it.
+    """
+    if table is None:
+        raise Missing(f"it needs the table {name} with the columns {', '.join(wanted)}.")
+    absent = [column for column in wanted if column not in table.columns]
+    if absent:
+        raise Missing(f"it needs the columns {', '.join(absent)} in the table {name}.")
+    known = table.assign(**{column: tables.numbers(table, column) for column in wanted})
+    known = known.dropna(subset=list(wanted))
+    if known.empty:
+        raise Missing(
+            f"it needs rows of the table {name} with numbers in {', '.join(wanted)}; there are none."
+        )
+    return (
+        known if "run_id" in known.columns else known.assign(run_id=known["n_latents"].map("n={:g}".format))
+    )
+
+
+def laws(fits: Mapping[str, Any] | None, law: str) -> list[Fit]:
+    """Every fit of one law in the content of fits.json; Missing when there is none with a curve to draw."""
+    found = [fit for fit in (fits or {}).get("fits", []) if fit["law"] == law and fit.get("curve")]
+    if not found:
+        raise Missing(f"it needs a fit of the law {law}: run `saescale fit TABLE --law {law}` first.")
+    return found
+
+
+def finished(runs: pd.DataFrame | None, *wanted: str) -> pd.DataFrame:
+    """`columns` of the runs that are done, of a table that says so."""
+    known = columns(runs, "runs", *wanted)
+    if "state" in known.columns:
+        known = known[(known["state"] == "done").to_numpy(dtype=bool, na_value=False)]
+    if known.empty:
+        raise Missing(f"it needs runs that are done with {', '.join(wanted)}; there are none.")
+    return known
+
+
+def lowest(rows: pd.DataFrame, cell: Sequence[str]) -> pd.DataFrame:
+    """The row of the lowest nmse of each cell, as over lr and seeds."""
+    return rows.sort_values("nmse", kind="stable").drop_duplicates(list(cell)).sort_values(list(cell))
+
+
+def named(group: Mapping[str, Any], rows: pd.DataFrame) -> dict[str, Any]:
+    """The group by names that a reader knows: model and layer, or data, instead of a fingerprint."""
+    if "data_fingerprint" not in group:
+        return dict(group)
+    known = {
+        key: rows[key].iloc[0]
+        for key in ("model", "layer", "data")
+        if key in rows.columns and rows[key].notna().all() and rows[key].nunique() == 1
+    }
+    if "model" in known:
+        known.pop("data", None)
+    rest = {key: value for key, value in group.items() if key not in ("data_fingerprint", "d_model")}
+    return {**rest, **known} if known else dict(group)
+
+
+def members(table: pd.DataFrame, fit: Fit, runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The rows of `table` that belong to the fit's group; what only `runs` knows of a run is looked up there."""
+    for key, value in (fit.get("group") or {}).items():
+        if value is None:
+            continue
+        if key in table.columns:
+            table = table[_equal(table, key, value)]
+        elif runs is not None and {"run_id", key} <= set(runs.columns):
+            table = table[table["run_id"].isin(runs.loc[_equal(runs, key, value), "run_id"])]
+    return table
+
+
+def _equal(table: pd.DataFrame, key: str, value: Any) -> Any:
+    """Which rows have it; a number may be 32, 32.0 or a text in the file."""
+    return (tables.numbers(table, key) if isinstance(value, int | float) else table[key]) == value

@@ -1,0 +1,56 @@
+"""The words of a figure: parameters with their intervals, names of groups, lines of a given length, raised letters."""
+
+import re
+from collections.abc import Sequence
+
+from fit.data import number_format
+from fit.views.figures.shared.inputs import Fit
+
+
+def parameters(fit: Fit) -> list[str]:
+    """One text per parameter that is defined, in the law's order: `α 0.41 [0.36, 0.47]`."""
+    return [
+        f"{number_format.greek(name)} {number_format.with_interval(p['value'], p.get('low'), p.get('high'))}"
+        for name, p in fit["params"].items()
+        if p["value"] is not None
+    ]
+
+
+def group_names(fits: Sequence[Fit]) -> list[str]:
+    """A name per fit: its k, and whatever else tells it from the other fits of this law (`k = 32, data = toy`)."""
+    groups = [{**(fit.get("group") or {}), "flops": fit.get("flops")} for fit in fits]
+    keys = dict.fromkeys(key for group in groups for key in group)
+    telling = [key for key in keys if key == "k" or len({str(group.get(key)) for group in groups}) > 1]
+    return [
+        ", ".join(_pair(key, group[key]) for key in telling if group.get(key) is not None) for group in groups
+    ]
+
+
+def _pair(key: str, value: object) -> str:
+    if isinstance(value, float):
+        value = f"{value:g}"  # JSON and pandas may hold a k as 32.0
+    return f"{value} FLOPs" if key == "flops" else f"{number_format.SYMBOLS.get(key, key)} = {value}"
+
+
+def short(value: float) -> str:
+    """`7.9B`, `120M`, `3.2k`: two significant digits, three from 100 on."""
+    for unit, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= 0.9995 * unit:
+            return f"{value / unit:.{max(0, 1 - int(value / unit >= 9.95))}f}{letter}"
+    return f"{value:.0f}"
+
+
+def wrapped(texts: Sequence[str], letters: int) -> str:
+    """The texts side by side, on as many lines of at most `letters` letters as they need; no text is broken."""
+    lines = [""]
+    for text in filter(None, texts):
+        joined = f"{lines[-1]}  {text}" if lines[-1] else text
+        lines[-1:] = [joined] if len(joined) <= letters or not lines[-1] else [lines[-1], text]
+    return "\n".join(lines)
+
+
+def typeset(text: str) -> str:
+    """`N^−α` and `β_k` with raised and lowered letters (matplotlib's mathtext); everything else as it is."""
+    text = text.replace("$", r"\$")
+    raised = re.sub(r"(\w)\^\(?([−-]?\w+)\)?", r"$\\mathregular{\1^{\2}}$", text)
+    return re.sub(r"([α-ω])_(\w)", r"$\\mathregular{\1_{\2}}$", raised)

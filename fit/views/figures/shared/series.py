@@ -1,0 +1,105 @@
+"""What figures of fitted laws share: rows of runs, law and held-out predictions from a fit, and how they are drawn."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from fit.views.figures.shared.inputs import Fit
+from fit.views.figures.shared.style import Style
+
+N, L = "n_latents", "nmse"
+Y_LABEL = "converged normalized MSE"
+
+
+def rows(fit: Fit, panel: str, x: str = N, y: str = L) -> list[dict[str, Any]]:
+    """All that a fit has: `runs`, `law` and `held_out`. x: an input of the law, y: its response."""
+    return runs(fit, panel, x, y) + law(fit, panel, x, y) + held_out(fit, panel, x, y)
+
+
+def runs(fit: Fit, panel: str, x: str = N, y: str = L) -> list[dict[str, Any]]:
+    """A row per run, or point of a frontier, that the fit used."""
+    found = _rows(fit, panel, "run", fit.get("points", []), x, {y: y})
+    return sorted(found, key=lambda row: (row["k"] or 0, row[x]))
+
+
+def law(fit: Fit, panel: str, x: str = N, y: str = L) -> list[dict[str, Any]]:
+    """A row per point of the fitted curve, with its band."""
+    return _rows(fit, panel, "law", fit["curve"], x, {y: "value", "low": "low", "high": "high"})
+
+
+def held_out(fit: Fit, panel: str, x: str = N, y: str = L) -> list[dict[str, Any]]:
+    """A row per run of the largest scale: what the law fitted to the smaller ones says of it, with its interval."""
+    points = (fit.get("held_out") or {}).get("points", [])
+    return _rows(fit, panel, "held_out", points, x, {y: "predicted", "low": "low", "high": "high"})
+
+
+def _rows(
+    fit: Fit,
+    panel: str,
+    series: str,
+    points: Sequence[Mapping[str, Any]],
+    x: str,
+    values: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    k = (fit.get("group") or {}).get("k")
+    return [
+        {"panel": panel, "series": series, "k": p.get("k", k), x: p[x]}
+        | {ours: p.get(theirs) for ours, theirs in values.items()}
+        for p in points
+    ]
+
+
+def table(rows: list[dict[str, Any]], x: str = N, y: str = L) -> pd.DataFrame:
+    """The rows as the figure's table; numbers as floats, missing ones as NaN."""
+    floats = [x, y, "low", "high"]
+    frame = pd.DataFrame(rows, columns=["panel", "series", "k", *floats])
+    return frame.astype(dict.fromkeys(floats, "float64"))
+
+
+def draw(ax: Axes, rows: pd.DataFrame, colour: str, look: Style, x: str = N, y: str = L) -> None:
+    """Whatever of law, runs and held-out predictions there is, in one colour."""
+    of = {series: part for series, part in rows.groupby("series")}
+    band(ax, of["law"], colour, x=x, y=y)
+    if "run" in of:
+        dots(ax, of["run"], colour, look, x, y)
+    if "held_out" in of:
+        draw_held_out(ax, of["held_out"], colour, look, x, y)
+
+
+def band(ax: Axes, rows: pd.DataFrame, colour: str, line: str = "-", x: str = N, y: str = L) -> None:
+    """The law as a line and its interval as a band in the same colour."""
+    rows = rows.sort_values(x)
+    ax.plot(rows[x], rows[y], line, color=colour)
+    ax.fill_between(rows[x], rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0)
+
+
+def dots(ax: Axes, rows: pd.DataFrame, colour: str, look: Style, x: str = N, y: str = L) -> None:
+    """One dot per run."""
+    ax.plot(rows[x], rows[y], "o", color=colour, markersize=look.marker, clip_on=False)
+
+
+def draw_held_out(ax: Axes, rows: pd.DataFrame, colour: str, look: Style, x: str = N, y: str = L) -> None:
+    """A hollow marker with an error bar per prediction; an end that is not known has no bar."""
+    spans = [rows[y] - rows["low"], rows["high"] - rows[y]]
+    ax.errorbar(
+        rows[x],
+        rows[y],
+        yerr=[span.clip(lower=0).to_numpy() for span in spans],
+        fmt="o",
+        color=colour,
+        markerfacecolor="none",
+        markersize=2 * look.marker,
+        markeredgewidth=0.8 * look.line,
+        elinewidth=0.8 * look.line,
+        capsize=look.marker,
+    )
+
+
+def held_out_key(rows: pd.DataFrame) -> list[Line2D]:
+    """The legend's entry for the held-out predictions, where there are any."""
+    label = "held out: predicted from the smaller n"
+    key = Line2D([], [], color="0.45", marker="o", markerfacecolor="none", linestyle="none", label=label)
+    return [key] if "held_out" in set(rows["series"]) else []

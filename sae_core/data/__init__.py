@@ -1,0 +1,1 @@
+"""Activations: harvested, stored, streamed or synthetic, behind one interface, `source.Source`."""

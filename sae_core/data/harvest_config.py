@@ -1,0 +1,78 @@
+"""What is harvested: a language model, a place in it, a text, and which of its rows are kept."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sae_core.data.language_model import COMPUTE, Site
+from sae_core.data.prepare import PREPARATIONS
+from sae_core.data.shards import FORMATS, TORCH_DTYPES
+from sae_core.errors import DataError, one_of
+
+_NOTES = ("name", "license", "source")  # words about the rows: other words do not make other rows
+_OF_ONE_STORE = ("layer", "hook", "prepare", "dtype", "format", "drop_above", *_NOTES)
+
+
+@dataclass(frozen=True)
+class HarvestConfig:
+    """Which rows there are. `model` and `text` may be `package:NAME/FOLDER` of an installed package."""
+
+    name: str
+    model: str  # folder or hub id of a causal model or an encoder
+    layer: int  # blocks passed: the residual stream after block `layer`, counted from 1
+    text: str  # folder of .txt files, one document a file
+    tokens: int  # rows, training and held-out, those dropped for their norm among them
+    held_out: int  # rows of these that are held out
+    gguf_file: str | None = None  # a file in the model's folder, dequantised when loaded
+    hook: str | None = None  # module of the block whose output is read instead: mlp, self_attn …
+    context: int = 128  # tokens of a context, its prefix and suffix tokens included
+    prefix: str | None = None  # token at position 0; None: the tokenizer's BOS, or CLS
+    suffix: str | None = None  # token at the end, never a row; None: SEP where the tokenizer has CLS and SEP
+    drop_first: int = 1  # positions at the start of a context that are no rows; 0 keeps the prefix token
+    drop_above: float | None = None  # rows of a norm above so many medians are dropped; None: none are
+    held_out_every: int = 10  # every so many-th document is held out
+    shard_rows: int = 65_536
+    prepare: str = "mean_off_unit_norm"
+    dtype: str = "float16"  # of the rows on disk
+    format: str = "safetensors"  # of the shards; npy: raw arrays
+    compute: str = "bfloat16"  # of the matrix products; the residual stream stays float32
+    batch_contexts: int = 32
+    seed: int = 0  # of the choice of held-out documents and of the order of contexts
+    license: str = ""
+    source: str = ""
+
+    @property
+    def site(self) -> Site:
+        return Site(self.layer, self.hook)
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide the rows."""
+        return {key: value for key, value in asdict(self).items() if key not in _NOTES}
+
+
+def check(cfg: HarvestConfig) -> None:
+    """Raise DataError for values that no model and no text can make right."""
+    least = {"layer": 1, "context": 2, "held_out": 1, "held_out_every": 2, "shard_rows": 1}
+    for key, low in (least | {"batch_contexts": 1, "drop_first": 0}).items():
+        if getattr(cfg, key) < low:
+            raise DataError(f"{key} is {getattr(cfg, key)}; it must be at least {low}.")
+    if cfg.tokens <= cfg.held_out:
+        raise DataError(f"tokens is {cfg.tokens:,} with {cfg.held_out:,} held out; it must be larger.")
+    if cfg.drop_above is not None and not cfg.drop_above > 1:
+        raise DataError(f"drop_above is {cfg.drop_above}; it counts medians and must be above 1.")
+    one_of("prepare", cfg.prepare, PREPARATIONS)
+    one_of("dtype", cfg.dtype, TORCH_DTYPES)
+    one_of("format", cfg.format, FORMATS)
+    one_of("compute", cfg.compute, COMPUTE)
+
+
+def check_one_pass(cfgs: Sequence[HarvestConfig]) -> None:
+    """Raise DataError if one forward pass cannot fill the stores of all these configs."""
+    for cfg in cfgs:
+        check(cfg)
+    tokens = [{key: value for key, value in asdict(cfg).items() if key not in _OF_ONE_STORE} for cfg in cfgs]
+    for key in tokens[0]:
+        if len(values := {str(each[key]) for each in tokens}) > 1:
+            raise DataError(
+                f"{key} is {' and '.join(sorted(values))} in layers harvested together; harvest them one by one."
+            )

@@ -1,0 +1,136 @@
+"""Loss and gradients of one step, written out: three gather passes and one sort for four dense products."""
+
+from collections.abc import Mapping
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from kernels.gather_sum import gather_sum
+from kernels.gather_sum_mse import gather_sum_mse
+from kernels.plan import plan
+from kernels.segment_sum import segment_sum
+from kernels.segment_sum_dot import segment_sum_dot
+from sae_core.activations import ReLU
+from sae_core.model import SAE
+from sae_core.training.auxk import AuxK, Gradients, add_auxk_
+from sae_core.training.penalised import penalised_gradients_
+from sae_core.training.precision import matmul_precision, narrow
+from sae_core.training.selection import levels, select
+from sae_core.training.step_output import EncoderGradient, StepOutput
+
+
+@torch.no_grad()
+def gradients_(
+    sae: SAE,
+    x: Tensor,
+    denominator: float,
+    dead: Tensor | None = None,
+    k_aux: int = 0,
+    auxk_coef: float = 0.0,
+    rows: int | None = None,
+    precision: str = "fp32",
+    narrow_tables: Mapping[str, Tensor] | None = None,
+    fused_update: bool = False,
+) -> StepOutput:
+    """Write the gradient of  L = mean‖x − x̂‖²/denominator + α·L_aux  into `.grad` of every parameter of `sae`.
+
+    x: (B, d);  dead: indices of the dead latents, (n_dead,), or None;  auxk_coef: α;  rows: tokens encoded at once,
+    None: all;  narrow_tables: W_enc and W_dec in the dtype of the products, where they are at hand;  fused_update: give
+    ∂W_enc unsummed, as `StepOutput.encoder`, where nothing but one sum adds to it.
+    With g = ∂L/∂x̂ = 2(x̂ − x)/(B·denominator):
+
+        ∂W_dec[i] = Σ z g          ∂z = W_dec[i]·g  (0 where the ReLU is off)
+        ∂W_enc[i] = Σ ∂z (x − b_pre)          ∂b_pre = Σ g − (Σ ∂z) W_enc
+
+    Both weight gradients use one sort of the B·k indices (`kernels.plan`). Where the loss has several nested
+    reconstructions (`levels`), g of a group is the sum over the reconstructions that it is part of.
+    """
+    rows = len(x) if rows is None else rows
+    with matmul_precision(precision):
+        if isinstance(sae, ReLU):
+            return penalised_gradients_(sae, x, denominator, rows, precision)
+        tables = narrow_tables or {}
+        dtype = narrow(precision, x)
+        W_enc, W_dec = (tables.get(name, sae.get_parameter(name)).to(dtype) for name in ("W_enc", "W_dec"))
+        auxk = None if dead is None or auxk_coef == 0 else AuxK(dead, k_aux, auxk_coef, rows * len(W_enc))
+        return _ranked_gradients_(sae, x, W_enc, W_dec, denominator, auxk, rows, fused_update)
+
+
+def _ranked_gradients_(
+    sae: SAE,
+    x: Tensor,
+    W_enc: Tensor,
+    W_dec: Tensor,
+    denominator: float,
+    auxk: AuxK | None,
+    rows: int,
+    fused_update: bool,
+) -> StepOutput:
+    sae.zero_grad()  # the last step's gradients give their memory to this one's
+    centred = x - sae.b_pre
+    values, indices = select(sae, centred, rows, W_enc)
+    groups, weights, own = levels(sae.config, values, indices)
+    errors, squared = _errors(groups, W_dec, centred)
+    g = [error * (2 * w / (len(x) * denominator)) for w, error in zip(weights, errors, strict=True)]
+    for p in range(len(g) - 2, -1, -1):
+        g[p] += g[p + 1]
+
+    sae.W_dec.grad, latent, parts = _weight_gradients(groups, g, W_dec, centred)
+    encoder = parts[0] if fused_update and auxk is None and len(parts) == 1 else None
+    sae.W_enc.grad = None if encoder else reduce(_added, (segment_sum(*part) for part in parts), None)
+    auxk_loss = None
+    if auxk is not None:
+        assert sae.W_enc.grad is not None
+        grads = Gradients(sae.W_dec.grad, sae.W_enc.grad, latent)
+        auxk_loss = add_auxk_(sae, centred, errors[own], auxk, grads)
+    sae.b_pre.grad = g[0].sum(0) - latent @ sae.W_enc
+    if sae.b_enc is not None:
+        sae.b_enc.grad = latent
+    smallest = values.where(values > 0, float("inf")).min() if sae.config.activation == "batchtopk" else None
+    used = _used(*(groups[own] if sae.config.multi_topk else (values, indices)), len(W_enc))
+    return StepOutput(squared[own].mean() / denominator, auxk_loss, used, smallest=smallest, encoder=encoder)
+
+
+def _errors(
+    groups: list[tuple[Tensor, Tensor]], W_dec: Tensor, centred: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """x̂_p − x of every reconstruction, (B, d), and its squared norms, (B,). b_pre cancels in it."""
+    values, indices = groups[0]
+    error, squared = gather_sum_mse(indices, values, W_dec, centred)
+    errors, norms = [error], [squared]
+    for values, indices in groups[1:]:
+        errors.append(errors[-1] + gather_sum(indices, values, W_dec))
+        norms.append(errors[-1].pow(2).sum(1))
+    return errors, norms
+
+
+def _weight_gradients(
+    groups: list[tuple[Tensor, Tensor]], g: list[Tensor], W_dec: Tensor, centred: Tensor
+) -> tuple[Tensor, Tensor, list[EncoderGradient]]:
+    """∂W_dec (n, d), Σ ∂z of every latent (n,), and what ∂W_enc is the sum of, one of each group."""
+    n, ones, X = len(W_dec), centred.new_ones(len(centred), 1), centred.to(W_dec.dtype)
+    total: Tensor | None = None
+    latent: Tensor | None = None
+    parts = []
+    for (values, indices), of_group in zip(groups, g, strict=True):
+        entries = plan(indices, n)
+        d_dec, d_values = segment_sum_dot(entries, values, of_group.to(W_dec.dtype), W_dec)
+        d_values = d_values * (values > 0)
+        total = _added(total, d_dec)
+        latent = _added(latent, segment_sum(entries, d_values, ones)[:, 0])
+        parts.append(EncoderGradient(entries, d_values, X))
+    assert total is not None and latent is not None
+    return total, latent, parts
+
+
+def _added(total: Tensor | None, part: Tensor) -> Tensor:
+    return part if total is None else total.add_(part)
+
+
+def _used(values: Tensor, indices: Tensor, n: int) -> Tensor:
+    """(n,) bool: the latents with a value above 0 in some row."""
+    used = torch.zeros(n + 1, dtype=torch.bool, device=values.device)
+    on = torch.where(values > 0, indices, n).flatten().long()  # what is off lands in the spare last place
+    # `used[on] = True` would copy the True to a GPU and wait for it.
+    return used.index_fill_(0, on, True)[:-1]

@@ -1,0 +1,112 @@
+"""Adam on the sphere: the decoder's rows keep unit norm, and their gradients no part along the row."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kernels.rowwise_adam import rowwise_adam_
+from kernels.segment_sum_adam import segment_sum_adam_
+from sae_core.config import RANKED, TrainConfig
+from sae_core.model import SAE
+from sae_core.training.ema import EMA
+from sae_core.training.precision import NARROW
+from sae_core.training.step_output import EncoderGradient
+
+TABLES = (
+    "W_enc",
+    "W_dec",
+)  # (n, d), each stepped in one pass over its rows; the other parameters are vectors
+
+
+class Optimizer:
+    """Gradient projection → optional clipping → Adam → renormalisation (Gao et al. 2024, A.3; constant lr).
+
+    narrow: copies of the tables in the dtype of a ranked step's products where that is not float32, written in the pass
+    that steps them; `gradients_` reads them.
+    """
+
+    def __init__(self, sae: SAE, config: TrainConfig) -> None:
+        self.sae, self.clip = sae, config.clip_grad
+        self.rates = config.lr, config.adam_beta1, config.adam_beta2, config.adam_eps
+        self.moments = {name: _moments(sae.get_parameter(name)) for name in TABLES}
+        vectors = [p for name, p in sae.named_parameters() if name not in TABLES]
+        self.vectors = torch.optim.Adam(vectors, config.lr, self.rates[1:3], config.adam_eps, fused=True)
+        dtype = NARROW.get(config.precision) if sae.config.activation in RANKED else None
+        self.narrow = {name: sae.get_parameter(name).detach().to(dtype) for name in TABLES} if dtype else {}
+
+    @torch.no_grad()
+    def step(self, encoder: EncoderGradient | None = None, ema: EMA | None = None) -> Tensor:
+        """One update from the `.grad` fields; returns the gradient's global norm after projection, before clipping.
+
+        encoder: W_enc's gradient where it is not stored;  ema: updated too, for the tables in the pass that steps them.
+        What the fields hold afterwards is not defined.
+        """
+        norm, scale = (None, None) if self.clip is None else self._clipped(self.clip)
+        squared = [self._step_table(name, scale, encoder, ema) for name in TABLES]
+        squared += [g.pow(2) for g in self._gradients() if g.dim() == 1]
+        self.vectors.step()
+        if ema is not None:
+            ema.update(done=TABLES)
+        return torch.cat(squared).sum().sqrt() if norm is None else norm
+
+    def _step_table(
+        self, name: str, scale: Tensor | None, encoder: EncoderGradient | None, ema: EMA | None
+    ) -> Tensor:
+        """Adam on W_enc or W_dec; returns the squared norms of its gradient's rows, (n,)."""
+        p, (m, v, t) = self.sae.get_parameter(name), self.moments[name].values()
+        t += 1
+        copies: dict[str, Any] = {"low": self.narrow.get(name)}
+        if ema is not None:
+            copies |= {"average": ema.m[name], "decay": ema.beta}
+        if name == "W_enc" and encoder is not None:
+            return segment_sum_adam_(*encoder, p, m, v, t, *self.rates, scale=scale, **copies)
+        assert p.grad is not None
+        sphere = name == "W_dec"
+        project = sphere and scale is None  # for a clipped gradient it is done
+        return rowwise_adam_(
+            p, m, v, p.grad, t, *self.rates, project=project, renormalise=sphere, scale=scale, **copies
+        )
+
+    def _clipped(self, most: float) -> tuple[Tensor, Tensor]:
+        """Project, scale the vectors' gradients; returns the global norm and the factor left for the tables' ones."""
+        w, grad = self.sae.W_dec, self.sae.W_dec.grad
+        assert grad is not None
+        grad.addcmul_(w, (w * grad).sum(1, keepdim=True), value=-1)
+        norm = torch.nn.utils.get_total_norm(self._gradients())
+        scale = (most / (norm + 1e-6)).clamp(max=1.0)  # as torch.nn.utils.clip_grad_norm_
+        for g in self._gradients():
+            if g.dim() == 1:
+                g.mul_(scale)
+        return norm, scale
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for p in self.sae.parameters() if p.grad is not None]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Adam's moments and step counts under flat names, for a checkpoint."""
+        state = {name: self.vectors.state[p] for name, p in self.sae.named_parameters() if name not in TABLES}
+        return {
+            f"adam.{name}.{key}": value
+            for name, values in (self.moments | state).items()
+            for key, value in values.items()
+        }
+
+    @torch.no_grad()
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """The state that `tensors` gave, with the weights that the SAE has now."""
+        for name, p in self.sae.named_parameters():
+            prefix = f"adam.{name}."
+            saved = {k.removeprefix(prefix): v.clone() for k, v in tensors.items() if k.startswith(prefix)}
+            if name in TABLES:
+                self.moments[name] = {key: saved[key] for key in self.moments[name]}
+            elif saved:
+                self.vectors.state[p] = saved
+        for name, copy in self.narrow.items():
+            copy.copy_(self.sae.get_parameter(name))
+
+
+def _moments(p: Tensor) -> dict[str, Tensor]:
+    """m, v and t of a table before its first step, under the names of torch.optim.Adam."""
+    step = torch.zeros((), dtype=torch.float32, device=p.device)
+    return {"exp_avg": torch.zeros_like(p.detach()), "exp_avg_sq": torch.zeros_like(p.detach()), "step": step}

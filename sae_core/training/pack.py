@@ -1,0 +1,118 @@
+"""A pack: many runs trained by one process over one stream of activations."""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sae_core.data.geometric_median import geometric_median
+from sae_core.data.source import Source
+from sae_core.data.stream import Stream, shared_chunks
+from sae_core.training.run import Run
+
+_MEDIAN_ROWS = 32_768  # rows for b_pre's geometric median, as released code takes
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to one run: "step", "evaluated" (with the row of its curve), "done", "diverged" or "failed"."""
+
+    run: Run
+    kind: str
+    row: dict[str, Any] | None = None
+    error: Exception | None = None
+
+
+def start_point(source: Source) -> Tensor:
+    """b_pre at the start of every run on this source: the geometric median of a sample, (d,)."""
+    return geometric_median(source.sample(_MEDIAN_ROWS))
+
+
+def train_pack(runs: Sequence[Run], source: Source, device: str | torch.device = "cpu") -> Iterator[Event]:
+    """Train `runs` to their ends, yielding an `Event` after each thing that happens to one of them.
+
+    The runs furthest behind go first, and all that read the same tokens in the same order share them, also in batches
+    that are multiples of one another (`sae_core.data.stream`). A run sees only its own batches, so its result does not
+    depend on who else is in the pack. A run that ends or is abandoned leaves; one that fails leaves too, and the others
+    go on. Between two events every run stands between two steps, so the caller may save any of them.
+    """
+    left = []
+    for run in runs:
+        ended = run.outcome()  # saved after its last evaluation, stopped before its end was written down
+        if ended is None:
+            left.append(run)
+        else:
+            yield Event(run, ended, run.curve[-1])
+    del runs  # a run that has ended gives its memory back
+    if not left:
+        return
+    held_out = source.held_out().to(device)
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+        streams = _Streams(source, pool, device)
+        while left := [run for run in left if not run.abandoned]:
+            front = min(run.tokens for run in left)
+            streams.forget(left)
+            here = [run for run in left if run.tokens == front]
+            batches, waited = streams.batches(here)
+            for run, x in zip(here, batches, strict=True):
+                for event in _advance(run, x, waited / len(here), held_out, alone=len(left) == 1):
+                    if event.kind in ("done", "diverged", "failed"):
+                        left.remove(run)
+                    yield event
+
+
+class _Streams:
+    """The streams of a pack: one for each order of the tokens and each chunk that its batches are read in."""
+
+    def __init__(self, source: Source, pool: ThreadPoolExecutor, device: str | torch.device) -> None:
+        self._new = partial(Stream, source, pool=pool, device=device)
+        self._streams: dict[tuple[int, int], Stream] = {}
+        self._chunks: dict[int, int] = {}
+
+    def forget(self, left: Sequence[Run]) -> None:
+        """Let go what none of the runs left will read. Ends of runs may change who shares a stream."""
+        self._chunks = shared_chunks(run.config.train.batch_tokens for run in left)
+        front: dict[tuple[int, int], int] = {}
+        for run in left:
+            key = self._key(run)
+            front[key] = min(front.get(key, run.tokens), run.tokens)
+        self._streams = {key: stream for key, stream in self._streams.items() if key in front}
+        for key, stream in self._streams.items():
+            stream.forget(front[key])
+
+    def batches(self, runs: Sequence[Run]) -> tuple[list[Tensor], float]:
+        """The next batch of each run, and the seconds waited for all of them. A source's error ends the pack."""
+        began = time.perf_counter()
+        return [self._batch(run) for run in runs], time.perf_counter() - began
+
+    def _batch(self, run: Run) -> Tensor:
+        train, key = run.config.train, self._key(run)
+        if key not in self._streams:
+            self._streams[key] = self._new(chunk=key[0], seed=key[1])
+        more = run.tokens + train.batch_tokens < train.budget
+        return self._streams[key].batch(run.tokens, train.batch_tokens, ahead=more)
+
+    def _key(self, run: Run) -> tuple[int, int]:
+        return self._chunks[run.config.train.batch_tokens], run.config.data.shuffle_seed
+
+
+def _advance(run: Run, x: Tensor, waited: float, held_out: Tensor, alone: bool) -> Iterator[Event]:
+    """One step of one run, and its evaluation where one is due."""
+    try:
+        run.step(x, waited, alone)
+        if run.tokens < run.next_evaluation():
+            yield Event(run, "step")
+            return
+        row = run.evaluate(held_out)
+        outcome = run.outcome()
+    except Exception as error:  # whatever it is, it ends this run and not its neighbours
+        yield Event(run, "failed", error=error)
+        return
+    yield Event(run, "evaluated", row)
+    if outcome is not None:
+        yield Event(run, outcome, row)

@@ -1,0 +1,244 @@
+"""One SAE in training: its weights, optimizer, average, counters and curve; stepped, evaluated, saved, restored."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sae_core.activations import BatchTopK, build
+from sae_core.config import RunConfig
+from sae_core.errors import CheckpointError
+from sae_core.training import flops, memory
+from sae_core.training.convergence import Convergence, judge
+from sae_core.training.ema import EMA
+from sae_core.training.evaluate import evaluate
+from sae_core.training.gradients import gradients_
+from sae_core.training.optimizer import Optimizer
+from sae_core.training.step_output import StepOutput
+from sae_core.training.stopwatch import Stopwatch
+
+# Columns of a curve that tell of the machine: all others are the same whenever a run is trained again.
+CLOCKS = ("train_seconds", "tokens_per_second", "wait_seconds", "memory_peak_bytes")
+_RISEN = 4  # evaluations in a row, all above 1.5× the first one, make a run diverged
+_LEAST_TOKENS = 64  # of a micro-batch; a run that does not fit with these does not fit
+
+
+class Run:
+    """The state of one run. Every method leaves it between two optimizer steps."""
+
+    def __init__(
+        self, config: RunConfig, b_pre: Tensor, denominator: float, device: str | torch.device = "cpu"
+    ) -> None:
+        """config: resolved;  b_pre: (d,), the geometric median;  denominator: mean‖x − x̄‖² of the held-out rows."""
+        assert config == config.resolved(), (
+            "a default left open would be another run's, once it is written out"
+        )
+        self.config, self.denominator = config, denominator
+        self.sae = build(config.sae, config.data.d_model).to(device)
+        self.sae.init_(b_pre, config.seed, config.sae.init_scale)
+        self.optimizer = Optimizer(self.sae, config.train)
+        self.ema = EMA(self.sae, config.train.ema)
+        self.last_active = torch.zeros(
+            config.sae.n_latents, dtype=torch.int64, device=device
+        )  # tokens seen at last use
+        self.tokens, self.steps, self.evaluations = 0, 0, 0
+        self.flops_auxk, self.wait_seconds = 0.0, 0.0
+        self.micro_batch_tokens = config.train.micro_batch_tokens or memory.tokens_at_once(
+            config.sae, config.train.batch_tokens, memory.device_bytes(device)
+        )
+        self._clock = Stopwatch(device)
+        self.curve: list[dict[str, Any]] = []
+        self.abandoned = False  # set from outside: the pack goes on without this run
+        self._last: tuple[StepOutput, Tensor] | None = None
+
+    @property
+    def flops_dense(self) -> float:
+        return self.tokens * flops.dense_per_token(self.config.sae.n_latents, self.config.data.d_model)
+
+    @property
+    def flops_sparse(self) -> float:
+        return (
+            self.tokens * flops.sparse_per_token(self.config.sae, self.config.data.d_model) + self.flops_auxk
+        )
+
+    @property
+    def train_seconds(self) -> float:
+        """Seconds of the device in this run's steps. wait_seconds: those spent waiting for its batches before them."""
+        return self._clock.seconds
+
+    def dead(self) -> Tensor | None:
+        """Indices of the latents that were silent for `dead_tokens` tokens: (n_dead,); None where there are none.
+
+        From that many tokens on it waits for a GPU: how many there are is a shape.
+        """
+        limit = self.config.sae.dead_tokens
+        if self.tokens <= limit:
+            return None
+        dead = (self.tokens - self.last_active > limit).nonzero()[:, 0]
+        return dead if len(dead) else None
+
+    def step(self, x: Tensor, waited: float = 0.0, alone: bool = False) -> None:
+        """One optimizer step on x: (batch_tokens, d).
+
+        waited: seconds that the device stood still until x was there.  alone: nobody else's memory is to blame when
+        there is none, so that the step is done in smaller micro-batches. Nothing has changed then: the optimizer comes
+        after the gradients.
+        """
+        self.wait_seconds += waited
+        dead = self.dead() if self.config.sae.auxk_coef else None
+        with self._clock.running():
+            output = self._gradients(x, dead, alone)
+            norm = self.optimizer.step(output.encoder, self.ema)
+            self.tokens += len(x)
+            self.steps += 1
+            self.last_active.masked_fill_(
+                output.used, self.tokens
+            )  # no look at the device, as an index would be
+            if isinstance(self.sae, BatchTopK):
+                assert output.smallest is not None
+                self.sae.observe(output.smallest, self.steps)
+        if dead is not None:
+            self.flops_auxk += len(x) * flops.auxk_per_token(len(dead), x.shape[1])
+        self._last = (replace(output, encoder=None), norm)  # whose (B, d) rows would outlive the step
+
+    def _gradients(self, x: Tensor, dead: Tensor | None, alone: bool) -> StepOutput:
+        """One batch's gradients, in halved micro-batches as long as there is no memory for them."""
+        sae, train = self.config.sae, self.config.train
+        while True:
+            try:
+                return gradients_(
+                    self.sae,
+                    x,
+                    self.denominator,
+                    dead,
+                    sae.k_aux or 1,
+                    sae.auxk_coef or 0.0,
+                    self.micro_batch_tokens,
+                    train.precision,
+                    narrow_tables=self.optimizer.narrow,
+                    fused_update=train.fused_update,
+                )
+            except (RuntimeError, MemoryError) as error:
+                smaller = self.micro_batch_tokens // 2
+                if not (alone and memory.is_out_of_memory(error)) or smaller < _LEAST_TOKENS:
+                    raise
+            self.micro_batch_tokens = smaller
+            if x.is_cuda:
+                torch.cuda.empty_cache()
+
+    def next_evaluation(self) -> int:
+        """Tokens at which the next evaluation is due: first·2^(j/evals_per_doubling), and the end of the budget."""
+        train = self.config.train
+        due = train.first_eval_tokens * 2 ** (self.evaluations / train.evals_per_doubling)
+        return min(math.ceil(due), train.budget)
+
+    def evaluate(self, held_out: Tensor) -> dict[str, Any]:
+        """Evaluate live and averaged weights, append the row to the curve and return it."""
+        live = evaluate(self.sae, held_out, self.denominator)
+        with self.ema.applied():
+            averaged = evaluate(self.sae, held_out, self.denominator)
+        dead = self.dead()
+        assert self._last is not None, "evaluate() comes after a step"
+        output, norm = self._last
+        row = {
+            "step": self.steps,
+            "tokens": self.tokens,
+            "nmse": min(live.nmse, averaged.nmse) if math.isfinite(averaged.nmse) else live.nmse,
+            "nmse_live": live.nmse,
+            "nmse_ema": averaged.nmse,
+            "l0": live.l0,
+            "dead_fraction": None
+            if self.tokens <= self.config.sae.dead_tokens
+            else (0 if dead is None else len(dead)) / len(self.last_active),
+            "train_nmse": float(output.nmse),
+            "auxk_loss": None if output.auxk is None else float(output.auxk),
+            "penalty": None if output.penalty is None else float(output.penalty),
+            "grad_norm": float(norm),
+            "flops_dense": self.flops_dense,
+            "flops_sparse": self.flops_sparse,
+            "train_seconds": self.train_seconds,
+            "tokens_per_second": self.tokens / self.train_seconds,
+            "wait_seconds": self.wait_seconds,
+            "micro_batch_tokens": self.micro_batch_tokens,
+            "memory_peak_bytes": torch.cuda.max_memory_allocated(held_out.device)
+            if held_out.is_cuda
+            else None,
+        }
+        while self.next_evaluation() <= self.tokens < self.config.train.budget:
+            self.evaluations += 1
+        self.curve.append(row)
+        return row
+
+    def convergence(self) -> Convergence:
+        return judge(
+            [r["tokens"] for r in self.curve], [r["nmse"] for r in self.curve], self.config.train.epsilon
+        )
+
+    def outcome(self) -> str | None:
+        """Right after an evaluation: "diverged" or "done" if the run ends here. None at any other time."""
+        if not self.curve or self.curve[-1]["tokens"] != self.tokens:
+            return None
+        nmse = [row["nmse"] for row in self.curve]
+        row = self.curve[-1]
+        if not (math.isfinite(row["nmse_live"]) and math.isfinite(row["train_nmse"])):
+            return "diverged"
+        if len(nmse) > _RISEN and min(nmse[-_RISEN:]) > 1.5 * nmse[0]:
+            return "diverged"
+        if self.tokens >= self.config.train.budget:
+            return "done"
+        return "done" if self.config.train.stop == "converged" and self.convergence().converged else None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors of the state under flat names."""
+        live = {f"sae.{name}": p for name, p in self.sae.state_dict().items()}
+        mean = {f"ema.{name}": m for name, m in self.ema.m.items()}
+        return live | mean | self.optimizer.tensors() | {"last_active": self.last_active}
+
+    def weights(self) -> dict[str, Tensor]:
+        """What a finished run keeps: the live weights and the bias-corrected average."""
+        return self.sae.state_dict() | {f"ema.{name}": w for name, w in self.ema.weights().items()}
+
+    def meta(self) -> dict[str, Any]:
+        """The rest of the state, as JSON."""
+        return {
+            "config": self.config.as_dict(),
+            "tokens": self.tokens,
+            "steps": self.steps,
+            "evaluations": self.evaluations,
+            "ema_t": self.ema.t,
+            "flops_auxk": self.flops_auxk,
+            "train_seconds": self.train_seconds,
+            "wait_seconds": self.wait_seconds,
+            "micro_batch_tokens": self.micro_batch_tokens,
+            "curve": self.curve,
+        }
+
+    @torch.no_grad()
+    def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> "Run":
+        """Continue exactly where `tensors()` and `meta()` were taken."""
+        if meta["config"] != self.config.as_dict():
+            raise CheckpointError(
+                "The checkpoint belongs to another config; delete the run's folder to train it anew."
+            )
+        device = self.last_active.device
+        for name, p in self.sae.state_dict().items():
+            p.copy_(tensors[f"sae.{name}"])
+        for name, m in self.ema.m.items():
+            m.copy_(tensors[f"ema.{name}"])
+        self.optimizer.load({k: v.to(device) for k, v in tensors.items()})
+        self.last_active.copy_(tensors["last_active"])
+        self.ema.t = meta["ema_t"]
+        self._clock.seconds = meta["train_seconds"]
+        for name in (
+            "tokens",
+            "steps",
+            "evaluations",
+            "flops_auxk",
+            "wait_seconds",
+            "micro_batch_tokens",
+            "curve",
+        ):
+            setattr(self, name, meta[name])
+        return self

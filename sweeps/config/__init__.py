@@ -1,0 +1,1 @@
+"""From a Hydra config to the cells of a grid."""

@@ -1,0 +1,1 @@
+"""From a plan to workers: submitit, SLURM, this machine."""

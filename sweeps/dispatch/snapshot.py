@@ -1,0 +1,26 @@
+"""The code that a launch's workers run: a copy made at launch, so that later edits change no job that waits."""
+
+import json
+import shutil
+from pathlib import Path
+
+import sae_core
+import sweeps
+from sweeps.ledger.provenance import CODE, changes, git_state
+
+# What a worker imports. `kernels` has no __init__.py, so it is found beside `sae_core`.
+PACKAGES = ("sweeps", "sae_core", "kernels")
+
+
+def take(folder: Path) -> Path:
+    """Copy the packages to folder/code, with the commit in code.json and edits since it in changes.patch."""
+    code = folder / "code"
+    root = Path(sae_core.__file__).parent.parent
+    for name in PACKAGES:
+        source = Path(sweeps.__file__).parent if name == "sweeps" else root / name
+        shutil.copytree(source, code / name, ignore=shutil.ignore_patterns("__pycache__", "conf"))
+    sha, dirty = git_state()
+    if dirty and (patch := changes()):
+        (code / "changes.patch").write_text(patch + "\n", encoding="utf-8")
+    (code / CODE).write_text(json.dumps({"git_sha": sha, "git_dirty": dirty}), encoding="utf-8")
+    return code

@@ -1,0 +1,89 @@
+"""From runs to jobs: lists of runs, each for one worker, that fit its time limit and share one data set."""
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeps.planning import cost
+from sweeps.planning.cost import Throughput
+from sweeps.planning.runs import PlannedRun
+
+# Of a job's time limit this share is planned with: throughput is an estimate, and the start takes a minute or two.
+USABLE = 0.85
+
+
+@dataclass(frozen=True)
+class Job:
+    """Runs for one worker, the costliest first. seconds: None where the throughput is unknown."""
+
+    runs: tuple[PlannedRun, ...]
+    seconds: float | None
+
+    def packs(self, launcher: dict[str, Any]) -> list[list[PlannedRun]]:
+        """The runs as the worker will take them together: as many as the pack and its memory hold."""
+        found: list[list[PlannedRun]] = []
+        for run in self.runs:
+            if not found or not fits(found[-1], run, launcher):
+                found.append([])
+            found[-1].append(run)
+        return found
+
+    def memory(self, launcher: dict[str, Any]) -> int:
+        """Bytes of its largest pack."""
+        limit = launcher["memory_gb"]
+        return max(cost.pack_bytes((run.config for run in pack), limit) for pack in self.packs(launcher))
+
+
+def fits(pack: Sequence[PlannedRun], run: PlannedRun, launcher: dict[str, Any]) -> bool:
+    """Whether a run may join a pack: by number, and by memory where that is known."""
+    if len(pack) >= launcher["runs_per_pack"]:
+        return False
+    limit = launcher["memory_gb"]
+    return limit is None or cost.pack_bytes((r.config for r in (*pack, run)), limit) <= limit * cost.GiB
+
+
+def jobs_of(runs: Sequence[PlannedRun], launcher: dict[str, Any], at: Throughput | None) -> list[Job]:
+    """Jobs of these runs: as many as `workers`, and as many more as it takes for each to fit its time limit.
+
+    Within a data set runs go, the costliest first, to the job that has least to do. A run that is longer than the limit
+    is a job of its own, which SLURM requeues until it ends.
+    """
+    by_data: dict[str, list[PlannedRun]] = {}
+    for run in sorted(runs, key=lambda run: (-run.flops_sparse, run.run_id)):
+        by_data.setdefault(run.config.data.fingerprint, []).append(run)
+    total = sum(run.flops_sparse for run in runs)
+    limit = launcher["timeout_min"] * 60 * USABLE
+    jobs = []
+    for mine in by_data.values():
+        share = sum(run.flops_sparse for run in mine) / total if total else 1.0
+        jobs += _balanced(mine, max(1, round(launcher["workers"] * share)), limit, at)
+    return jobs
+
+
+def _balanced(runs: list[PlannedRun], least: int, limit: float, at: Throughput | None) -> list[Job]:
+    """The fewest jobs from `least` on of which each fits the limit or holds one run alone."""
+    count = min(least, len(runs))
+    if at is not None:
+        seconds = sum(run.flops_sparse for run in runs) / at.flops_per_s
+        count = min(len(runs), max(count, math.ceil(seconds / limit)))
+    jobs = _shared_out(runs, count, at)
+    while count < len(runs) and any(len(job.runs) > 1 and (job.seconds or 0) > limit for job in jobs):
+        count = min(len(runs), count + max(1, count // 20))
+        jobs = _shared_out(runs, count, at)
+    return jobs
+
+
+def _shared_out(runs: list[PlannedRun], count: int, at: Throughput | None) -> list[Job]:
+    heap: list[tuple[float, int]] = [(0.0, i) for i in range(count)]
+    lists: list[list[PlannedRun]] = [[] for _ in range(count)]
+    for run in runs:
+        load, i = heapq.heappop(heap)
+        lists[i].append(run)
+        heapq.heappush(heap, (load + run.flops_sparse, i))
+    return [Job(tuple(mine), _seconds(mine, at)) for mine in lists if mine]
+
+
+def _seconds(runs: Sequence[PlannedRun], at: Throughput | None) -> float | None:
+    return None if at is None else sum(run.flops_sparse for run in runs) / at.flops_per_s

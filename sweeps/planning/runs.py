@@ -1,0 +1,74 @@
+"""The runs of a study: cells of the grid, checked, with the id that their science gives them."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sae_core.config import DataKey, RunConfig, SAEConfig, TrainConfig, validate
+from sae_core.errors import ConfigError
+from sweeps.config.data import describe
+from sweeps.config.grid import Cell, Expansion
+from sweeps.errors import SweepError
+from sweeps.planning import cost
+
+_FORMAT = 1  # raised when equal configs would no longer give equal curves
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    run_id: str
+    config: RunConfig
+    data: dict[str, Any]  # the resolved data config, for the worker
+    varied: dict[str, Any]
+
+    @property
+    def flops_sparse(self) -> float:
+        return cost.flops_sparse(self.config)
+
+    @property
+    def flops_dense(self) -> float:
+        return cost.flops_dense(self.config)
+
+
+def run_id(config: RunConfig) -> str:
+    """Hash of the resolved science config: 1e-4 and 0.0001 give one id; launcher, paths and names none."""
+    text = json.dumps({"format": _FORMAT, **config.as_dict()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def planned_runs(grid: Expansion) -> list[PlannedRun]:
+    """One run a cell; cells with equal science are one run. Raises SweepError for an impossible cell."""
+    runs = (_planned(cell) for cell in grid.cells)
+    unique = {run.run_id: run for run in runs}
+    if not unique:
+        raise SweepError(f"The grid has no cells: grid.where leaves out all {grid.dropped}.")
+    return list(unique.values())
+
+
+def _planned(cell: Cell) -> PlannedRun:
+    data, facts = cell.config["data"], describe(cell.config["data"])
+    config = RunConfig(
+        data=DataKey(facts.fingerprint, facts.d_model, data["shuffle_seed"]),
+        sae=SAEConfig(**cell.config["sae"]),
+        train=TrainConfig(**cell.config["train"]),
+        seed=cell.config["seed"],
+    ).resolved()
+    try:
+        validate(config)
+    except ConfigError as error:
+        where = ", ".join(
+            f"{k}={v:.6g}" if isinstance(v, float) else f"{k}={v}" for k, v in cell.varied.items()
+        )
+        raise SweepError(f"Impossible run{f' at {where}' if where else ''}: {error}") from error
+    if facts.train_tokens is not None and config.train.batch_tokens > facts.train_tokens:
+        raise SweepError(
+            f"train.batch_tokens = {config.train.batch_tokens} is larger than the {facts.train_tokens} training tokens "
+            f"of data {data['name']!r}."
+        )
+    if config.train.batch_tokens > facts.held_out_tokens:
+        raise SweepError(
+            f"data {data['name']!r} holds out {facts.held_out_tokens:,} tokens, fewer than one batch of "
+            f"{config.train.batch_tokens:,}: hold out more, or lower train.batch_tokens."
+        )
+    return PlannedRun(run_id(config), config, data, cell.varied)

@@ -1,0 +1,173 @@
+"""The plan on screen: runs of equal size in a row, what they cost, and the jobs that would train them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sweeps.ledger.run_folder import ENDED
+from sweeps.planning import cost
+from sweeps.planning.plan import Plan
+from sweeps.planning.runs import PlannedRun
+
+COLUMNS = (
+    "n_latents",
+    "k",
+    "runs",
+    "to train",
+    "tokens/run",
+    "batch",
+    "lr",
+    "FLOPs (sparse)",
+    "FLOPs (dense)",
+)
+
+
+def show(plan: Plan) -> None:
+    """Print the plan."""
+    console = Console(width=None if Console().is_terminal else 150)
+    print(summary(plan))
+    console.print(table(plan))
+    for line in (*duplicates(plan), *guesses(plan), *jobs(plan), *states(plan)):
+        print(line)
+
+
+def guesses(plan: Plan) -> list[str]:
+    """What stands on a guess until an earlier phase has been fitted."""
+    waiting = ", ".join(sorted(plan.grid.waiting))
+    return [f"guessed until it is fitted: {waiting}"] if waiting else []
+
+
+def overall(plans: Sequence[Plan]) -> str:
+    """One line over all phases."""
+    left = [run for plan in plans for run in plan.todo]
+    hours = [plan.hours(plan.todo) for plan in plans]
+    known = [h for h in hours if h is not None]
+    cost = f"{sum(known):.2f} hours" if len(known) == len(hours) else "hours unknown"
+    flops = sum(run.flops_sparse for run in left)
+    return f"overall: {len(plans)} phases, {len(left)} runs to train, {flops:.1e} FLOPs (sparse), {cost}"
+
+
+def summary(plan: Plan) -> str:
+    """One line: how the grid multiplies, what is done, what is left."""
+    zipped = {key for group in plan.grid.zips for key in group}
+    blocks = [*plan.grid.zips, *([key] for key in plan.grid.axes if key not in zipped)]
+    names = [
+        (len(plan.grid.axes[block[0]]), " with ".join(key.split(".")[-1] for key in block))
+        for block in blocks
+    ]
+    factors = " × ".join(f"{count} {name}" for count, name in names)
+    done = len(plan.runs) - len(plan.todo)
+    notes = [f"= {factors}"] if factors else []
+    if plan.grid.dropped:
+        notes.append(f"less {plan.grid.dropped} left out by where")
+    size = f"{len(plan.runs)} run{'s' * (len(plan.runs) != 1)} {', '.join(notes)}".strip()
+    return f"{plan.study.name}: {size}; {done} already done, {len(plan.todo)} to train"
+
+
+def table(plan: Plan) -> Table:
+    """Runs of equal size in one row: what they train on, what they cost, what is derived."""
+    shown = Table(box=None, header_style="bold")
+    hours = "GPU-h" if plan.launcher["device"] == "cuda" else "CPU-h"
+    for column in (*COLUMNS, hours, "memory/run"):
+        shown.add_column(column, justify="right")
+    groups: dict[tuple[int, int], list[PlannedRun]] = {}
+    for run in plan.runs:
+        groups.setdefault((run.config.sae.n_latents, run.config.sae.k or 0), []).append(run)
+    for (n, k), runs in sorted(groups.items()):
+        shown.add_row(f"{n:,}", str(k or "–"), *_row(plan, runs))
+    shown.add_section()
+    total = _row(plan, plan.runs)
+    shown.add_row("total", "", *total[:2], "", "", "", *total[5:-1], "")
+    if plan.grid.derived:
+        rules = "; ".join(f"{key} = {text}" for key, text in plan.grid.derived.items())
+        shown.caption, shown.caption_justify = (
+            Text(f"derived: {rules}"),
+            "left",
+        )  # Text: brackets are no markup
+    return shown
+
+
+def _row(plan: Plan, runs: list[PlannedRun]) -> list[str]:
+    left = [run for run in runs if plan.states.get(run.run_id) not in ENDED]
+    hours = plan.hours(left)
+    return [
+        str(len(runs)),
+        str(len(left)),
+        _span([run.config.train.max_tokens for run in runs], ",d"),
+        _span([run.config.train.batch_tokens for run in runs], ",d"),
+        _span([run.config.train.lr for run in runs], ".2e"),
+        f"{sum(run.flops_sparse for run in left):.1e}",
+        f"{sum(run.flops_dense for run in left):.1e}",
+        "–" if hours is None else f"{hours:.2f}",
+        _bytes(max(cost.state_bytes(run.config) for run in runs)),
+    ]
+
+
+def _span(values: list[Any], form: str) -> str:
+    low, high = min(values), max(values)
+    return f"{low:{form}}" if low == high else f"{low:{form}} … {high:{form}}"
+
+
+def duplicates(plan: Plan) -> list[str]:
+    """Cells that turned out to be one run."""
+    spare = len(plan.grid.cells) - len(plan.runs)
+    return (
+        [f"{spare} cells describe a run that another cell describes too: each is trained once."]
+        if spare
+        else []
+    )
+
+
+def jobs(plan: Plan) -> list[str]:
+    """How many jobs, how long, how much memory and disk, and by which throughput that was told."""
+    if not plan.todo:
+        return []
+    launcher, planned = plan.launcher, plan.jobs
+    largest = max(job.memory(launcher) for job in planned)
+    packs = max(len(pack) for job in planned for pack in job.packs(launcher))
+    if launcher["kind"] == "slurm":
+        each = _span([len(job.runs) for job in planned], "d")
+        who = f"{len(planned)} jobs in an array, {launcher['workers']} at once, of {each} runs each"
+    else:
+        who = f"{min(launcher['workers'], len(plan.todo))} workers share {len(plan.todo)} runs"
+    lines = [f"{who}; packs of up to {packs} take up to {_bytes(largest)} of memory"]
+    lines += [_longest(plan), _disk(plan)]
+    allowed = plan.grid.study["budget"]["gpu_hours"]
+    if allowed is not None and (hours := plan.hours(plan.todo)) is not None:
+        lines.append(f"budget: {hours:.2f} of {allowed:g} h{', fits' if hours <= allowed else ', TOO MUCH'}")
+    return lines
+
+
+def _longest(plan: Plan) -> str:
+    limit = plan.launcher["timeout_min"] / 60
+    if plan.throughput is None:
+        return "hours: unknown until a run has ended here, or launcher.flops_per_s is set"
+    rate = f"{plan.throughput.flops_per_s:.2e} FLOPs/s a worker, {plan.throughput.source}"
+    hours = max(job.seconds or 0.0 for job in plan.jobs) / 3600
+    again = "" if hours <= limit else f": it goes back into the queue {int(hours / limit)} times"
+    return f"longest job: {hours:.2f} h of {limit:.3g} h allowed{again} ({rate})"
+
+
+def _disk(plan: Plan) -> str:
+    """While all jobs run their largest packs, and when all runs have ended."""
+    at_once = sorted((cost.disk_bytes(run.config)[0] for run in plan.todo), reverse=True)
+    most = plan.launcher["workers"] * plan.launcher["runs_per_pack"]
+    kept = sum(cost.disk_bytes(run.config)[1] for run in plan.runs)
+    return f"disk: {_bytes(kept)} of weights in the end, up to {_bytes(sum(at_once[:most]))} of checkpoints on the way"
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":
+            break
+        size /= 1024
+    return f"{size:.0f} {unit}" if size >= 100 or unit == "B" else f"{size:.1f} {unit}"
+
+
+def states(plan: Plan) -> list[str]:
+    counts = Counter(plan.states.get(run.run_id, "not launched") for run in plan.runs)
+    return ["state: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))]

@@ -1,0 +1,98 @@
+"""Curves shown elsewhere while a run trains, in TensorBoard or W&B: a copy, never the source of truth."""
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from sae_core.config import RunConfig
+from sweeps.errors import SweepError
+from sweeps.ledger.run_folder import RunFolder
+
+WANDB_MODES = ("off", "offline", "online")
+Log = Callable[[dict[str, Any]], None]
+Close = Callable[[], None]
+
+
+def check_trackers(launcher: Mapping[str, Any]) -> None:
+    """SweepError for a mode that is none, or a package that is asked for and not installed."""
+    if launcher["wandb"] not in WANDB_MODES:
+        raise SweepError(
+            f"launcher.wandb is {launcher['wandb']!r}; it must be one of {', '.join(WANDB_MODES)}."
+        )
+    wanted = {"tensorboard": launcher["tensorboard"], "wandb": launcher["wandb"] != "off"}
+    for package, on in wanted.items():
+        if on and importlib.util.find_spec(package) is None:
+            raise SweepError(
+                f"launcher.{package} is {launcher[package]} and the package {package} is not installed: "
+                "pip install 'saescale[track]', or leave it off."
+            )
+
+
+class Trackers:
+    """What shows one run's evaluations. A tracker that fails says so once and is dropped; the run goes on."""
+
+    def __init__(
+        self, folder: RunFolder, config: RunConfig, tokens: int, tensorboard: bool, wandb: str, project: str
+    ) -> None:
+        """tokens: where the run stands; what was shown after them, before it was killed, is shown again."""
+        self._name = folder.run_id
+        self._shown: dict[str, tuple[Log, Close]] = {}
+        if tensorboard:
+            self._open("tensorboard", partial(_tensorboard, folder, tokens))
+        if wandb != "off":
+            self._open("wandb", partial(_wandb, folder, config, wandb, project))
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Show one evaluation: every number of it that is known, over the tokens."""
+        numbers = {k: v for k, v in row.items() if k != "step" and v is not None}
+        for name, (log, _) in list(self._shown.items()):
+            self._guard(name, partial(log, numbers))
+
+    def close(self) -> None:
+        for name, (_, close) in list(self._shown.items()):
+            self._guard(name, close)
+        self._shown.clear()
+
+    def _open(self, name: str, opened: Callable[[], tuple[Log, Close]]) -> None:
+        self._guard(name, lambda: self._shown.update({name: opened()}))
+
+    def _guard(self, name: str, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # a server away, a full disk: no reason to lose a run
+            self._shown.pop(name, None)
+            print(f"{self._name}: {name} failed and is off for this run: {error}", flush=True)
+
+
+def _tensorboard(folder: RunFolder, tokens: int) -> tuple[Log, Close]:
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(folder.path / "tensorboard"), purge_step=tokens + 1)
+
+    def log(row: dict[str, Any]) -> None:
+        for name, value in row.items():
+            if name != "tokens":
+                writer.add_scalar(name, value, row["tokens"])
+        writer.flush()
+
+    return log, writer.close
+
+
+def _wandb(folder: RunFolder, config: RunConfig, mode: str, project: str) -> tuple[Log, Close]:
+    import wandb
+
+    run = wandb.init(
+        project=project,
+        group=folder.path.parent.name,
+        id=folder.run_id,
+        name=folder.run_id,
+        dir=str(folder.path),
+        config=config.as_dict(),
+        mode=mode,  # type: ignore[arg-type]
+        resume="allow",
+        reinit="create_new",  # the runs of a pack are open at once
+        settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
+    )
+    run.define_metric("*", step_metric="tokens")
+    return run.log, run.finish

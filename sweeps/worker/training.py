@@ -1,0 +1,234 @@
+"""Claimed runs trained as one pack, and what happens to them written to their folders."""
+
+import math
+import socket
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from sae_core.config import RunConfig
+from sae_core.data.source import Source
+from sae_core.errors import DataError
+from sae_core.files import write_text
+from sae_core.training import checkpoint
+from sae_core.training.latents import latent_histograms
+from sae_core.training.pack import Event, start_point, train_pack
+from sae_core.training.run import Run
+from sweeps.config.data import open_source
+from sweeps.ledger import failures
+from sweeps.ledger.claims import Claim, Heartbeat
+from sweeps.ledger.failures import Failure
+from sweeps.ledger.job_environment import slurm_job
+from sweeps.ledger.provenance import environment, now
+from sweeps.ledger.run_folder import ENDED, RunFolder, Status
+from sweeps.worker.options import WorkerOptions
+from sweeps.worker.signals import Stop
+from sweeps.worker.trackers import Trackers
+
+
+@dataclass
+class _Held:
+    """A claimed run."""
+
+    folder: RunFolder
+    claim: Claim
+    run: Run
+    trackers: Trackers
+    began_at: int  # tokens
+    began: float = field(default_factory=time.monotonic)
+    saved: float = field(default_factory=time.monotonic)
+    said: float = 0.0  # when its status was written last
+
+    @property
+    def status(self) -> Status:
+        """Running, with its pace since this worker began."""
+        took = time.monotonic() - self.began
+        gained = self.run.tokens - self.began_at
+        return Status("running", self.run.tokens, rate=gained / took if gained and took > 0 else None)
+
+
+def train_group(group: list[tuple[RunFolder, Claim]], options: WorkerOptions, stop: Stop) -> dict[str, str]:
+    """Train claimed runs together to their ends; returns the state each was left in."""
+    states: dict[str, str] = {}
+    held: dict[int, _Held] = {}
+    heartbeat = Heartbeat([its_claim for _, its_claim in group], options.heartbeat_s)
+    heartbeat.start()
+    try:
+        source = open_source(group[0][0].config()["data"])
+        held |= {id(one.run): one for one in _prepare(group, source, options, states)}
+        for event in train_pack([one.run for one in held.values()], source, options.device):
+            one = held[id(event.run)]
+            _handle(one, event, source, options, states)
+            if one.folder.run_id in states:
+                held.pop(id(event.run)).trackers.close()
+            if stop:
+                break
+        for one in held.values():  # none unless we were stopped
+            _handle(one, Event(one.run, "stopped", {"words": stop.words}), source, options, states)
+    except Exception as error:  # the data went away or never fitted: no run of the pack can go on
+        for folder, its_claim in group:
+            if folder.run_id not in states:
+                states[folder.run_id] = _fail(folder, its_claim, folder.status().tokens, error)
+    finally:
+        for one in held.values():
+            one.trackers.close()
+        heartbeat.stop()
+        for _, its_claim in group:
+            its_claim.release()
+    return states
+
+
+def _prepare(
+    group: list[tuple[RunFolder, Claim]], source: Source, options: WorkerOptions, states: dict[str, str]
+) -> list[_Held]:
+    """Build every run of the group, from its checkpoint where it has one. One that cannot be built fails alone."""
+    b_pre = start_point(source)
+    held = []
+    for folder, its_claim in group:
+        try:
+            run = _build(folder, source, b_pre, options.device)
+            started = (folder.read_json("environment.json") or {}).get("started")
+            facts = environment(options.device)
+            folder.write_json("environment.json", facts | ({"started": started} if started else {}))
+            folder.set_status(Status("running", run.tokens))
+        except Exception as error:
+            states[folder.run_id] = _fail(folder, its_claim, folder.status().tokens, error)
+            continue
+        shown = options.tensorboard, options.wandb, options.wandb_project
+        trackers = Trackers(folder, run.config, run.tokens, *shown)
+        held.append(_Held(folder, its_claim, run, trackers, run.tokens))
+    return held
+
+
+def _build(folder: RunFolder, source: Source, b_pre: Tensor, device: str) -> Run:
+    config = RunConfig.from_dict(folder.config()["run"])
+    if config.data.fingerprint != source.fingerprint:
+        raise DataError(
+            f"The data has changed since this run was planned: its fingerprint was {config.data.fingerprint} and is "
+            f"{source.fingerprint}. Launch the study again to plan runs on the data as it is."
+        )
+    run = Run(config, b_pre, source.denominator, device)
+    saved = checkpoint.latest(folder.checkpoints)
+    if saved is not None:
+        run.restore(*saved)
+    folder.rewind(run.curve)
+    return run
+
+
+def _handle(one: _Held, event: Event, source: Source, options: WorkerOptions, states: dict[str, str]) -> None:
+    """Write an event to the run's folder. A run that is not ours any more, or whose folder fails, is given up alone."""
+    if event.kind != "step" and not one.claim.touch():
+        one.run.abandoned = True
+        states[one.folder.run_id] = "taken over"
+        return
+    try:
+        state = _record(one, event, source, options)
+    except Exception as error:
+        one.run.abandoned = True
+        state = _fail(one.folder, one.claim, one.run.tokens, error)
+    if state is not None:
+        states[one.folder.run_id] = state
+
+
+def _record(one: _Held, event: Event, source: Source, options: WorkerOptions) -> str | None:
+    """What an event means for the folder; returns the state if the run is over."""
+    if event.kind == "failed":
+        assert event.error is not None
+        return _fail(one.folder, one.claim, one.run.tokens, event.error)
+    if event.kind in ENDED:
+        return _finish(one, event.kind, source, options)
+    if event.kind == "stopped":
+        assert event.row is not None
+        return _leave(one, "stopped", event.row["words"])
+    if event.kind == "evaluated":
+        assert event.row is not None
+        one.folder.append_row(event.row)
+        one.trackers.log(event.row)
+    now_s = time.monotonic()
+    if now_s - one.said >= options.heartbeat_s:
+        if not one.claim.touch():
+            one.run.abandoned = True
+            return "taken over"
+        if one.folder.cancelled:
+            one.run.abandoned = True
+            return _leave(one, "cancelled", "cancelled by hand")
+        one.folder.set_status(one.status)
+        one.said = now_s
+    if now_s - one.saved >= options.checkpoint_s:
+        _save(one)
+    return None
+
+
+def _save(one: _Held) -> None:
+    checkpoint.save(one.folder.checkpoints, one.run.steps, one.run.tensors(), one.run.meta())
+    one.saved = time.monotonic()
+
+
+def _leave(one: _Held, state: str, message: str) -> str:
+    """Save the run where it stands, and let anyone go on with it."""
+    if one.run.steps:
+        _save(one)
+    one.folder.set_status(Status(state, one.run.tokens, message=message))
+    one.claim.release()
+    return state
+
+
+def _finish(one: _Held, state: str, source: Source, options: WorkerOptions) -> str:
+    """Write the weights and the result, then say so: a run is done when its status says it."""
+    run, folder = one.run, one.folder
+    folder.checkpoints.mkdir(exist_ok=True)
+    checkpoint.write(
+        folder.checkpoints / "weights.safetensors", run.weights(), {"config": run.config.as_dict()}
+    )
+    if state == "done":
+        x = source.held_out().to(options.device)
+        folder.write_json("latents.json", latent_histograms(run.sae, x))
+    folder.write_json("result.json", result(run, source.oracle(run.config.sae.n_latents), options.device))
+    folder.set_status(Status(state, run.tokens))
+    checkpoint.clear(folder.checkpoints)
+    (folder.path / "traceback.txt").unlink(missing_ok=True)  # of a try before this one
+    one.claim.release()
+    return state
+
+
+def result(run: Run, oracle: float | None, device: str) -> dict[str, Any]:
+    """The numbers of an ended run: its last evaluation, convergence, and what it cost."""
+    last = {k: v for k, v in run.curve[-1].items() if k != "step"}
+    found = vars(run.convergence())
+    if run.outcome() == "diverged":
+        found = dict.fromkeys(found) | {"converged": False}
+    finite = [row["nmse"] for row in run.curve if math.isfinite(row["nmse"])]
+    return last | {
+        "steps": run.steps,
+        "nmse_best": min(finite, default=None),
+        "nmse_oracle": oracle,
+        **found,
+        "gpu_seconds": run.train_seconds if device.startswith("cuda") else None,
+        "wait_share": run.wait_seconds / (run.wait_seconds + run.train_seconds),
+        "ended": now(),
+    }
+
+
+def _fail(folder: RunFolder, its_claim: Claim, tokens: int, error: Exception) -> str:
+    """Record a failure, if the run is still ours: kind, last line for `status`, whole traceback beside it."""
+    if not its_claim.touch():
+        return "taken over"
+    kind = failures.kind_of(error)
+    message = failures.words(kind, error)
+    try:
+        folder.set_status(Status("failed", tokens, kind, message))
+        write_text(folder.path / "traceback.txt", "".join(traceback.format_exception(error)))
+        failures.note(folder.path, failure(folder, kind, message))
+    except OSError as disk:  # the job's log has it, and the run stays to be tried again
+        print(f"{folder.run_id} failed ({message}), and its folder cannot be written: {disk}", flush=True)
+    its_claim.release()
+    return "failed"
+
+
+def failure(folder: RunFolder, kind: str, message: str) -> Failure:
+    """A failure that happens to this run here and now."""
+    saved = checkpoint.newest(folder.checkpoints)
+    return Failure(kind, message, saved, host=socket.gethostname(), job=slurm_job())

@@ -1,0 +1,106 @@
+"""A worker: claims runs of a study and trains them in packs, until none is left that it may train."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from sae_core.config import RunConfig
+from sweeps.ledger import failures
+from sweeps.ledger.claims import Claim, claim
+from sweeps.ledger.run_folder import ENDED, RunFolder, Status, Study
+from sweeps.planning import cost
+from sweeps.worker.options import WorkerOptions
+from sweeps.worker.signals import Stop
+from sweeps.worker.training import failure, train_group
+
+
+def work(
+    study_path: str, run_ids: Sequence[str], options: WorkerOptions, stop: Stop | None = None
+) -> dict[str, str]:
+    """Train whatever of `run_ids` is neither finished nor held by another; returns the state each run was left in.
+
+    Walks the list again and again until every run has ended or failed, so workers started with the same list share it,
+    and a run whose worker dies is taken over. A run for which there was no memory is tried again in a smaller pack, as
+    often as `retries` allows; other failures are not tried again here.
+    """
+    torch.set_num_threads(options.threads)
+    stop = Stop() if stop is None else stop  # `or` would take one that nobody asked yet for none
+    study, left = Study(Path(study_path)), list(run_ids)
+    states: dict[str, str] = {}
+    while left and not stop:
+        group, left = _claim_group(study, left, options)
+        if group:
+            found = train_group(group, options, stop)
+            states |= found
+            left += [run_id for run_id, state in found.items() if state == "failed"]
+            if any(study.run(run_id).status().failure == "oom" for run_id in found):
+                options = replace(options, runs_per_pack=max(1, len(group) // 2))
+        elif (
+            left and options.wait
+        ):  # all that is left is held by others: look again, in case one of them dies
+            time.sleep(options.heartbeat_s)
+        else:
+            break
+    return states
+
+
+def _claim_group(
+    study: Study, ids: Sequence[str], options: WorkerOptions
+) -> tuple[list[tuple[RunFolder, Claim]], list[str]]:
+    """Claim free runs on one data set, as many as the pack and its memory hold; and the ids to look at again."""
+    group: list[tuple[RunFolder, Claim]] = []
+    later: list[str] = []
+    configs: list[RunConfig] = []
+    for run_id in ids:
+        folder = study.run(run_id)
+        if _over(folder, options):
+            continue
+        config = RunConfig.from_dict(folder.config()["run"])
+        if configs and not _fits(configs, config, options):
+            later.append(run_id)
+            continue
+        held = claim(folder.path, options.lease_s)
+        if held is None:
+            later.append(run_id)
+        elif _over(folder, options):  # it ended between our look and our claim
+            held.release()
+        elif _lost(folder, held, options):
+            held.release()
+        else:
+            group.append((folder, held))
+            configs.append(config)
+    return group, later
+
+
+def _lost(folder: RunFolder, its_claim: Claim, options: WorkerOptions) -> bool:
+    """Note it where the last worker of a run died without a word; True if that has happened too often.
+
+    Not where SLURM has requeued this very job: then it was the node, or a preemption without a warning.
+    """
+    status = folder.status()
+    if status.state != "running" or its_claim.follows_this_job:
+        return False
+    message = f"its worker died without a word at {status.tokens:,} tokens"
+    failures.note(folder.path, failure(folder, "lost", message))
+    if failures.may_retry(folder.path, options.retries):
+        return False
+    folder.set_status(Status("failed", status.tokens, "lost", message))
+    return True
+
+
+def _fits(pack: Sequence[RunConfig], config: RunConfig, options: WorkerOptions) -> bool:
+    if len(pack) >= options.runs_per_pack or config.data.fingerprint != pack[0].data.fingerprint:
+        return False
+    limit = options.memory_gb
+    return limit is None or cost.pack_bytes([*pack, config], limit) <= limit * cost.GiB
+
+
+def _over(folder: RunFolder, options: WorkerOptions) -> bool:
+    """Whether there is nothing to do: ended, cancelled, or failed in a way that this worker does not try again."""
+    status = folder.status()
+    if status.state == "failed":
+        return status.failure != "oom" or not failures.may_retry(folder.path, options.retries)
+    return status.state in (*ENDED, "cancelled") or folder.cancelled

@@ -1,0 +1,52 @@
+"""lr* of each n: refined by a parabola, left out at an edge."""
+
+import numpy as np
+import pytest
+
+from fit.converged.lr import lr_optima
+from fit.law.errors import FitError
+from fit.study import fit_table
+from tests.fit.sweep_tables import LRS, N, Sweep
+
+SWEEP = Sweep()
+
+
+def test_optimum_is_refined_between_the_lr_of_the_grid():
+    """The grid is of factors of 2; lr*(n) = 0.004·n^−1/2 lies between its values and comes out within 5 %."""
+    runs, _ = SWEEP.tables()
+    best, reasons = lr_optima(runs)
+    assert not reasons and list(best["n_latents"]) == list(N)
+    np.testing.assert_allclose(best["lr"], [SWEEP.lr_N(n) for n in N], rtol=0.05)
+    nearest = [LRS[np.argmin(np.abs(np.log(np.array(LRS) / SWEEP.lr_N(n))))] for n in N]
+    assert np.abs(np.log(nearest / SWEEP.lr_N(np.array(N)))).max() > 0.2
+
+
+def test_seeds_are_averaged_first():
+    """Of two seeds whose losses are off by the same factor up and down, the geometric mean is the loss itself."""
+    runs, _ = SWEEP.tables(seeds=2)
+    off = np.exp(0.02 * np.random.default_rng(0).standard_normal(len(runs) // 2))
+    noisy = runs.assign(nmse=runs["nmse"] * np.stack([off, 1 / off], axis=1).ravel())
+    np.testing.assert_allclose(lr_optima(noisy)[0]["lr"], lr_optima(runs)[0]["lr"], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("lrs", "side"), [(LRS[6:], "smallest"), (LRS[:3], "largest")])
+def test_an_edge_is_a_bound_and_no_optimum(lrs, side):
+    runs, _ = SWEEP.tables(ns=N[:3], lrs=lrs)
+    best, reasons = lr_optima(runs)
+    assert best.empty and len(reasons) == 1
+    assert reasons[0].startswith(f"lr* is unknown at n_latents=256, 512, 1,024: the {side} of {len(lrs)} lr")
+
+
+def test_law_of_lr_falls_as_the_root_of_n():
+    runs, _ = SWEEP.tables()
+    (fit,) = fit_table(runs, laws=["LR_N"])
+    assert fit.params["alpha"].value == pytest.approx(0.5, abs=0.03)
+    assert fit.params["A"].value == pytest.approx(0.004, rel=0.15)
+
+
+def test_without_a_sweep_of_lr_there_is_no_law():
+    runs, _ = SWEEP.tables(lrs=LRS[:1])
+    with pytest.raises(
+        FitError, match=r"lr\* is unknown at n_latents=256, 512, .*: a parabola needs 3 lr, there is 1"
+    ):
+        fit_table(runs, laws=["LR_N"])

@@ -1,0 +1,227 @@
+"""The rows of L(N) and L(N, K): which runs count, which is the best of a cell, and what is said of the rest."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fit.converged.runs import converged
+from fit.law.errors import FitError
+from fit.law.laws import LAWS
+from fit.law.options import Choices
+from fit.study import fit_table
+
+N = 2 ** np.arange(9, 16)
+BOTH = ("n_latents", "k")
+
+
+def runs(ks=(16, 32), lrs=(1e-4, 2e-4, 4e-4)):
+    """A table in the shape of runs.parquet: the middle lr is best, 5 % better than the others."""
+    rows = []
+    rng = np.random.default_rng(0)
+    for k in ks:
+        for n in N:
+            for lr in lrs:
+                loss = (
+                    (0.2 * k**-0.1 + 2 * n**-0.25)
+                    * (1 if lr == 2e-4 else 1.05)
+                    * np.exp(0.005 * rng.standard_normal())
+                )
+                row = {"run_id": f"{k}-{n}-{lr:g}", "state": "done", "converged": True, "epsilon": 0.01}
+                rows.append(
+                    {
+                        **row,
+                        "k": k,
+                        "n_latents": n,
+                        "lr": lr,
+                        "seed": 0,
+                        "nmse": loss,
+                        "nmse_inf": 0.99 * loss,
+                        "nmse_inf_se": 0.005 * loss,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def one(table, per_k=True, unconverged="drop"):
+    return next(iter(converged(table, ("n_latents",) if per_k else BOTH, unconverged)))
+
+
+def test_best_of_each_cell_is_chosen_and_counted():
+    chosen = one(runs())
+    assert chosen.group == {"k": 16}
+    assert set(chosen.rows["lr"]) == {2e-4} and list(chosen.rows["n_latents"]) == list(N)
+    assert chosen.selection["used"] == 7 and chosen.selection["passed_over"] == 14
+    assert chosen.selection["epsilon"] == 0.01
+    assert not chosen.warnings
+
+
+def test_one_group_a_k_and_all_k_together():
+    assert [chosen.group for chosen in converged(runs())] == [{"k": 16}, {"k": 32}]
+    (joint,) = converged(runs(), BOTH)
+    assert joint.group == {} and len(joint.rows) == 14
+
+
+@pytest.mark.parametrize("column", ["data_fingerprint", "data", "d_model", "batch_tokens", "activation"])
+def test_what_varies_besides_makes_groups_of_its_own(column):
+    table = pd.concat([runs().assign(**{column: 1}), runs().assign(**{column: 2})])
+    assert [c.group for c in converged(table, BOTH)] == [{column: 1}, {column: 2}]
+    assert len(list(converged(table))) == 4
+    assert one(runs().assign(**{column: 1})).group == {"k": 16}
+
+
+def test_the_name_of_the_data_does_not_count_beside_its_fingerprint():
+    table = pd.concat([runs().assign(data=1), runs().assign(data=2)]).assign(data_fingerprint="a")
+    assert [c.group for c in converged(table, BOTH)] == [{}]
+
+
+def test_numbers_may_be_texts():
+    """As text 1e-1 is above 0.2, and k=128 comes before k=16."""
+    table = runs()
+    table["nmse"] = [f"{x:e}" if i % 2 else f"{x:f}" for i, x in enumerate(table["nmse"])]
+    texts = table.astype({"n_latents": str, "k": str})
+    texts["k"] = texts["k"].replace("32", "128")
+    first, second = converged(texts)
+    assert (first.group, second.group) == ({"k": 16}, {"k": 128})
+    assert set(first.rows["lr"]) == {2e-4} and list(first.rows["n_latents"]) == list(N)
+
+
+@pytest.mark.parametrize("state", ["pending", "running", "failed", "diverged"])
+def test_only_done_runs_count(state):
+    table = runs()
+    table.loc[table["lr"] == 2e-4, ["state", "nmse"]] = [state, 0.001]
+    chosen = one(table)
+    assert 2e-4 not in set(chosen.rows["lr"]) and chosen.selection["not_done"] == 7
+
+
+def test_a_failed_run_may_lack_its_loss_and_a_foreign_row_may_not():
+    table = runs()
+    table.loc[3, ["state", "nmse"]] = ["failed", np.nan]
+    assert len(fit_table(table, laws=["L_N"])) == 2
+    with pytest.raises(FitError, match="1 of 21 rows have a nmse that is missing, 0 or negative .row 3"):
+        fit_table(table[["n_latents", "k", "nmse"]], laws=["L_N"])
+
+
+def test_unconverged_runs_are_left_out_and_counted():
+    table = runs()
+    table["converged"] = table["converged"].astype(object)
+    table.loc[table["n_latents"] == N[-1], "converged"] = False
+    table.loc[table["n_latents"] == N[-2], "converged"] = None
+    chosen = one(table)
+    assert list(chosen.rows["n_latents"]) == list(N[:-2])
+    assert chosen.selection["unconverged"] == 6
+    assert chosen.warnings == ["6 runs are not converged (3 of them not known to be) and left out."]
+
+
+def test_unconverged_runs_can_be_kept():
+    table = runs()
+    table.loc[table["n_latents"] == N[-1], "converged"] = False
+    chosen = one(table, unconverged="keep")
+    assert len(chosen.rows) == 7 and "kept" in chosen.warnings[0]
+
+
+def test_unconverged_runs_can_be_extrapolated_and_only_they():
+    table = runs()
+    last = table["n_latents"] == N[-1]
+    table.loc[last, "converged"] = False
+    table.loc[last & (table["lr"] == 1e-4), "nmse_inf"] = np.nan
+    chosen = one(table, unconverged="extrapolate")
+    best = table[(table["lr"] == 2e-4) & (table["k"] == 16)]
+    expected = np.where(best["n_latents"] == N[-1], best["nmse_inf"], best["nmse"])
+    np.testing.assert_array_equal(chosen.rows["nmse"], expected)
+    assert chosen.warnings == [
+        "3 runs are not converged: 2 at the L∞ of their tails, by its error, 1 left out without one below its loss."
+    ]
+    errors = np.where(best["n_latents"] == N[-1], 0.005 / 0.99, 0.0)
+    np.testing.assert_allclose(chosen.rows["relative_error"], errors)
+
+
+def test_an_unconverged_run_that_is_already_lower_is_told():
+    table = runs()
+    table.loc[(table["n_latents"] == 1024) & (table["lr"] == 2e-4), "converged"] = False
+    words = "In 1 of 7 cells (n_latents=1,024, k=16 first) an unconverged run is already lower"
+    assert words in one(table).warnings[-1]
+
+
+def test_truths_may_be_texts_of_a_csv(tmp_path):
+    table = runs()
+    table["converged"] = table["converged"].astype(object)
+    table.loc[0, "converged"] = None
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    assert one(pd.read_csv(tmp_path / "runs.csv")).selection["unconverged"] == 1
+    with pytest.raises(FitError, match="holds 'maybe'"):
+        one(table.assign(converged="maybe"))
+
+
+def test_a_foreign_table_is_used_whole_and_the_result_says_so():
+    table = runs()[["n_latents", "k", "nmse"]]
+    chosen = one(table)
+    assert len(chosen.rows) == 21 and chosen.selection["rule"] == "all rows"
+    assert "every row was taken" in chosen.warnings[0]
+
+
+def test_training_curves_are_no_converged_runs():
+    columns = ["n_latents", "k", "lr", "seed", "nmse"]
+    table = pd.concat([runs()[columns].assign(tokens=t) for t in (1e6, 2e6)])
+    with pytest.raises(FitError, match="look like training curves"):
+        fit_table(table, laws=["L_N"])
+
+
+def test_ends_of_runs_with_budgets_of_their_own_are_no_curves():
+    table = runs().drop(columns=["state", "converged"]).assign(tokens=lambda t: 1e9 * t["lr"])
+    assert len(fit_table(table, laws=["L_N"])) == 2
+
+
+def test_nothing_converged_is_told():
+    with pytest.raises(FitError, match="None of 21 runs is done and converged"):
+        fit_table(runs().assign(converged=False), laws=["L_N"])
+
+
+def test_results_record_how_rows_were_chosen():
+    first, second = fit_table(runs(), laws=["L_N"])
+    assert (first.group, second.group) == ({"k": 16}, {"k": 32})
+    assert first.regime == "converged" and first.rows == 7
+    assert first.selection["rule"] == "best lr of each (n_latents, k) by its nmse"
+    assert {point["run_id"] for point in first.points} == {f"16-{n}-0.0002" for n in N}
+
+
+def test_group_that_cannot_be_fitted_is_skipped_with_its_reason():
+    table = runs()
+    said = []
+    table = table[(table["k"] == 16) | (table["n_latents"] < 2000)]
+    (fit,) = fit_table(table, laws=["L_N"], say=said.append)
+    assert fit.group == {"k": 16}
+    assert len(said) == 1 and said[0].startswith("L_N skipped in part: k=32: L_N needs at least 3")
+
+
+def test_unknown_choice():
+    with pytest.raises(FitError, match="keep, drop, extrapolate"):
+        fit_table(runs(), laws=["L_N"], choices=Choices(unconverged="ignore"))
+
+
+def test_an_input_of_a_law_does_not_part_its_rows(monkeypatch):
+    """A law of d_model, whose rows are else split by d_model; its cells are (n, k, d_model)."""
+    monkeypatch.setattr("fit.law.laws.LAWS", dict(LAWS))
+    parts = [
+        runs(ks=(16,)).assign(d_model=d, run_id=lambda t, d=d: t["run_id"] + f"-{d}")
+        for d in (256, 512, 1024)
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    table["nmse"] *= (table["d_model"] / 256) ** 0.1
+    (fit,) = fit_table(table, laws=["tests.fit.own_laws:WIDTH"])
+    assert fit.rows == 21 and fit.params["beta"].value == pytest.approx(0.1, abs=0.03)
+    assert fit.group == {"k": 16}
+    assert [f.group for f in fit_table(table, laws=["L_N"])] == [
+        {"k": 16, "d_model": d} for d in (256, 512, 1024)
+    ]
+
+
+def test_only_a_run_that_is_not_converged_is_lower_before_its_end():
+    table = runs(ks=(16,), lrs=(1e-4, 2e-4, 4e-4))
+    seeds = pd.concat([table.assign(seed=s, nmse=table["nmse"] * (1 + 0.01 * s)) for s in range(3)])
+    assert not any("already lower" in w for w in one(seeds).warnings)
+    last = (seeds["seed"] == 0) & (seeds["n_latents"] == 512)
+    said = one(seeds.assign(converged=~last)).warnings
+    assert any(
+        w.startswith("In 1 of 7 cells (n_latents=512, k=16 first) an unconverged run is already")
+        for w in said
+    )

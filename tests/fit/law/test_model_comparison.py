@@ -1,0 +1,137 @@
+"""Judging: laws compared by the error at held-out scales and by AICc, in words, and the rows that a result lists."""
+
+import numpy as np
+import pytest
+
+from fit import datasets
+from fit.law import model_comparison as judge
+from fit.law.estimate import estimate
+from fit.law.fit import fit_law
+from fit.law.held_out import splits
+from fit.law.law import Law
+from fit.law.laws import named
+from fit.law.losses import LOG
+from fit.law.rows import make_rows
+from tests.fit.laws_under_test import INPUTS, TRUTH, N
+
+GAO = datasets.load("gao2024_gpt4_lnk")
+
+
+def rows_of(law, scale=0.003, seed=0, x=None):
+    x = INPUTS[law] if x is None else x
+    y = named(law).loss(TRUTH[law], x)
+    return make_rows(named(law), x, y * np.exp(scale * np.random.default_rng(seed).standard_normal(len(y))))
+
+
+def test_floor_of_gao_2024_earns_its_place():
+    """Without the floor the error beyond 2¹⁶ is 5.7 %."""
+    laws = fit_law("L_NK", {"n_latents": GAO["n"], "k": GAO["k"]}, GAO["loss"]).comparison
+    assert [law["law"] for law in laws] == ["L_NK", "L_NK_pure"]
+    rows = make_rows(named("L_NK_pure"), {"n_latents": GAO["n"], "k": GAO["k"]}, GAO["loss"])
+    assert 100 * splits(named("L_NK_pure"), rows, LOG)[0][2].score["rms_log"] == pytest.approx(5.7, abs=0.1)
+
+
+WIDE = {"n_latents": np.geomspace(2**8, 2**18, 21)}
+
+
+@pytest.mark.parametrize("law", ["L_N", "L_N_pure", "L_N_broken"])
+def test_the_law_that_made_the_rows_wins_mostly(law):
+    """Seeds 0 to 9, 0.05 % noise. A tenth of the error decides, so a law that can mimic it wins now and then."""
+    best = []
+    for seed in range(10):
+        rows = rows_of(law, 0.0005, seed, WIDE)
+        laws = judge.comparison(estimate(named("L_N"), rows), rows, LOG)
+        assert {one["law"] for one in laws} == {"L_N", "L_N_pure", "L_N_broken"}
+        best.append(laws[0]["law"])
+    assert best.count(law) >= 7
+
+
+def test_a_better_law_is_named_with_both_errors():
+    result = fit_law("L_N_pure", WIDE, rows_of("L_N", 0.00001, x=WIDE).loss)
+    (warning,) = [w for w in result.warnings if "predicts held-out scales better" in w]
+    assert warning.startswith("L_N predicts") and "E + A·N^−α" in warning and warning.count("%") == 2
+
+
+@pytest.mark.parametrize(
+    ("errors", "criteria", "said"),
+    [
+        ((0.010, 0.0120), (-1.0, -9.0), "a predicts held-out scales better: f, 1 % against 1.2 %."),
+        (
+            (0.010, 0.0105),
+            (-9.0, -1.0),
+            "a predicts held-out scales as well (1 % against 1.1 %) and has the lower AICc: f.",
+        ),
+        ((None, None), (-9.0, -1.0), "a has the lower AICc: f."),
+        ((0.010, None), (-9.0, -1.0), "a has the lower AICc: f."),
+        ((0.010, None), (-1.0, -9.0), None),
+        ((None, None), (-9.0, None), None),
+        ((0.010, 0.0105), (-9.0, None), None),
+        ((2.1e-14, 2.4e-13), (None, None), None),
+    ],
+)
+def test_which_law_is_better_is_said_by_what_decided(errors, criteria, said):
+    laws = [
+        {"law": name, "formula": "f", "held_out_rms": error, "aicc": criterion}
+        for name, error, criterion in zip("ab", errors, criteria, strict=True)
+    ]
+    assert judge.beaten(Law("b", "f", "f", (), (), ()), laws) == ([said] if said else [])
+
+
+def test_exact_rows_prefer_no_other_law():
+    """Errors of 1e-14 are rounding; an AICc of them would be too."""
+    x = INPUTS["L_NK_pure"]
+    result = fit_law("L_NK_pure", x, named("L_NK_pure").loss(TRUTH["L_NK_pure"], x))
+    assert result.comparison[0]["law"] == "L_NK_pure"
+    assert not [w for w in result.warnings if "AICc" in w or "predicts" in w or "times as wide" in w]
+
+
+def test_within_a_tenth_of_the_best_error_aicc_decides():
+    laws = [
+        {"law": "a", "held_out_rms": 0.0105, "aicc": -10.0, "formula": "a", "rms_log": 0.0},
+        {"law": "b", "held_out_rms": 0.0100, "aicc": -5.0, "formula": "b", "rms_log": 0.0},
+        {"law": "c", "held_out_rms": 0.0200, "aicc": -50.0, "formula": "c", "rms_log": 0.0},
+        {"law": "d", "held_out_rms": None, "aicc": -90.0, "formula": "d", "rms_log": 0.0},
+    ]
+    assert [law["law"] for law in judge.ranked(laws)] == ["a", "b", "c", "d"]
+
+
+def test_aicc_is_that_of_the_gaussian_likelihood():
+    rows = rows_of("L_N")
+    at = estimate(named("L_N"), rows)
+    s2 = at.deviance / 10
+    log_likelihood = -5 * np.log(2 * np.pi * s2) - 5
+    expected = 2 * 4 - 2 * log_likelihood + 2 * 4 * 5 / (10 - 5)
+    # Both leave out n (ln 2π + 1), the same for every law.
+    assert judge.aicc(at) == pytest.approx(expected - 10 * (np.log(2 * np.pi) + 1))
+
+
+def test_aicc_of_exact_rows_is_unknown():
+    rows = rows_of("L_N", scale=0.0)
+    at = estimate(named("L_N"), rows)
+    assert at.deviance > 0 and judge.aicc(at) is None
+
+
+def test_aicc_of_as_many_parameters_as_rows_is_unknown():
+    assert judge.aicc(estimate(named("L_N"), rows_of("L_N", x={"n_latents": N[:5]}))) is None
+
+
+def test_points_are_the_rows_with_their_residuals():
+    rows = rows_of("L_N")
+    result = fit_law("L_N", rows.x, rows.loss)
+    for i, point in enumerate(result.points):
+        assert (point["row"], point["n_latents"], point["nmse"]) == (i, rows.x["n_latents"][i], rows.loss[i])
+        assert point["residual"] == pytest.approx(np.log(point["predicted"] / point["nmse"]), abs=1e-12)
+    assert np.sqrt(np.mean([point["residual"] ** 2 for point in result.points])) == pytest.approx(
+        result.rms_log
+    )
+
+
+def test_a_long_table_lists_an_even_sample_of_its_rows_and_every_outlier(monkeypatch):
+    monkeypatch.setattr(judge, "MOST_FITTED", 10)
+    x = {"n_latents": np.geomspace(2**8, 2**18, 60)}
+    y = rows_of("L_N", x=x).loss.copy()
+    y[31] *= 1.1
+    result = fit_law("L_N", x, y, compare=False)
+    shown = [point["row"] for point in result.points]
+    assert len(shown) in (10, 11) and {0, 31, 59} <= set(shown)
+    assert [point["row"] for point in result.outliers] == [31]

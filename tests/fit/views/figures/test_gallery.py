@@ -1,0 +1,162 @@
+"""What all figures share: files, bytes, a sentence where one cannot be made, the command."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fit.law.errors import FitError
+from fit.views import figures
+from fit.views.figures import l_n
+from fit.views.figures.shared import labels, save
+from fit.views.verbs import figures as cli
+from tests.fit.views.figures.looking import assert_readable
+from tests.fit.views.figures.tables import (
+    NS,
+    all_curves,
+    all_fits,
+    curves_table,
+    fit_l_c,
+    fit_l_n,
+    runs_table,
+    written,
+)
+
+HERE = ("l_n", "l_nk", "l_c", "curves")
+
+
+def _drawn():
+    return l_n.draw(l_n.numbers(runs_table(), None, all_fits()), all_fits())
+
+
+def test_the_check_for_overlaps_sees_one():
+    figure = _drawn()
+    figure.axes[0].text(0.5, 0.5, "first", transform=figure.axes[0].transAxes)
+    figure.axes[0].text(0.5, 0.5, "second", transform=figure.axes[0].transAxes)
+    with pytest.raises(AssertionError, match="'first' overlaps 'second'"):
+        assert_readable(figure)
+
+
+def test_make_writes_three_files_a_figure_and_the_csv_holds_the_plotted_numbers(tmp_path):
+    said = []
+    paths = figures.make(runs_table(), all_curves(), all_fits(), tmp_path, only=HERE, say=said.append)
+    assert said == [f"wrote {path}" for path in paths]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in paths)
+    assert len(paths) == 3 * len(HERE)
+    for name in HERE:
+        table = figures.FIGURES[name].numbers(runs_table(), all_curves(), all_fits())
+        table = table.replace("", np.nan)  # the name of a fit without a group, empty in a CSV
+        pd.testing.assert_frame_equal(written(tmp_path, name), table, check_dtype=False, check_exact=True)
+
+
+def test_the_same_table_gives_the_same_bytes_and_other_settings_do_not_matter(tmp_path):
+    import matplotlib as mpl
+
+    figures.make(runs_table(), all_curves(), all_fits(), tmp_path / "a", say=lambda _: None)
+    with mpl.rc_context({"font.size": 30, "pdf.fonttype": 3, "axes.grid": True}):
+        figures.make(runs_table(), all_curves(), all_fits(), tmp_path / "b", say=lambda _: None)
+        assert mpl.rcParams["font.size"] == 30
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+def test_files_embed_their_fonts_and_carry_no_date():
+    content = save.rendered(_drawn())
+    assert b"/FontFile2" in content["pdf"] and b"/Type3" not in content["pdf"]
+    assert b"CreationDate" not in content["pdf"] and b"Software" not in content["png"]
+
+
+def test_missing_data_skips_a_figure_in_one_line_and_the_others_are_made(tmp_path):
+    said = []
+    bare = curves_table().drop(columns=["flops_sparse"])
+    paths = figures.make(None, bare, {"fits": [fit_l_n(32), fit_l_c()]}, tmp_path, HERE, say=said.append)
+    assert {p.stem for p in paths} == {"l_n", "curves"}
+    skipped = [line for line in said if "skipped" in line]
+    assert skipped == [
+        "l_nk skipped: it needs a fit of the law L_NK: run `saescale fit TABLE --law L_NK` first.",
+        "l_c skipped: it needs the columns flops_sparse in the table curves.",
+    ]
+
+
+def test_a_figure_that_breaks_is_told_and_stops_no_other(tmp_path):
+    said = []
+    broken = {**fit_l_n(32), "params": None}
+    paths = figures.make(None, curves_table(), {"fits": [broken]}, tmp_path, HERE, say=said.append)
+    assert {p.stem for p in paths} == {"curves"}
+    assert any(line.startswith("l_n skipped: it failed with AttributeError") for line in said)
+
+
+@pytest.mark.parametrize("wrong", [{"only": ["l_x"]}, {"style": "poster"}])
+def test_an_unknown_figure_or_style_is_a_sentence(wrong, tmp_path):
+    with pytest.raises(FitError, match="choose"):
+        figures.make(None, None, None, tmp_path, **wrong)
+
+
+def test_groups_are_told_apart_by_what_differs():
+    fits = [{"group": {"k": 32, "data": d, "d_model": 768}} for d in ("a", "b")]
+    assert labels.group_names(fits) == ["k = 32, data = a", "k = 32, data = b"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder as `saescale collect` and `saescale fit` leave it."""
+    runs_table().to_parquet(tmp_path / "runs.parquet")
+    all_curves().to_parquet(tmp_path / "curves.parquet")
+    (tmp_path / "fits.json").write_text(json.dumps(all_fits()))
+    return tmp_path
+
+
+def test_command_finds_the_curves_and_the_fits_beside_the_table(folder, capsys):
+    assert cli.main([str(folder / "runs.parquet"), "--only", "l_n", "curves", "--style", "talk"]) == 0
+    out = capsys.readouterr().out.split()
+    assert len(list((folder / "figures").iterdir())) == 6
+    assert f"{folder / 'figures' / 'l_n.pdf'}" in out and out.count("wrote") == 6
+
+
+def test_command_reads_a_foreign_table_through_a_mapping(folder, capsys):
+    foreign = all_curves().rename(columns={"n_latents": "width", "tokens": "seen"})[
+        ["run_id", "width", "seen", "nmse"]
+    ]
+    foreign.to_csv(folder / "mine.csv", index=False)
+    runs_table().rename(columns={"n_latents": "width"}).to_csv(folder / "results.csv", index=False)
+    given = [
+        str(folder / "results.csv"),
+        "--map",
+        "n_latents=width,tokens=seen",
+        "--curves",
+        str(folder / "mine.csv"),
+    ]
+    assert cli.main([*given, "--out", str(folder / "out")]) == 0
+    assert set(written(folder / "out", "curves")["n_latents"]) == set(NS)
+    assert "l_c skipped: it needs the column" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["absent.parquet"], "absent.parquet"),
+        (["runs.parquet", "--fits", "absent.json"], "There is no file"),
+        (["runs.parquet", "--curves", "absent.csv"], "absent.csv"),
+        (["runs.parquet", "--fits", "runs.parquet"], "cannot be read as JSON"),
+        (["runs.parquet", "--only", "l_x"], "There is no figure 'l_x'"),
+        (["runs.parquet", "--map", "nmse=losss"], "no column 'losss'"),
+        (["runs.parquet", "--style", "poster"], "There is no style 'poster'"),
+        (["fits.json"], "fits.json"),
+    ],
+)
+def test_command_tells_what_is_wrong_in_one_sentence(arguments, sentence, folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert cli.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1 and "Traceback" not in error
+    assert not (folder / "figures").exists()
+
+
+def test_command_without_any_figure_fails_in_a_sentence(tmp_path, capsys):
+    runs_table().to_parquet(tmp_path / "runs.parquet")
+    assert cli.main([str(tmp_path / "runs.parquet")]) == 1
+    told = capsys.readouterr()
+    assert (
+        told.out.count("skipped: it needs") == len(figures.FIGURES) and "no figure could be made" in told.err
+    )

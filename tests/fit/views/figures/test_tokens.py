@@ -1,0 +1,29 @@
+"""Fig. 11: tokens to convergence over n with T_N, its band, and the paper's exponents in words."""
+
+import numpy as np
+import pytest
+
+from fit.views.figures import tokens
+from fit.views.figures.shared import inputs
+from tests.fit.views.figures.looking import assert_readable, lines
+
+
+@pytest.mark.parametrize("style", ["paper", "talk"])
+def test_points_law_and_band_are_those_of_the_fits(swept, style):
+    table = tokens.numbers(None, None, swept.fits)
+    figure = tokens.draw(table, swept.fits, style)
+    assert_readable(figure)
+    (ax,) = figure.axes
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    assert ax.get_ylabel() == "tokens to convergence"
+    fits = [fit for fit in swept.fits["fits"] if fit["law"] == "T_N"]
+    assert len(fits) == len(ax.collections[:2]) == len(lines(ax, "-")) == 2  # a band and a line a batch size
+    drawn = np.concatenate([line.get_ydata() for line in lines(ax, "None", "o")])
+    np.testing.assert_array_equal(drawn, [p["tokens"] for fit in fits for p in fit["points"]])
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words[-1] == "Gao et al. 2024: g = 0.60 (GPT-2 small), 0.65 (GPT-4)"
+
+
+def test_without_the_law_it_is_told():
+    with pytest.raises(inputs.Missing, match="saescale fit TABLE --law T_N"):
+        tokens.numbers(None, None, {"fits": []})

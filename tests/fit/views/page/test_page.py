@@ -1,0 +1,278 @@
+"""report.html by its content: every law, figure and warning is there, and no name, message or column can harm it."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from fit.compute.frontier import LOOSER
+from fit.data.number_format import with_interval
+from fit.law.errors import FitError
+from fit.views.figures import gallery
+from fit.views.figures.gallery import FIGURES
+from fit.views.page import cautions, drawings, page
+from fit.views.page import cells_format as shown
+from fit.views.page import runs as table_of_runs
+from fit.views.page.source import Source, read
+from fit.views.verbs import report as cli
+from sweeps.verbs import report as verb
+from sweeps.verbs.launch import main as launch
+from sweeps.verbs.status import main as status
+from tests.fit.views.page.page_cases import EVIL, GPT4, SMOLLM2, Seen, messy
+
+
+@pytest.fixture(scope="module")
+def smollm2():
+    return page.page(read(SMOLLM2))
+
+
+@pytest.fixture(scope="module")
+def mess(tmp_path_factory):
+    return page.page(read(messy(tmp_path_factory.mktemp("mess"))))
+
+
+@pytest.fixture(scope="module")
+def gpt4():
+    return page.page(read(GPT4, {"n_latents": "n", "k": "k", "nmse": "loss"}))
+
+
+@pytest.fixture
+def few_figures(monkeypatch):
+    """One figure, where a test is about something else: all of them take seconds."""
+    monkeypatch.setattr(gallery, "FIGURES", {"curves": FIGURES["curves"]})
+
+
+def squeezed(text):
+    return re.sub(r"\s+", "", text)
+
+
+def test_every_law_of_fits_json_is_there_with_its_intervals_and_held_out_error(smollm2):
+    said = squeezed(Seen(smollm2).text_of["laws"])
+    fits = json.loads((SMOLLM2 / "fits.json").read_text())["fits"]
+    assert fits
+    for fit in fits:
+        for param in fit["params"].values():
+            assert squeezed(with_interval(param["value"], param["low"], param["high"])) in said
+        assert f"{fit['starts']['agree']}/{fit['starts']['tried']}" in said
+        for rival in fit["comparison"]:
+            assert rival["law"] in said
+
+
+def test_the_first_sentence_has_the_exponents_of_both_regimes(smollm2):
+    top = re.sub("<[^>]+>", "", smollm2.split("<nav")[0])
+    for fit in json.loads((SMOLLM2 / "fits.json").read_text())["fits"]:
+        if fit["law"] in ("L_N", "L_C"):
+            alpha = fit["params"]["alpha"]
+            assert with_interval(alpha["value"], alpha["low"], alpha["high"]) in top
+    assert "14 of 14" in top and Seen(smollm2).tags["h1"] == 1
+
+
+def test_the_regimes_stand_side_by_side_with_the_caution(smollm2):
+    regimes = json.loads((SMOLLM2 / "fits.json").read_text())["regimes"]
+    said = Seen(smollm2).text_of["regimes"]
+    assert LOOSER in said and "lr ratio unknown" in said
+    for group in regimes["groups"]:
+        for row in group["budgets"]:
+            assert f"{row['token_ratio']:.1f}" in said and f"{row['n_latents']:,.0f}" in said
+    for floor in regimes["floors"]:
+        assert with_interval(floor["value"], floor["low"], floor["high"]) in said
+
+
+@pytest.mark.parametrize("which", ["smollm2", "gpt4", "mess"])
+def test_every_figure_is_drawn_or_says_what_it_needs(which, request):
+    content = request.getfixturevalue(which)
+    said = Seen(content).text_of["figures"]
+    for name in FIGURES:
+        drawn = re.search(rf'<figure[^>]* id="figure-{name}"><svg ', content)
+        assert drawn or f"{name}: " in said
+    assert content.count("<svg ") == content.count("<figure") > 0
+
+
+def test_curves_are_drawn_so_far_and_the_page_says_how_many_runs_have_ended(mess):
+    assert "11 of 14 runs have ended" in mess and 'id="figure-curves"' in mess
+
+
+@pytest.mark.parametrize("which", ["smollm2", "gpt4", "mess"])
+def test_ids_are_unique_and_every_reference_is_inside_the_page(which, request):
+    seen = Seen(request.getfixturevalue(which))
+    assert not [name for name, count in seen.ids.items() if count > 1]
+    for link in seen.links:
+        assert link.startswith("data:") or (link.startswith("#") and link[1:] in seen.ids), link
+    assert not {"iframe", "object", "embed", "img", "base", "form"} & seen.tags.keys()
+
+
+def test_no_address_stands_in_the_page(smollm2):
+    assert not re.findall(r"https?:|@import|//\w+\.\w+", smollm2)
+
+
+def test_the_policy_lets_this_script_run_and_nothing_else(smollm2):
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', smollm2)
+    (script,) = re.findall(r"<script>(.*?)</script>", smollm2, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.startswith(f"default-src 'none'; script-src 'sha256-{digest}'; ")
+    assert "unsafe-eval" not in policy and "http" not in policy
+
+
+def test_names_messages_and_columns_are_text(mess):
+    seen = Seen(mess)
+    assert [script.get("type") for script in seen.scripts] == ["application/json", None]
+    assert f"KeyError: {EVIL}" in seen.text_of["warnings"]
+    assert f"<h1>{html.escape(EVIL)}</h1>" in mess
+    data = json.loads(seen.text_of["runs-data"])
+    assert f"{EVIL} & 3" in data["columns"][f"a column {EVIL}"]["texts"]
+    assert "<img" not in mess and "alert('x')</script>" not in mess
+
+
+def test_a_missing_number_is_a_dash_and_not_0(mess):
+    head, *rows = Seen(mess).rows
+    (pending,) = [dict(zip(head, row, strict=True)) for row in rows if row[0] == "pending"]
+    for column in ("nmse", "tokens", "dead_fraction", "flops_sparse", "tokens_per_second", "converged"):
+        assert pending[column] == "–"
+    data = json.loads(Seen(mess).text_of["runs-data"])["columns"]
+    assert data["nmse"]["values"].count(None) == 7 == data["nmse"]["texts"].count("–")
+    assert shown.shown(float("nan")) == shown.shown(None) == shown.shown(pd.NA) == shown.shown(pd.NaT) == "–"
+
+
+def test_warnings_are_grouped(mess, smollm2):
+    said = Seen(mess).text_of["warnings"]
+    for title in ("Failed", "Diverged", "Cancelled", "Stopped, to be resumed"):
+        assert f"{title}: 1 run" in said
+    assert "43.0 % dead" in said
+    said = Seen(smollm2).text_of["warnings"]
+    assert "Not converged: 1 of 14 runs done" in said and "Not identified" in said and "Outliers" in said
+    for fit in json.loads((SMOLLM2 / "fits.json").read_text())["fits"]:
+        for warning in fit["warnings"]:
+            assert re.split(r"[(^_]", warning.replace("alpha", "α"))[0].split("beta")[0] in said
+
+
+def test_fits_made_before_the_last_runs_ended_are_told(tmp_path):
+    runs = pd.read_parquet(SMOLLM2 / "runs.parquet")
+    more = runs.assign(run_id=[f"later-{i}" for i in range(len(runs))], seed=1)
+    pd.concat([runs, more.head(3)]).to_parquet(tmp_path / "runs.parquet")
+    shutil.copy(SMOLLM2 / "fits.json", tmp_path)
+    said = cautions.cautions(read(tmp_path))
+    assert "a choice of 14 of the 17 runs that are done" in said
+    assert "a choice of" not in cautions.cautions(read(SMOLLM2))
+
+
+def test_cost_and_provenance(smollm2):
+    runs, text = pd.read_parquet(SMOLLM2 / "runs.parquet"), Seen(smollm2).text_of
+    assert f"{runs['tokens'].sum():,}" in text["cost"] and f"{runs['flops_dense'].sum():.2e}" in text["cost"]
+    assert f"{runs['train_seconds'].sum() / 3600:.3g}" in text["cost"]
+    for column in ("git_sha", "torch", "device", "started"):
+        assert str(runs[column].min()) in text["provenance"]
+
+
+def test_every_column_that_holds_something_is_in_the_data_of_the_table(smollm2):
+    runs = pd.read_parquet(SMOLLM2 / "runs.parquet")
+    seen = Seen(smollm2)
+    assert set(json.loads(seen.text_of["runs-data"])["columns"]) == set(runs.columns[runs.notna().any()])
+    assert len(seen.rows) == 1 + len(runs)
+
+
+def test_the_same_tables_give_the_same_bytes_in_any_folder_and_order(smollm2, tmp_path):
+    for name in ("runs.parquet", "curves.parquet", "fits.json"):
+        shutil.copy(SMOLLM2 / name, tmp_path)
+    assert page.page(read(tmp_path)) == smollm2
+
+
+def test_the_order_of_the_file_is_not_that_of_the_table():
+    source = read(SMOLLM2)
+    mixed = replace(source, runs=source.runs.sample(frac=1, random_state=0))
+    assert table_of_runs.runs(mixed) == table_of_runs.runs(source)
+
+
+def test_a_table_without_runs_curves_or_fits(gpt4):
+    text = Seen(gpt4).text_of
+    assert (
+        "45 rows" in text["swept"]
+        and "L_NK" in text["laws"]
+        and "there is nothing to compare" in text["regimes"]
+    )
+    assert "neither time nor FLOPs" in text["cost"] and "0.378006" not in gpt4 and "0.3780" in gpt4
+    assert LOOSER not in text["regimes"]
+
+
+def test_odd_columns_cost_no_other_part(few_figures):
+    runs = pd.DataFrame({"run_id": ["a", "b"], "state": [None, "done"], "n_latents": ["many", 3]})
+    runs = runs.assign(nmse=["x", 0.5], k=[[1], {"a": 2}])
+    fits = {"fits": [{"law": "L_N"}, {"broken": 1}, 3], "regimes": {"groups": [3]}}
+    content = page.page(Source(runs, None, fits, "odd"))
+    seen = Seen(content)
+    assert seen.rows[0][0] == "state" and len(seen.rows) == 3
+    assert "This part could not be made" in seen.text_of["regimes"] and "L_N" in seen.text_of["laws"]
+
+
+def test_a_figure_that_breaks_is_one_line_and_costs_no_other(monkeypatch, few_figures):
+    def numbers(*_):
+        raise ValueError(f"what {EVIL}")
+
+    monkeypatch.setitem(gallery.FIGURES, "broken", SimpleNamespace(numbers=numbers, draw=None))
+    content = drawings.drawings(read(SMOLLM2))
+    assert "ValueError: what &lt;/script&gt;" in content and 'id="figure-curves"' in content
+
+
+def test_broken_neighbours_are_told(tmp_path, few_figures):
+    shutil.copy(SMOLLM2 / "runs.parquet", tmp_path)
+    (tmp_path / "curves.parquet").write_text("no parquet")
+    (tmp_path / "fits.json").write_text("{}")
+    source = read(tmp_path)
+    for name in ("curves.parquet", "fits.json"):
+        assert any(name in line for line in source.skipped)
+    assert {fit["law"] for fit in source.laws} >= {"L_N", "L_NK"} and str(tmp_path) not in page.page(source)
+    with pytest.raises(FitError, match="no file"):
+        read(tmp_path, fits=tmp_path / "absent.json")
+
+
+def test_the_command(tmp_path, capsys, few_figures):
+    out = tmp_path / "a" / "page.html"
+    assert cli.main([str(SMOLLM2 / "runs.parquet"), "--out", str(out)]) == 0
+    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert [path.name for path in out.parent.iterdir()] == ["page.html"]
+    for arguments, words in (
+        (["absent.parquet"], "absent.parquet"),
+        ([str(tmp_path)], "saescale collect"),
+        (["one", "two"], "name one"),
+        ([str(GPT4), "--map", "nmse"], "is no mapping"),
+    ):
+        assert cli.main(arguments) == 1
+        assert words in capsys.readouterr().err
+    assert cli.main(["--help"]) == 0 and "--refit" in capsys.readouterr().out
+
+
+def test_the_verb_collects_a_study_that_has_not_ended(tiny, tmp_path, capsys, few_figures):
+    assert launch([*tiny("sae.n_latents=32,48,64"), "launcher=debug", "--wait"]) == 0
+    study = tmp_path / "tiny"
+    run = next(study.glob("*/result.json")).parent
+    (run / "result.json").unlink()
+    (run / "status").unlink()
+    assert verb.main([str(study)]) == 0
+    content = (study / "report.html").read_text(encoding="utf-8")
+    assert "2 of 3 runs have ended" in content and 'id="figure-curves"' in content
+    assert "Not fitted, and why" in content and "latents.parquet" in content
+    assert verb.main([str(tmp_path / "absent")]) == 1 and "No study" in capsys.readouterr().err
+    status([str(study), "--plot"])
+    assert (
+        f"wrote {study}/figures/curves.png" in capsys.readouterr().out
+        and (study / "figures" / "curves.pdf").exists()
+    )
+
+
+def test_the_page_needs_none_of_the_other_rooms():
+    code = """
+import sys
+import fit.views.verbs.report, sweeps.verbs.report
+loaded = {name.split(".")[0] for name in sys.modules}
+assert not {"torch", "triton", "hydra", "omegaconf", "submitit", "sae_core", "kernels"} & loaded, loaded
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,144 @@
+"""report.html in a headless Chromium: no word on the console, figures to be seen, a table that sorts and filters."""
+
+import html
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from fit.views.figures import gallery
+from fit.views.page.page import page
+from fit.views.page.source import read
+from tests.fit.views.page import chromium
+from tests.fit.views.page.page_cases import SMOLLM2, Seen, messy
+
+# In a page of its own that frames the report at two widths: what is seen of it, and what a click does.
+LOOK = """<!doctype html><body><script>
+const look = (frame) => {
+  const page = frame.contentDocument, root = page.documentElement;
+  const all = (selector) => [...page.querySelectorAll(selector)];
+  for (let click = 0; click < 2; click++) all('#runs-table th button')[1].click();
+  return {
+    width: frame.clientWidth, scroll: root.scrollWidth,
+    drawings: all('figure svg').map((svg) => svg.getBoundingClientRect()).map((r) => [r.width, r.height]),
+    sort: all('#runs-table th').map((th) => th.ariaSort), focus: page.activeElement.textContent,
+    hash: frame.contentWindow.location.hash,
+    column: all('#runs-table tbody tr').map((tr) => tr.cells[1].textContent),
+    styled: all('body, p, table').filter((e) => getComputedStyle(e).strokeLinejoin === 'round').length,
+  };
+};
+const seen = [];
+for (const width of [1280, 400]) {
+  const frame = document.createElement('iframe');
+  frame.style = `width:${width}px;height:900px;border:0`;
+  frame.onload = () => { seen.push(look(frame)); if (seen.length === 2) document.body.append(JSON.stringify(seen)); };
+  frame.src = 'report.html';
+  document.body.append(frame);
+}
+</script></body>"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    reason = chromium.install()
+    if reason:
+        pytest.skip(reason)
+    return chromium.Browser(tmp_path_factory.mktemp("chromium"))
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "report.html").write_text(page(read(SMOLLM2)), encoding="utf-8")
+    return folder / "report.html"
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """For tests of the table: all figures take seconds."""
+    monkeypatch.setattr(gallery, "FIGURES", {})
+
+
+@pytest.fixture
+def mess(tmp_path, no_figures):
+    folder = messy(tmp_path)
+    (folder / "report.html").write_text(page(read(folder, fits=SMOLLM2 / "fits.json")), encoding="utf-8")
+    return folder / "report.html"
+
+
+def rows(dom):
+    head, *body = Seen(dom).rows
+    return [dict(zip((name.strip("↕↑↓") for name in head), row, strict=True)) for row in body]
+
+
+def test_it_fits_its_window_at_1280_and_400_pixels_and_a_click_sorts(browser, report):
+    (report.parent / "look.html").write_text(LOOK)
+    dom, console = browser.dom(
+        f"file://{report.parent}/look.html", "--allow-file-access-from-files", "--window-size=1400,2000"
+    )
+    assert not console
+    seen = json.loads(html.unescape(re.findall(r"\[\{.*\}\]", dom.split("</script>")[-1])[0]))
+    assert sorted(look["width"] for look in seen) == [400, 1280]
+    for look in seen:
+        assert look["scroll"] <= look["width"]
+        assert len(look["drawings"]) >= 4
+        for width, height in look["drawings"]:
+            assert 250 < width < look["width"] and height > 100
+        assert look["sort"][1] == "descending" and look["hash"] == "#sort=-n_latents"
+        assert look["column"][0] == "2,048" and look["column"][-1] == "128" and look["focus"] == "n_latents"
+        assert look["styled"] == 0, "a figure's style reaches beyond it"
+
+
+def test_the_address_sorts_and_filters(browser, mess):
+    url = f"file://{mess}#sort=-nmse&filter=k=32&columns=state,n_latents,k,nmse,run_id"
+    dom, console = browser.dom(url)
+    assert not console
+    shown = rows(dom)
+    runs = pd.read_parquet(mess.parent / "runs.parquet").query("k == 32")
+    assert {row["run_id"] for row in shown} == set(runs["run_id"])
+    assert list(shown[0]) == ["state", "n_latents", "k", "nmse", "run_id"]
+    losses = [row["nmse"] for row in shown]
+    known = [float(loss) for loss in losses if loss != "–"]
+    assert known == sorted(known, reverse=True) and losses[len(known) :] == ["–"] * (len(losses) - len(known))
+    assert f"{len(runs)} of 14 runs" in dom and 'aria-sort="descending"' in dom
+    assert Seen(dom).tags["h1"] == 1 and not Seen(dom).tags["img"]
+
+
+def test_numbers_sort_as_numbers_states_and_comparisons_filter(browser, mess):
+    dom, console = browser.dom(
+        f"file://{mess}#sort=n_latents&filter=n_latents>=320 nmse<0.3&state=done,diverged"
+    )
+    assert not console
+    shown = rows(dom)
+    latents = [int(row["n_latents"].replace(",", "")) for row in shown]
+    assert latents == sorted(latents) and set(latents) == {320, 512, 800, 1280, 2048}
+    assert {row["state"] for row in shown} == {"done"}
+
+
+def test_where_its_script_may_not_run_the_table_is_there(browser, report):
+    """As with scripts off, which --dump-dom does not bear: the policy names another script than the page has."""
+    content = report.read_text(encoding="utf-8").replace("'sha256-", "'sha256-0000")
+    (report.parent / "still.html").write_text(content, encoding="utf-8")
+    dom, console = browser.dom(f"file://{report.parent}/still.html")
+    assert len(console) == 1 and "Content Security Policy" in console[0]
+    assert len(rows(dom)) == 14 and 'id="runs-controls" hidden' in dom
+
+
+def test_two_thousand_runs(browser, tmp_path, no_figures):
+    runs = pd.read_parquet(SMOLLM2 / "runs.parquet")
+    many = pd.concat([runs.assign(seed=i, run_id=[f"{i:06x}{j:06x}" for j in range(14)]) for i in range(143)])
+    many.to_parquet(tmp_path / "runs.parquet")
+    out = tmp_path / "report.html"
+    out.write_text(page(read(tmp_path, fits=SMOLLM2 / "fits.json")), encoding="utf-8")
+    dom, console = browser.dom(f"file://{out}#sort=-seed")
+    assert not console and "2,002 of 2,002 runs" in dom and rows(dom)[0]["seed"] == "142"
+    assert out.stat().st_size < 8e6  # bytes
+
+
+def test_it_prints_on_a4(browser, report, tmp_path):
+    browser.run(f"file://{report}", "--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'report.pdf'}")
+    boxes = re.findall(rb"/MediaBox\s*\[([\d. ]+)\]", (tmp_path / "report.pdf").read_bytes())
+    assert 3 <= len(boxes) <= 20
+    for box in boxes:
+        assert [float(x) for x in box.split()] == pytest.approx([0, 0, 595, 842], abs=1)

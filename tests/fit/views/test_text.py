@@ -1,0 +1,112 @@
+"""The fits on screen: which rows, how they were chosen, intervals that are not there, held-out scales, what is said."""
+
+import numpy as np
+import pytest
+
+from fit.compute.frontier import LOOSER
+from fit.law.fit import fit_law
+from fit.law.laws import named
+from fit.law.options import Choices
+from fit.study import fit_study, fit_table
+from fit.views import text as report
+from tests.fit.laws_under_test import INPUTS, TRUTH
+from tests.fit.sweep_tables import Sweep
+
+
+def lines(fit):
+    return list(report.lines(fit))
+
+
+def noisy(law, scale=0.005, seed=0):
+    x = INPUTS[law]
+    y = named(law).loss(TRUTH[law], x)
+    return x, y * np.exp(scale * np.random.default_rng(seed).standard_normal(len(y)))
+
+
+@pytest.fixture(scope="module")
+def compute():
+    return fit_study(*Sweep(noise=0.003).tables(), laws=["L_C"], choices=Choices(draws=40), say=str)
+
+
+def test_an_end_that_is_not_there_is_infinite():
+    """What a held-out prediction of L_N_broken has: its interval is open above."""
+    held = {"predicted": 0.3714, "low": 0.3635, "high": None, "measured": 0.378, "relative_error": -0.0175}
+    point = {"n_latents": 2.0**19, **held, "inside": True}
+    whole = {
+        "input": "n_latents",
+        "up_to": 2.0**18,
+        "held": 1,
+        "rms_log": 0.01,
+        "points": [point],
+        "splits": [{}],
+    }
+    (text,) = report._held_out(whole)
+    assert text == "  held out n=524,288: predicted 0.3714 [0.3635, ∞), measured 0.3780 (−1.75 %, inside)"
+
+
+def test_held_out_points_are_told_by_all_their_inputs():
+    text = "\n".join(lines(fit_law("L_ND", *noisy("L_ND"), compare=False)))
+    assert "n=262,144, D=1,000,000: predicted" in text and "n=262,144, D=1e+09: predicted" in text
+
+
+def test_rows_of_few_runs_have_no_intervals_and_say_so():
+    x, y = noisy("L_ND")
+    text = lines(fit_law("L_ND", x, y, cluster=np.repeat(np.arange(5), 8)))
+    assert "no 95 % intervals" in text[3] and "E 0.1" in text[1] and "(−∞, ∞)" in text[1]
+    assert any(
+        "No intervals: the 40 rows are of 5 runs only" in line and "7 are needed" in line for line in text
+    )
+    assert not any("not identified" in line or "OUTSIDE" in line or "inside" in line for line in text)
+
+
+def test_means_over_seeds_are_told_with_all_the_runs_that_they_were_chosen_from():
+    (fit,) = fit_table(*Sweep(noise=0.003).tables(seeds=3), laws=["L_N"])
+    assert "6 means of up to 3 converged runs (ε = 1 %), the best lr of 198 runs" in lines(fit)[0]
+    assert not any("unconverged run is already lower" in warning for warning in fit.warnings)
+
+
+def test_the_rule_of_the_frontier_is_on_screen(compute):
+    text = report.text(compute.fits)
+    assert (
+        "The lowest loss over all curves in each 1/4 octave of C, with no lower limit of C. Cut, since"
+        in text
+    )
+    assert compute.fits[0].selection["rule"] in text
+
+
+def test_looser_bottleneck_is_said_once_where_only_the_compute_regime_was_fitted(compute):
+    assert report.text(compute.fits).count(LOOSER) == 1
+    assert LOOSER not in report.text([fit_law("L_N", *noisy("L_N"))])
+
+
+def test_dropped_budgets_are_counted_and_the_first_is_named(compute):
+    (fit,) = compute.fits
+    dropped = fit.extra["isoflop"]["dropped"]
+    assert f"{len(dropped)} isoFLOP budgets dropped, the first at {dropped[0]}" in report.text([fit])
+    without = type(fit)(**{**vars(fit), "extra": {**fit.extra, "isoflop": {"dropped": []}}})
+    assert "dropped" not in report.text([without])
+
+
+def test_end_points_only_of_a_decaying_lr_and_an_unknown_one_are_said():
+    runs, curves = Sweep(noise=0.003).tables()
+    decaying = fit_table(
+        runs.assign(lr_schedule="cosine"), curves.drop(columns="lr_schedule"), ["L_C"], say=str
+    )
+    assert "Of 66 of 66 runs, whose lr is not constant, only the end points." in report.text(decaying)
+    (known,) = fit_table(
+        runs.assign(lr_schedule="Constant"), curves.assign(lr_schedule="Constant"), ["L_C"], say=str
+    )
+    assert len(known.points) > 20 and "lr_schedule" not in report.text([known])
+    bare = fit_table(runs.drop(columns="lr_schedule"), curves.drop(columns="lr_schedule"), ["L_C"], say=str)
+    assert "No lr_schedule is known: the lr was taken as constant" in report.text(bare)
+
+
+def test_outliers_have_a_true_minus_and_huber_is_not_advised_against_itself():
+    x, y = noisy("L_N", 0.003)
+    y[4] *= 1.2
+    for of, words in (
+        ("log", "the objective huber is robust"),
+        ("huber:0.02", "Huber's objective lets them count"),
+    ):
+        (said,) = [w for w in fit_law("L_N", x, y, objective=of, compare=False).warnings if "outlier" in w]
+        assert words in said and "(−" in said and "-" not in said

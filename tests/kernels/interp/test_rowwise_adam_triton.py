@@ -1,0 +1,61 @@
+"""The Triton kernel of rowwise_adam_ on CPU tensors, by the interpreter, every access watched."""
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+
+from kernels.rowwise_adam_triton import launch
+from tests.kernels.adam_cases import MODES, check, tables
+from tests.kernels.cases import CASES
+from tests.kernels.interp.sanitizer import ORDERS, sanitize, why_not
+
+if why_not():
+    pytest.skip(why_not(), allow_module_level=True)
+pytestmark = pytest.mark.interp
+
+
+def watched(g, order="forward"):
+    def call(p, m, v, step, lr, beta1, beta2, eps, project, renormalise, scale=None, low=None, **more):
+        with sanitize(order) as errors:
+            squared = launch(
+                p, m, v, g, step, lr, beta1, beta2, eps, project, renormalise, scale, low, **more
+            )
+        assert not errors, errors
+        return squared
+
+    return call
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("t", [1, 1000])
+@pytest.mark.parametrize(("n", "d"), [(1, 2), (7, 33), (3, 300), (6, 16)])
+def test_equals_reference(n, d, t, mode):
+    *before, g = tables(n, d)
+    check(watched(g), before, g, t, **mode)
+    check(watched(g), before, g, t, **mode, scale=0.25, low=torch.empty(n, d, dtype=torch.bfloat16))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("case", [case for case in CASES if case.d > 1], ids=str)
+def test_any_program_order(case, order):
+    """The tables of the cases: their other sizes are the gradient's, which is given here."""
+    *before, g = tables(case.n, case.d)
+    low = torch.empty(case.n, case.d, dtype=torch.float16)
+    check(watched(g, order), before, g, 5, **MODES[3], low=low, scale=0.5)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.9999])
+def test_bias_correction(beta):
+    """At t = 1 it undoes 1 − β, whatever β is: the step is lr·sign(g)."""
+    p, _, _, g = tables(3, 5)
+    before, zero = p.clone(), torch.zeros(3, 5)
+    launch(p, zero, zero.clone(), g, torch.tensor(1.0), 0.25, beta, beta, 1e-30, False, False, None, None)
+    torch.testing.assert_close(before - p, 0.25 * g.sign(), rtol=1e-6, atol=1e-6)
+
+
+def test_no_rows_and_no_columns():
+    for n, d in ((0, 4), (3, 0)):
+        empty = [torch.zeros(n, d) for _ in range(4)]
+        out = launch(*empty, torch.tensor(1.0), 0.1, 0.9, 0.999, 1e-8, True, True, None, None)
+        assert torch.equal(out, torch.zeros(n))

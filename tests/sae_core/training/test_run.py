@@ -1,0 +1,130 @@
+"""A run evaluates where it should, ends when it should, and continues from a checkpoint to the last bit."""
+
+import json
+
+import pytest
+import torch
+
+from sae_core.config import DataKey, RunConfig, SAEConfig, TrainConfig
+from sae_core.data.synthetic import Synthetic, SyntheticConfig
+from sae_core.errors import CheckpointError
+from sae_core.training.run import CLOCKS, Run
+
+SOURCE = Synthetic(SyntheticConfig(d_model=16, n_features=300, l0=3.0, held_out=512, tail=False))
+KEY = DataKey(SOURCE.fingerprint, 16)
+
+
+def config(seed=0, **train):
+    sae = SAEConfig(n_latents=48, k=3, dead_tokens=150, k_aux=8)
+    defaults = {
+        "lr": 3e-3,
+        "batch_tokens": 64,
+        "max_tokens": 4096,
+        "first_eval_tokens": 256,
+        "evals_per_doubling": 2,
+    }
+    return RunConfig(KEY, sae, TrainConfig(**(defaults | train)), seed).resolved()
+
+
+def fresh(**values) -> Run:
+    return Run(config(**values), torch.zeros(16), SOURCE.denominator)
+
+
+def advance(run: Run, until: int) -> Run:
+    while run.tokens < until:
+        run.step(SOURCE.rows(run.tokens, run.config.train.batch_tokens, 0))
+        if run.tokens >= run.next_evaluation():
+            run.evaluate(SOURCE.held_out())
+    return run
+
+
+def without_clock(rows):
+    return [{k: v for k, v in row.items() if k not in CLOCKS} for row in rows]
+
+
+def test_evaluations_are_log_spaced_and_include_the_end():
+    run = advance(fresh(), 4096)
+    assert [row["tokens"] for row in run.curve] == [256, 384, 512, 768, 1024, 1472, 2048, 2944, 4096]
+    assert run.outcome() == "done"
+
+
+def test_a_budget_that_is_not_whole_steps_ends_below_it():
+    run = advance(fresh(max_tokens=1000), 960)
+    assert run.tokens == 960 and run.outcome() == "done"
+
+
+def test_training_lowers_the_loss():
+    run = advance(fresh(), 4096)
+    assert run.curve[-1]["nmse"] < 0.8 * run.curve[0]["nmse"]
+    assert run.curve[-1]["nmse"] == min(run.curve[-1]["nmse_live"], run.curve[-1]["nmse_ema"])
+
+
+def test_both_flop_conventions_are_in_every_row():
+    run = advance(fresh(), 512)
+    assert run.curve[-1]["flops_dense"] == 512 * 12 * 48 * 16
+    assert run.curve[-1]["flops_sparse"] == 512 * (2 * 48 * 16 + 8 * 3 * 16) + run.flops_auxk
+
+
+def test_dead_latents_are_found_and_auxk_acts_on_them():
+    run = advance(fresh(), 4096)
+    with_dead = [row for row in run.curve if row["dead_fraction"]]
+    assert all(row["dead_fraction"] is None for row in run.curve if row["tokens"] <= 150)
+    assert with_dead, "the test needs a run with dead latents"
+    assert run.flops_auxk > 0 and any(row["auxk_loss"] for row in run.curve)
+
+
+@pytest.mark.parametrize("cut", [64, 320, 1024, 2112, 4032])
+def test_resumed_is_bit_identical(cut):
+    whole = advance(fresh(), 4096)
+    first = advance(fresh(), cut)
+    meta = json.loads(json.dumps(first.meta()))
+    saved = {k: v.clone() for k, v in first.tensors().items()}
+    second = advance(fresh().restore(saved, meta), 4096)
+    assert without_clock(second.curve) == without_clock(whole.curve)
+    for name, tensor in whole.tensors().items():
+        assert torch.equal(tensor, second.tensors()[name]), name
+
+
+def test_a_checkpoint_of_another_config_is_refused():
+    run = advance(fresh(), 128)
+    with pytest.raises(CheckpointError, match="another config"):
+        fresh(seed=1).restore(run.tensors(), run.meta())
+
+
+def test_an_lr_that_is_too_large_diverges_as_a_result():
+    run = advance(fresh(lr=1e20, max_tokens=512), 512)
+    assert run.outcome() == "diverged"
+
+
+def test_stop_at_convergence_is_earlier_than_the_budget():
+    run = fresh(stop="converged", epsilon=0.3, max_tokens=200_000)
+    while run.outcome() is None:
+        advance(run, run.tokens + 64)
+    assert run.convergence().converged and run.tokens < 200_000
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_fused_update_is_the_same_training(precision, monkeypatch):
+    """To the last bit on a CPU, also where latents die and the gradient is stored for a while."""
+    stored, fused = fresh(precision=precision), fresh(precision=precision, fused_update=True)
+    unsummed = []
+    step = fused.optimizer.step
+    monkeypatch.setattr(
+        fused.optimizer, "step", lambda encoder, ema: unsummed.append(encoder) or step(encoder, ema)
+    )
+    advance(stored, 2048), advance(fused, 2048)
+    assert {encoder is None for encoder in unsummed} == {False, True}, "the test needs steps of both kinds"
+    assert without_clock(stored.curve) == without_clock(fused.curve)
+    assert all(
+        torch.equal(a, b) for a, b in zip(stored.tensors().values(), fused.tensors().values(), strict=True)
+    )
+
+
+def test_a_bf16_run_continues_to_the_last_bit():
+    whole = advance(fresh(precision="bf16"), 2048)
+    half = advance(fresh(precision="bf16"), 1024)
+    saved = {name: tensor.clone() for name, tensor in half.tensors().items()}
+    rest = advance(fresh(precision="bf16").restore(saved, json.loads(json.dumps(half.meta()))), 2048)
+    assert all(
+        torch.equal(a, b) for a, b in zip(whole.tensors().values(), rest.tensors().values(), strict=True)
+    )

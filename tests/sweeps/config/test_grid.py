@@ -1,0 +1,157 @@
+"""A grid is the product of its axes; zip, where, derive and the command line change it as they say."""
+
+import pytest
+
+from sweeps.config.grid import expand
+from sweeps.errors import SweepError
+from sweeps.planning.runs import planned_runs
+
+
+def cells(*overrides: str) -> list[dict]:
+    return [cell.varied for cell in expand(overrides).cells]
+
+
+BASE = (
+    "data=synthetic",
+    "sae.n_latents=64",
+    "sae.k=4",
+    "train.lr=1e-3",
+    "train.max_tokens=200000",
+    "train.batch_tokens=1024",
+)
+
+
+def test_product_of_the_missions_four_axes():
+    found = cells(
+        "sae.n_latents=64,128", "sae.k=2,4", "train.batch_tokens=512,1024", "train.lr=geom(1e-4,4e-4,2)"
+    )
+    assert len(found) == 2 * 2 * 2 * 3
+    assert [c["train.lr"] for c in found[:3]] == [1e-4, 2e-4, 4e-4]
+
+
+def test_seed_data_and_any_other_key_are_axes():
+    found = cells(*BASE, "seed=range(0,3)", "data.synthetic.zipf=1.2,1.5", "sae.auxk_coef=0,0.03125")
+    assert len(found) == 12
+
+
+def test_groups_are_axes():
+    grid = expand([*BASE, "sae=topk", "train=paper", "data=synthetic,synthetic_finite"])
+    assert [c.config["data"]["name"] for c in grid.cells] == ["synthetic", "synthetic_finite"]
+    assert len({run.run_id for run in planned_runs(grid)}) == 2
+
+
+def test_zip_steps_together():
+    found = cells(*BASE[:1], "sae.n_latents=64,128", "train.max_tokens=1000,2000", "sae.k=2,4",
+                  "grid.zip=[[sae.n_latents,train.max_tokens]]")  # fmt: skip
+    pairs = {(c["sae.n_latents"], c["train.max_tokens"]) for c in found}
+    assert pairs == {(64, 1000), (128, 2000)} and len(found) == 4
+
+
+def test_where_filters_and_counts():
+    grid = expand(
+        [*BASE[:1], "sae.n_latents=64,128", "sae.k=2,16", "train.lr=1", 'grid.where=["n_latents >= 8 * k"]']
+    )
+    assert len(grid.cells) == 3 and grid.dropped == 1
+
+
+def test_derived_values_follow_the_cell():
+    found = expand(
+        [*BASE[:1], "sae.n_latents=256,1024", "sae.k=4", "++grid.derive.train.lr='2e-3*sqrt(1024/n_latents)'"]
+    )
+    assert [c.config["train"]["lr"] for c in found.cells] == pytest.approx([4e-3, 2e-3])
+    assert found.derived == {"train.lr": "2e-3*sqrt(1024/n_latents)"}
+
+
+def test_derived_values_see_those_derived_before_them():
+    text = "++grid.derive={train: {batch_tokens: 8 * k, max_tokens: 10 * batch_tokens}}"
+    found = expand([*BASE[:1], "sae.n_latents=64", "sae.k=2,4", "train.lr=1", text]).cells
+    assert [c.config["train"]["max_tokens"] for c in found] == [160, 320]
+    backwards = "++grid.derive={train: {max_tokens: 10 * batch_tokens, batch_tokens: 8 * k}}"
+    with pytest.raises(SweepError, match="batch_tokens"):
+        expand([*BASE[:1], "sae.n_latents=64", "sae.k=2", "train.lr=1", backwards])
+
+
+def test_whole_numbers_may_be_written_as_floats_and_the_last_override_wins():
+    grid = expand([*BASE, "train.max_tokens=2e5", "sae.k=2,3", "sae.k=5"])
+    (cell,) = grid.cells
+    assert cell.config["train"]["max_tokens"] == 200_000 and cell.config["sae"]["k"] == 5
+
+
+def test_a_moved_store_is_the_same_run(a_store, tmp_path):
+    moved = a_store.rename(tmp_path / "elsewhere")
+    runs = [
+        planned_runs(expand(["data=store", f"data.store={p}", *BASE[1:], "train.batch_tokens=64"]))
+        for p in (moved,)
+    ]
+    again = moved.rename(tmp_path / "back")
+    runs += [planned_runs(expand(["data=store", f"data.store={again}", *BASE[1:], "train.batch_tokens=64"]))]
+    assert runs[0][0].run_id == runs[1][0].run_id
+
+
+def test_the_command_line_beats_the_config():
+    demo = expand(["study=demo"])
+    assert "sae.k" in demo.axes and "train.lr" in demo.derived
+    fixed = expand(["study=demo", "sae.k=4", "train.lr=1e-3"])
+    assert "sae.k" not in fixed.axes and "train.lr" not in fixed.derived
+    assert {c.config["train"]["lr"] for c in fixed.cells} == {1e-3}
+    swept = expand(["study=demo", "sae.k=2,3"])
+    assert {c.config["sae"]["k"] for c in swept.cells} == {2, 3}
+
+
+def test_interpolations_see_the_cell():
+    grid = expand(
+        [*BASE[:1], "sae.n_latents=64,128", "sae.k=4", "train.lr=1e-3", "sae.k_aux=${sae.n_latents}"]
+    )
+    assert [c.config["sae"]["k_aux"] for c in grid.cells] == [64, 128]
+
+
+def test_equal_science_is_one_run_whatever_it_is_written_like():
+    a = planned_runs(expand([*BASE, "train.lr=1e-4"]))[0]
+    b = planned_runs(expand([*BASE, "train.lr=0.0001", "name=other", "launcher.workers=7"]))[0]
+    c = planned_runs(expand([*BASE, "train.lr=0.00011"]))[0]
+    assert a.run_id == b.run_id != c.run_id
+    assert len(planned_runs(expand([*BASE, "train.lr=1e-4,0.0001"]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["sae.n_latent=64"], "n_latent"),
+        (["sae.n_latents=many"], "many"),
+        (["sae.n_latents=1.5,2"], "n_latents"),
+        (["study=absent"], "absent"),
+        (["sae.n_latents=64", 'grid.where=["width > 3"]'], "width"),
+        (["sae.k=2,4", "grid.zip=[[sae.k,train.lr]]"], "train.lr"),
+        (["sae.k=2,4", "train.lr=1,2,3", "grid.zip=[[sae.k,train.lr]]"], "one length"),
+        (["sae.k=2,4", "grid.zip=[[sae.k],[sae.k]]"], "twice"),
+        (["sae.k=2,4", "++grid.derive.sae.k=3", "train=null"], "group"),
+        (["foo=1,2"], "foo"),
+        (["train.lr=interval(1,2)"], "interval"),
+        (["train.lr=geom(1,8,0.5)"], "geom"),
+        (["launcher.workers=1,2"], "launcher.workers"),
+        (["sae.k=["], "k="),
+        (["++grid.derive.train.lr='nonsense('"], "nonsense"),
+        (["~data", "sae.k=2"], "data"),
+    ],
+)
+def test_bad_grids_are_sentences(overrides, says):
+    with pytest.raises(SweepError) as error:
+        expand(["data=synthetic", *overrides] if "~data" not in overrides else overrides)
+    assert says in str(error.value) and "\n" not in str(error.value).strip()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["sae.n_latents=4", "sae.k=8"], "larger than sae.n_latents"),
+        (["sae.k=128", "sae.n_latents=1024"], "below d_model"),
+        (["sae.n_latents=0"], "at least 1"),
+        (["train.batch_tokens=300000"], "larger than train.max_tokens"),
+        (["train.lr=-1"], "above 0"),
+        (["sae.n_latents=2,64"], "n_latents=2"),
+        (['grid.where=["k > 100"]', "sae.k=2,4"], "no cells"),
+    ],
+)
+def test_impossible_cells_are_sentences(overrides, says):
+    with pytest.raises(SweepError, match=says):
+        planned_runs(expand([*BASE, *overrides]))

@@ -1,0 +1,90 @@
+"""Cancelling and retrying runs, by name or by condition, without SLURM."""
+
+from dataclasses import replace
+
+import pytest
+
+from sae_core.training.run import Run
+from sweeps.ledger.claims import claim
+from sweeps.ledger.run_folder import Status
+from sweeps.planning.plan import make_plan
+from sweeps.verbs import cancel as cancel_module
+from sweeps.verbs import retry as retry_module
+from sweeps.verbs.launch import missing, write_runs
+from sweeps.worker.worker import work
+
+
+@pytest.fixture
+def study(tiny, monkeypatch):
+    monkeypatch.setattr("sweeps.dispatch.slurm.available", lambda: False)
+    plan = make_plan(tiny("sae.k=2,3", "seed=0,1", "launcher=debug"))
+    write_runs(plan)
+    return plan
+
+
+def folders(plan):
+    return {(run.config.sae.k, run.config.seed): plan.study.run(run.run_id) for run in plan.runs}
+
+
+def test_by_condition_by_name_and_all(study, capsys):
+    runs, path = folders(study), str(study.study.path)
+    runs[2, 0].set_status(Status("done", 1024))
+    assert cancel_module.main([path, "where=k == 3 and seed == 0"]) == 0
+    assert "1 runs cancelled" in capsys.readouterr().out
+    assert cancel_module.main([path, runs[3, 1].run_id]) == 0
+    assert {key: folder.status().state for key, folder in runs.items()} == {
+        (2, 0): "done",
+        (2, 1): "pending",
+        (3, 0): "cancelled",
+        (3, 1): "cancelled",
+    }
+    assert cancel_module.main([path]) == 0
+    assert "1 runs cancelled, 3 had ended" in capsys.readouterr().out
+    assert missing(study) == []
+
+
+def test_a_running_one_is_saved_and_left_and_the_others_go_on(study, monkeypatch):
+    runs, step = folders(study), Run.step
+
+    def cancel_one(run, x, *more):
+        if run.steps == 5:
+            (runs[2, 1].path / "cancel").touch()
+        step(run, x, *more)
+
+    monkeypatch.setattr(Run, "step", cancel_one)
+    ids = [run.run_id for run in study.runs]
+    states = work(str(study.study.path), ids, replace(study.options, heartbeat_s=1e-9))
+    assert states[runs[2, 1].run_id] == "cancelled" and sorted(states.values()) == [
+        "cancelled",
+        *["done"] * 3,
+    ]
+    assert runs[2, 1].status().tokens > 0 and list(runs[2, 1].checkpoints.glob("step-*"))
+
+
+def test_runs_that_a_grid_does_not_have_any_more(study, tiny):
+    runs = folders(study)
+    assert cancel_module.main([*tiny("sae.k=2", "seed=0,1"), "--not-in-grid"]) == 0
+    assert {k for (k, _), folder in runs.items() if folder.status().state == "cancelled"} == {3}
+
+
+def test_retry_revives_failed_and_cancelled_runs_and_launches(study, capsys):
+    runs = folders(study)
+    runs[2, 0].set_status(Status("failed", 64, "bug", "KeyError"))
+    cancel_module.main([str(study.study.path), runs[2, 1].run_id])
+    other = claim(runs[3, 0].path, 60)
+    assert retry_module.main([str(study.study.path)]) == 0
+    assert "2 runs will be tried again" in capsys.readouterr().out
+    assert [runs[2, i].status().state for i in (0, 1)] == ["pending"] * 2 and not runs[2, 1].cancelled
+    assert runs[2, 0].status().tokens == 64
+    other.release()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(["000000000000"], "no run 000000000000"), (["where=nn > 2"], "nn"), (["where=import os"], "import os")],
+)
+def test_bad_selections_are_sentences(study, capsys, arguments, says):
+    assert cancel_module.main([str(study.study.path), *arguments]) == 1
+    err = capsys.readouterr().err
+    assert says in err and err.count("\n") == 1
+    assert all(folder.status().state == "pending" for folder in folders(study).values())

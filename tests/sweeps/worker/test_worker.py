@@ -1,0 +1,230 @@
+"""A worker trains what is free, survives kill -9 to the last bit, and says what went wrong."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from threading import Timer
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sae_core.training.run import CLOCKS, Run
+from sweeps.ledger.claims import Heartbeat, claim
+from sweeps.ledger.failures import failures
+from sweeps.ledger.run_folder import Status, Study
+from sweeps.planning.plan import make_plan
+from sweeps.verbs.launch import launch, write_runs
+from sweeps.verbs.retry import retry
+from sweeps.worker.worker import work
+
+
+def planned(overrides):
+    """The plan, with its run folders written and nothing trained."""
+    plan = make_plan([*overrides, "launcher=debug"])
+    write_runs(plan)
+    return plan, [run.run_id for run in plan.runs]
+
+
+def curves(study: Study):
+    return {
+        f.run_id: [{k: v for k, v in r.items() if k not in CLOCKS} for r in f.curve()] for f in study.runs()
+    }
+
+
+def test_trains_everything_once(tiny):
+    plan, ids = planned(tiny("sae.k=2,3", "seed=0,1"))
+    assert work(str(plan.study.path), ids, plan.options) == dict.fromkeys(ids, "done")
+    before = curves(plan.study)
+    assert work(str(plan.study.path), ids, plan.options) == {}
+    assert curves(plan.study) == before
+    folder = plan.study.runs()[0]
+    assert {p.name for p in folder.checkpoints.iterdir()} == {"weights.safetensors"}
+    weights = load_file(folder.checkpoints / "weights.safetensors")
+    assert torch.allclose(weights["W_dec"].norm(dim=1), torch.ones(32), atol=1e-6)
+
+
+def test_waits_for_a_run_that_another_holds_and_leaves_it_when_it_ends(tiny):
+    plan, ids = planned(tiny("sae.k=2,3"))
+    folder = plan.study.run(ids[0])
+    other = claim(folder.path, 1.0)
+    heartbeat = Heartbeat([other], 0.1)
+    heartbeat.start()
+    Timer(
+        2.5, lambda: folder.set_status(Status("done", 1024))
+    ).start()  # past its lease, were it not for the beat
+    assert work(str(plan.study.path), ids, plan.options) == {ids[1]: "done"}
+    heartbeat.stop()
+    assert len(list(folder.path.glob("claim-*"))) == 1
+
+
+def test_takes_over_a_run_whose_holder_fell_silent(tiny):
+    plan, ids = planned(tiny())
+    folder = plan.study.run(ids[0]).path
+    claim(folder, 0.5)
+    assert work(str(plan.study.path), ids, plan.options) == {ids[0]: "done"}
+    assert len(list(folder.glob("claim-*"))) == 2
+
+
+def test_a_loser_writes_nothing_into_the_run_it_lost(tiny, monkeypatch):
+    """Another worker takes the run and ends it; then this one's step fails."""
+    plan, ids = planned(tiny())
+    folder = plan.study.run(ids[0])
+
+    def lost_and_broken(run, x, *more):
+        (folder.path / "claim-000002").write_text("elsewhere 1 60\n")
+        folder.set_status(Status("done", 1024))
+        raise KeyError("late")
+
+    monkeypatch.setattr(Run, "step", lost_and_broken)
+    assert work(str(plan.study.path), ids, plan.options) == {ids[0]: "taken over"}
+    assert folder.status().state == "done" and not (folder.path / "traceback.txt").exists()
+
+
+def test_a_loser_adds_no_evaluation_to_the_run_it_lost(tiny, monkeypatch):
+    plan, ids = planned(tiny())
+    folder = plan.study.run(ids[0])
+    evaluate = Run.evaluate
+
+    def lost_while_evaluating(run, held_out):
+        (folder.path / "claim-000002").write_text("elsewhere 1 60\n")
+        return evaluate(run, held_out)
+
+    monkeypatch.setattr(Run, "evaluate", lost_while_evaluating)
+    assert work(str(plan.study.path), ids, plan.options) == {ids[0]: "taken over"}
+    assert folder.curve() == []
+
+
+def test_a_folder_that_cannot_be_written_fails_alone(tiny):
+    plan, ids = planned(tiny("seed=0,1,2"))
+    (plan.study.run(ids[1]).path / "checkpoint").write_text("in the way")
+    states = work(str(plan.study.path), ids, plan.options)
+    assert states == {ids[0]: "done", ids[1]: "failed", ids[2]: "done"}
+    assert plan.study.run(ids[1]).status().failure == "disk"
+
+
+def test_gives_a_run_up_that_was_taken_over(tiny, monkeypatch):
+    plan, ids = planned(tiny("train.max_tokens=65536"))
+    step = Run.step
+
+    def taken_at_step_20(run, x, *more):
+        if run.steps == 20:
+            folder = plan.study.run(ids[0]).path
+            (folder / "claim-000002").write_text("elsewhere 1 60\n")
+        step(run, x, *more)
+
+    monkeypatch.setattr(Run, "step", taken_at_step_20)
+    assert work(str(plan.study.path), ids, plan.options) == {ids[0]: "taken over"}
+    assert plan.study.run(ids[0]).read_json("result.json") is None
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "oom", "CUDA out of memory"),
+        (KeyError("surprise"), "bug", "KeyError: 'surprise'"),
+    ],
+)
+def test_a_failing_run_is_a_state_and_the_others_go_on(tiny, monkeypatch, error, kind, message):
+    plan, ids = planned(tiny("seed=0,1"))
+    step = Run.step
+
+    def fail_seed_1(run, x, *more):
+        if run.config.seed == 1 and run.steps == 3:
+            raise error
+        step(run, x, *more)
+
+    monkeypatch.setattr(Run, "step", fail_seed_1)
+    states = work(str(plan.study.path), ids, plan.options)
+    bad = next(i for i in ids if plan.study.run(i).config()["run"]["seed"] == 1)
+    assert states == {i: "failed" if i == bad else "done" for i in ids}
+    status = plan.study.run(bad).status()
+    assert (status.failure, status.message, status.tokens) == (kind, message, 192)
+    monkeypatch.undo()
+    assert work(str(plan.study.path), ids, plan.options) == {}  # the same launch does not try it twice
+    assert len(retry(plan.study, [plan.study.run(bad)])) == 1
+    assert work(str(plan.study.path), ids, plan.options) == {bad: "done"}
+    assert not (plan.study.run(bad).path / "traceback.txt").exists()
+
+
+def test_data_that_changed_since_the_plan_is_said(tiny):
+    plan, ids = planned(tiny())
+    folder = plan.study.run(ids[0])
+    config = folder.config()
+    config["data"]["synthetic"]["seed"] = 5
+    folder.create(config)
+    work(str(plan.study.path), ids, plan.options)
+    assert folder.status().failure == "data" and "changed since" in folder.status().message
+
+
+CHILD = """
+import sys
+from sweeps.worker.options import WorkerOptions
+from sweeps.worker.worker import work
+work(sys.argv[1], sys.argv[2:], WorkerOptions(1, 4, "cpu", checkpoint_s=0.05, heartbeat_s=0.02, lease_s=0.5,
+                                              retries={"lost": 9}))
+"""
+
+
+def tokens(study: Study) -> int:
+    return sum(f.status().tokens for f in study.runs())
+
+
+def killed_after_some_progress(study: Study, ids: list[str], pause_s: float) -> None:
+    """Start a worker, wait until it has trained further than the last one, and kill -9 it."""
+    before = tokens(study)
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(study.path), *ids])
+    while tokens(study) <= before:
+        assert child.poll() is None, "the run ended before it could be killed: make it longer"
+        time.sleep(0.01)
+    time.sleep(pause_s)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    time.sleep(0.5)  # its lease runs out
+
+
+def test_killed_21_times_at_random_it_ends_bit_identical(tiny, tmp_path):
+    """Four runs of two activations and two batch sizes in one pack, dead latents and AuxK in some."""
+    more = ("sae.activation=topk,batchtopk", "train.batch_tokens=64,128", "sae.dead_tokens=3000")
+    more = (*more, "train.max_tokens=600000", "train.evals_per_doubling=8", "sae.n_latents=64")
+    calm, ids = planned(tiny(*more, f"runs={tmp_path / 'calm'}"))
+    launch(calm)
+    hit, same_ids = planned(tiny(*more, f"runs={tmp_path / 'hit'}"))
+    assert ids == same_ids
+    moment = random.Random(0)
+    for _ in range(21):
+        killed_after_some_progress(hit.study, ids, moment.uniform(0, 0.3))
+    subprocess.run([sys.executable, "-c", CHILD, str(hit.study.path), *ids], check=True)
+    assert [f.status().state for f in hit.study.runs()] == ["done"] * 4
+    assert any(row["auxk_loss"] for curve in curves(calm.study).values() for row in curve)
+    assert curves(hit.study) == curves(calm.study)
+    for run_id in ids:
+        a, b = (load_file(s.run(run_id).checkpoints / "weights.safetensors") for s in (calm.study, hit.study))
+        assert all(torch.equal(a[name], b[name]) for name in a)
+        assert len(list(hit.study.run(run_id).path.glob("claim-*"))) > 10, "the kills hit other runs"
+
+
+def test_without_memory_for_a_pack_its_runs_are_trained_in_smaller_ones(tiny, monkeypatch):
+    """A device that holds two runs and no more: of a pack of four two fail, and are trained when there is room."""
+    plan, ids = planned(tiny("seed=range(0,4)", "launcher.runs_per_pack=4"))
+    alive, most = set(), []
+    step = Run.step
+
+    def small_device(run, x, *more):
+        alive.add(run.config.seed)
+        if len(alive) > 2:
+            alive.discard(run.config.seed)
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        most.append(len(alive))
+        step(run, x, *more)
+        if run.tokens >= run.config.train.budget:
+            alive.discard(run.config.seed)
+
+    monkeypatch.setattr(Run, "step", small_device)
+    assert work(str(plan.study.path), ids, plan.options) == dict.fromkeys(ids, "done")
+    assert max(most) == 2
+    failed = [len(failures(plan.study.run(run_id).path)) for run_id in ids]
+    assert sorted(failed) == [0, 0, 1, 1]
+    assert {one.kind for run_id in ids for one in failures(plan.study.run(run_id).path)} == {"oom"}
