@@ -1,0 +1,23 @@
+"""Suggestions for a mistyped name of a column, key, verb or option."""
+
+import difflib
+from collections.abc import Iterable
+
+MOST = 3  # suggestions in one sentence
+CUTOFF = 0.6  # difflib's default similarity; below it, suggestions look random
+
+
+def near_names(name: str, known: Iterable[str]) -> list[str]:
+    """Return up to three of the known names that resemble `name`, the most similar first, ignoring case."""
+    spelled = {candidate.lower(): candidate for candidate in map(str, known)}
+    close = difflib.get_close_matches(name.lower(), spelled, n=MOST, cutoff=CUTOFF)
+    return [spelled[candidate] for candidate in close]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ` Did you mean A or B?`, with its leading space, to end an error sentence; empty if nothing is near."""
+    close = near_names(name, known)
+    if not close:
+        return ""
+    *first, last = close
+    return f" Did you mean {', '.join(first)} or {last}?" if first else f" Did you mean {last}?"
