@@ -1,7 +1,7 @@
-"""Which packages are installed: every folder of the four, found, so that a new room is never forgotten.
+"""Finds the packages to install, so that a new folder needs no line anywhere.
 
-`kernels` has no __init__.py, since a regular package of that name breaks transformers (tests/test_guard.py): only a
-search for namespace packages finds it. conf/ in a checkout is sweeps/conf/ when installed.
+`kernels` has no __init__.py, because a regular package of that name breaks transformers (tests/test_guard.py), and only
+a search for namespace packages finds it. The config groups, conf/ in a checkout, are installed as sweeps/conf/.
 """
 
 from setuptools import find_namespace_packages, setup
@@ -9,13 +9,12 @@ from setuptools import find_namespace_packages, setup
 CODE = ("fit", "kernels", "sae_core", "sweeps")
 
 
-def folders(*names: str) -> list[str]:
-    return find_namespace_packages(
-        include=[p for n in names for p in (n, f"{n}.*")], exclude=["*.__pycache__"]
-    )
+def packages_below(*names: str) -> list[str]:
+    patterns = [pattern for name in names for pattern in (name, f"{name}.*")]
+    return find_namespace_packages(include=patterns, exclude=["*.__pycache__"])
 
 
 setup(
-    packages=[*folders(*CODE), *(f"sweeps.{name}" for name in folders("conf"))],
+    packages=[*packages_below(*CODE), *(f"sweeps.{name}" for name in packages_below("conf"))],
     package_dir={"sweeps.conf": "conf"},
 )
