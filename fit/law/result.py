@@ -1,18 +1,13 @@
-"""What a fit returns: one frozen result, and fits.json."""
+"""What a fit returns: one frozen result."""
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from importlib import metadata
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fit.data import files
-from fit.law.errors import FitError
 from fit.law.estimate import Estimate
 from fit.law.functionals import Numbers
 from fit.law.intervals.bootstrap import Bootstrap
@@ -21,12 +16,6 @@ from fit.law.law import Array, Derived
 from fit.law.rows import make_inputs
 
 Point = dict[str, Any]
-
-
-class Described(Protocol):
-    """Something with plain data for JSON."""
-
-    def to_dict(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -180,32 +169,3 @@ def finite(value: float | Array) -> float | None:
 def integral(value: float) -> int | float:
     """An int where the value is one, as n and k are."""
     return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)
-
-
-def version() -> str | None:
-    """Version of the installed saescale, None when it runs from a checkout."""
-    try:
-        return metadata.version("saescale")
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def write_json(
-    results: Sequence[FitResult], table: str, path: Path, regimes: Described | None = None
-) -> Path:
-    """fits.json: complete or not at all, in full precision. regimes: L(C) against L(N), see `regimes.compare`."""
-    content = {"saescale": version(), "table": table, "fits": [result.to_dict() for result in results]}
-    content["regimes"] = None if regimes is None else plain(regimes.to_dict())
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    return files.write(path, text.encode())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The content of fits.json; FitError where it is not what `saescale fit` writes."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FitError(f"{path.name} cannot be read as JSON ({error}); `saescale fit` writes it.") from error
-    if not isinstance(content, dict) or not isinstance(content.get("fits"), list):
-        raise FitError(f'{path.name} is not what `saescale fit` writes: it has no list "fits".')
-    return content

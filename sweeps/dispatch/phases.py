@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fit.data.tables import read
 from fit.law.errors import FitError
-from fit.law.result import write_json
 from fit.study import fit_study
+from fit.study.fits_file import write_json
 from sweeps.config.earlier_fit import FITS
 from sweeps.errors import SweepError
 from sweeps.ledger.run_folder import ENDED

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from fit.law.result import version
+from fit.study.fits_file import version
 from fit.views.page.cells_format import counted, names
 from fit.views.page.markup import Html, join, listed, table, tag
 from fit.views.page.source import Source

@@ -9,8 +9,9 @@ import pandas as pd
 
 from fit.data import tables
 from fit.law.errors import FitError
-from fit.law.result import plain, read_json
+from fit.law.result import plain
 from fit.study import Study, fit_study
+from fit.study.fits_file import read_json
 
 Fit = Mapping[str, Any]
 RUNS, CURVES, LATENTS, FITS = "runs.parquet", "curves.parquet", "latents.parquet", "fits.json"

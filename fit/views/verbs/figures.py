@@ -9,7 +9,7 @@ import pandas as pd
 
 from fit.data import tables
 from fit.law.errors import FitError
-from fit.law.result import read_json
+from fit.study.fits_file import read_json
 from fit.views.figures.gallery import FIGURES, make
 from fit.views.figures.shared.style import STYLES
 

@@ -15,8 +15,8 @@ from fit.law.intervals.choose import AUTO, METHODS
 from fit.law.laws import LAWS, LR_NR, named
 from fit.law.losses import objective
 from fit.law.options import DRAWS, DROP, FLOPS, FRONTIERS, Choices
-from fit.law.result import write_json
 from fit.study import DEFAULT, fit_study
+from fit.study.fits_file import write_json
 from fit.views import text
 
 EXAMPLES = """examples:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from fit.law.fit import fit_law
-from fit.law.result import write_json
+from fit.study.fits_file import write_json
 from sweeps.config.earlier_fit import Fitted
 from sweeps.dispatch import phases
 from sweeps.errors import SweepError

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from fit.law.options import Choices
-from fit.law.result import write_json
 from fit.study import fit_study
+from fit.study.fits_file import write_json
 from tests.fit.sweep_tables import Sweep
 
 LRS = tuple(2.5e-5 * 2.0**i for i in range(6))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fit.law.fit import fit_law
-from fit.law.result import write_json
+from fit.study.fits_file import write_json
 from fit.views import figures
 from fit.views.figures import l_n, l_nk
 from tests.fit.views.figures.looking import WIDTHS, assert_readable, assert_readable_at_its_width, lines

@@ -1,0 +1,25 @@
+"""A study's tables and the fits of every law to them: `fit_study` and `fit_table` fit, `fits_file` writes fits.json."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fit.study.fits_file import read_json as read_json
+    from fit.study.fits_file import write_json as write_json
+    from fit.study.fitting import DEFAULT as DEFAULT
+    from fit.study.fitting import Study as Study
+    from fit.study.fitting import fit_study as fit_study
+    from fit.study.fitting import fit_table as fit_table
+
+_HOME = {
+    **dict.fromkeys(("DEFAULT", "Study", "fit_study", "fit_table"), "fitting"),
+    **dict.fromkeys(("read_json", "write_json"), "fits_file"),
+}
+__all__ = list(_HOME)  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use, so that a command which only reads names does not wait for scipy.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
