@@ -9,7 +9,7 @@ RUN := $(BIN)/saescale
 help:
 	@echo "make demo      synthetic data: grid → runs → tables → laws → figures, minutes on 2 cores"
 	@echo "make demo-lm   the same on a real language model's residual stream, under 45 minutes on 2 cores"
-	@echo "make test      the test suite        make lint   ruff and mypy        make format"
+	@echo "make test      the test suite        make lint   ruff, mypy, imports      make format"
 	@echo "make test-triton-3.6  the kernels' two legs without a GPU, on the oldest Triton (a wheel of 188 MB)"
 	@echo "make soak      200 runs on a real SLURM with a fault every few seconds, minutes"
 	@echo "make bench-train  training beside the trainers on PyPI    make bench-step  a step's pieces on a CPU"
