@@ -5,11 +5,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/saescale
 
-.PHONY: help setup lint format test test-triton-3.6 bench-fit bench-train bench-step bench-kernels coverage soak demo demo-lm clean
+.PHONY: help setup lint format test test-all gpu test-triton-3.6 bench-fit bench-train bench-step bench-kernels coverage soak demo demo-lm clean
 help:
 	@echo "make demo      synthetic data: grid → runs → tables → laws → figures, minutes on 2 cores"
 	@echo "make demo-lm   the same on a real language model's residual stream, under 45 minutes on 2 cores"
-	@echo "make test      the test suite        make lint   ruff, mypy, imports      make format"
+	@echo "make test      the tests, under 10 minutes on 2 cores    make test-all  the slow ones too"
+	@echo "make lint      ruff, mypy, imports        make format"
+	@echo "make gpu       the tests that need a GPU, then the kernels' benchmark; installs nothing"
 	@echo "make test-triton-3.6  the kernels' two legs without a GPU, on the oldest Triton (a wheel of 188 MB)"
 	@echo "make soak      200 runs on a real SLURM with a fault every few seconds, minutes"
 	@echo "make bench-train  training beside the trainers on PyPI    make bench-step  a step's pieces on a CPU"
@@ -57,8 +59,29 @@ PURELIB := import sysconfig; print(sysconfig.get_path("purelib"))
 	$(BIN)/pip --python .venv/peers/bin/python install --quiet --disable-pip-version-check --no-deps -c constraints.txt $(PEERS)
 	@touch $@
 
-test: .venv/dev .venv/peers/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# Triton decides when it is imported whether it interprets: the kernels run under its interpreter in a process of their own.
+# pytest exits with 5 where a leg has no test, as on a machine for which there is no Triton. worksteal gives each worker a
+# stretch of the tests in their order, so that few fixtures of a module are made twice, and evens out the end.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+define legs
+@export SAESCALE_TEST_COSTS=$$(mktemp); failed=0; trap 'rm -f $$SAESCALE_TEST_COSTS' EXIT; \
+leg() { $(PYTEST) "$$@" || [ $$? = 5 ] || failed=1; }; \
+TRITON_INTERPRET=1 leg $(1) -n 2 --dist worksteal tests/kernels/interp; \
+leg $(1) -n 2 --dist worksteal --ignore=tests/kernels/interp --ignore=tests/sweeps/slurm; \
+$(2) exit $$failed
+endef
+
+test: .venv/dev
+	$(call legs,-m "not slow")
+
+# The sweeps on a real SLURM wait more than they work: a worker for each of their files.
+test-all: .venv/dev .venv/peers/ready
+	$(call legs,,leg -n 2 --dist loadfile tests/sweeps/slurm;)
+
+# On a machine with a GPU, torch, Triton, numpy, safetensors, pytest and hypothesis; set PYTHON=… to the one that has them.
+gpu:
+	$(PYTHON) -m pytest tests/kernels/cuda
+	$(PYTHON) -m benchmarks.kernels
 
 # The oldest Triton that pyproject.toml takes, a GPU machine's, before ours on the path. Its interpreter cannot run range()
 # under numpy 2.4 and later.
@@ -70,8 +93,8 @@ test-triton-3.6: export PYTHONPATH := $(CURDIR)/.venv/triton-3.6
 test-triton-3.6: export OMP_NUM_THREADS := 1
 test-triton-3.6: .venv/triton-3.6/ready
 	$(BIN)/python -c 'import triton; assert triton.__version__ == "3.6.0", triton.__version__'
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/kernels/interp
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/kernels/compile
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/kernels/interp
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/kernels/compile
 
 # simple-scaling-laws asks for Python 3.12 and runs on 3.11.
 .venv/bench: .venv/dev

@@ -24,9 +24,7 @@ ORDERS = ("forward", "reverse", "shuffle")  # each odd case runs in all three
 def why_not() -> str:
     """Why this process cannot run the interpreter; empty if it can."""
     if os.environ.get("TRITON_INTERPRET") != "1":
-        return (
-            "needs a process of its own with TRITON_INTERPRET=1 (tests/kernels/test_interp_leg.py starts it)"
-        )
+        return "needs a process of its own with TRITON_INTERPRET=1, as `make test` starts"
     if triton.__version__.startswith("3.6.") and np.lib.NumpyVersion(np.__version__) >= "2.4.0":
         return "the interpreter of Triton 3.6 cannot run range() under numpy >= 2.4"
     return ""

@@ -17,10 +17,17 @@ from tests.sae_core.export.exported import ABOUT, HELD, D, N, an_sae, dense_late
 
 ROOT = Path(__file__).parents[3]
 PEERS = Path(sys.prefix) / "peers"
-needs_peers = pytest.mark.skipif(
+_needs = pytest.mark.skipif(
     not (PEERS / "ready").exists(),
     reason=f"{PEERS} is not there: `make .venv/peers/ready` installs sae-lens, eai-sparsify, and the others",
 )
+
+
+def needs_peers(test):
+    """Importing the tools takes a minute of CPU time: `make test-all` only."""
+    return pytest.mark.slow(_needs(test))
+
+
 OPENED = [(tool, activation) for tool, activation in HELD if tool != "openai"]
 RELATIVE = 1e-5
 

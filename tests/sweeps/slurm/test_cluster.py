@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.sweeps.slurm.cluster import Cluster
 from tests.sweeps.slurm.daemons import Daemons
 from tests.sweeps.slurm.place import orphans
 from tests.sweeps.slurm.processes import until
 from tests.sweeps.slurm.settings import Settings
 
+pytestmark = pytest.mark.slow
 EVERY_NODE = ("--nodes=4", "--exclusive", "--partition=low")
 # What each life of a job says, in one file: SLURM counts restarts from 1 and leaves the first life without a number.
 LIVES = ("--output=%j.out", "--open-mode=append")

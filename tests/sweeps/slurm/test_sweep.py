@@ -18,6 +18,8 @@ from tests.sweeps.slurm.processes import until
 from tests.sweeps.slurm.settings import Settings
 from tests.sweeps.slurm.study import TinyStudy
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tiny(cluster, tmp_path, record_property):

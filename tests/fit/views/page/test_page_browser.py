@@ -13,6 +13,7 @@ from fit.views.page.source import read
 from tests.fit.views.page import chromium
 from tests.fit.views.page.page_cases import SMOLLM2, Seen, messy
 
+pytestmark = pytest.mark.slow
 # In a page of its own that frames the report at two widths: what is seen of it, and what a click does.
 LOOK = """<!doctype html><body><script>
 const look = (frame) => {

@@ -1,0 +1,87 @@
+"""What a run of the suite cost: its slowest tests, and wall and CPU seconds as its last line.
+
+CPU seconds are those of every process: the workers of pytest-xdist, and the children that a test waited for. Daemons
+whose parent has died, as a SLURM cluster's, are not counted. `make test` runs pytest once for each leg; legs that name
+the same file in SAESCALE_TEST_COSTS add up, and the last line of the last leg is the sum.
+"""
+
+import json
+import os
+import resource
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STARTED = time.time()
+SHOWN = 15
+
+
+def cpu_seconds() -> float:
+    """Of this process and of the children that it has waited for."""
+    usage = [resource.getrusage(of) for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in usage)
+
+
+class Costs:
+    """The controller collects; a worker of pytest-xdist measures and reports."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.before = cpu_seconds()
+        self.tests: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])  # node id: [CPU s, wall s]
+        self.workers = 0.0  # CPU s
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
+        """A phase's CPU seconds travel in its report; a fixture's count for the test that asked for it first."""
+        outcome: Any = yield
+        now = cpu_seconds()
+        outcome.get_result().cpu_s, self.before = now - self.before, now
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        cost = self.tests[report.nodeid]
+        cost[0] += getattr(report, "cpu_s", 0.0)
+        cost[1] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        if hasattr(self.config, "workeroutput"):
+            self.config.workeroutput["cpu_s"] = cpu_seconds()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self.workers += getattr(node, "workeroutput", {}).get("cpu_s", 0.0)
+
+    def pytest_unconfigure(self) -> None:
+        """After pytest's own summary, so that the last line is the last."""
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None or not self.tests or hasattr(self.config, "workeroutput"):
+            return
+        own = resource.getrusage(resource.RUSAGE_SELF) if self.workers else None
+        cpu = cpu_seconds() if own is None else self.workers + own.ru_utime + own.ru_stime
+        started, tests = STARTED, dict(self.tests)
+        if path := os.environ.get("SAESCALE_TEST_COSTS"):
+            started, cpu, tests = _added(Path(path), started, cpu, tests)
+        slowest = sorted(tests.items(), key=lambda item: -item[1][0])[:SHOWN]
+        reporter.write_line("")
+        reporter.write_line(f"The slowest {len(slowest)} tests:   CPU s  wall s")
+        for name, (cpu_s, wall_s) in slowest:
+            reporter.write_line(f"{cpu_s:30.1f} {wall_s:7.1f}  {name}")
+        wall = time.time() - started
+        reporter.write_line(f"{len(tests):,} tests: {wall:,.0f} s of wall, {cpu:,.0f} CPU s in all processes")
+
+
+def _added(path: Path, started: float, cpu: float, tests: dict) -> tuple[float, float, dict]:
+    """These costs and those of the legs before, which `path` keeps."""
+    if path.exists() and (text := path.read_text()):
+        earlier = json.loads(text)
+        started, cpu, tests = earlier["started"], cpu + earlier["cpu_s"], earlier["tests"] | tests
+    path.write_text(json.dumps({"started": started, "cpu_s": cpu, "tests": tests}))
+    return started, cpu, tests
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Costs(config), "saescale-costs")
