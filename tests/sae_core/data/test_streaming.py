@@ -15,9 +15,9 @@ from sae_core.data.store import Store
 from sae_core.data.streaming import Streaming, StreamingConfig
 from sae_core.errors import DataError
 from sweeps.config.data import describe, open_source
+from sweeps.dispatch.launch import launch
 from sweeps.planning.plan import make_plan
 from sweeps.verbs.cli import main
-from sweeps.verbs.launch import launch
 from tests.sae_core.data.tiny_models import WIDTH, overrides, save_llama, save_text
 from tests.sweeps.worker.test_worker import curves, killed_after_some_progress, planned
 

@@ -8,9 +8,9 @@ from sae_core.config import SAEConfig
 from sae_core.model import SAE
 from sae_core.training import latents as module
 from sae_core.training.latents import histogram, latent_statistics
+from sweeps.dispatch.launch import launch
 from sweeps.ledger.tables import LATENT_COLUMNS, collect_latents, write_tables
 from sweeps.planning.plan import make_plan
-from sweeps.verbs.launch import launch
 
 
 def test_statistics_are_those_of_the_dense_activations(monkeypatch):

@@ -8,6 +8,7 @@ from fit.law.fit import fit_law
 from fit.study.fits_file import write_json
 from sweeps.config.earlier_fit import Fitted
 from sweeps.dispatch import phases
+from sweeps.dispatch.launch import launch as start_runs
 from sweeps.errors import SweepError
 from sweeps.ledger.run_folder import ENDED
 from sweeps.planning.plan import make_plan
@@ -88,6 +89,6 @@ def test_a_phase_is_collected_and_fitted_when_it_has_ended(tiny, tmp_path, capsy
     runs = pd.read_parquet(one.study.path / "runs.parquet")
     assert len(runs) == 6
     few = make_plan(tiny("train.lr=1e20", "name=few", "launcher=debug"))  # it diverges
-    launch.launch(few)
+    start_runs(few)
     with pytest.raises(SweepError, match="cannot be fitted, so no phase can follow it"):
         phases.close(few, say=lambda text: None)

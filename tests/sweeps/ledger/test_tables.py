@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from sweeps.dispatch.launch import launch
 from sweeps.ledger.run_folder import Study
 from sweeps.ledger.tables import CURVE_COLUMNS, LATENT_COLUMNS, RUN_COLUMNS, collect
 from sweeps.planning.plan import make_plan
 from sweeps.verbs.collect import main as collect_main
-from sweeps.verbs.launch import launch
 from sweeps.verbs.status import main as status_main
 from sweeps.verbs.status import states
 
@@ -30,7 +30,7 @@ def study(tiny, monkeypatch) -> Study:
     monkeypatch.setattr(Run, "step", fail_seed_1)
     launch(make_plan(tiny("launcher=debug", "seed=0,1")))
     launch(make_plan(tiny("launcher=debug", "train.lr=1e20")))
-    monkeypatch.setattr("sweeps.verbs.launch.work", lambda *_: {})
+    monkeypatch.setattr("sweeps.dispatch.launch.work", lambda *_: {})
     plan = make_plan(tiny("launcher=debug", "seed=2"))
     launch(plan)
     return plan.study

@@ -2,6 +2,7 @@
 
 import pytest
 
+from sweeps.dispatch.launch import write_runs
 from sweeps.planning.plan import make_plan
 from sweeps.verbs import launch, plan
 from sweeps.worker.worker import work
@@ -34,7 +35,7 @@ def test_throughput_is_measured_on_runs_that_have_ended(tiny, capsys):
     given = tiny("seed=0,1,2", "launcher=debug")
     assert "hours: unknown" in shown(given, capsys)[1].out
     one = make_plan(tiny("seed=0", "launcher=debug"))
-    launch.write_runs(one)
+    write_runs(one)
     work(str(one.study.path), [run.run_id for run in one.runs], one.options)
     code, printed = shown(given, capsys)
     assert code == 0 and "measured on 1 runs" in printed.out and "1 already done, 2 to train" in printed.out

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from sae_core.training.run import Run
+from sweeps.dispatch.launch import missing, write_runs
 from sweeps.ledger.claims import claim
 from sweeps.ledger.run_folder import Status
 from sweeps.planning.plan import make_plan
 from sweeps.verbs import cancel as cancel_module
 from sweeps.verbs import retry as retry_module
-from sweeps.verbs.launch import missing, write_runs
 from sweeps.worker.worker import work
 
 

@@ -6,9 +6,9 @@ import signal
 import pytest
 
 from sae_core.training.run import Run
+from sweeps.dispatch.launch import write_runs
 from sweeps.ledger.job_environment import slurm_job
 from sweeps.planning.plan import make_plan
-from sweeps.verbs.launch import write_runs
 from sweeps.worker import signals
 from sweeps.worker.job_main import job
 from sweeps.worker.signals import stoppable

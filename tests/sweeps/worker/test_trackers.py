@@ -5,9 +5,9 @@ import importlib.util
 import pytest
 
 from sae_core.training.run import Run
+from sweeps.dispatch.launch import write_runs
 from sweeps.errors import SweepError
 from sweeps.planning.plan import make_plan
-from sweeps.verbs.launch import write_runs
 from sweeps.worker import trackers
 from sweeps.worker.worker import work
 

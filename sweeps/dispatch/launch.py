@@ -1,0 +1,121 @@
+"""Starting what a study lacks, and starting it again while somebody waits for the end."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sweeps.dispatch import slurm
+from sweeps.dispatch.reconcile import again, settle
+from sweeps.dispatch.submit import Launched, submit
+from sweeps.errors import SweepError
+from sweeps.ledger import failures
+from sweeps.ledger.claims import held
+from sweeps.ledger.run_folder import ENDED
+from sweeps.planning.plan import Plan
+from sweeps.planning.runs import PlannedRun
+from sweeps.worker.signals import stoppable
+from sweeps.worker.worker import work
+
+_LOOK_S = 10.0  # between looks at SLURM's queue while a launch waits
+
+
+def launch(plan: Plan) -> Launched:
+    """Write the folders of all runs and start workers on those not finished; returns at once.
+
+    Launching again starts only what is missing: a run in a living job or held by a living worker is left to it, one
+    that was cancelled, or failed as often as its kind may, to `saescale retry`.
+    """
+    check_machine(plan.launcher)
+    write_runs(plan)
+    todo = missing(plan)
+    if not todo:
+        return Launched()
+    if plan.launcher["kind"] == "debug":
+        with stoppable() as stop:
+            work(str(plan.study.path), [run.run_id for run in todo], plan.options, stop)
+        if stop:
+            raise KeyboardInterrupt
+        return Launched()
+    return submit(plan, todo)
+
+
+def check_machine(launcher: dict[str, Any]) -> None:
+    """SweepError if this machine cannot do what the launcher asks."""
+    if launcher["kind"] == "slurm":
+        slurm.check(launcher["slurm"]["patience_s"])
+    elif launcher["device"] == "cuda" and not torch.cuda.is_available():
+        raise SweepError(
+            "launcher.device is cuda, and this machine has no CUDA device; use launcher.device=cpu."
+        )
+
+
+def write_runs(plan: Plan) -> None:
+    """A folder with its config for every run that has no result yet."""
+    for run in plan.todo:
+        data = run.data | ({"store": str(Path(run.data["store"]).absolute())} if run.data["store"] else {})
+        plan.study.run(run.run_id).create(
+            {"run_id": run.run_id, "study": plan.study.name, "data": data, "run": run.config.as_dict()}
+        )
+
+
+def missing(plan: Plan) -> list[PlannedRun]:
+    """The runs to start now, each made ready: not ended, in no living job, not cancelled, and not failed for good."""
+    in_jobs = settle(plan.study)
+    found = []
+    for run in plan.todo:
+        folder = plan.study.run(run.run_id)
+        status = folder.status()
+        if run.run_id in in_jobs or status.state in (*ENDED, "cancelled") or folder.cancelled:
+            continue
+        if plan.launcher["kind"] == "slurm" and held(folder.path):
+            continue
+        if status.state == "failed":
+            if not failures.may_retry(folder.path, plan.launcher["retries"]):
+                continue
+            again(plan.study, folder, f"again after: {status.message}")
+        found.append(run)
+    return found
+
+
+def unfinished(plan: Plan) -> list[str]:
+    """A line for each run of the plan that did not end with a result."""
+    lines = []
+    for run in plan.runs:
+        folder = plan.study.run(run.run_id)
+        status = folder.status()
+        if status.state in ENDED:
+            continue
+        reason = {
+            "pending": status.message or "no worker has started it",
+            "failed": f"{status.failure}: {status.message}",
+            "cancelled": status.message or "cancelled",
+            "stopped": status.message or "its worker is gone",
+        }.get(status.state, "another launch is at it" if held(folder.path) else "its worker is gone")
+        lines.append(f"{run.run_id} {status.state} – {reason}")
+    return lines
+
+
+def relauncher(plan: Plan, launched: Launched) -> Callable[[], bool]:
+    """A function for whoever waits: it launches again what died and may be retried, and says whether all is over."""
+    looked = time.monotonic()
+    now = launched
+
+    def ended() -> bool:
+        nonlocal looked, now
+        if not all(one.done() for one in now.local):
+            return False
+        if plan.launcher["kind"] == "slurm" and time.monotonic() - looked < _LOOK_S:
+            return False
+        looked = time.monotonic()
+        try:
+            now = launch(plan)  # what died in the meantime, beside those that live
+            return not (now.local or now.slurm or settle(plan.study))
+        except SweepError as error:
+            if plan.launcher["kind"] != "slurm" or not slurm.silent(str(error)):
+                raise
+            return False
+
+    return ended
