@@ -27,7 +27,8 @@ NEEDS_COMPILER = [  # the pytestmark of every module of the compile leg
     pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="this process interprets kernels"),
     pytest.mark.usefixtures("compiler_cache"),
 ]
-ARCHES = [pytest.param(80, marks=pytest.mark.slow), 90]
+SLOW = pytest.mark.slow
+ARCHES = [pytest.param(80, marks=SLOW), 90]
 
 
 class StubDriver:

@@ -7,7 +7,7 @@ pytest.importorskip("triton")
 
 from kernels.rowwise_adam_triton import launch
 from tests.kernels.adam_cases import RATES
-from tests.kernels.compile.compile_only import ARCHES, NEEDS_COMPILER, Budget, hold
+from tests.kernels.compile.compile_only import ARCHES, NEEDS_COMPILER, SLOW, Budget, hold
 
 pytestmark = NEEDS_COMPILER
 RATES_KERNEL = Budget(32)
@@ -35,8 +35,10 @@ def row(d: int, copies: bool) -> Budget:
     )
 
 
-@pytest.mark.parametrize("copies", [False, True])
-@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize(
+    ("scaled", "copies"),
+    [(False, False), (True, True), *(pytest.param(flag, not flag, marks=SLOW) for flag in (False, True))],
+)
 @pytest.mark.parametrize("d", [768, 2304, 4096, 8192])
 @pytest.mark.parametrize("arch", ARCHES)
 def test_realistic_widths(arch, d, scaled, copies):

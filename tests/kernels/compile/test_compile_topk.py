@@ -6,10 +6,10 @@ import torch
 pytest.importorskip("triton")
 
 from kernels.topk_triton import launch
-from tests.kernels.compile.compile_only import ARCHES, NEEDS_COMPILER, Budget, hold
+from tests.kernels.compile.compile_only import ARCHES, NEEDS_COMPILER, SLOW, Budget, hold
 
 pytestmark = NEEDS_COMPILER
-DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+DTYPES = [torch.float32, torch.bfloat16, pytest.param(torch.float16, marks=SLOW)]
 KIB = 1024
 
 
@@ -33,6 +33,7 @@ def test_goal_shape(arch, dtype):
     hold(budgets(Budget(72, KIB, 1, 4 * whole), merge, merge), arch, call(dtype, 131072, 32))
 
 
+@pytest.mark.slow  # 20 to 45 CPU s each: tl.topk of 128
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("arch", ARCHES)
 def test_most_elements_and_a_long_row(arch, dtype):

@@ -13,6 +13,7 @@ from tests.kernels.compile.compile_only import HAS_TOOLS, compile_only, resource
 from tests.kernels.tuning_cases import launches
 
 pytestmark = [
+    pytest.mark.slow,  # every tile of every kernel: minutes
     pytest.mark.skipif(not HAS_TOOLS, reason="this Triton carries no ptxas, cuobjdump and nvdisasm"),
     pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="this process interprets kernels"),
 ]
