@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fit.law.estimate import estimate
-from fit.law.intervals.choose import AUTO, METHODS, intervals
+from fit.law.intervals.choose import intervals
 from fit.law.law import Array, Inputs
 from fit.law.laws import named
+from fit.law.options import AUTO, METHODS
 from fit.law.rows import make_rows
 
 NOISE = 0.01

@@ -10,11 +10,9 @@ import pandas as pd
 from fit.converged.cells import best_of_cells
 from fit.data import tables
 from fit.law.errors import FitError
-from fit.law.options import DROP
+from fit.law.options import DROP, KEEP, UNCONVERGED
 from fit.law.result import integral
 
-KEEP, EXTRAPOLATE = "keep", "extrapolate"
-UNCONVERGED = (KEEP, DROP, EXTRAPOLATE)
 # Rows that differ in these are different experiments; n_latents and k are the inputs.
 GROUPS = ("data_fingerprint", "data", "d_model", "batch_tokens", "activation")
 

@@ -8,9 +8,10 @@ import numpy as np
 from fit.law import diagnostics, losses, model_comparison
 from fit.law.estimate import Estimate, estimate, improved
 from fit.law.held_out import How, splits, try_held_out
-from fit.law.intervals.choose import AUTO, Intervals, ProfileIntervals, intervals
+from fit.law.intervals.choose import Intervals, ProfileIntervals, intervals
 from fit.law.law import Inputs, Law
 from fit.law.laws import named
+from fit.law.options import AUTO
 from fit.law.result import FitResult, Param, Point, finite, integral, numbers
 from fit.law.rows import Rows, make_rows
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from fit.law.errors import FitError
 from fit.law.estimate import Estimate, estimate
-from fit.law.intervals.choose import AUTO, NONE, intervals
+from fit.law.intervals.choose import NONE, intervals
 from fit.law.law import Array, Law
 from fit.law.losses import Objective
+from fit.law.options import AUTO
 from fit.law.result import finite
 from fit.law.rows import Rows
 from fit.law.solver import Flags

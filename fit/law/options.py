@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-DROP = "drop"
+# What is fitted where no law is asked for; L_C then brings N_C, D_C and LR_C with it.
+DEFAULT_LAWS = ("L_C", "L_N", "L_NK", "T_N", "LR_N")
+KEEP, DROP, EXTRAPOLATE = UNCONVERGED = ("keep", "drop", "extrapolate")
 FLOPS = ("sparse", "dense")
+AUTO, PROFILE, BOOTSTRAP, DELTA = METHODS = ("auto", "profile", "bootstrap", "delta")
+FEWEST_DRAWS = 20  # with fewer, the 2.5th percentile is that of no draw in particular
 # Resamplings of runs behind the intervals of L(C), each a frontier of its own, and of rows or clusters.
 FRONTIERS, DRAWS = 200, 1000
 UNFOLLOWED = (

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fit.study.fits_file import read_json as read_json
     from fit.study.fits_file import write_json as write_json
-    from fit.study.fitting import DEFAULT as DEFAULT
     from fit.study.fitting import Study as Study
     from fit.study.fitting import fit_study as fit_study
     from fit.study.fitting import fit_table as fit_table
 
 _HOME = {
-    **dict.fromkeys(("DEFAULT", "Study", "fit_study", "fit_table"), "fitting"),
+    **dict.fromkeys(("Study", "fit_study", "fit_table"), "fitting"),
     **dict.fromkeys(("read_json", "write_json"), "fits_file"),
 }
 __all__ = list(_HOME)  # noqa: PLE0604

@@ -14,13 +14,10 @@ from fit.data import tables
 from fit.data.curves import decays
 from fit.law.errors import FitError
 from fit.law.law import Law
-from fit.law.laws import L_C, L_N, L_NK, LR_N, LR_NR, T_N, named
-from fit.law.options import FLOPS, Choices
+from fit.law.laws import LR_N, LR_NR, T_N, named
+from fit.law.options import DEFAULT_LAWS, FLOPS, Choices
 from fit.law.result import FitResult
 from fit.regimes.compare import Regimes, compare
-
-# What is fitted where no law is asked for; L_C then brings N_C, D_C and LR_C with it.
-DEFAULT = (L_C.name, L_N.name, L_NK.name, T_N.name, LR_N.name)
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def fit_table(
     """Fits each law to each group of rows: L_N for each k, L_NK, and L_C over the frontier of the curves.
 
     runs: one row a run, or any table of losses; curves: one row an evaluation, without them L_C uses `runs`.
-    laws: default `DEFAULT`, as far as the table supports them. mapping: our column names to the table's. where:
+    laws: default `DEFAULT_LAWS`, as far as the table supports them. mapping: our column names to the table's. where:
     condition on columns. A law or group that is skipped is told through `say`. FitError when every law fails.
     """
     return _fit_all(Source(*prepared(runs, curves, mapping, where), choices or Choices()), laws, say)
@@ -86,11 +83,11 @@ class Source:
 
 
 def _fit_all(source: Source, laws: Sequence[str] | None, say: Callable[[str], None]) -> list[FitResult]:
-    """Every law that was asked for, or `DEFAULT`."""
+    """Every law that was asked for, or `DEFAULT_LAWS`."""
     flops = source.choices.flops
     if flops not in FLOPS:
         raise FitError(f"There is no convention {flops!r} of FLOPs: choose sparse or dense.")
-    wanted = [_of_tables(named(law)) for law in dict.fromkeys(laws or DEFAULT)]
+    wanted = [_of_tables(named(law)) for law in dict.fromkeys(laws or DEFAULT_LAWS)]
     results: list[FitResult] = []
     failed: list[str] = []
     for law in wanted:

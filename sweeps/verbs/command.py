@@ -6,10 +6,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from fit.law.errors import FitError
 from sae_core.errors import CheckpointError, ConfigError, DataError
+from sae_core.export.about import ExportError
 from sweeps.errors import SweepError
 
-_SENTENCES = (SweepError, ConfigError, DataError, CheckpointError)
+# Their text is a sentence for the user; any other exception is a fault of this program.
+USER_ERRORS = (SweepError, ConfigError, DataError, CheckpointError, ExportError, FitError)
 _ARGUMENTS = {
     "OVERRIDES": """
 OVERRIDES are Hydra's: key=value, group=choice; sweeps are key=a,b,c  key=range(1,5)  key=geom(start,stop,ratio).
@@ -52,7 +55,7 @@ def verb(
                 if unknown:
                     raise SweepError(f"{unknown[0]} is not an option here; see saescale {name} --help.")
                 return body([a for a in given if a not in flags], *(flag in given for flag in flags))
-            except _SENTENCES as error:
+            except USER_ERRORS as error:
                 print(f"saescale {name}: {error}", file=sys.stderr)
                 return 1
             except BrokenPipeError:  # the reader has seen enough (… | head)

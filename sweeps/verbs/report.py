@@ -1,39 +1,36 @@
 """`saescale report STUDY`: collects what the study's folders hold now, and writes its page, see `fit.views.page`."""
 
-import sys
+import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from fit.views.verbs import report as cli
+from fit.views.verbs import report as of_tables
+from sweeps.verbs.command import USER_ERRORS
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """As `fit.views.verbs.report.main`; a study's folder, or the overrides that name it, are collected first."""
-    try:
-        given = cli.parser().parse_args(sys.argv[1:] if arguments is None else arguments)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    if _is_table(given.study):
-        return cli.run(given)
-    from sweeps.errors import SweepError
-    from sweeps.verbs import collect, locate  # with torch and Hydra, which a table does not need
+def run(arguments: argparse.Namespace) -> int:
+    """Write the page; a study's folder, or the overrides that name it, are collected first."""
+    if not _is_table(arguments.study):
+        from sweeps.verbs import collect  # with torch and Hydra, which a table does not need
+        from sweeps.verbs.locate import find_study
 
-    try:
-        study = locate.find_study(given.study)
-    except SweepError as error:
-        print(f"saescale report: {error}", file=sys.stderr)
-        return 1
-    given.study = [str(study.path)]
-    return collect.main(given.study) or cli.run(given)
+        study = find_study(arguments.study)
+        arguments.study = [str(study.path)]
+        if code := collect.main(arguments.study):
+            return code
+    return of_tables.run(arguments)
 
 
 def _is_table(named: Sequence[str]) -> bool:
-    """A file, or a folder of tables without the runs they came from."""
+    """Whether it is a file, or a folder of tables without the runs they came from."""
     path = Path(named[0])
     if len(named) > 1 or "=" in named[0]:
         return False
     return path.is_file() or (path / "runs.parquet").is_file() and not any(path.glob("*/config.yaml"))
 
+
+main = replace(of_tables.main, run=run, errors=USER_ERRORS)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -10,6 +10,7 @@ from fit.law.estimate import Estimate, internal, log_losses
 from fit.law.functionals import Numbers
 from fit.law.intervals.profile import LEVEL, undefined, with_ends
 from fit.law.law import Array, Derived, Inputs
+from fit.law.options import FEWEST_DRAWS
 from fit.law.rows import Rows
 from fit.law.solver import Problem, Solution, minimise
 from fit.law.starts import may_vanish, revived
@@ -18,8 +19,6 @@ TAILS = (50 * (1 - LEVEL), 50 * (1 + LEVEL))
 # A refit that stops where its deviance would fall by less than this share is within 1e-3 standard errors of its optimum
 # for 1,000 rows or fewer. Stopped much earlier, intervals cover 29 to 49 % instead of 95.
 TOLERANCE = 1e-9
-# Of fewer draws the 2.5th percentile is that of no draw in particular.
-FEWEST = 20
 # A floor without which the deviance is this many τ higher, 6 standard errors, is there in every refit.
 SURE = 36.0
 
@@ -91,8 +90,8 @@ def resample(rows: Rows, draws: int, seed: int) -> Rows:
 
 def check(draws: int, seed: int) -> None:
     """FitError for fewer draws than make percentiles, and for a seed that is none."""
-    if draws < FEWEST:
-        raise FitError(f"{draws} draws make no 95 % interval: give {FEWEST} or more.")
+    if draws < FEWEST_DRAWS:
+        raise FitError(f"{draws} draws make no 95 % interval: give {FEWEST_DRAWS} or more.")
     if seed < 0:
         raise FitError(f"The seed is {seed}: give 0 or more.")
 

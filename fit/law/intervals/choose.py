@@ -12,9 +12,9 @@ from fit.law.intervals.bootstrap import Bootstrap, resample
 from fit.law.intervals.profile import Profile, undefined, with_ends
 from fit.law.intervals.sandwich import DeltaIntervals, with_noise
 from fit.law.law import Array, Derived, Inputs, Law
+from fit.law.options import AUTO, BOOTSTRAP, DELTA, METHODS, PROFILE
 from fit.law.rows import Rows
 
-AUTO, PROFILE, BOOTSTRAP, DELTA = METHODS = ("auto", "profile", "bootstrap", "delta")
 # What a result says of intervals that it does not have.
 NONE = "none"
 # Of 16 runs a profile covers 95 % where case bootstrap and delta method cover 50 to 72 %; from about 50 on a bootstrap

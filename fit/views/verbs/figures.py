@@ -1,68 +1,57 @@
 """`saescale figures`: the paper's figures as PDF, PNG and CSV. `python -m fit.views.verbs.figures runs.parquet`"""
 
 import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from fit.data import tables
 from fit.law.errors import FitError
-from fit.study.fits_file import read_json
-from fit.views.figures.gallery import FIGURES, make
-from fit.views.figures.shared.style import STYLES
+from fit.views.figures import FIGURE_NAMES, STYLE_NAMES
+from fit.views.verbs.command import Verb
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options of `saescale figures`."""
-    options = argparse.ArgumentParser(
-        prog="saescale figures", description="Draws the figures of a table of runs."
-    )
-    options.add_argument("table", metavar="TABLE", type=Path, help="CSV or Parquet: one row a run")
-    options.add_argument(
-        "--map", default="", metavar="OURS=THEIRS,…", help="column names, as n_latents=n,k=k,nmse=loss"
-    )
-    options.add_argument(
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare TABLE and the options of the figures."""
+    add = parser.add_argument
+    add("table", metavar="TABLE", type=Path, help="CSV or Parquet: one row per run")
+    add("--map", default="", metavar="OURS=THEIRS,…", help="column names, as n_latents=n,k=k,nmse=loss")
+    add(
         "--curves",
         metavar="FILE",
         type=Path,
-        help="one row an evaluation (default: curves.parquet beside TABLE)",
+        help="one row per evaluation (default: curves.parquet beside TABLE)",
     )
-    options.add_argument(
+    add(
         "--fits",
         metavar="FILE",
         type=Path,
         help="what `saescale fit` wrote (default: fits.json beside TABLE)",
     )
-    options.add_argument("--only", nargs="+", metavar="FIGURE", help=f"some of: {', '.join(FIGURES)}")
-    options.add_argument("--style", default="paper", help=f"{' or '.join(STYLES)} (default: paper)")
-    options.add_argument(
-        "--out", metavar="DIR", type=Path, help="folder of the figures (default: figures beside TABLE)"
+    add(
+        "--only",
+        nargs="+",
+        choices=FIGURE_NAMES,
+        metavar="FIGURE",
+        help=f"draw only these: {', '.join(FIGURE_NAMES)}",
     )
-    return options
+    add("--style", default="paper", choices=STYLE_NAMES, help="one column or a slide (default: %(default)s)")
+    add("--out", metavar="DIR", type=Path, help="folder of the figures (default: figures beside TABLE)")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draws what can be drawn. Returns 0, 1 with a sentence when no figure could be made, 2 for wrong usage."""
-    try:
-        given = parser().parse_args(argv)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    try:
-        written = _draw(given)
-    except (FitError, OSError) as error:
-        print(f"saescale figures: {error}", file=sys.stderr)
-        return 1
-    if not written:
-        print(
-            "saescale figures: no figure could be made; each line above says what is missing.",
-            file=sys.stderr,
-        )
-    return 0 if written else 1
+def run(given: argparse.Namespace) -> int:
+    """Draw what can be drawn; FitError if no figure could be made."""
+    if not _draw(given):
+        raise FitError("no figure could be made; each line above says what is missing.")
+    return 0
 
 
 def _draw(given: argparse.Namespace) -> list[Path]:
+    from fit.data import tables
+    from fit.study.fits_file import read_json
+    from fit.views.figures.gallery import make
+
     folder = given.table.parent
     curves, fits = (
         _sibling(given.curves, folder / "curves.parquet"),
@@ -77,9 +66,11 @@ def _draw(given: argparse.Namespace) -> list[Path]:
 
 
 def _mapped(
-    runs: pd.DataFrame, curves: pd.DataFrame | None, text: str
-) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    runs: "pd.DataFrame", curves: "pd.DataFrame | None", text: str
+) -> "tuple[pd.DataFrame, pd.DataFrame | None]":
     """Both tables with our column names; a name must be in at least one of them."""
+    from fit.data import tables
+
     mapping = tables.parse_mapping(text)
     if curves is None:
         return tables.renamed(runs, mapping), None
@@ -95,5 +86,18 @@ def _sibling(named: Path | None, default: Path) -> Path | None:
     return named or (default if default.exists() else None)
 
 
+main = Verb(
+    "figures",
+    add_arguments,
+    run,
+    "Draw the paper's figures from a table of runs and its fits: each as PDF, PNG and the CSV of its numbers.",
+    examples="""
+    saescale figures runs/demo/runs.parquet
+    saescale figures runs/demo/runs.parquet --only l_n l_nk --style talk --out slides
+    """,
+    notes="A figure that lacks something is skipped, and a line says what it needs.",
+    failure="no figure could be made, and a sentence says why",
+)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

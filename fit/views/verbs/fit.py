@@ -2,80 +2,73 @@
 
 import argparse
 import math
-import os
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from fit.converged.runs import UNCONVERGED
-from fit.data import tables
-from fit.law.errors import FitError
-from fit.law.intervals.bootstrap import FEWEST
-from fit.law.intervals.choose import AUTO, METHODS
-from fit.law.laws import LAWS, LR_NR, named
-from fit.law.losses import objective
-from fit.law.options import DRAWS, DROP, FLOPS, FRONTIERS, Choices
-from fit.study import DEFAULT, fit_study
-from fit.study.fits_file import write_json
-from fit.views import text
-
-EXAMPLES = """examples:
-  saescale fit runs/gpt2/runs.parquet
-  saescale fit runs.parquet --law L_NK --where "n_latents >= 512" --unconverged extrapolate
-  saescale fit chinchilla.csv --law L_ND --map n_latents=N,tokens=D,nmse=loss --objective huber
-"""
+from fit.law.options import (
+    AUTO,
+    DEFAULT_LAWS,
+    DRAWS,
+    DROP,
+    FEWEST_DRAWS,
+    FLOPS,
+    FRONTIERS,
+    METHODS,
+    UNCONVERGED,
+    Choices,
+)
+from fit.views.verbs.command import Verb
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    p = argparse.ArgumentParser(
-        prog="saescale fit",
-        description="Fit scaling laws to a table of runs, print them, write fits.json.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    p.add_argument("table", metavar="TABLE", help="CSV or Parquet: one row a run, or any table of losses")
-    p.add_argument(
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare TABLE and the options of a fit."""
+    from fit.law.laws import LAWS, LR_NR
+
+    add = parser.add_argument
+    add("table", metavar="TABLE", help="CSV or Parquet: one row per run, or any table of losses")
+    add(
         "--curves",
         metavar="FILE",
-        help="one row an evaluation, for L_C (default: curves.parquet beside TABLE)",
+        help="one row per evaluation, needed for L_C (default: curves.parquet beside TABLE)",
     )
-    p.add_argument(
+    add(
         "--law",
         action="append",
         metavar="LAW",
         help=f"{', '.join(name for name in LAWS if name != LR_NR.name)}, or your own as module:LAW; "
-        f"repeat for several (default: {', '.join(DEFAULT)})",
+        f"repeat for several (default: {', '.join(DEFAULT_LAWS)})",
     )
-    p.add_argument(
-        "--map", default="", metavar="OURS=THEIRS,…", help="column names, as n_latents=n,k=k,nmse=loss"
-    )
-    p.add_argument("--where", metavar="CONDITION", help='rows to use, as "k == 32 and n_latents > 512"')
-    p.add_argument(
+    add("--map", default="", metavar="OURS=THEIRS,…", help="column names, as n_latents=n,k=k,nmse=loss")
+    add("--where", metavar="CONDITION", help='which rows to use, as "k == 32 and n_latents > 512"')
+    add(
         "--unconverged",
         choices=UNCONVERGED,
         default=DROP,
-        help="runs not known to be converged (%(default)s)",
+        help="what to do with runs that are not known to have converged (default: %(default)s)",
     )
-    p.add_argument("--flops", choices=FLOPS, default="sparse", help="convention of C (%(default)s)")
-    p.add_argument("--min-flops", type=_compute, metavar="X", help="leave the frontier below X FLOPs out")
-    p.add_argument(
-        "--objective", default="log", metavar="WHAT", help="log, linear or huber[:DELTA] (%(default)s)"
+    add("--flops", choices=FLOPS, default="sparse", help="convention of C (default: %(default)s)")
+    add("--min-flops", type=_compute, metavar="X", help="ignore the part of the frontier below X FLOPs")
+    add(
+        "--objective",
+        default="log",
+        metavar="WHAT",
+        help="log, linear or huber[:DELTA] (default: %(default)s)",
     )
-    p.add_argument(
+    add(
         "--intervals",
         choices=METHODS,
         default=AUTO,
-        help="how 95 %% intervals are made (%(default)s); those of L_C and its optima always resample runs",
+        help="method of the 95 %% intervals (default: %(default)s); for L_C and its optima runs are always resampled",
     )
-    p.add_argument(
-        "--draws", type=_count, metavar="R", help=f"bootstrap refits ({DRAWS:,}; of frontiers {FRONTIERS})"
+    add(
+        "--draws",
+        type=_count,
+        metavar="R",
+        help=f"bootstrap refits (default: {DRAWS:,}, and {FRONTIERS} for frontiers)",
     )
-    p.add_argument("--seed", type=_seed, default=0, help="of every resampling (%(default)s)")
-    p.add_argument("--weights", metavar="COLUMN", help="how many measurements a row stands for")
-    p.add_argument("--cluster", metavar="COLUMN", help="rows with one value of it are resampled together")
-    p.add_argument("--out", metavar="DIR", help="folder of fits.json (default: that of TABLE)")
-    return p
+    add("--seed", type=_seed, default=0, help="seed of every resampling (default: %(default)s)")
+    add("--weights", metavar="COLUMN", help="how many measurements a row stands for")
+    add("--cluster", metavar="COLUMN", help="rows with the same value are resampled together")
+    add("--out", metavar="DIR", help="folder of fits.json (default: that of TABLE)")
 
 
 def _compute(text: str) -> float:
@@ -84,41 +77,32 @@ def _compute(text: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text} is no positive number of FLOPs")
+        raise argparse.ArgumentTypeError(f"must be a positive number of FLOPs, got {text}")
     return value
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < FEWEST:
-        raise argparse.ArgumentTypeError(f"{text} is no number of draws: give {FEWEST} or more")
+    if not text.isdigit() or int(text) < FEWEST_DRAWS:
+        raise argparse.ArgumentTypeError(f"must be an integer >= {FEWEST_DRAWS}, got {text}")
     return int(text)
 
 
 def _seed(text: str) -> int:
     if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text} is no seed: give 0 or more")
+        raise argparse.ArgumentTypeError(f"must be an integer >= 0, got {text}")
     return int(text)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command. Returns 0, 1 where nothing could be fitted, 2 for wrong usage."""
-    try:
-        options = parser().parse_args(argv)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    try:
-        run(options)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough (… | head)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    except (FitError, OSError) as error:
-        print(f"saescale fit: {error}", file=sys.stderr)
-        return 1
-    return 0
+def run(options: argparse.Namespace) -> int:
+    """Read, fit, write and print, in this order: a closed pipe costs no result."""
+    from fit.data import tables
+    from fit.law.errors import FitError
+    from fit.law.laws import named
+    from fit.law.losses import objective
+    from fit.study import fit_study
+    from fit.study.fits_file import write_json
+    from fit.views import text
 
-
-def run(options: argparse.Namespace) -> None:
-    """Reads, fits, writes and prints, in this order: a closed pipe costs no result."""
     laws = [named(law).name for law in options.law or []]
     objective(options.objective)
     runs = tables.read(options.table)
@@ -134,6 +118,7 @@ def run(options: argparse.Namespace) -> None:
             f"{out} takes no fits.json ({error.strerror}): name another folder with --out."
         ) from error
     print(f"{text.text(study.fits, study.regimes)}\nwrote {written}")
+    return 0
 
 
 def _choices(options: argparse.Namespace) -> Choices:
@@ -159,5 +144,18 @@ def _curves_path(options: argparse.Namespace, has_runs: bool) -> Path | None:
     return beside if has_runs and beside.is_file() and beside != Path(options.table) else None
 
 
+main = Verb(
+    "fit",
+    add_arguments,
+    run,
+    "Fit scaling laws to a table of runs, print them with 95 % intervals and write fits.json.",
+    examples="""
+    saescale fit runs/gpt2/runs.parquet
+    saescale fit runs.parquet --law L_NK --where "n_latents >= 512" --unconverged extrapolate
+    saescale fit chinchilla.csv --law L_ND --map n_latents=N,tokens=D,nmse=loss --objective huber
+    """,
+    failure="no law could be fitted, and a sentence says why",
+)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

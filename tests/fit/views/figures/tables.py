@@ -82,7 +82,7 @@ def _held(n, k):
 
 
 def gao():
-    return pd.read_csv(Path(figures.__file__).parents[1] / "datasets" / "gao2024_gpt4_lnk.csv")
+    return pd.read_csv(Path(figures.__file__).parents[2] / "datasets" / "gao2024_gpt4_lnk.csv")
 
 
 def fit_l_nk():

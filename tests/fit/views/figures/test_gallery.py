@@ -10,6 +10,7 @@ from fit.law.errors import FitError
 from fit.views import figures
 from fit.views.figures import l_n
 from fit.views.figures.shared import labels, save
+from fit.views.figures.shared.style import STYLES
 from fit.views.verbs import figures as cli
 from tests.fit.views.figures.looking import assert_readable
 from tests.fit.views.figures.tables import (
@@ -139,9 +140,7 @@ def test_command_reads_a_foreign_table_through_a_mapping(folder, capsys):
         (["runs.parquet", "--fits", "absent.json"], "There is no file"),
         (["runs.parquet", "--curves", "absent.csv"], "absent.csv"),
         (["runs.parquet", "--fits", "runs.parquet"], "cannot be read as JSON"),
-        (["runs.parquet", "--only", "l_x"], "There is no figure 'l_x'"),
         (["runs.parquet", "--map", "nmse=losss"], "no column 'losss'"),
-        (["runs.parquet", "--style", "poster"], "There is no style 'poster'"),
         (["fits.json"], "fits.json"),
     ],
 )
@@ -151,6 +150,23 @@ def test_command_tells_what_is_wrong_in_one_sentence(arguments, sentence, folder
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1 and "Traceback" not in error
     assert not (folder / "figures").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--only", "l_x"], "'l_x' is not among the choices l_n, l_nk,"),
+        (["--only", "activatons"], "Did you mean activations?"),
+        (["--style", "poster"], "'poster' is not among the choices paper, talk."),
+    ],
+)
+def test_unknown_figures_and_styles_are_wrong_usage(arguments, sentence, folder, capsys):
+    assert cli.main([str(folder / "runs.parquet"), *arguments]) == 2
+    assert sentence in capsys.readouterr().err and not (folder / "figures").exists()
+
+
+def test_the_help_knows_every_figure_and_style():
+    assert list(figures.FIGURES) == figures.FIGURE_NAMES and tuple(STYLES) == figures.STYLE_NAMES
 
 
 def test_command_without_any_figure_fails_in_a_sentence(tmp_path, capsys):

@@ -1,0 +1,147 @@
+"""What every verb of the command line shares: its parser and help, one path for errors, and exit codes.
+
+A verb is a module with `add_arguments(parser)`, `run(arguments) -> int` and `main = Verb(...)`. Heavy packages are
+imported inside `run` only, so that `saescale VERB --help` and the completion of its options answer at once.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fit.data.near_names import did_you_mean
+from fit.law.errors import FitError
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+class UsageError(Exception):
+    """Arguments that cannot be parsed: printed with a pointer to --help, exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with this command's help style, and with errors that are raised instead of ending the process."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(add_help=False, formatter_class=_Formatter, **options)
+        self._positionals.title, self._optionals.title = "arguments", "options"
+        self.add_argument("-h", "--help", action="help", help="show this help")
+
+    def error(self, message: str) -> Any:
+        raise UsageError(message.removeprefix("argument "))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        choices = action.choices
+        if choices is not None and value not in choices:
+            listed = ", ".join(map(str, choices))
+            near = did_you_mean(str(value), map(str, choices))
+            raise argparse.ArgumentError(action, f"{value!r} is not among the choices {listed}.{near}")
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Parse options and arguments in any order; what follows a REMAINDER argument is left as it is."""
+        if any(action.nargs == argparse.REMAINDER for action in self._actions):
+            return self.parse_args(argv)
+        arguments, unknown = self.parse_known_intermixed_args(argv)
+        if unknown:
+            self._refuse(unknown[0])
+        return arguments
+
+    def named_arguments(self) -> str:
+        """The arguments of the usage line: `TABLE`, or `STUDY …` where several may be given."""
+        several = ("*", "+", argparse.REMAINDER)
+        found = [action for action in self._actions if not action.option_strings]
+        return " ".join(f"{one.metavar}{' …' if one.nargs in several else ''}" for one in found)
+
+    def _refuse(self, unknown: str) -> None:
+        if not unknown.startswith("-"):
+            raise UsageError(f"{unknown} is one argument too many.")
+        name = unknown.partition("=")[0]
+        raise UsageError(f"{name} is not an option here.{did_you_mean(name, self._option_string_actions)}")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Examples keep their lines; a column of 26 characters holds most of our options."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=26)
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One subcommand; calling it with arguments runs it and returns its exit code.
+
+    Parameters
+    ----------
+    name : as typed after `saescale`
+    add_arguments : declares the verb's arguments and options
+    run : does the work and returns the exit code
+    description : what the verb does; the first paragraph of its help
+    examples : command lines, one a line
+    notes : further paragraphs of the help
+    failure : when the exit code is 1, after "1 "
+    errors : the exceptions whose text is a sentence for the user
+    """
+
+    name: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    description: str
+    examples: str = ""
+    notes: str = ""
+    failure: str = "it could not be done, and a sentence says why"
+    errors: tuple[type[Exception], ...] = (FitError,)
+
+    def parser(self) -> Parser:
+        """The parser of the verb's arguments, with its help."""
+        codes = f"exit codes: 0 done; 1 {self.failure}; 2 wrong usage; 130 interrupted by Ctrl-C"
+        examples = f"examples:\n{_indented(self.examples)}" if self.examples else ""
+        parser = Parser(
+            prog=f"saescale {self.name}",
+            description=self.description,
+            epilog="\n\n".join(filter(None, (self.notes.strip(), examples, codes))),
+        )
+        self.add_arguments(parser)
+        parser.usage = f"%(prog)s {parser.named_arguments()} [options]"
+        return parser
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        """Parse the arguments, those of this process by default, and run the verb. Returns the exit code."""
+        given = sys.argv[1:] if argv is None else argv
+        return guarded(f"saescale {self.name}", lambda: self.run(self.parser().parse(given)), self.errors)
+
+
+def _indented(lines: str) -> str:
+    return "\n".join(f"  {line.strip()}" for line in lines.strip().splitlines())
+
+
+def guarded(command: str, body: Callable[[], int], errors: tuple[type[Exception], ...] = (FitError,)) -> int:
+    """Run `body` and return its exit code; every error that a user can cause becomes one sentence on stderr."""
+    try:
+        code = body()
+        sys.stdout.flush()  # here, where a closed pipe can be caught, and not when the interpreter ends
+        return code
+    except SystemExit as stop:  # --help and --version
+        return int(stop.code or 0)
+    except UsageError as error:
+        return _tell(command, f"{_sentence(str(error))} See {command} --help.", USAGE)
+    except errors as error:
+        return _tell(command, str(error), FAILED)
+    except BrokenPipeError:  # the reader has seen enough (… | head)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return DONE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _tell(command, f"{where}{error.strerror or error}", FAILED)
+    except KeyboardInterrupt:
+        return _tell(command, "interrupted.", INTERRUPTED)
+
+
+def _tell(command: str, sentence: str, code: int) -> int:
+    print(f"{command}: {sentence}", file=sys.stderr)
+    return code
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
