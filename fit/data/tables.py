@@ -1,43 +1,13 @@
 """Result tables: reading CSV and Parquet, mapping foreign column names, choosing rows, checking numbers."""
 
-import ast
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from fit.data import conditions
 from fit.law.errors import FitError
-
-# What a condition may be made of. No call, attribute, subscript or `@`: a condition is data, never code.
-_ALLOWED = (
-    ast.Expression,
-    ast.BoolOp,
-    ast.And,
-    ast.Or,
-    ast.UnaryOp,
-    ast.Not,
-    ast.USub,
-    ast.BinOp,
-    ast.Add,
-    ast.Sub,
-    ast.Mult,
-    ast.Div,
-    ast.Compare,
-    ast.Eq,
-    ast.NotEq,
-    ast.Lt,
-    ast.LtE,
-    ast.Gt,
-    ast.GtE,
-    ast.In,
-    ast.NotIn,
-    ast.Name,
-    ast.Load,
-    ast.Constant,
-    ast.List,
-    ast.Tuple,
-)
 
 
 def read(path: Path | str) -> pd.DataFrame:
@@ -95,45 +65,13 @@ def require(table: pd.DataFrame, *columns: str) -> None:
 
 
 def where(table: pd.DataFrame, condition: str | None) -> pd.DataFrame:
-    """The rows for which a condition on columns holds, as `k == 32 and n_latents > 512`; missing counts as not."""
+    """The rows for which a condition on columns holds, as `k == 32 and n_latents > 512`; see `fit.data.conditions`."""
     if condition is None:
         return table
-    tree = _parsed(condition, table)
-    try:
-        mask = table.eval(ast.unparse(tree), engine="python", local_dict={}, global_dict={})
-    except Exception as error:  # pandas raises a different kind for each way in which a comparison can fail
-        raise FitError(
-            f"The condition {condition!r} cannot be evaluated: {' '.join(str(error).split())}"
-        ) from error
-    if not isinstance(mask, pd.Series) or not pd.api.types.is_bool_dtype(mask):
-        raise FitError(
-            f"The condition {condition!r} is not true or false for a row: compare a column, as k == 32."
-        )
-    kept = table[mask.fillna(False).astype(bool)]
+    kept = table[conditions.mask(condition, table)]
     if kept.empty:
         raise FitError(f"No row has {condition}: {len(table)} rows were looked at. Loosen the condition.")
     return kept
-
-
-def _parsed(condition: str, table: pd.DataFrame) -> ast.Expression:
-    try:
-        tree = ast.parse(condition, mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise FitError(
-            f"{condition!r} is not a condition: write one like k == 32 and n_latents > 512."
-        ) from error
-    for node in ast.walk(tree):
-        if not isinstance(node, _ALLOWED):
-            kind = type(node).__name__.lower()
-            raise FitError(
-                f"{condition!r} is refused for its {kind}: only columns, numbers, texts, comparisons, and, or, not."
-            )
-        if isinstance(node, ast.Name) and node.id not in table.columns:
-            known = ", ".join(map(str, table.columns))
-            raise FitError(
-                f"{condition!r} names {node.id}, which is no column (text needs quotes); there are {known}."
-            )
-    return tree
 
 
 def numbers(table: pd.DataFrame, column: str) -> np.ndarray:

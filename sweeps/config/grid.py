@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from sweeps.config.compose import Overrides, axis_values, compose, hydra_session, is_group, parse, sentences
 from sweeps.config.data import describe
 from sweeps.config.earlier_fit import Fitted
-from sweeps.config.expression import evaluate
+from sweeps.config.expression import compute, holds
 from sweeps.errors import SweepError
 
 SCIENCE = (
@@ -70,7 +70,7 @@ def expand(overrides: Sequence[str]) -> Expansion:
                 builders[choice] = _Builder(compose([*line.fixed, *choices]), derived, waiting)
             cell = builders[choice].cell({k: v for k, v in point.items() if k not in groups})
             seen += 1
-            if all(_holds(text, cell.config) for text in first.grid.where):
+            if all(holds(text, names_of(cell.config)) for text in first.grid.where):
                 cells.append(Cell(cell.config, point | {k: cell.varied[k] for k in derived}))
         study = OmegaConf.to_container(first, resolve=True)
         assert isinstance(study, dict)
@@ -161,7 +161,7 @@ class _Builder:
         computed = {}
         known = {"fitted": Fitted(self.root, names, self.waiting)}
         for key, text in self.derived.items():
-            computed[key] = names[key.split(".")[-1]] = self._typed(key, evaluate(text, names, known))
+            computed[key] = names[key.split(".")[-1]] = self._typed(key, compute(text, names, known))
             _set(config, key, computed[key])
         return Cell(config, values | computed)
 
@@ -203,10 +203,6 @@ def names_of(config: Mapping[str, Any]) -> dict[str, Any]:
             "data": data["name"],
         }
     )
-
-
-def _holds(text: str, config: dict[str, Any]) -> bool:
-    return bool(evaluate(text, names_of(config)))
 
 
 def _update(config: DictConfig, key: str, value: Any) -> None:

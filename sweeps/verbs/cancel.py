@@ -46,7 +46,7 @@ def main(arguments: Sequence[str], not_in_grid: bool) -> int:
     """Cancel runs of a study: those that wait never start, those that run are saved and left.
 
     saescale cancel runs/demo                                 (all that have no result)
-    saescale cancel runs/demo 'where=n_latents > 4096'        (names as in grid.where, and state)
+    saescale cancel runs/demo 'where=n_latents > 4096'        (names: the columns of runs.parquet)
     saescale cancel runs/demo 3f2a9c01b7de                    (these runs)
     saescale cancel study=demo sae.k=8,16 --not-in-grid       (runs that this grid does not have any more)
 

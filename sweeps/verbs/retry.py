@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     """Try failed and cancelled runs of a study again, from their last checkpoints: it is launched as it was last.
 
     saescale retry runs/demo
-    saescale retry runs/demo 'where=k == 32'          (names as in grid.where, and state)
+    saescale retry runs/demo 'where=k == 32'          (names: the columns of runs.parquet)
     saescale retry runs/demo 3f2a9c01b7de
     """
     study, runs = chosen(arguments)

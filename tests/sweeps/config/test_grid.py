@@ -54,6 +54,20 @@ def test_where_filters_and_counts():
     assert len(grid.cells) == 3 and grid.dropped == 1
 
 
+def test_where_is_the_language_of_conditions():
+    axes = [*BASE[:1], "sae.n_latents=64,128", "sae.k=2,4,16", "train.lr=1"]
+    grid = expand([*axes, 'grid.where=["k in [2, 16] and n_latents > 30 * sqrt(k)"]'])
+    assert [(c.varied["sae.n_latents"], c.varied["sae.k"]) for c in grid.cells] == [
+        (64, 2),
+        (128, 2),
+        (128, 16),
+    ]
+    with pytest.raises(
+        SweepError, match="names n_latent, which is not a column here.*Did you mean n_latents?"
+    ):
+        expand([*axes, 'grid.where=["n_latent > 30"]'])
+
+
 def test_derived_values_follow_the_cell():
     found = expand(
         [*BASE[:1], "sae.n_latents=256,1024", "sae.k=4", "++grid.derive.train.lr='2e-3*sqrt(1024/n_latents)'"]

@@ -11,6 +11,7 @@ from sweeps.ledger.run_folder import Status
 from sweeps.planning.plan import make_plan
 from sweeps.verbs import cancel as cancel_module
 from sweeps.verbs import retry as retry_module
+from sweeps.verbs import select
 from sweeps.worker.worker import work
 
 
@@ -41,6 +42,28 @@ def test_by_condition_by_name_and_all(study, capsys):
     assert cancel_module.main([path]) == 0
     assert "1 runs cancelled, 3 had ended" in capsys.readouterr().out
     assert missing(study) == []
+
+
+def test_conditions_speak_of_the_columns_of_runs_parquet(study, capsys):
+    runs, path = folders(study), str(study.study.path)
+    runs[2, 0].set_status(Status("failed", 64, failure="bug", message="KeyError: 1"))
+    (runs[3, 1].path / "config.yaml").write_text("{: [")  # unreadable: none of its settings is known
+    for condition, chosen in (
+        ("failure == 'bug' and k in [2, 3]", [runs[2, 0]]),
+        ("n_latents >= 4 * sqrt(k) and not state == 'failed'", [runs[2, 1], runs[3, 0]]),
+        ("state == 'unreadable' and k is missing", [runs[3, 1]]),
+    ):
+        assert arguments([path, f"where={condition}"]) == {folder.run_id for folder in chosen}
+    assert cancel_module.main([path, "where=n_latent > 3"]) == 1
+    said = capsys.readouterr().err
+    assert (
+        "'n_latent > 3' names n_latent, which is not a column here" in said
+        and "Did you mean n_latents?" in said
+    )
+
+
+def arguments(given):
+    return {folder.run_id for folder in select.chosen(given)[1]}
 
 
 def test_a_running_one_is_saved_and_left_and_the_others_go_on(study, monkeypatch):
