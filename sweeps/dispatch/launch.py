@@ -70,10 +70,10 @@ def missing(plan: Plan) -> list[PlannedRun]:
         status = folder.status()
         if run.run_id in in_jobs or status.state in (*ENDED, "cancelled") or folder.cancelled:
             continue
-        if plan.launcher["kind"] == "slurm" and held(folder.path):
+        if plan.launcher["kind"] == "slurm" and held(folder):
             continue
         if status.state == "failed":
-            if not failures.may_retry(folder.path, plan.launcher["retries"]):
+            if not failures.may_retry(folder, plan.launcher["retries"]):
                 continue
             again(plan.study, folder, f"again after: {status.message}")
         found.append(run)
@@ -93,7 +93,7 @@ def unfinished(plan: Plan) -> list[str]:
             "failed": f"{status.failure}: {status.message}",
             "cancelled": status.message or "cancelled",
             "stopped": status.message or "its worker is gone",
-        }.get(status.state, "another launch is at it" if held(folder.path) else "its worker is gone")
+        }.get(status.state, "another launch is at it" if held(folder) else "its worker is gone")
         lines.append(f"{run.run_id} {status.state} – {reason}")
     return lines
 

@@ -45,8 +45,8 @@ def settle(study: Study) -> dict[str, JobState]:
 
 def _end(folder: RunFolder, job: str, state: JobState) -> None:
     """Give a run the state that its job's end means, unless somebody else is at it by now."""
-    revoke(folder.path, job)
-    ours = claim(folder.path, lease_s=60)
+    revoke(folder, job)
+    ours = claim(folder, lease_s=60)
     if ours is None:
         return
     status = folder.status()
@@ -69,7 +69,7 @@ def _write(folder: RunFolder, status: Status, job: str, state: JobState) -> None
     where = f" on {state.nodes}" if state.nodes else ""
     message = f"job {job}{where}: {state.state.lower()}, exit code {state.reason}"
     saved = checkpoint.newest(folder.checkpoints)
-    failures.note(folder.path, Failure(kind, message, saved, host=state.nodes or None, job=job))
+    failures.record(folder, Failure(kind, message, saved, host=state.nodes or None, job=job))
     folder.set_status(Status("failed", status.tokens, kind, message, settled=job))
 
 

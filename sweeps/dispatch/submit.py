@@ -63,7 +63,7 @@ def by_memory(plan: Plan, todo: Sequence[PlannedRun]) -> dict[float | None, list
     """Runs by the host memory that their job asks for: half as much again for each time that it was not enough."""
     groups: dict[float | None, list[PlannedRun]] = {}
     for run in todo:
-        known = failures.failures(plan.study.run(run.run_id).path)
+        known = failures.failures(plan.study.run(run.run_id))
         short = sum(one.kind == "host_oom" for one in known)
         asked = plan.launcher["slurm"]["mem_gb"]
         groups.setdefault(None if asked is None else asked * 1.5**short, []).append(run)
@@ -74,7 +74,7 @@ def excluded(plan: Plan, todo: Sequence[PlannedRun]) -> str | None:
     """The nodes not to use: those of the config, and those that failed one of these runs."""
     nodes = {plan.launcher["slurm"]["exclude"] or ""}
     for run in todo:
-        known = failures.failures(plan.study.run(run.run_id).path)
+        known = failures.failures(plan.study.run(run.run_id))
         nodes |= {one.host for one in known if one.kind == "node" and one.host}
     return ",".join(sorted(filter(None, nodes))) or None
 

@@ -1,12 +1,12 @@
-"""Who trains a run: numbered claim files, so that two workers never train one run twice.
+"""Which worker trains a run: numbered claim files, so that two workers never train one run at the same time.
 
-claim-000001 is made with O_EXCL; its holder touches it as a sign of life. A claim without one for its lease may be
-followed by claim-000002, again with O_EXCL, so exactly one of several followers wins. A holder that finds a higher
-number than its own has lost the run and leaves it. Old claims stay: a number is used once. Only O_EXCL, mtime and
-listing are needed, which NFS keeps.
+claim-000001 is created with O_EXCL, and its holder touches it as a heartbeat. When a claim has had no heartbeat for its
+lease, another worker may create claim-000002, again with O_EXCL, so exactly one of several candidates succeeds. A
+holder that finds a higher number than its own has lost the run and stops training it. Old claims are kept, so a number
+is used only once. This needs O_EXCL, modification times and directory listings, and NFS provides all three.
 
-A claim says who made it: host, process, lease, and in SLURM the job and how often it was requeued. So a process of this
-machine that is gone, or an earlier life of this same job on a node that was lost, is followed without waiting.
+A claim records who made it: host, process, lease, and in SLURM the job and how often the job was requeued. So a claim
+by a dead process of this machine, or by an earlier life of this same job on a lost node, is superseded without waiting.
 """
 
 import os
@@ -14,34 +14,36 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sweeps.ledger.job_environment import restarts, slurm_job
+from sweeps.ledger.run_folder import RunFolder, Status
 
-_UNWRITTEN_S = 60.0  # how long a claim may be without its words
+_UNWRITTEN_S = 60.0  # how long a claim file may stay empty before its maker counts as dead
 
 
 class Claim:
-    """Held until `release`, or until another follows because signs of life stopped.
+    """A worker's hold on a run, until `release` or until another worker supersedes it for lack of heartbeats.
 
-    follows_this_job: the claim before it was an earlier life of this same SLURM job.
+    follows_this_job: the claim before it was made by an earlier life of this same SLURM job.
     """
 
-    def __init__(self, path: Path, follows_this_job: bool = False) -> None:
-        self.path, self.follows_this_job = path, follows_this_job
+    def __init__(self, folder: RunFolder, path: Path, follows_this_job: bool = False) -> None:
+        self.folder, self.path, self.follows_this_job = folder, path, follows_this_job
         self._ours = True
         self._lock = threading.Lock()  # a heartbeat must not revive a claim that is being released
 
     def touch(self) -> bool:
-        """Give a sign of life; False if the run is not ours any more."""
+        """Give a heartbeat; False if another worker has the run by now."""
         with self._lock:
-            self._ours = self._ours and _last(self.path.parent) == self.path and self.path.exists()
+            self._ours = self._ours and _newest(self.folder) == self.path and self.path.exists()
             if self._ours:
                 os.utime(self.path)
             return self._ours
 
     def release(self) -> None:
-        """Let anyone follow at once."""
+        """Let any worker claim the run at once."""
         if self.touch():
             with self._lock:
                 self._ours = False
@@ -66,13 +68,13 @@ class Heartbeat(threading.Thread):
         self.join()
 
 
-def claim(folder: Path, lease_s: float) -> Claim | None:
-    """Claim the run in `folder`; None if another worker holds it."""
-    last = _last(folder)
+def claim(folder: RunFolder, lease_s: float) -> Claim | None:
+    """Claim a run; None if another worker holds it."""
+    last = _newest(folder)
     if last is not None and _alive(last):
         return None
     number = int(last.name.split("-")[1]) + 1 if last else 1
-    path = folder / f"claim-{number:06d}"
+    path = folder.claim_path(number)
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
@@ -82,56 +84,64 @@ def claim(folder: Path, lease_s: float) -> Claim | None:
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(f"{socket.gethostname()} {os.getpid()} {lease_s}{life}\n")
-    except OSError:  # a full disk: a claim without a word would hold the run for nobody
+    except OSError:  # a full disk: an empty claim would block the run with no worker behind it
         path.unlink()
         raise
-    return Claim(path, follows_this_job=last is not None and job is not None and holder(last) == job)
+    return Claim(folder, path, follows_this_job=last is not None and job is not None and holder(last) == job)
 
 
-def held(folder: Path) -> bool:
-    """Whether some worker holds the run now."""
-    last = _last(folder)
+def held(folder: RunFolder) -> bool:
+    """Whether a living worker holds the run."""
+    last = _newest(folder)
     return last is not None and _alive(last)
 
 
+def current_status(folder: RunFolder) -> Status:
+    """The run's status, with `stopped` in place of `running` where its worker is dead."""
+    status = folder.status()
+    if status.state == "running" and not held(folder):
+        return replace(status, state="stopped", message="its worker is gone; launch again to go on")
+    return status
+
+
 def holder(path: Path) -> str | None:
-    """The SLURM job that a claim was made in; None outside of SLURM."""
-    words = path.read_text().split()
-    return words[3] if len(words) == 5 else None
+    """The SLURM job in which a claim was made; None outside of SLURM."""
+    fields = path.read_text().split()
+    return fields[3] if len(fields) == 5 else None
 
 
-def revoke(folder: Path, job: str) -> None:
-    """Free a run whose last claim was made in a SLURM job that is over."""
-    last = _last(folder)
+def revoke(folder: RunFolder, job: str) -> None:
+    """Free a run if its newest claim was made in `job`, a SLURM job that has ended."""
+    last = _newest(folder)
     if last is not None and holder(last) == job:
         os.utime(last, (0, 0))
 
 
 def _alive(path: Path) -> bool:
-    """Touched within its lease, and not by a process or a job's earlier life that is known to be gone."""
+    """Touched within its lease, and not made by a process or an earlier life of a job that is known to be dead."""
     try:
         age_s = time.time() - path.stat().st_mtime
         host, pid, lease_s, *life = path.read_text().split()
     except FileNotFoundError:
         return False
-    except ValueError:  # made this instant, not written yet; or its maker died in that instant
+    except ValueError:  # created a moment ago and still empty, or its maker died in that moment
         return age_s < _UNWRITTEN_S
     if age_s >= float(lease_s):
         return False
     if life and life[0] == slurm_job() and int(life[1]) < restarts():
         return False
-    return host != socket.gethostname() or _runs(int(pid))
+    return host != socket.gethostname() or _process_exists(int(pid))
 
 
-def _runs(pid: int) -> bool:
+def _process_exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's process
+    except PermissionError:  # another user's process
         return True
     return True
 
 
-def _last(folder: Path) -> Path | None:
-    return max(folder.glob("claim-*"), default=None)
+def _newest(folder: RunFolder) -> Path | None:
+    return max(folder.claim_paths(), default=None)

@@ -1,35 +1,33 @@
-"""Why a run failed, what that calls for, and how often it was tried: a line a failure in the run's failures.jsonl."""
+"""Why a run failed, what to do about it, and how often it was tried: one line per failure in failures.jsonl."""
 
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sae_core.errors import CheckpointError, DataError
-from sae_core.training.memory import is_out_of_memory
 from sweeps.errors import SweepError
 from sweeps.ledger.provenance import now
+from sweeps.ledger.run_folder import RunFolder
 
-# kind: what happened. What is done about each: docs/launching.md; how often: the launcher's `retries`.
+# Kind: what happened. docs/launching.md says what is done about each; the launcher's `retries` says how often.
 KINDS = {
     "oom": "an allocation found no memory",
     "host_oom": "killed for the memory of its job",
     "node": "the node failed",
     "disk": "a file could not be written",
-    "lost": "the worker died without a word",
+    "lost": "the worker died without recording a reason",
     "data": "the data or the checkpoint cannot be used",
     "bug": "an error in the code or the config",
 }
-# CUDA errors of a GPU or a node that is broken, not of the program: another node may do it.
+# CUDA errors that mean a broken GPU or node rather than a broken program: another node may do it.
 _NODE = re.compile(
     r"uncorrectable ECC|no CUDA-capable device|GPU is lost|fallen off the bus|unspecified launch failure"
     r"|hardware stack error|NVLink|driver shutting down|CUDA unknown error|devices? (?:is|are) busy or unavailable",
     re.IGNORECASE,
 )
-FILE = "failures.jsonl"
-_RETRIED = "retried"  # the mark of `saescale retry`: what is above it counts no more
+_RETRIED = "retried"  # the mark that `saescale retry` leaves: failures above it no longer count
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,11 @@ class Failure:
 
 
 def kind_of(error: BaseException) -> str:
-    """The kind of an exception. What nothing else explains is a bug, which is not tried again."""
+    """The kind of an exception. One that nothing else explains is a bug, which is not retried."""
+    from sae_core.training.memory import (
+        is_out_of_memory,  # imports torch, which a job's start has to do without
+    )
+
     text = str(error)
     if is_out_of_memory(error):
         return "oom"
@@ -56,29 +58,29 @@ def kind_of(error: BaseException) -> str:
     return "disk" if isinstance(error, OSError) else "bug"
 
 
-def words(kind: str, error: BaseException) -> str:
-    """One line for `status`: the sentence of an error of ours, of a bug its type and the traceback's last line."""
+def message_of(kind: str, error: BaseException) -> str:
+    """One line for `status`: for a bug the exception's type and last line, otherwise its first line."""
     lines = str(error).strip().splitlines()
     if kind == "bug":
         return f"{type(error).__name__}: {lines[-1] if lines else ''}"
     return (lines or [KINDS[kind]])[0]
 
 
-def note(folder: Path, failure: Failure) -> None:
+def record(folder: RunFolder, failure: Failure) -> None:
     """Add a failure to the run's list."""
     _append(folder, vars(failure) | {"at": now()})
 
 
-def forgive(folder: Path) -> None:
-    """Let the run be tried as if it had never failed; its failures stay on record."""
+def reset(folder: RunFolder) -> None:
+    """Let the run be tried as if it had never failed. Its failures stay on record."""
     if failures(folder, since_retry=False):
         _append(folder, {"kind": _RETRIED, "message": "", "at": now()})
 
 
-def failures(folder: Path, since_retry: bool = True) -> list[Failure]:
-    """The run's failures, by default those since the last `saescale retry`; a torn line is none."""
+def failures(folder: RunFolder, since_retry: bool = True) -> list[Failure]:
+    """The run's failures, by default those since the last `saescale retry`. Torn lines are skipped."""
     try:
-        lines = (folder / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = folder.failures_path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
     found: list[Failure] = []
@@ -94,10 +96,11 @@ def failures(folder: Path, since_retry: bool = True) -> list[Failure]:
     return found
 
 
-def may_retry(folder: Path, retries: Mapping[str, int]) -> bool:
-    """Whether the run's last failure may be tried again: of its kind no more than `retries` of it, at one checkpoint.
+def may_retry(folder: RunFolder, retries: Mapping[str, int]) -> bool:
+    """Whether the run may be tried again after its last failure.
 
-    A run that got further in between is not stuck, so what failed before a newer checkpoint counts no more.
+    It may while failures of that kind at that checkpoint number at most `retries` of the kind. A run that has got
+    further in between is not stuck, so failures before a newer checkpoint do not count.
     """
     known = failures(folder)
     if not known:
@@ -106,7 +109,7 @@ def may_retry(folder: Path, retries: Mapping[str, int]) -> bool:
     return sum((one.kind, one.saved) == (last.kind, last.saved) for one in known) <= retries.get(last.kind, 0)
 
 
-def _append(folder: Path, record: Mapping[str, Any]) -> None:
-    with open(folder / FILE, "a", encoding="utf-8") as file:
+def _append(folder: RunFolder, record: Mapping[str, Any]) -> None:
+    with open(folder.failures_path, "a", encoding="utf-8") as file:
         file.write(json.dumps(record, ensure_ascii=False) + "\n")
         file.flush()

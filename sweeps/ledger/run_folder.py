@@ -1,4 +1,7 @@
-"""The ledger: one folder a run, and nothing else. Every write is whole or not there, and safe on NFS and Lustre."""
+"""The run folder and the study folder: the names of their files, and how each is written and read.
+
+The folder tree is the ledger; there is no database. Every write is complete or absent, and safe on NFS and Lustre.
+"""
 
 import json
 import math
@@ -12,91 +15,156 @@ import yaml
 from sae_core.files import write_text
 from sweeps.errors import SweepError
 
-ENDED = ("done", "diverged")  # results; a failed run may be tried again
+ENDED = ("done", "diverged")  # the states with a result; a failed run may be tried again
+_CONFIG = "config.yaml"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 @dataclass(frozen=True)
 class Status:
-    """What a run says of itself.
+    """The contents of a run's status file.
 
-    state: pending; running; stopped, to be resumed; done; diverged; failed; cancelled; unreadable if the file is torn.
+    state: pending, running, stopped (to be resumed), done, diverged, failed, cancelled, or unreadable where the file
+    is torn.
     """
 
     state: str
     tokens: int = 0
     failure: str | None = None  # its kind, see `sweeps.ledger.failures`
     message: str | None = None
-    rate: float | None = None  # tokens a second of the clock, while it runs
-    settled: str | None = (
-        None  # the SLURM job whose end is in this status, or was before it was set back to pending
-    )
-    updated: float = 0.0  # seconds since the epoch, when it was written
+    rate: float | None = None  # tokens per second of wall time, while the run trains
+    # The last SLURM job whose end is accounted for: in this status, or in the one before it was set back to pending.
+    settled: str | None = None
+    updated: float = 0.0  # when it was written, in seconds since the epoch
 
 
 class RunFolder:
-    """`runs/<study>/<run_id>/`: config.yaml, status, environment.json, curve.jsonl, checkpoint/, result.json."""
+    """`runs/<study>/<run_id>/`, and the only place in the code that names its files.
+
+    | name                             | contents                                                                    |
+    |----------------------------------|-----------------------------------------------------------------------------|
+    | config.yaml                      | the resolved config; its science is hashed to the run id                    |
+    | status                           | a `Status` as JSON                                                          |
+    | environment.json                 | versions, commit and machine of the worker                                  |
+    | curve.jsonl                      | one line per evaluation                                                     |
+    | checkpoint/                      | the newest checkpoint, then weights.safetensors                             |
+    | latents.json                     | histograms over the latents of a finished run                               |
+    | result.json                      | the numbers of an ended run                                                 |
+    | traceback.txt                    | of the last failure, until the run ends well                                |
+    | failures.jsonl                   | one line per failure, see `sweeps.ledger.failures`                          |
+    | claim-000001, claim-000002, …    | which worker has had the run, see `sweeps.ledger.claims`                    |
+    | cancel                           | there while `saescale cancel` asks for the run's end                        |
+    | tensorboard/, wandb/             | event files of the trackers                                                 |
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.run_id = path.name
 
     @property
+    def exists(self) -> bool:
+        """Whether this is the folder of a run."""
+        return self._config_path.is_file()
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoint"
+
+    @property
+    def weights_path(self) -> Path:
+        """The weights of an ended run."""
+        return self.checkpoints / "weights.safetensors"
 
     @property
     def curve_path(self) -> Path:
         return self.path / "curve.jsonl"
 
     @property
-    def cancelled(self) -> bool:
-        """Whether `saescale cancel` has asked for its end."""
-        return (self.path / "cancel").exists()
+    def failures_path(self) -> Path:
+        return self.path / "failures.jsonl"
+
+    @property
+    def tensorboard_path(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def _config_path(self) -> Path:
+        return self.path / _CONFIG
+
+    @property
+    def _status_path(self) -> Path:
+        return self.path / "status"
+
+    @property
+    def _traceback_path(self) -> Path:
+        return self.path / "traceback.txt"
+
+    @property
+    def _cancel_path(self) -> Path:
+        return self.path / "cancel"
+
+    def claim_path(self, number: int) -> Path:
+        return self.path / f"claim-{number:06d}"
+
+    def claim_paths(self) -> list[Path]:
+        """Every claim ever made on the run, the newest last."""
+        return sorted(self.path.glob("claim-*"))
 
     def create(self, config: dict[str, Any]) -> None:
-        """Write config.yaml, again where it differs: the science in it is the run's id, but its data may have moved."""
+        """Write config.yaml. It is replaced where it differs: the run id fixes the science, but the data may move."""
         self.path.mkdir(parents=True, exist_ok=True)
         text = yaml.dump(config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-        if _read(self.path / "config.yaml") != text:
-            write_text(self.path / "config.yaml", text)
+        if _read(self._config_path) != text:
+            write_text(self._config_path, text)
 
     def config(self) -> dict[str, Any]:
-        """run_id, study, data, run, as `create` wrote them. SweepError if they are not there."""
-        path = self.path / "config.yaml"
+        """run_id, study, data and run as `create` wrote them. SweepError where they cannot be read."""
         try:
-            config = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+            config = yaml.load(self._config_path.read_text(encoding="utf-8"), Loader=_Loader)
             return {key: config[key] for key in ("run_id", "study", "data", "run")}
         except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError) as error:
-            reason = _first_line(error)
-            raise SweepError(f"{path} is not a run's config ({reason}); launch the study again.") from error
+            raise SweepError(
+                f"{self._config_path} cannot be read as a run's config ({_first_line(error)}); launch the study again."
+            ) from error
 
     def status(self) -> Status:
-        """The last status written; pending where there is none."""
-        text = _read(self.path / "status")
+        """The last status written; pending if there is none. `claims.current_status` also looks for a living worker."""
+        text = _read(self._status_path)
         try:
             return Status("pending") if text is None else Status(**json.loads(text))
         except (ValueError, TypeError):
-            return Status("unreadable", message=f"{self.path / 'status'} is torn; launch the study again")
+            return Status("unreadable", message=f"{self._status_path} is torn; launch the study again")
 
     def set_status(self, status: Status) -> None:
         text = dumps(vars(status) | {"updated": time.time()})
         try:
-            write_text(self.path / "status", text, durable=status.state != "running")
+            write_text(self._status_path, text, durable=status.state != "running")
         except OSError:
             if status.state != "failed":
                 raise
-            _overwrite(self.path / "status", text)  # a full disk is to be told
+            _overwrite(self._status_path, text)  # the disk is full, and the user must learn of it
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `saescale cancel` has asked for the run's end."""
+        return self._cancel_path.exists()
+
+    def ask_to_cancel(self) -> None:
+        """Ask whichever worker has the run to save it and leave it, and every other not to start it."""
+        self._cancel_path.touch()
+
+    def withdraw_cancel(self) -> None:
+        self._cancel_path.unlink(missing_ok=True)
 
     def append_row(self, row: dict[str, Any]) -> None:
-        """Add one evaluation to curve.jsonl and see it on its way to the disk."""
+        """Append one evaluation to curve.jsonl and flush it."""
         with open(self.curve_path, "a", encoding="utf-8") as file:
             file.write(dumps(row) + "\n")
             file.flush()
 
     def curve(self) -> list[dict[str, Any]]:
-        """The evaluations; a last line torn by a kill is not one."""
+        """The evaluations, without a last line that a kill tore."""
         rows = []
         for line in (_read(self.curve_path) or "").splitlines():
             try:
@@ -109,11 +177,41 @@ class RunFolder:
         """Make the curve exactly `rows`: what was evaluated after the checkpoint will be evaluated again."""
         write_text(self.curve_path, "".join(dumps(row) + "\n" for row in rows))
 
-    def write_json(self, name: str, values: dict[str, Any]) -> None:
+    # Each of these reads None where there is no file, and raises SweepError where it is torn.
+
+    def environment(self) -> dict[str, Any] | None:
+        return self._read_json("environment.json")
+
+    def set_environment(self, facts: dict[str, Any]) -> None:
+        self._write_json("environment.json", facts)
+
+    def result(self) -> dict[str, Any] | None:
+        return self._read_json("result.json")
+
+    def set_result(self, numbers: dict[str, Any]) -> None:
+        self._write_json("result.json", numbers)
+
+    def latents(self) -> dict[str, Any] | None:
+        return self._read_json("latents.json")
+
+    def set_latents(self, histograms: dict[str, Any]) -> None:
+        self._write_json("latents.json", histograms)
+
+    def traceback(self) -> str | None:
+        """Of the last failure; None where the run has ended well or never failed."""
+        return _read(self._traceback_path)
+
+    def set_traceback(self, text: str | None) -> None:
+        """Write the traceback of a failure, or remove an earlier one with None."""
+        if text is None:
+            self._traceback_path.unlink(missing_ok=True)
+        else:
+            write_text(self._traceback_path, text)
+
+    def _write_json(self, name: str, values: dict[str, Any]) -> None:
         write_text(self.path / name, dumps(values, indent=1) + "\n")
 
-    def read_json(self, name: str) -> dict[str, Any] | None:
-        """The values of a JSON file, None where there is none. SweepError if it is torn."""
+    def _read_json(self, name: str) -> dict[str, Any] | None:
         return read_json(self.path / name)
 
 
@@ -131,29 +229,34 @@ class Study:
     def jobs(self) -> Path:
         return self.path / "jobs"
 
+    @property
+    def has_runs(self) -> bool:
+        return any(self.path.glob(f"*/{_CONFIG}"))
+
     def run(self, run_id: str) -> RunFolder:
         return RunFolder(self.path / run_id)
 
     def runs(self) -> list[RunFolder]:
         """Every run of the study, in the order of their ids."""
-        return [RunFolder(p.parent) for p in sorted(self.path.glob("*/config.yaml"))]
+        return [RunFolder(path.parent) for path in sorted(self.path.glob(f"*/{_CONFIG}"))]
 
 
 def open_study(path: Path) -> Study:
-    """An existing study; SweepError with the studies nearby if it is not there."""
-    if not any(path.glob("*/config.yaml")):
-        near = sorted({p.parent.parent.name for p in path.parent.glob("*/*/config.yaml")})
+    """The study in the folder `path`. SweepError where there is none, which names the studies beside it."""
+    study = Study(path)
+    if not study.has_runs:
+        others = sorted({config.parent.parent.name for config in path.parent.glob(f"*/*/{_CONFIG}")})
         there = (
-            f"There are: {', '.join(near)}."
-            if near
+            f"There are: {', '.join(others)}."
+            if others
             else "There are none; `saescale launch study=demo` makes one."
         )
         raise SweepError(f"No study at {path}. {there}")
-    return Study(path)
+    return study
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The values of a JSON file, None where there is none. SweepError if it is torn."""
+    """The values of a JSON file; None where there is no file. SweepError where it is torn."""
     text = _read(path)
     try:
         return None if text is None else dict(json.loads(text))
@@ -162,7 +265,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def dumps(values: Any, indent: int | None = None) -> str:
-    """JSON in which a number that is not finite is null: missing is missing."""
+    """JSON with null for every number that is not finite: missing is missing."""
     return json.dumps(_finite(values), allow_nan=False, indent=indent)
 
 
@@ -175,7 +278,7 @@ def _finite(value: Any) -> Any:
 
 
 def _overwrite(path: Path, text: str) -> None:
-    """Write over a small file in its place: a full disk has no room for a new one, and this one has its block."""
+    """Write over a small file in place, as a full disk has no room for a new one and this one has its block already."""
     with open(path, "r+b") as file:
         old = len(file.read())
         file.seek(0)

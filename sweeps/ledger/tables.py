@@ -9,7 +9,7 @@ import pandas as pd
 from sae_core.files import replacing
 from sweeps.errors import SweepError
 from sweeps.ledger import failures
-from sweeps.ledger.current import current
+from sweeps.ledger.claims import current_status
 from sweeps.ledger.run_folder import RunFolder, Study
 
 # The order and type of the columns, whatever the runs have reached: an empty column is there, and missing.
@@ -97,15 +97,15 @@ def collect(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def run_row(folder: RunFolder, study: str, curve: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One run's row: config, last evaluation, and the result where it has ended. What cannot be read is missing."""
-    status = current(folder)
+    status = current_status(folder)
     row: dict[str, Any] = {"run_id": folder.run_id, "study": study, "state": status.state}
     row |= {"failure": status.failure, "message": status.message}
-    row["failures"] = len(failures.failures(folder.path, since_retry=False))
+    row["failures"] = len(failures.failures(folder, since_retry=False))
     last = dict(curve[-1]) if curve else {}
     last["steps"] = last.pop("step", None)
     try:
         config = folder.config()
-        facts = [folder.read_json(name) or {} for name in ("environment.json", "result.json")]
+        facts = folder.environment() or {}, folder.result() or {}
     except SweepError as error:
         return dict.fromkeys(_REPEATED) | row | {"state": "unreadable", "message": str(error)}
     return row | _config_columns(config) | last | facts[0] | facts[1]
@@ -138,7 +138,7 @@ def collect_latents(study: Study) -> pd.DataFrame:
 
 def _latent_rows(folder: RunFolder) -> list[dict[str, Any]]:
     try:
-        found = folder.read_json("latents.json") or {}
+        found = folder.latents() or {}
         sae = folder.config()["run"]["sae"] if found else {}
     except SweepError:
         return []  # `run_row` tells of a folder that cannot be read

@@ -83,7 +83,7 @@ def throughput(configured: float | None, device: str, ended: Iterable[RunFolder]
 
 
 def _measured(folder: RunFolder, device: str) -> float | None:
-    facts, result = folder.read_json("environment.json") or {}, folder.read_json("result.json") or {}
+    facts, result = folder.environment() or {}, folder.result() or {}
     on_cpu = str(facts.get("device", "")).endswith("CPU")
     done, took = result.get("flops_sparse"), result.get("train_seconds")
     return float(done) / float(took) if done and took and on_cpu == (device == "cpu") else None

@@ -19,8 +19,8 @@ def cancel(study: Study, runs: Sequence[RunFolder]) -> list[RunFolder]:
     """
     met = [folder for folder in runs if folder.status().state not in (*ENDED, "cancelled")]
     for folder in met:
-        (folder.path / "cancel").touch()
-        ours = claim(folder.path, lease_s=60)
+        folder.ask_to_cancel()
+        ours = claim(folder, lease_s=60)
         if ours is None:  # a worker is at it
             continue
         status = folder.status()

@@ -83,7 +83,7 @@ def _export(given: argparse.Namespace) -> int:
     """Everything that configs, curves and folders tell is checked before the first folder is written."""
     if given.layer is not None and given.layer < 0:
         raise SweepError(f"--layer is {given.layer}; blocks are counted from 0.")
-    one = (given.path / "config.yaml").is_file()
+    one = RunFolder(given.path).exists
     folders = [RunFolder(given.path)] if one else _done(given.path)
     jobs = [_plan(folder, given, given.out if one else given.out / folder.run_id) for folder in folders]
     failed = [job.run_id for job in jobs if not _write(job)]
@@ -118,7 +118,7 @@ class _Job:
 
 def _plan(folder: RunFolder, given: argparse.Namespace, out: Path) -> _Job:
     """What is to be written of a run. SweepError if it has not ended, ExportError where a layout cannot hold it."""
-    config, weights = folder.config(), folder.checkpoints / "weights.safetensors"
+    config, weights = folder.config(), folder.weights_path
     if not weights.is_file():
         raise SweepError(
             f"{folder.path} is {folder.status().state} and has no {weights.name}: a run has them when it ends."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sweeps.ledger.current import current
+from sweeps.ledger.claims import current_status
 from sweeps.ledger.run_folder import ENDED
 from sweeps.planning.plan import Plan
 from sweeps.verbs.clock import clock
@@ -35,7 +35,7 @@ def snapshot(plan: Plan) -> Snapshot:
     counts: Counter[str] = Counter()
     done = 0.0
     for run in plan.runs:
-        status = current(plan.study.run(run.run_id))
+        status = current_status(plan.study.run(run.run_id))
         counts[status.state] += 1
         part = 1.0 if status.state in ENDED else status.tokens / run.config.train.budget
         done += part * run.flops_sparse

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fit.views.verbs import report as of_tables
+from sweeps.ledger.run_folder import Study
 from sweeps.verbs.command import USER_ERRORS
 
 
@@ -27,7 +28,7 @@ def _is_table(named: Sequence[str]) -> bool:
     path = Path(named[0])
     if len(named) > 1 or "=" in named[0]:
         return False
-    return path.is_file() or (path / "runs.parquet").is_file() and not any(path.glob("*/config.yaml"))
+    return path.is_file() or (path / "runs.parquet").is_file() and not Study(path).has_runs
 
 
 main = replace(of_tables.main, run=run, errors=USER_ERRORS)

@@ -19,11 +19,11 @@ def retry(study: Study, runs: Sequence[RunFolder]) -> list[RunFolder]:
     for folder in runs:
         if folder.status().state not in ("failed", "cancelled", "unreadable") and not folder.cancelled:
             continue
-        ours = claim(folder.path, lease_s=60)
+        ours = claim(folder, lease_s=60)
         if ours is None:  # a worker is saving it just now
             continue
-        (folder.path / "cancel").unlink(missing_ok=True)
-        failures.forgive(folder.path)
+        folder.withdraw_cancel()
+        failures.reset(folder)
         again(study, folder)
         ours.release()
         met.append(folder)

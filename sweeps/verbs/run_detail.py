@@ -3,26 +3,24 @@
 from pathlib import Path
 
 from sweeps.ledger import failures, launches
-from sweeps.ledger.current import current
+from sweeps.ledger.claims import current_status
 from sweeps.ledger.run_folder import RunFolder, Study
 
 
 def lines(folder: RunFolder) -> list[str]:
     """Everything that one run's folder says of it, a line each."""
-    status = current(folder)
+    status = current_status(folder)
     found = [f"{folder.path}: {status.state} at {status.tokens:,} tokens"]
     if status.message:
         found.append(f"  {status.message}")
-    for name in ("environment.json", "result.json"):
-        facts = folder.read_json(name) or {}
+    for facts in (folder.environment() or {}, folder.result() or {}):
         found += [f"  {key}: {value}" for key, value in facts.items() if value is not None]
     found += [
         f"  failed {one.at}: {one.kind}, {one.message}" + (f" ({one.host})" if one.host else "")
-        for one in failures.failures(folder.path, since_retry=False)
+        for one in failures.failures(folder, since_retry=False)
     ]
     found += [f"  log: {path}" for path in logs(folder)]
-    trace = folder.path / "traceback.txt"
-    return found + (trace.read_text(encoding="utf-8").splitlines() if trace.exists() else [])
+    return found + (folder.traceback() or "").splitlines()
 
 
 def logs(folder: RunFolder) -> list[Path]:

@@ -17,7 +17,7 @@ from sae_core.config import RunConfig
 from sweeps.dispatch.reconcile import settle
 from sweeps.dispatch.slurm import JobState
 from sweeps.errors import SweepError
-from sweeps.ledger.current import current
+from sweeps.ledger.claims import current_status
 from sweeps.ledger.run_folder import ENDED, RunFolder, Status, Study
 from sweeps.ledger.tables import write_tables
 from sweeps.verbs import run_detail
@@ -37,7 +37,7 @@ def states(study: Study, in_jobs: Mapping[str, JobState] | None = None) -> pd.Da
 
 
 def _row(folder: RunFolder, job: JobState | None) -> dict[str, Any]:
-    status, curve = current(folder), folder.curve()
+    status, curve = current_status(folder), folder.curve()
     row = {"run_id": folder.run_id, "tokens": status.tokens, "state": status.state, "message": status.message}
     if status.state == "failed":
         row["state"] = f"failed ({status.failure})"

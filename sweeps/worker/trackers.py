@@ -68,7 +68,7 @@ class Trackers:
 def _tensorboard(folder: RunFolder, tokens: int) -> tuple[Log, Close]:
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(str(folder.path / "tensorboard"), purge_step=tokens + 1)
+    writer = SummaryWriter(str(folder.tensorboard_path), purge_step=tokens + 1)
 
     def log(row: dict[str, Any]) -> None:
         for name, value in row.items():

@@ -12,7 +12,6 @@ from torch import Tensor
 from sae_core.config import RunConfig
 from sae_core.data.source import Source
 from sae_core.errors import DataError
-from sae_core.files import write_text
 from sae_core.training import checkpoint
 from sae_core.training.latents import latent_histograms
 from sae_core.training.pack import Event, start_point, train_pack
@@ -90,9 +89,9 @@ def _prepare(
     for folder, its_claim in group:
         try:
             run = _build(folder, source, b_pre, options.device)
-            started = (folder.read_json("environment.json") or {}).get("started")
+            started = (folder.environment() or {}).get("started")
             facts = environment(options.device)
-            folder.write_json("environment.json", facts | ({"started": started} if started else {}))
+            folder.set_environment(facts | ({"started": started} if started else {}))
             folder.set_status(Status("running", run.tokens))
         except Exception as error:
             states[folder.run_id] = _fail(folder, its_claim, folder.status().tokens, error)
@@ -180,16 +179,14 @@ def _finish(one: _Held, state: str, source: Source, options: WorkerOptions) -> s
     """Write the weights and the result, then say so: a run is done when its status says it."""
     run, folder = one.run, one.folder
     folder.checkpoints.mkdir(exist_ok=True)
-    checkpoint.write(
-        folder.checkpoints / "weights.safetensors", run.weights(), {"config": run.config.as_dict()}
-    )
+    checkpoint.write(folder.weights_path, run.weights(), {"config": run.config.as_dict()})
     if state == "done":
         x = source.held_out().to(options.device)
-        folder.write_json("latents.json", latent_histograms(run.sae, x))
-    folder.write_json("result.json", result(run, source.oracle(run.config.sae.n_latents), options.device))
+        folder.set_latents(latent_histograms(run.sae, x))
+    folder.set_result(result(run, source.oracle(run.config.sae.n_latents), options.device))
     folder.set_status(Status(state, run.tokens))
     checkpoint.clear(folder.checkpoints)
-    (folder.path / "traceback.txt").unlink(missing_ok=True)  # of a try before this one
+    folder.set_traceback(None)  # of a failure before
     one.claim.release()
     return state
 
@@ -217,11 +214,11 @@ def _fail(folder: RunFolder, its_claim: Claim, tokens: int, error: Exception) ->
     if not its_claim.touch():
         return "taken over"
     kind = failures.kind_of(error)
-    message = failures.words(kind, error)
+    message = failures.message_of(kind, error)
     try:
         folder.set_status(Status("failed", tokens, kind, message))
-        write_text(folder.path / "traceback.txt", "".join(traceback.format_exception(error)))
-        failures.note(folder.path, failure(folder, kind, message))
+        folder.set_traceback("".join(traceback.format_exception(error)))
+        failures.record(folder, failure(folder, kind, message))
     except OSError as disk:  # the job's log has it, and the run stays to be tried again
         print(f"{folder.run_id} failed ({message}), and its folder cannot be written: {disk}", flush=True)
     its_claim.release()

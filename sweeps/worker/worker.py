@@ -62,7 +62,7 @@ def _claim_group(
         if configs and not _fits(configs, config, options):
             later.append(run_id)
             continue
-        held = claim(folder.path, options.lease_s)
+        held = claim(folder, options.lease_s)
         if held is None:
             later.append(run_id)
         elif _over(folder, options):  # it ended between our look and our claim
@@ -84,8 +84,8 @@ def _lost(folder: RunFolder, its_claim: Claim, options: WorkerOptions) -> bool:
     if status.state != "running" or its_claim.follows_this_job:
         return False
     message = f"its worker died without a word at {status.tokens:,} tokens"
-    failures.note(folder.path, failure(folder, "lost", message))
-    if failures.may_retry(folder.path, options.retries):
+    failures.record(folder, failure(folder, "lost", message))
+    if failures.may_retry(folder, options.retries):
         return False
     folder.set_status(Status("failed", status.tokens, "lost", message))
     return True
@@ -102,5 +102,5 @@ def _over(folder: RunFolder, options: WorkerOptions) -> bool:
     """Whether there is nothing to do: ended, cancelled, or failed in a way that this worker does not try again."""
     status = folder.status()
     if status.state == "failed":
-        return status.failure != "oom" or not failures.may_retry(folder.path, options.retries)
+        return status.failure != "oom" or not failures.may_retry(folder, options.retries)
     return status.state in (*ENDED, "cancelled") or folder.cancelled

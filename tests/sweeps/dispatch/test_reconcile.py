@@ -61,11 +61,11 @@ def test_ends_of_a_job(given, state, running, pending):
     assert settle(plan.study) == {}
     assert states(runs) == [("done", None), running, pending]
     if running[0] == "failed":
-        (one,) = failures.failures(runs[1].path)
+        (one,) = failures.failures(runs[1])
         assert (one.kind, one.job, one.host) == (running[1], "7_0", "n3")
         assert "job 7_0 on n3" in runs[1].status().message
     settle(plan.study)
-    assert len(failures.failures(runs[1].path)) == (running[0] == "failed")  # counted once
+    assert len(failures.failures(runs[1])) == (running[0] == "failed")  # counted once
 
 
 def test_what_may_be_tried_again_is_missing_and_what_was_cancelled_is_not(given):
@@ -73,7 +73,7 @@ def test_what_may_be_tried_again_is_missing_and_what_was_cancelled_is_not(given)
     stands["7_0"] = JobState("OUT_OF_MEMORY", False, "0:125", "n1")
     assert len(missing(plan)) == 3 and states(runs) == [("pending", None)] * 3
     assert list(by_memory(plan, plan.runs)) == [48.0]  # half as much again as 32
-    assert len(missing(plan)) == 3 and len(failures.failures(runs[0].path)) == 1  # the same end counts once
+    assert len(missing(plan)) == 3 and len(failures.failures(runs[0])) == 1  # the same end counts once
     record(new_folder(plan.study), "slurm", plan.overrides, {"9": [run.run_id for run in runs]})
     stands["9"] = JobState("CANCELLED", False, "0:15", "n1")
     assert missing(plan) == [] and states(runs) == [("cancelled", None)] * 3
@@ -89,7 +89,7 @@ def test_nodes_that_failed_a_run_are_left_out(given):
 def test_a_run_that_another_holds_by_now_is_left_alone(given, monkeypatch):
     plan, runs, stands = given
     runs[0].set_status(Status("running", 512))
-    other = claim(runs[0].path, 60)
+    other = claim(runs[0], 60)
     stands["7_0"] = JobState("FAILED", False, "0:9", "n1")
     settle(plan.study)
     assert states(runs)[0] == ("running", None) and other.touch()
@@ -98,10 +98,10 @@ def test_a_run_that_another_holds_by_now_is_left_alone(given, monkeypatch):
 def test_a_claim_of_the_job_that_is_over_is_freed_at_once(given, monkeypatch):
     plan, runs, stands = given
     monkeypatch.setenv("SLURM_JOB_ID", "7_0")
-    claim(runs[0].path, 600)
+    claim(runs[0], 600)
     monkeypatch.delenv("SLURM_JOB_ID")
     runs[0].set_status(Status("running", 512))
-    assert held(runs[0].path)
+    assert held(runs[0])
     stands["7_0"] = JobState("FAILED", False, "0:9", "n1")
     settle(plan.study)
     assert states(runs)[0] == ("failed", "lost")

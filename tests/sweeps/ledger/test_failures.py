@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from sae_core.errors import DataError
-from sweeps.ledger.failures import KINDS, Failure, failures, forgive, kind_of, may_retry, note, words
+from sweeps.ledger.failures import KINDS, Failure, failures, kind_of, may_retry, message_of, record, reset
+from sweeps.ledger.run_folder import RunFolder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -26,43 +32,43 @@ def test_kind_of_an_error(error, kind):
 
 
 def test_words_are_one_line_whatever_the_error():
-    assert words("bug", KeyError("surprise")) == "KeyError: 'surprise'"
-    assert words("bug", RuntimeError("first\nlast")) == "RuntimeError: last"
-    assert words("data", DataError("the store is gone\nmore")) == "the store is gone"
-    assert words("oom", MemoryError()) == KINDS["oom"]
+    assert message_of("bug", KeyError("surprise")) == "KeyError: 'surprise'"
+    assert message_of("bug", RuntimeError("first\nlast")) == "RuntimeError: last"
+    assert message_of("data", DataError("the store is gone\nmore")) == "the store is gone"
+    assert message_of("oom", MemoryError()) == KINDS["oom"]
 
 
-def test_a_run_is_tried_again_as_often_as_its_kind_may(tmp_path):
+def test_a_run_is_tried_again_as_often_as_its_kind_may(folder):
     retries = {"oom": 2}
-    assert may_retry(tmp_path, retries)
+    assert may_retry(folder, retries)
     for more in (True, True, False):
-        note(tmp_path, Failure("oom", "no memory"))
-        assert may_retry(tmp_path, retries) is more
-    note(tmp_path, Failure("bug", "KeyError"))
-    assert not may_retry(tmp_path, {"oom": 9})
+        record(folder, Failure("oom", "no memory"))
+        assert may_retry(folder, retries) is more
+    record(folder, Failure("bug", "KeyError"))
+    assert not may_retry(folder, {"oom": 9})
 
 
-def test_a_run_that_got_further_is_not_stuck(tmp_path):
+def test_a_run_that_got_further_is_not_stuck(folder):
     for saved in (0, 10, 20, 30):
-        note(tmp_path, Failure("lost", "gone", saved))
-        assert may_retry(tmp_path, {"lost": 1})
-    note(tmp_path, Failure("lost", "gone", 30))
-    assert not may_retry(tmp_path, {"lost": 1})
+        record(folder, Failure("lost", "gone", saved))
+        assert may_retry(folder, {"lost": 1})
+    record(folder, Failure("lost", "gone", 30))
+    assert not may_retry(folder, {"lost": 1})
 
 
-def test_retry_forgives_and_keeps_the_record(tmp_path):
-    forgive(tmp_path)
+def test_retry_resets_and_keeps_the_record(tmp_path, folder):
+    reset(folder)
     assert list(tmp_path.iterdir()) == []
-    note(tmp_path, Failure("bug", "KeyError", host="n1", job="7_0"))
-    assert not may_retry(tmp_path, {})
-    forgive(tmp_path)
-    assert may_retry(tmp_path, {}) and failures(tmp_path) == []
-    (one,) = failures(tmp_path, since_retry=False)
+    record(folder, Failure("bug", "KeyError", host="n1", job="7_0"))
+    assert not may_retry(folder, {})
+    reset(folder)
+    assert may_retry(folder, {}) and failures(folder) == []
+    (one,) = failures(folder, since_retry=False)
     assert (one.kind, one.host, one.job) == ("bug", "n1", "7_0") and one.at
 
 
-def test_a_torn_line_is_no_failure(tmp_path):
-    note(tmp_path, Failure("disk", "full"))
+def test_a_torn_line_is_no_failure(tmp_path, folder):
+    record(folder, Failure("disk", "full"))
     with open(tmp_path / "failures.jsonl", "a") as file:
         file.write('{"kind": "di')
-    assert [one.kind for one in failures(tmp_path)] == ["disk"]
+    assert [one.kind for one in failures(folder)] == ["disk"]

@@ -103,8 +103,8 @@ def test_throughput_is_configured_or_measured_on_the_same_kind_of_device(tmp_pat
     for i, (device, seconds) in enumerate((("x86_64 CPU", 2.0), ("x86_64 CPU", 4.0), ("NVIDIA H200", 0.1))):
         folder = RunFolder(tmp_path / str(i))
         folder.path.mkdir()
-        folder.write_json("environment.json", {"device": device})
-        folder.write_json("result.json", {"flops_sparse": 8e9, "train_seconds": seconds})
+        folder.set_environment({"device": device})
+        folder.set_result({"flops_sparse": 8e9, "train_seconds": seconds})
         folders.append(folder)
     assert cost.throughput(5e9, "cpu", folders) == Throughput(5e9, "configured")
     assert cost.throughput(None, "cpu", folders) == Throughput(3e9, "measured on 2 runs")

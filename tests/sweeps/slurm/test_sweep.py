@@ -276,11 +276,13 @@ def test_edits_after_the_launch_change_no_job_that_waits(tiny, cluster):
     )
     study.launch()
     (launch,) = (study.study.jobs).iterdir()
-    assert (launch / "code" / "sweeps" / "worker.py").exists() and (launch / "code" / "code.json").exists()
+    assert (launch / "code" / "sweeps" / "worker" / "worker.py").exists() and (
+        launch / "code" / "code.json"
+    ).exists()
     code, out = study.run("status", "runs/tiny")
     assert code == 0 and "queued" in out and "Resources" in out
     study.env["PYTHONPATH"] = ""
     cluster.run("scancel", blocker)
     study.until_states(["done"], 60)
-    facts = study.study.runs()[0].read_json("environment.json")
+    facts = study.study.runs()[0].environment()
     assert facts["job"] and facts["git_sha"]

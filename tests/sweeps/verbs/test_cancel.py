@@ -94,7 +94,7 @@ def test_retry_revives_failed_and_cancelled_runs_and_launches(study, capsys):
     runs = folders(study)
     runs[2, 0].set_status(Status("failed", 64, "bug", "KeyError"))
     cancel_module.main([str(study.study.path), runs[2, 1].run_id])
-    other = claim(runs[3, 0].path, 60)
+    other = claim(runs[3, 0], 60)
     assert retry_module.main([str(study.study.path)]) == 0
     assert "2 runs will be tried again" in capsys.readouterr().out
     assert [runs[2, i].status().state for i in (0, 1)] == ["pending"] * 2 and not runs[2, 1].cancelled

@@ -49,7 +49,7 @@ def test_trains_everything_once(tiny):
 def test_waits_for_a_run_that_another_holds_and_leaves_it_when_it_ends(tiny):
     plan, ids = planned(tiny("sae.k=2,3"))
     folder = plan.study.run(ids[0])
-    other = claim(folder.path, 1.0)
+    other = claim(folder, 1.0)
     heartbeat = Heartbeat([other], 0.1)
     heartbeat.start()
     Timer(
@@ -57,15 +57,15 @@ def test_waits_for_a_run_that_another_holds_and_leaves_it_when_it_ends(tiny):
     ).start()  # past its lease, were it not for the beat
     assert work(str(plan.study.path), ids, plan.options) == {ids[1]: "done"}
     heartbeat.stop()
-    assert len(list(folder.path.glob("claim-*"))) == 1
+    assert len(folder.claim_paths()) == 1
 
 
 def test_takes_over_a_run_whose_holder_fell_silent(tiny):
     plan, ids = planned(tiny())
-    folder = plan.study.run(ids[0]).path
+    folder = plan.study.run(ids[0])
     claim(folder, 0.5)
     assert work(str(plan.study.path), ids, plan.options) == {ids[0]: "done"}
-    assert len(list(folder.glob("claim-*"))) == 2
+    assert len(folder.claim_paths()) == 2
 
 
 def test_a_loser_writes_nothing_into_the_run_it_lost(tiny, monkeypatch):
@@ -117,7 +117,7 @@ def test_gives_a_run_up_that_was_taken_over(tiny, monkeypatch):
 
     monkeypatch.setattr(Run, "step", taken_at_step_20)
     assert work(str(plan.study.path), ids, plan.options) == {ids[0]: "taken over"}
-    assert plan.study.run(ids[0]).read_json("result.json") is None
+    assert plan.study.run(ids[0]).result() is None
 
 
 @pytest.mark.parametrize(
@@ -225,6 +225,6 @@ def test_without_memory_for_a_pack_its_runs_are_trained_in_smaller_ones(tiny, mo
     monkeypatch.setattr(Run, "step", small_device)
     assert work(str(plan.study.path), ids, plan.options) == dict.fromkeys(ids, "done")
     assert max(most) == 2
-    failed = [len(failures(plan.study.run(run_id).path)) for run_id in ids]
+    failed = [len(failures(plan.study.run(run_id))) for run_id in ids]
     assert sorted(failed) == [0, 0, 1, 1]
-    assert {one.kind for run_id in ids for one in failures(plan.study.run(run_id).path)} == {"oom"}
+    assert {one.kind for run_id in ids for one in failures(plan.study.run(run_id))} == {"oom"}
