@@ -1,69 +1,78 @@
-"""What the sweep cost: hours of GPU or CPU, tokens, their pace, and FLOPs in both conventions, a row a phase."""
+"""What the sweep cost: hours of GPU or CPU, tokens, tokens per second, and FLOPs in both conventions, by phase."""
+
+from dataclasses import dataclass
 
 import pandas as pd
 
-from fit.views.page import states
-from fit.views.page.cells_format import known, names, shown, values
-from fit.views.page.markup import Html, join, table, tag
+from fit.views.page.run_table import as_floats, as_texts, cell_text, known, states
 from fit.views.page.source import Source
 
-HOUR = 3600.0
+SECONDS_PER_HOUR = 3600.0
+COLUMNS = ("train_seconds", "gpu_seconds", "flops_sparse", "flops_dense", "tokens")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Sums over the runs of one phase, as texts; tokens_per_second is a median. A sum of nothing known is a dash."""
+
+    name: str
+    runs: str
+    tokens: str
+    gpu_hours: str
+    cpu_hours: str
+    tokens_per_second: str
+    flops_sparse: str
+    flops_dense: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """phases: with a total where there are several, empty without any column of cost. untimed: how many of the runs
+    that have begun have no time.
+    """
+
+    phases: tuple[Phase, ...] = ()
+    begun: int = 0
+    untimed: int = 0
+
+
+def cost(source: Source) -> Cost:
+    """The facts of the section."""
+    runs = source.runs
+    if not set(COLUMNS) & set(runs.columns):
+        return Cost()
+    study = as_texts(runs, "study")
+    phases = [_phase(name or "all runs", runs[study == name]) for name in sorted(study.unique())]
+    if len(phases) > 1:
+        phases.append(_phase("total", runs))
+    begun = runs[states(runs) != "pending"]
+    untimed = int(as_floats(begun, "train_seconds").isna().sum())
+    return Cost(tuple(phases), len(begun), untimed)
 
 
 def hours(runs: pd.DataFrame) -> tuple[float, str] | None:
-    """Hours of training and whose: GPU-hours where they are known, else hours of CPU; None where neither is."""
-    gpu, every = values(runs, "gpu_seconds").sum(min_count=1), values(runs, "train_seconds").sum(min_count=1)
+    """Hours of training and their unit: GPU-hours where they are known, else CPU-hours; None where neither is known."""
+    gpu = as_floats(runs, "gpu_seconds").sum(min_count=1)
+    total = as_floats(runs, "train_seconds").sum(min_count=1)
     if known(gpu):
-        return float(gpu) / HOUR, "GPU-hours"
-    return (float(every) / HOUR, "CPU-hours") if known(every) else None
+        return float(gpu) / SECONDS_PER_HOUR, "GPU-hours"
+    return (float(total) / SECONDS_PER_HOUR, "CPU-hours") if known(total) else None
 
 
-def cost(source: Source) -> Html:
-    """The section."""
-    runs = source.runs
-    if not {"train_seconds", "gpu_seconds", "flops_sparse", "flops_dense", "tokens"} & set(runs.columns):
-        return tag("p", "The table has neither time nor FLOPs nor tokens.")
-    head = [
-        "phase",
-        "runs",
-        "tokens",
-        "GPU-hours",
-        "CPU-hours",
-        "tokens/s, median",
-        "FLOPs, sparse",
-        "FLOPs, dense",
-    ]
-    study = names(runs, "study")
-    rows = [_row(name or "all runs", runs[study == name]) for name in sorted(study.unique())]
-    if len(rows) > 1:
-        rows.append(_row("total", runs))
-    about = [
-        "Hours are those spent on a run's own training steps; of a pack each run has its share.",
-        *_gaps(runs),
-    ]
-    return join([table("Cost by phase", head, rows), tag("p", " ".join(about), class_="note")])
-
-
-def _row(name: str, part: pd.DataFrame) -> list[str]:
-    gpu = values(part, "gpu_seconds")
-    cpu = values(part, "train_seconds")[gpu.isna()]
-    totals = [values(part, "tokens"), gpu / HOUR, cpu / HOUR]
-    compute = [values(part, f"flops_{kind}") for kind in ("sparse", "dense")]
-    return [
+def _phase(name: str, runs: pd.DataFrame) -> Phase:
+    gpu = as_floats(runs, "gpu_seconds")
+    cpu = as_floats(runs, "train_seconds")[gpu.isna()]
+    return Phase(
         name,
-        f"{len(part):,}",
-        *(shown(total.sum(min_count=1)) for total in totals),
-        shown(values(part, "tokens_per_second").median()),
-        *(shown(total.sum(min_count=1), "flops") for total in compute),
-    ]
-
-
-def _gaps(runs: pd.DataFrame) -> list[str]:
-    """What the sums leave out: runs that have not begun, or did not write their time."""
-    begun = runs[~states.states(runs).isin(["pending"])]
-    without = int(values(begun, "train_seconds").isna().sum())
-    return (
-        [f"{without:,} of {len(begun):,} runs that have begun have no time and count as none."]
-        if without
-        else []
+        f"{len(runs):,}",
+        tokens=_total(as_floats(runs, "tokens")),
+        gpu_hours=_total(gpu / SECONDS_PER_HOUR),
+        cpu_hours=_total(cpu / SECONDS_PER_HOUR),
+        tokens_per_second=cell_text(as_floats(runs, "tokens_per_second").median()),
+        flops_sparse=_total(as_floats(runs, "flops_sparse"), "flops"),
+        flops_dense=_total(as_floats(runs, "flops_dense"), "flops"),
     )
+
+
+def _total(values: pd.Series, column: str = "") -> str:
+    return cell_text(values.sum(min_count=1), column)

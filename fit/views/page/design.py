@@ -1,10 +1,19 @@
-"""What was swept: the axes and their values, the data, what was the same in every run, and how the runs stand."""
+"""The design of the sweep: which columns vary and over which values, what is constant, and how many runs have ended."""
+
+from dataclasses import dataclass
 
 import pandas as pd
 
-from fit.views.page import states
-from fit.views.page.cells_format import counted, names, shown, spread, values
-from fit.views.page.markup import Html, folded, join, table, tag, text
+from fit.views.page.run_table import (
+    as_floats,
+    as_texts,
+    cell_text,
+    counted,
+    distinct_values,
+    ended_count,
+    state_counts,
+    states,
+)
 from fit.views.page.source import Source
 
 # Columns of docs/tables.md that say what a run was to be, in the order in which a reader asks for them.
@@ -46,66 +55,105 @@ CONFIG = {
     "evals_per_doubling": "evaluations a doubling",
     "first_eval_tokens": "first evaluation, tokens",
 }
+# More values of n or k than this make no table of n by k.
 MOST_CELLS = 16
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A column that varies: its meaning, how many values it takes, and the values."""
+
+    column: str
+    meaning: str
+    count: str
+    values: str
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A column of the configuration with the same value in every run."""
+
+    meaning: str
+    values: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One n and k: the lowest loss of its done runs, None without one; how many are done, and how many runs it has."""
+
+    lowest: str | None
+    done: int
+    runs: int
+
+
+@dataclass(frozen=True)
+class GridRow:
+    """One n, with a cell for each k."""
+
+    n: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The lowest loss of each n and k."""
+
+    k: tuple[str, ...]
+    rows: tuple[GridRow, ...]
+
+
+@dataclass(frozen=True)
+class Design:
+    """runs: how many there are, as `14 runs`, or rows where the table does not know states. ended: how many have ended.
+    states: how many runs are in each state, None for a table without states.
+    """
+
+    runs: str
+    ended: str
+    states: dict[str, str] | None
+    axes: tuple[Axis, ...]
+    grid: Grid | None
+    constant: tuple[Constant, ...]
 
 
 def axes(runs: pd.DataFrame) -> list[str]:
     """The configuration columns that differ between runs."""
-    return [c for c in CONFIG if c in runs.columns and names(runs, c).nunique() > 1]
+    return [c for c in CONFIG if c in runs.columns and as_texts(runs, c).nunique() > 1]
 
 
-def swept(source: Source) -> Html:
-    """The section."""
+def design(source: Source) -> Design:
+    """The facts of the section."""
     runs = source.runs
     varied = axes(runs)
-    same = [c for c in CONFIG if c in runs.columns and c not in varied and runs[c].notna().any()]
-    parts = [_standing(runs)]
-    if varied:
-        rows = [
-            [CONFIG[c], tag("code", c), f"{names(runs, c).nunique():,}", spread(c, runs[c])] for c in varied
-        ]
-        parts.append(
-            table("Axes: what differs between runs", ["axis", "column", "values", ""], rows, (0, 1, 3))
-        )
-    parts = [parts[0], tag("div", *parts[1:], _cells(runs), class_="abreast")]
-    if same:
-        pairs = [tag("div", tag("dt", CONFIG[c]), tag("dd", spread(c, runs[c]))) for c in same]
-        parts.append(folded(f"The same in every run ({len(same)})", tag("dl", *pairs, class_="pairs")))
-    return join(parts)
-
-
-def _standing(runs: pd.DataFrame) -> Html:
-    """`14 runs: 13 done, 1 failed. 12 of 14 runs have ended.`"""
-    counts = states.counts(runs)
-    if "state" not in runs.columns:
-        return tag("p", f"{counted(len(runs), 'row')}; the table does not say how its runs ended.")
-    each = [tag("span", f"{count:,} {state}", class_=f"state {state}") for state, count in counts.items()]
-    ended = f"{states.ended(runs):,} of {counted(len(runs), 'run')} have ended"
-    return tag("p", f"{ended}: ", join(each, " "))
-
-
-def _cells(runs: pd.DataFrame) -> Html:
-    """The lowest loss of each n and k among the runs that are done, and how many they are."""
-    n, k = values(runs, "n_latents"), values(runs, "k")
-    if not (1 < n.nunique() <= MOST_CELLS and 0 < k.nunique() <= MOST_CELLS):
-        return Html()
-    frame = pd.DataFrame(
-        {"n": n, "k": k, "nmse": values(runs, "nmse"), "done": states.states(runs) == "done"}
+    constant = [c for c in CONFIG if c in runs.columns and c not in varied and runs[c].notna().any()]
+    has_states = "state" in runs.columns
+    return Design(
+        runs=counted(len(runs), "run" if has_states else "row"),
+        ended=f"{ended_count(runs):,}",
+        states={state: f"{n:,}" for state, n in state_counts(runs).items()} if has_states else None,
+        axes=tuple(
+            Axis(c, CONFIG[c], f"{as_texts(runs, c).nunique():,}", distinct_values(runs, c)) for c in varied
+        ),
+        grid=_grid(runs),
+        constant=tuple(Constant(CONFIG[c], distinct_values(runs, c)) for c in constant),
     )
-    ks, rows = sorted(k.dropna().unique()), []
-    for latents in sorted(n.dropna().unique()):
-        row = [shown(latents)]
-        for active in ks:
-            row.append(_cell(frame[(frame["n"] == latents) & (frame["k"] == active)]))
-        rows.append(row)
-    head = ["n", *(f"k = {shown(active)}" for active in ks)]
-    return table("Lowest NMSE of each n and k", head, rows, ())
 
 
-def _cell(cell: pd.DataFrame) -> Html:
-    """The lowest loss of the runs that are done, and how many they are where they are not all."""
-    done = cell[cell["done"]]
-    lowest = shown(done["nmse"].min(), "nmse") if len(done) else None
-    if len(done) == len(cell):
-        return text(lowest)
-    return join([lowest, tag("span", f"{len(done)} of {len(cell)} done", class_="ends")])
+def _grid(runs: pd.DataFrame) -> Grid | None:
+    """The lowest loss of each n and k; None for a single n, for a table without k, and for a very large grid."""
+    n, k = as_floats(runs, "n_latents"), as_floats(runs, "k")
+    if not (1 < n.nunique() <= MOST_CELLS and 0 < k.nunique() <= MOST_CELLS):
+        return None
+    nmse, done = as_floats(runs, "nmse"), states(runs) == "done"
+    ks = sorted(k.dropna().unique())
+    rows = [
+        GridRow(cell_text(size), tuple(_cell(nmse, done, (n == size) & (k == active)) for active in ks))
+        for size in sorted(n.dropna().unique())
+    ]
+    return Grid(tuple(cell_text(active) for active in ks), tuple(rows))
+
+
+def _cell(nmse: pd.Series, done: pd.Series, inside: pd.Series) -> Cell:
+    losses = nmse[inside & done]
+    lowest = cell_text(losses.min(), "nmse") if len(losses) else None
+    return Cell(lowest, len(losses), int(inside.sum()))

@@ -1,17 +1,18 @@
-"""Every figure of the gallery as SVG inside the page; one that cannot be drawn says what it needs."""
+"""Every figure of the gallery as SVG inside the page; for one that cannot be drawn, what it needs."""
 
 import inspect
 import io
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import dataclass
 
+from markupsafe import Markup
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from fit.law.errors import FitError
 from fit.views.figures import gallery
 from fit.views.figures.shared import style as styles
-from fit.views.page.markup import Html, folded, join, listed, tag
 from fit.views.page.source import Source
 
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
@@ -20,30 +21,46 @@ WIDE_PT = 340  # a figure wider than this, in points, takes both columns of the 
 STYLE = "paper"
 
 
-def drawings(source: Source) -> Html:
-    """The section."""
+@dataclass(frozen=True)
+class Drawing:
+    """A figure as an <svg> element; wide: it takes both columns of the page."""
+
+    name: str
+    svg: Markup
+    caption: str
+    wide: bool
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A figure that could not be drawn, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Every figure of the gallery is in one of the two."""
+
+    drawings: tuple[Drawing, ...]
+    missing: tuple[Missing, ...]
+
+
+def figures(source: Source) -> Figures:
+    """The facts of the section."""
     drawn, missing = [], []
     for name, module in gallery.FIGURES.items():
         try:
             table = gallery.numbers(name, source.runs, source.curves, source.fits, source.latents)
             svg, width = inline(module.draw(table, source.fits, STYLE), name, _caption(module))
         except FitError as error:
-            missing.append(join([tag("code", name), ": ", str(error)]))
-        except Exception as error:  # one figure that meets a table of another make costs no other
-            missing.append(
-                join([tag("code", name), f": {type(error).__name__}: {' '.join(str(error).split())}"])
-            )
+            missing.append(Missing(name, str(error)))
+        except Exception as error:  # an unexpected table that breaks one figure must not break the others
+            missing.append(Missing(name, f"{type(error).__name__}: {' '.join(str(error).split())}"))
         else:
-            caption = tag("figcaption", _caption(module), " ", tag("code", name))
-            drawn.append(
-                tag("figure", svg, caption, class_="wide" if width > WIDE_PT else None, id=f"figure-{name}")
-            )
-    parts = [tag("div", *drawn, class_="figures")] if drawn else [tag("p", "No figure could be drawn.")]
-    if missing:
-        parts.append(
-            folded(f"Figures that need more than these tables have ({len(missing)})", listed(missing))
-        )
-    return join(parts)
+            drawn.append(Drawing(name, svg, _caption(module), width > WIDE_PT))
+    return Figures(tuple(drawn), tuple(missing))
 
 
 def _caption(module: object) -> str:
@@ -51,10 +68,11 @@ def _caption(module: object) -> str:
     return (inspect.getdoc(module) or "").split("\n")[0]
 
 
-def inline(figure: Figure, name: str, label: str) -> tuple[Html, float]:
-    """The figure as an <svg> element that shares no id with another and reaches no further than itself, and its width.
+def inline(figure: Figure, name: str, label: str) -> tuple[Markup, float]:
+    """The figure as an <svg> element, and its width in points.
 
-    Letters are outlines, so that the page needs no font. Width in points.
+    Its ids begin with `name`, so that no two figures share one, and it has no style sheet, which would hold for the
+    whole page. Letters are outlines, so that the page needs no font.
     """
     out = io.BytesIO()
     with styles.applied(STYLE):
@@ -69,17 +87,17 @@ def inline(figure: Figure, name: str, label: str) -> tuple[Html, float]:
     for element in root.iter():
         element.tag = element.tag.replace(SVG, "")
         for key in list(element.attrib):
-            value = _own(element.attrib.pop(key), key.replace(XLINK, ""), name)
+            value = _prefixed(element.attrib.pop(key), key.replace(XLINK, ""), name)
             element.set(key.replace(XLINK, ""), value)
     # What matplotlib writes as a style sheet for `*` would hold for the whole page.
     root.attrib = {key: value for key, value in root.attrib.items() if key not in ("width", "height")}
     root.set("style", "stroke-linejoin:round;stroke-linecap:butt")
     root.attrib.update({"role": "img", "aria-label": label or name, "class": "drawing"})
-    return Html(ET.tostring(root, encoding="unicode")), width
+    return Markup(ET.tostring(root, encoding="unicode")), width
 
 
-def _own(value: str, key: str, name: str) -> str:
-    """An id, or a reference to one, under the figure's name."""
+def _prefixed(value: str, key: str, name: str) -> str:
+    """An attribute in which an id, or a reference to one, begins with the figure's name."""
     if key == "id":
         return f"{name}-{value}"
     if key == "href" and value.startswith("#"):

@@ -1,23 +1,30 @@
-"""A fit in words: whose rows it is of, and its parameters with their intervals."""
+"""A fit as texts: which rows it describes, its parameters with their intervals, and its held-out error."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from fit.data.number_format import SYMBOLS, greek, percent, with_interval
-from fit.views.page.cells_format import known, shown
-from fit.views.page.markup import MISSING, Html, formula, join, tag, text
+from fit.data.number_format import SYMBOLS, percent, with_interval
+from fit.views.page.render import MISSING
+from fit.views.page.run_table import cell_text, known
+from fit.views.page.source import Fit
 
-Fit = Mapping[str, Any]
 METHODS = {"crossovers": "by crossovers", "isoflop": "by isoFLOP vertices"}
 REGIMES = {"compute": "at the best use of compute", "converged": "at convergence"}
 
 
-def of(fit: Fit) -> str:
-    """`k = 32, by crossovers`; `all rows` where they have nothing in common that is told."""
-    group = fit.get("group") or {}
-    parts = [f"{SYMBOLS.get(key, key)} = {shown(value)}" for key, value in group.items() if value is not None]
+def group_name(group: Mapping[str, Any]) -> str:
+    """`k = 32, d = 768`: what the rows of a fit have in common."""
+    return ", ".join(
+        f"{SYMBOLS.get(column, column)} = {cell_text(value)}"
+        for column, value in group.items()
+        if value is not None
+    )
+
+
+def fit_name(fit: Fit) -> str:
+    """`k = 32, by crossovers`; empty where the rows are all rows of the table, chosen the only way."""
     method = METHODS.get((fit.get("selection") or {}).get("method", ""))
-    return ", ".join([*parts, *([method] if method else [])]) or "all rows"
+    return ", ".join(filter(None, [group_name(fit.get("group") or {}), method]))
 
 
 def interval(param: Mapping[str, Any] | None, digits: int = 0) -> str:
@@ -27,19 +34,8 @@ def interval(param: Mapping[str, Any] | None, digits: int = 0) -> str:
     return with_interval(param["value"], param.get("low"), param.get("high"), digits)
 
 
-def stacked(param: Mapping[str, Any] | None) -> Html:
-    """The value and, below it, smaller, its interval."""
-    value, gap, ends = interval(param).partition(" ")
-    return join([value, tag("span", ends, class_="ends")]) if gap else text(value)
-
-
-def symbol(name: str) -> Html:
-    """A parameter's letter: `β_k` for beta_k."""
-    return formula(greek(name))
-
-
-def error(fit: Fit) -> str:
-    """The relative error at the held-out largest scale, of several their root mean square."""
+def held_out_error(fit: Fit) -> str:
+    """The relative error at the held-out largest scale; of several points, their root mean square."""
     held = fit.get("held_out") or {}
     points = held.get("points") or []
     if len(points) == 1 and known(points[0].get("relative_error")):
@@ -47,7 +43,7 @@ def error(fit: Fit) -> str:
     return percent(held["rms_log"]) if known(held.get("rms_log")) else MISSING
 
 
-def inside(fit: Fit) -> str:
+def held_out_inside(fit: Fit) -> str:
     """How many of the held-out points lie inside their intervals: `inside`, `1 of 4 inside`."""
     known_points = [p for p in (fit.get("held_out") or {}).get("points") or [] if known(p.get("inside"))]
     within = sum(bool(point["inside"]) for point in known_points)

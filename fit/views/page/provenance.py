@@ -1,10 +1,12 @@
 """Where the numbers come from: commit, versions, machines, seeds and times of the runs, and the files read."""
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
 import pandas as pd
 
 from fit.study.fits_file import version
-from fit.views.page.cells_format import counted, names
-from fit.views.page.markup import Html, join, listed, table, tag
+from fit.views.page.run_table import as_texts, counted
 from fit.views.page.source import Source
 
 COLUMNS = {
@@ -20,41 +22,53 @@ COLUMNS = {
     "shuffle_seed": "seed of the order of tokens",
     "data_fingerprint": "fingerprint of the data",
 }
-MOST = 8
+MOST_VALUES = 8
 
 
-def origin(source: Source) -> Html:
-    """The section."""
-    rows = [
-        [name, _values(source.runs, column)]
-        for column, name in COLUMNS.items()
-        if _known(source.runs, column)
-    ]
-    when = [
-        shown for shown in (_first(source.runs, "started", min), _first(source.runs, "ended", max)) if shown
-    ]
-    if when:
-        rows.append(["first start … last end, UTC", " … ".join(when)])
-    parts = [table("Provenance of the runs", ["", ""], rows, (0, 1))] if rows else []
-    parts.append(tag("p", "Made from:"))
+@dataclass(frozen=True)
+class Value:
+    """A value and how many runs have it."""
+
+    text: str
+    runs: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of provenance with its values, the most frequent first; more: how many further values there are."""
+
+    meaning: str
+    values: tuple[Value, ...]
+    more: int
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """period: from the first start to the last end, None where neither is known. sources: files and versions."""
+
+    columns: tuple[Column, ...]
+    period: str | None
+    sources: tuple[str, ...]
+
+
+def provenance(source: Source) -> Provenance:
+    """The facts of the section."""
+    runs = source.runs
+    columns = [_column(runs, name) for name in COLUMNS if name in runs.columns and runs[name].notna().any()]
+    times = [time for time in (_extreme(runs, "started", min), _extreme(runs, "ended", max)) if time]
     fits = [f"fits of saescale {source.fits['saescale']}"] if source.fits.get("saescale") else []
-    parts.append(listed([*source.files, *fits, f"page by saescale {version() or 'from a checkout'}"]))
-    return join(parts)
+    sources = (*source.files, *fits, f"page by saescale {version() or 'from a checkout'}")
+    return Provenance(tuple(columns), " … ".join(times) or None, sources)
 
 
-def _known(runs: pd.DataFrame, column: str) -> bool:
-    return column in runs.columns and bool(runs[column].notna().any())
+def _column(runs: pd.DataFrame, name: str) -> Column:
+    counts = as_texts(runs, name).value_counts()
+    counts = counts.rename(index={"": "not known"}).sort_index().sort_values(ascending=False, kind="stable")
+    values = [Value(str(text), counted(int(count), "run")) for text, count in counts.items()]
+    return Column(COLUMNS[name], tuple(values[:MOST_VALUES]), max(len(values) - MOST_VALUES, 0))
 
 
-def _values(runs: pd.DataFrame, column: str) -> Html:
-    """Each value with the number of its runs, the most frequent first."""
-    found = names(runs, column).value_counts()
-    found = found.rename(index={"": "not known"}).sort_index().sort_values(ascending=False, kind="stable")
-    items = [join([tag("code", value), f" ({counted(int(count), 'run')})"]) for value, count in found.items()]
-    more = [f" and {len(items) - MOST:,} more values"] if len(items) > MOST else []
-    return join([join(items[:MOST], ", "), *more])
-
-
-def _first(runs: pd.DataFrame, column: str, of: object) -> str:
-    known = [name for name in names(runs, column) if name]
-    return of(known) if known and callable(of) else ""
+def _extreme(runs: pd.DataFrame, column: str, choose: Callable[[Iterable[str]], str]) -> str | None:
+    """The first or the last of a column of ISO dates."""
+    known = [text for text in as_texts(runs, column) if text]
+    return choose(known) if known else None

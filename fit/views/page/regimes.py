@@ -1,97 +1,144 @@
 """The two regimes side by side: L(C), the best use of compute, and L(N), trained to convergence."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
-from functools import partial
+from dataclasses import dataclass, fields
 from typing import Any
 
 from fit.compute.frontier import LOOSER
-from fit.data.number_format import SYMBOLS, percent, significant
+from fit.data.number_format import percent, significant
 from fit.regimes.batch import Batch
 from fit.regimes.lr_ratio import Ratio
-from fit.views.page import fit_format
-from fit.views.page.cells_format import known, shown
-from fit.views.page.markup import MISSING, Html, formula, join, listed, table, tag, text
+from fit.views.page.fit_format import REGIMES, group_name, held_out_error, interval
+from fit.views.page.render import MISSING
+from fit.views.page.run_table import cell_text, known
 from fit.views.page.source import Fit, Source
 
-SIDES = {"compute": ("L_C", "LR_C"), "converged": ("L_N", "LR_N")}
+# Of each regime: the law of the loss, and that of the best learning rate.
+LAWS = {"compute": ("L_C", "LR_C"), "converged": ("L_N", "LR_N")}
 
 
-def against(source: Source) -> Html:
-    """The section: a table a k, the ratio of the best learning rates, budgets, and the caution."""
-    found = source.regimes
-    caution = tag("p", (found or {}).get("caution") or LOOSER, class_="caution")
-    if not found:
-        both = {fit.get("regime") for fit in source.laws}
-        have = " and ".join(name for regime, name in fit_format.REGIMES.items() if regime in both)
+@dataclass(frozen=True)
+class LearningRateLaw:
+    """A law of the best learning rate, with the interval of each parameter."""
+
+    formula: str
+    parameters: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two regimes at one k."""
+
+    formulas: tuple[str, ...]
+    exponent: str
+    floor: str
+    held_out_error: str
+    learning_rates: tuple[LearningRateLaw, ...]
+    batch: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The compute-optimal and the converged budget of one n, read off its best run."""
+
+    n_latents: str
+    compute_tokens: str
+    converged_tokens: str
+    token_ratio: str | None
+    compute_loss: str
+    converged_loss: str
+    loss_gap: str | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """The comparison at one k. findings: the ratio of the best learning rates, and which inputs were missing."""
+
+    name: str
+    sides: tuple[Side, ...]
+    findings: tuple[str, ...]
+    floors: tuple[str, ...]
+    budgets: tuple[Budget, ...]
+
+
+@dataclass(frozen=True)
+class RegimesSection:
+    """lead: why there is no comparison, else None. caution: what comparing n under L(C) means."""
+
+    lead: str | None
+    caution: str | None
+    groups: tuple[Group, ...]
+    reasons: tuple[str, ...]
+
+
+def regimes(source: Source) -> RegimesSection:
+    """The facts of the section."""
+    compared = source.regimes
+    if not compared:
+        fitted = {fit.get("regime") for fit in source.laws}
+        names = " and ".join(name for regime, name in REGIMES.items() if regime in fitted)
         lead = (
-            f"Only laws {have} are fitted: there is nothing to compare." if have else "Neither has a law yet."
+            f"Only laws {names} are fitted: there is nothing to compare."
+            if names
+            else "Neither has a law yet."
         )
-        return join([tag("p", lead), caution if "compute" in both else ""])
-    parts = [caution, *(_group(source, group, found) for group in found.get("groups") or [])]
-    parts += [tag("p", reason, class_="note") for reason in found.get("reasons") or []]
-    return join(parts)
+        return RegimesSection(lead, LOOSER if "compute" in fitted else None, (), ())
+    groups = [_group(source, group, compared) for group in compared.get("groups") or []]
+    reasons = tuple(compared.get("reasons") or ())
+    return RegimesSection(None, compared.get("caution") or LOOSER, tuple(groups), reasons)
 
 
-def _group(source: Source, group: Mapping[str, Any], found: Mapping[str, Any]) -> Html:
-    of = group.get("group") or {}
-    name = ", ".join(f"{SYMBOLS.get(key, key)} = {shown(value)}" for key, value in of.items())
-    mine = {side: _fits(source, law, of) for side, (law, _) in SIDES.items()}
-    lrs = {side: _fits(source, law, of) for side, (_, law) in SIDES.items()}
-    rows = [
-        ["question", "the lowest loss for a budget", "the loss of n latents, whatever it costs"],
-        ["law", *(_each(fits, _formula) for fits in mine.values())],
-        ["exponent α", *(_each(fits, partial(_param, "alpha")) for fits in mine.values())],
-        [
-            "floor E",
-            *(_each(fits, lambda fit: fit_format.interval(fit["params"].get("E"))) for fits in mine.values()),
-        ],
-        ["held-out error", *(_each(fits, fit_format.error) for fits in mine.values())],
-        ["best learning rate", *(_each(fits, _lr) for fits in lrs.values())],
-        ["batch size", *(_batch(group, side) for side in SIDES)],
-    ]
-    head = ["", "L(C): the best use of compute", "L(N): trained to convergence"]
+def _group(source: Source, group: Mapping[str, Any], compared: Mapping[str, Any]) -> Group:
+    columns = group.get("group") or {}
     ratio = _made(Ratio, group.get("ratio") or {})
-    lines = [*(ratio.lines() if ratio else []), *(group.get("reasons") or [])]
-    return join(
-        [
-            tag("h3", name or "All runs"),
-            table(f"The regimes{', ' + name if name else ''}", head, rows, (0, 1, 2)),
-            listed([line.strip() for line in lines]),
-            _floors(found, of.get("k")),
-            _budgets(group.get("budgets") or [], name),
-        ]
+    findings = [*(ratio.lines() if ratio else []), *(group.get("reasons") or [])]
+    floors = [
+        f"{floor['law']} {interval(floor)}"
+        for floor in compared.get("floors") or []
+        if floor.get("k") == columns.get("k")
+    ]
+    return Group(
+        name=group_name(columns),
+        sides=tuple(
+            _side(_fits(source, law, columns), _fits(source, lr, columns), _batch(group, regime))
+            for regime, (law, lr) in LAWS.items()
+        ),
+        findings=tuple(line.strip() for line in findings),
+        floors=tuple(floors),
+        budgets=tuple(_budget(row) for row in group.get("budgets") or []),
     )
 
 
-def _fits(source: Source, law: str, of: Mapping[str, Any]) -> list[Fit]:
-    """The fits of one law whose group does not contradict."""
+def _fits(source: Source, law: str, group: Mapping[str, Any]) -> list[Fit]:
+    """The fits of one law whose group does not contradict this one."""
     return [
         fit
         for fit in source.laws
-        if fit["law"] == law and all((fit.get("group") or {}).get(k, v) == v for k, v in of.items())
+        if fit["law"] == law and all((fit.get("group") or {}).get(k, v) == v for k, v in group.items())
     ]
 
 
-def _each(fits: Sequence[Fit], say: Callable[[Fit], Any]) -> Html:
-    """What is said of each fit, once; a dash where there is none."""
-    return join(dict.fromkeys(text(say(fit)) for fit in fits), "; ") if fits else text(None)
-
-
-def _formula(fit: Fit) -> Html:
-    return formula(str(fit.get("formula")))
-
-
-def _param(name: str, fit: Fit) -> str:
-    return fit_format.interval((fit.get("params") or {}).get(name))
-
-
-def _lr(fit: Fit) -> Html:
-    each = [
-        join([fit_format.symbol(name), " ", fit_format.interval(p)])
-        for name, p in (fit.get("params") or {}).items()
+def _side(fits: Sequence[Fit], learning_rates: Sequence[Fit], batch: str) -> Side:
+    laws = [
+        LearningRateLaw(
+            str(fit.get("formula")),
+            tuple((name, interval(param)) for name, param in (fit.get("params") or {}).items()),
+        )
+        for fit in learning_rates
     ]
-    return join([_formula(fit), *each], ", ")
+    return Side(
+        formulas=tuple(dict.fromkeys(str(fit.get("formula")) for fit in fits)),
+        exponent=_once(fits, lambda fit: interval((fit.get("params") or {}).get("alpha"))),
+        floor=_once(fits, lambda fit: interval((fit.get("params") or {}).get("E"))),
+        held_out_error=_once(fits, held_out_error),
+        learning_rates=tuple(dict.fromkeys(laws)),
+        batch=batch,
+    )
+
+
+def _once(fits: Sequence[Fit], describe: Callable[[Fit], str]) -> str:
+    """The different descriptions of the fits; a dash without fits."""
+    return "; ".join(dict.fromkeys(map(describe, fits))) or MISSING
 
 
 def _batch(group: Mapping[str, Any], regime: str) -> str:
@@ -111,36 +158,18 @@ def _made(kind: Any, raw: Mapping[str, Any]) -> Any:
         return None
 
 
-def _floors(found: Mapping[str, Any], k: Any) -> Html:
-    texts = [
-        f"{floor['law']} {fit_format.interval(floor)}"
-        for floor in found.get("floors") or []
-        if floor.get("k") == k
-    ]
-    return tag("p", "Floors: ", ", ".join(texts), ".") if texts else Html()
+def _budget(row: Mapping[str, Any]) -> Budget:
+    ratio, gap = row.get("token_ratio"), row.get("loss_gap")
+    return Budget(
+        n_latents=cell_text(row["n_latents"]),
+        compute_tokens=_tokens(row["compute"].get("tokens")),
+        converged_tokens=_tokens(row["converged"].get("tokens")),
+        token_ratio=None if ratio is None else f"{ratio:.1f}",
+        compute_loss=cell_text(row["compute"].get("nmse"), "nmse"),
+        converged_loss=cell_text(row["converged"].get("nmse"), "nmse"),
+        loss_gap=None if gap is None else percent(gap, signed=True),
+    )
 
 
-def _budgets(rows: Sequence[Mapping[str, Any]], name: str) -> Html:
-    """n, both budgets, the token ratio and what the compute-optimal budget leaves on the table."""
-    if not rows:
-        return Html()
-    head = ["n", "D compute-optimal", "D converged", "ratio", "L compute-optimal", "L converged", "gap"]
-    body = [
-        [
-            shown(row["n_latents"]),
-            _tokens(row["compute"].get("tokens")),
-            _tokens(row["converged"].get("tokens")),
-            f"{row['token_ratio']:.1f}" if known(row.get("token_ratio")) else None,
-            shown(row["compute"].get("nmse"), "nmse"),
-            shown(row["converged"].get("nmse"), "nmse"),
-            percent(row["loss_gap"], signed=True) if known(row.get("loss_gap")) else None,
-        ]
-        for row in rows
-    ]
-    about = "Each from the best run of its n, without interval: more seeds would tell how far they hold."
-    caption = f"Budgets{', ' + name if name else ''}: tokens D and loss L of both"
-    return join([table(caption, head, body, ()), tag("p", about, class_="note")])
-
-
-def _tokens(value: Any) -> str:
-    return significant(float(value), 3) if known(value) else MISSING
+def _tokens(value: float | None) -> str:
+    return significant(value, 3) if value is not None and known(value) else MISSING

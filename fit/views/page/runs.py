@@ -1,97 +1,106 @@
-"""The table of all runs: plain HTML for everybody, and for page.js the same rows with every column."""
+"""The table of all runs: plain HTML for every browser, and for page.js the same rows with every column."""
 
-import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fit.views.page import states as standing
-from fit.views.page.cells_format import MISSING, known, names, shown, values
 from fit.views.page.design import CONFIG
-from fit.views.page.markup import Html, join, tag
+from fit.views.page.run_table import (
+    STATES,
+    UNKNOWN,
+    as_floats,
+    as_texts,
+    cell_text,
+    known,
+    state_counts,
+    states,
+)
 from fit.views.page.source import Source
 
-# What is shown at first, where it is known; of the configuration only what differs between runs.
-SHOWN = (
+# Columns shown at first, where they are known; of the configuration only what differs between runs.
+SHOWN_FIRST = (
     "state", "n_latents", "k", "lr", "batch_tokens", "seed", "data", "model", "layer", "d_model", "activation",
     "tokens", "nmse", "converged", "dead_fraction", "flops_sparse", "tokens_per_second", "run_id", "failure", "message",
 )  # fmt: skip
+# How many columns are shown first of a table that has none of these.
+MOST_FOREIGN = 12
 ORDER = ("study", "data", "d_model", "k", "n_latents", "lr", "batch_tokens", "seed", "run_id")
 
 
-def runs(source: Source) -> Html:
-    """The section."""
-    table = _ordered(source.runs)
-    empty = [column for column in table.columns if not table[column].notna().any()]
-    columns = [column for column in table.columns if column not in empty]
-    shown_first = [c for c in SHOWN if c in columns and not (_constant(table, c) and c in CONFIG)] or columns[
-        :12
-    ]
-    cells = {column: _column(table, column) for column in columns}
-    rows = [
-        tag("tr", *(_cell(column, cells[column], i) for column in shown_first)) for i in range(len(table))
-    ]
-    head = [
-        tag("th", column, scope="col", class_="num" if cells[column]["numeric"] else None, data_column=column)
-        for column in shown_first
-    ]
-    content = tag(
-        "table",
-        tag("caption", f"All {len(table):,} runs"),
-        tag("thead", tag("tr", *head)),
-        tag("tbody", *rows),
-        id="runs-table",
-    )
-    states = list(standing.counts(table)) if "state" in columns else []
-    data = {"columns": cells, "shown": shown_first, "states": states}
-    parts = [
-        tag("div", id="runs-controls", hidden=True),
-        tag("div", content, class_="box tall", role="region", aria_label="All runs", tabindex="0"),
-        tag("noscript", tag("p", "Without a script the table is complete but neither sorts nor filters.")),
-        tag("script", _data(data), type="application/json", id="runs-data"),
-    ]
-    if empty:
-        parts.append(tag("p", f"Empty in every run: {', '.join(empty)}.", class_="note"))
-    return join(parts)
+@dataclass(frozen=True)
+class Column:
+    """The cells of a column as texts, None for a missing one; values: also as numbers to sort by, None for a column
+    of texts.
+    """
+
+    name: str
+    texts: list[str | None]
+    values: list[float | None] | None = None
+
+    @property
+    def numeric(self) -> bool:
+        return self.values is not None
+
+    def css_class(self, row: int) -> str:
+        """The class of a cell of the column of states; states that are not ours have no colour."""
+        text = self.texts[row]
+        return text if text in STATES else UNKNOWN
+
+    def to_json(self) -> dict[str, Any]:
+        """What page.js reads."""
+        data: dict[str, Any] = {"numeric": self.numeric, "texts": self.texts}
+        return {**data, "values": self.values} if self.numeric else data
 
 
-def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+@dataclass(frozen=True)
+class RunTable:
+    """count: of the rows. first: the columns that are shown at first. empty: columns without any value. data: for
+    page.js, every other column and the states that occur.
+    """
+
+    count: int
+    first: tuple[Column, ...]
+    empty: tuple[str, ...]
+    data: dict[str, Any]
+
+
+def run_table(source: Source) -> RunTable:
+    """The facts of the section."""
+    runs = _ordered(source.runs)
+    empty = tuple(name for name in runs.columns if not runs[name].notna().any())
+    columns = {name: _column(runs, name) for name in runs.columns if name not in empty}
+    first = [
+        name for name in SHOWN_FIRST if name in columns and not (name in CONFIG and _constant(runs, name))
+    ]
+    first = first or list(columns)[:MOST_FOREIGN]
+    data = {
+        "columns": {name: column.to_json() for name, column in columns.items()},
+        "shown": first,
+        "states": list(state_counts(runs)) if "state" in columns else [],
+    }
+    return RunTable(len(runs), tuple(columns[name] for name in first), empty, data)
+
+
+def _ordered(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs by their configuration, numbers as numbers; the same whatever order the file has."""
-    keys = [column for column in ORDER if column in table.columns]
-    by = pd.DataFrame(
-        {c: values(table, c) if values(table, c).notna().any() else names(table, c) for c in keys}
-    )
-    return table.loc[by.sort_values(keys, kind="stable").index] if keys else table
+    keys = [name for name in ORDER if name in runs.columns]
+    floats = {name: as_floats(runs, name) for name in keys}
+    by = pd.DataFrame({name: v if v.notna().any() else as_texts(runs, name) for name, v in floats.items()})
+    return runs.loc[by.sort_values(keys, kind="stable").index] if keys else runs
 
 
-def _constant(table: pd.DataFrame, column: str) -> bool:
-    return len(table) > 1 and names(table, column).nunique() <= 1
+def _constant(runs: pd.DataFrame, name: str) -> bool:
+    return len(runs) > 1 and as_texts(runs, name).nunique() <= 1
 
 
-def _column(table: pd.DataFrame, column: str) -> dict[str, Any]:
-    """The cells of a column: as text, and as numbers to sort by where it holds numbers, null where one is missing."""
-    if column == "state":
-        return {"numeric": False, "texts": standing.states(table).tolist()}
-    texts = [shown(value, column) for value in table[column]]
-    numeric = pd.api.types.is_numeric_dtype(table[column]) and not pd.api.types.is_bool_dtype(table[column])
-    if not numeric:
-        return {
-            "numeric": False,
-            "texts": [t if known(v) else None for t, v in zip(texts, table[column], strict=True)],
-        }
-    numbers = values(table, column).tolist()
-    return {"numeric": True, "texts": texts, "values": [v if np.isfinite(v) else None for v in numbers]}
-
-
-def _cell(column: str, cells: dict[str, Any], i: int) -> Html:
-    text = cells["texts"][i]
-    if column == "state" and text is not None:
-        return tag("td", tag("span", text, class_=f"state {text if text in standing.ORDER else 'unknown'}"))
-    return tag("td", MISSING if text is None else text, class_="num" if cells["numeric"] else None)
-
-
-def _data(content: dict[str, Any]) -> Html:
-    """JSON that cannot end its own element: < and > and & are written as escapes."""
-    written = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Html(written.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+def _column(runs: pd.DataFrame, name: str) -> Column:
+    cells = runs[name]
+    if name == "state":
+        return Column(name, states(runs).tolist())
+    texts: list[str | None] = [cell_text(value, name) for value in cells]
+    if pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells):
+        values = as_floats(runs, name).tolist()
+        return Column(name, texts, [value if np.isfinite(value) else None for value in values])
+    return Column(name, [text if known(value) else None for text, value in zip(texts, cells, strict=True)])

@@ -10,6 +10,9 @@ ROOT = Path(__file__).parents[4]
 SMOLLM2 = ROOT / "docs" / "smollm2"
 GPT4 = ROOT / "fit" / "datasets" / "gao2024_gpt4_lnk.csv"
 EVIL = "</script><script>alert('x')</script><img src=https://evil.example/x.png>"
+# Figures of the pages that do not show all of them: each page has one that it can draw; GPT-4's table has no curves.
+MESS_FIGURES = ("curves", "dead")
+GPT4_FIGURES = ("l_nk", "curves", "latents")
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 
 
@@ -60,7 +63,7 @@ class Seen(HTMLParser):
         for _, name in self.open:
             if name:
                 self.text_of[name] = self.text_of.get(name, "") + data
-        if self._inside("runs-table") and self.rows and self.rows[-1] and self.open[-1][0] != "caption":
+        if self._inside("runs-table") and any(tag in ("td", "th") for tag, _ in self.open):
             self.rows[-1][-1] += data
 
     def _inside(self, name: str) -> bool:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from types import SimpleNamespace
 
 import pandas as pd
@@ -20,35 +21,16 @@ from fit.law.errors import FitError
 from fit.views.figures import gallery
 from fit.views.figures.gallery import FIGURES
 from fit.views.page import cautions, drawings, page
-from fit.views.page import cells_format as shown
-from fit.views.page import runs as table_of_runs
+from fit.views.page.run_table import cell_text
+from fit.views.page.runs import run_table
 from fit.views.page.source import Source, read
 from fit.views.verbs import report as cli
 from sweeps.verbs import report as verb
 from sweeps.verbs.launch import main as launch
 from sweeps.verbs.status import main as status
-from tests.fit.views.page.page_cases import EVIL, GPT4, SMOLLM2, Seen, messy
+from tests.fit.views.page.page_cases import EVIL, GPT4, GPT4_FIGURES, MESS_FIGURES, SMOLLM2, Seen
 
-
-@pytest.fixture(scope="module")
-def smollm2():
-    return page.page(read(SMOLLM2))
-
-
-@pytest.fixture(scope="module")
-def mess(tmp_path_factory):
-    return page.page(read(messy(tmp_path_factory.mktemp("mess"))))
-
-
-@pytest.fixture(scope="module")
-def gpt4():
-    return page.page(read(GPT4, {"n_latents": "n", "k": "k", "nmse": "loss"}))
-
-
-@pytest.fixture
-def few_figures(monkeypatch):
-    """One figure, where a test is about something else: all of them take seconds."""
-    monkeypatch.setattr(gallery, "FIGURES", {"curves": FIGURES["curves"]})
+seen_in = cache(Seen)  # reading a page with every figure takes a second
 
 
 def squeezed(text):
@@ -56,7 +38,7 @@ def squeezed(text):
 
 
 def test_every_law_of_fits_json_is_there_with_its_intervals_and_held_out_error(smollm2):
-    said = squeezed(Seen(smollm2).text_of["laws"])
+    said = squeezed(seen_in(smollm2).text_of["laws"])
     fits = json.loads((SMOLLM2 / "fits.json").read_text())["fits"]
     assert fits
     for fit in fits:
@@ -73,12 +55,12 @@ def test_the_first_sentence_has_the_exponents_of_both_regimes(smollm2):
         if fit["law"] in ("L_N", "L_C"):
             alpha = fit["params"]["alpha"]
             assert with_interval(alpha["value"], alpha["low"], alpha["high"]) in top
-    assert "14 of 14" in top and Seen(smollm2).tags["h1"] == 1
+    assert "14 of 14" in top and seen_in(smollm2).tags["h1"] == 1
 
 
 def test_the_regimes_stand_side_by_side_with_the_caution(smollm2):
     regimes = json.loads((SMOLLM2 / "fits.json").read_text())["regimes"]
-    said = Seen(smollm2).text_of["regimes"]
+    said = seen_in(smollm2).text_of["regimes"]
     assert LOOSER in said and "lr ratio unknown" in said
     for group in regimes["groups"]:
         for row in group["budgets"]:
@@ -90,8 +72,8 @@ def test_the_regimes_stand_side_by_side_with_the_caution(smollm2):
 @pytest.mark.parametrize("which", ["smollm2", "gpt4", "mess"])
 def test_every_figure_is_drawn_or_says_what_it_needs(which, request):
     content = request.getfixturevalue(which)
-    said = Seen(content).text_of["figures"]
-    for name in FIGURES:
+    said = seen_in(content).text_of["figures"]
+    for name in {"smollm2": FIGURES, "mess": MESS_FIGURES, "gpt4": GPT4_FIGURES}[which]:
         drawn = re.search(rf'<figure[^>]* id="figure-{name}"><svg ', content)
         assert drawn or f"{name}: " in said
     assert content.count("<svg ") == content.count("<figure") > 0
@@ -123,31 +105,32 @@ def test_the_policy_lets_this_script_run_and_nothing_else(smollm2):
 
 
 def test_names_messages_and_columns_are_text(mess):
-    seen = Seen(mess)
+    seen = seen_in(mess)
     assert [script.get("type") for script in seen.scripts] == ["application/json", None]
     assert f"KeyError: {EVIL}" in seen.text_of["warnings"]
-    assert f"<h1>{html.escape(EVIL)}</h1>" in mess
+    (heading,) = re.findall("<h1>(.*?)</h1>", mess)
+    assert "<" not in heading and html.unescape(heading) == EVIL
     data = json.loads(seen.text_of["runs-data"])
     assert f"{EVIL} & 3" in data["columns"][f"a column {EVIL}"]["texts"]
     assert "<img" not in mess and "alert('x')</script>" not in mess
 
 
 def test_a_missing_number_is_a_dash_and_not_0(mess):
-    head, *rows = Seen(mess).rows
+    head, *rows = seen_in(mess).rows
     (pending,) = [dict(zip(head, row, strict=True)) for row in rows if row[0] == "pending"]
     for column in ("nmse", "tokens", "dead_fraction", "flops_sparse", "tokens_per_second", "converged"):
         assert pending[column] == "–"
-    data = json.loads(Seen(mess).text_of["runs-data"])["columns"]
+    data = json.loads(seen_in(mess).text_of["runs-data"])["columns"]
     assert data["nmse"]["values"].count(None) == 7 == data["nmse"]["texts"].count("–")
-    assert shown.shown(float("nan")) == shown.shown(None) == shown.shown(pd.NA) == shown.shown(pd.NaT) == "–"
+    assert {cell_text(nothing) for nothing in (float("nan"), None, pd.NA, pd.NaT)} == {"–"}
 
 
 def test_warnings_are_grouped(mess, smollm2):
-    said = Seen(mess).text_of["warnings"]
+    said = seen_in(mess).text_of["warnings"]
     for title in ("Failed", "Diverged", "Cancelled", "Stopped, to be resumed"):
         assert f"{title}: 1 run" in said
     assert "43.0 % dead" in said
-    said = Seen(smollm2).text_of["warnings"]
+    said = seen_in(smollm2).text_of["warnings"]
     assert "Not converged: 1 of 14 runs done" in said and "Not identified" in said and "Outliers" in said
     for fit in json.loads((SMOLLM2 / "fits.json").read_text())["fits"]:
         for warning in fit["warnings"]:
@@ -159,13 +142,14 @@ def test_fits_made_before_the_last_runs_ended_are_told(tmp_path):
     more = runs.assign(run_id=[f"later-{i}" for i in range(len(runs))], seed=1)
     pd.concat([runs, more.head(3)]).to_parquet(tmp_path / "runs.parquet")
     shutil.copy(SMOLLM2 / "fits.json", tmp_path)
-    said = cautions.cautions(read(tmp_path))
-    assert "a choice of 14 of the 17 runs that are done" in said
-    assert "a choice of" not in cautions.cautions(read(SMOLLM2))
+    groups = {group.title: group for group in cautions.warnings(read(tmp_path)).groups}
+    (sentence,) = groups["Fits of fewer runs"].sentences
+    assert "a choice of 14 of the 17 runs that are done" in sentence
+    assert "Fits of fewer runs" not in {group.title for group in cautions.warnings(read(SMOLLM2)).groups}
 
 
 def test_cost_and_provenance(smollm2):
-    runs, text = pd.read_parquet(SMOLLM2 / "runs.parquet"), Seen(smollm2).text_of
+    runs, text = pd.read_parquet(SMOLLM2 / "runs.parquet"), seen_in(smollm2).text_of
     assert f"{runs['tokens'].sum():,}" in text["cost"] and f"{runs['flops_dense'].sum():.2e}" in text["cost"]
     assert f"{runs['train_seconds'].sum() / 3600:.3g}" in text["cost"]
     for column in ("git_sha", "torch", "device", "started"):
@@ -174,25 +158,25 @@ def test_cost_and_provenance(smollm2):
 
 def test_every_column_that_holds_something_is_in_the_data_of_the_table(smollm2):
     runs = pd.read_parquet(SMOLLM2 / "runs.parquet")
-    seen = Seen(smollm2)
+    seen = seen_in(smollm2)
     assert set(json.loads(seen.text_of["runs-data"])["columns"]) == set(runs.columns[runs.notna().any()])
     assert len(seen.rows) == 1 + len(runs)
 
 
-def test_the_same_tables_give_the_same_bytes_in_any_folder_and_order(smollm2, tmp_path):
+def test_the_same_tables_give_the_same_bytes_in_any_folder(tmp_path, few_figures):
     for name in ("runs.parquet", "curves.parquet", "fits.json"):
         shutil.copy(SMOLLM2 / name, tmp_path)
-    assert page.page(read(tmp_path)) == smollm2
+    assert page.page(read(tmp_path)) == page.page(read(SMOLLM2))
 
 
 def test_the_order_of_the_file_is_not_that_of_the_table():
     source = read(SMOLLM2)
     mixed = replace(source, runs=source.runs.sample(frac=1, random_state=0))
-    assert table_of_runs.runs(mixed) == table_of_runs.runs(source)
+    assert run_table(mixed) == run_table(source)
 
 
 def test_a_table_without_runs_curves_or_fits(gpt4):
-    text = Seen(gpt4).text_of
+    text = seen_in(gpt4).text_of
     assert (
         "45 rows" in text["swept"]
         and "L_NK" in text["laws"]
@@ -207,7 +191,7 @@ def test_odd_columns_cost_no_other_part(few_figures):
     runs = runs.assign(nmse=["x", 0.5], k=[[1], {"a": 2}])
     fits = {"fits": [{"law": "L_N"}, {"broken": 1}, 3], "regimes": {"groups": [3]}}
     content = page.page(Source(runs, None, fits, "odd"))
-    seen = Seen(content)
+    seen = seen_in(content)
     assert seen.rows[0][0] == "state" and len(seen.rows) == 3
     assert "This part could not be made" in seen.text_of["regimes"] and "L_N" in seen.text_of["laws"]
 
@@ -217,7 +201,7 @@ def test_a_figure_that_breaks_is_one_line_and_costs_no_other(monkeypatch, few_fi
         raise ValueError(f"what {EVIL}")
 
     monkeypatch.setitem(gallery.FIGURES, "broken", SimpleNamespace(numbers=numbers, draw=None))
-    content = drawings.drawings(read(SMOLLM2))
+    content = page.section_html("figures", drawings.figures, read(SMOLLM2))
     assert "ValueError: what &lt;/script&gt;" in content and 'id="figure-curves"' in content
 
 

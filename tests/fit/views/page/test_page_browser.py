@@ -49,9 +49,9 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def report(tmp_path_factory, smollm2):
     folder = tmp_path_factory.mktemp("report")
-    (folder / "report.html").write_text(page(read(SMOLLM2)), encoding="utf-8")
+    (folder / "report.html").write_text(smollm2, encoding="utf-8")
     return folder / "report.html"
 
 
@@ -62,7 +62,7 @@ def no_figures(monkeypatch):
 
 
 @pytest.fixture
-def mess(tmp_path, no_figures):
+def mess_file(tmp_path, no_figures):
     folder = messy(tmp_path)
     (folder / "report.html").write_text(page(read(folder, fits=SMOLLM2 / "fits.json")), encoding="utf-8")
     return folder / "report.html"
@@ -91,12 +91,12 @@ def test_it_fits_its_window_at_1280_and_400_pixels_and_a_click_sorts(browser, re
         assert look["styled"] == 0, "a figure's style reaches beyond it"
 
 
-def test_the_address_sorts_and_filters(browser, mess):
-    url = f"file://{mess}#sort=-nmse&filter=k=32&columns=state,n_latents,k,nmse,run_id"
+def test_the_address_sorts_and_filters(browser, mess_file):
+    url = f"file://{mess_file}#sort=-nmse&filter=k=32&columns=state,n_latents,k,nmse,run_id"
     dom, console = browser.dom(url)
     assert not console
     shown = rows(dom)
-    runs = pd.read_parquet(mess.parent / "runs.parquet").query("k == 32")
+    runs = pd.read_parquet(mess_file.parent / "runs.parquet").query("k == 32")
     assert {row["run_id"] for row in shown} == set(runs["run_id"])
     assert list(shown[0]) == ["state", "n_latents", "k", "nmse", "run_id"]
     losses = [row["nmse"] for row in shown]
@@ -106,9 +106,9 @@ def test_the_address_sorts_and_filters(browser, mess):
     assert Seen(dom).tags["h1"] == 1 and not Seen(dom).tags["img"]
 
 
-def test_numbers_sort_as_numbers_states_and_comparisons_filter(browser, mess):
+def test_numbers_sort_as_numbers_states_and_comparisons_filter(browser, mess_file):
     dom, console = browser.dom(
-        f"file://{mess}#sort=n_latents&filter=n_latents>=320 nmse<0.3&state=done,diverged"
+        f"file://{mess_file}#sort=n_latents&filter=n_latents>=320 nmse<0.3&state=done,diverged"
     )
     assert not console
     shown = rows(dom)
