@@ -91,57 +91,6 @@ def check_topk(z: Tensor, k: int) -> None:
         raise ValueError(f"k is {k}; it must lie in 1 … n = {z.shape[1]}, the columns of z")
 
 
-def check_adam(
-    p: Tensor,
-    m: Tensor,
-    v: Tensor,
-    step: Tensor,
-    low: Tensor | None,
-    average: Tensor | None = None,
-    *,
-    g: Tensor | None = None,
-    scale: Tensor | None = None,
-) -> None:
-    """p, m, v, g, average: (n, d) float32, contiguous;  low: (n, d), any float;  step, scale: float32 scalars."""
-    check_matrix("p", p, p.device)
-    if p.device.type not in ("cpu", "cuda"):
-        raise ValueError(f"p is on {p.device}; the kernels run on cpu and cuda")
-    for name, table in dict(p=p, m=m, v=v, g=g, average=average).items():
-        if table is not None:
-            _check_like(name, table, p, (torch.float32,))
-    if low is not None:
-        _check_like("low", low, p, FLOAT)
-    for name, scalar in dict(step=step, scale=scale).items():
-        if scalar is not None and not isinstance(scalar, Tensor):
-            raise TypeError(f"{name} is {scalar!r}; it must be a tensor, a scalar torch.float32[]")
-        if scalar is not None and (scalar.dtype != torch.float32 or scalar.dim() > 0):
-            raise TypeError(
-                f"{name} is {scalar.dtype}{list(scalar.shape)}; it must be a scalar torch.float32[]"
-            )
-        if scalar is not None and scalar.device != p.device:
-            raise ValueError(f"{name} is on {scalar.device}, p on {p.device}; move one")
-
-
-def check_rates(beta1: float, beta2: float, decay: float) -> None:
-    """Each in [0, 1)."""
-    for name, rate in dict(beta1=beta1, beta2=beta2, decay=decay).items():
-        if not 0 <= rate < 1:
-            raise ValueError(f"{name} is {rate}; it must lie in [0, 1)")
-
-
-def _check_like(name: str, table: Tensor, p: Tensor, dtypes: tuple[torch.dtype, ...]) -> None:
-    if table.dtype not in dtypes:
-        raise TypeError(f"{name} is {table.dtype}; it must be one of {', '.join(map(str, dtypes))}")
-    if table.shape != p.shape:
-        raise ValueError(f"{name} has shape {tuple(table.shape)}; p has {tuple(p.shape)}")
-    if not table.is_contiguous():
-        raise ValueError(
-            f"{name} has strides {table.stride()}; it must be contiguous, since rows are written whole"
-        )
-    if table.device != p.device:
-        raise ValueError(f"{name} is on {table.device}, p on {p.device}; move one")
-
-
 def check_range(idx: Tensor, n: int) -> bool:
     """Refuse an index outside −1 … n − 1; return True if idx holds padding (−1).
 

@@ -6,6 +6,8 @@ In all of them idx (B, k) names rows of a table, −1 is padding, and a row may 
 import torch
 from torch import Tensor
 
+from kernels.adam_step import AdamStep
+
 
 def gather_sum(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None = None) -> Tensor:
     """out[b] = Σ_j coef[b, j] · W[idx[b, j]] + bias.  idx, coef: (B, k);  W: (n, d);  bias: (d,);  returns (B, d)."""
@@ -43,38 +45,29 @@ def topk(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return values[:, :k], idx[:, :k]
 
 
-def rowwise_adam(
-    p: Tensor,
-    m: Tensor,
-    v: Tensor,
-    g: Tensor,
-    step: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    *,
-    project: bool = False,
-    renormalise: bool = False,
-    scale: float = 1.0,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The new p, m and v, (n, d), and the squared norm of each row's projected gradient, (n,)."""
-    if project:
+def rowwise_adam(g: Tensor, adam: AdamStep) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The new p, m and v, (n, d), and the squared norm of each row's projected gradient, (n,). Writes nothing.
+
+    `low` and `average` are ignored.
+    """
+    p, m, v, t = adam.p, adam.m, adam.v, float(adam.step)
+    beta1, beta2 = adam.beta1, adam.beta2
+    if adam.project:
         g = g - (g * p).sum(1, keepdim=True) * p
     squared = g.pow(2).sum(1)
-    g = scale * g
+    g = g if adam.scale is None else adam.scale * g
     m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
-    p = p - lr * m / (1 - beta1**step) / ((v / (1 - beta2**step)).sqrt() + eps)
-    if renormalise:
+    p = p - adam.lr * m / (1 - beta1**t) / ((v / (1 - beta2**t)).sqrt() + adam.eps)
+    if adam.renormalise:
         p = p / p.norm(dim=1, keepdim=True).clamp(min=1e-12)
     return p, m, v, squared
 
 
 def segment_sum_adam(
-    idx: Tensor, coef: Tensor, X: Tensor, p: Tensor, m: Tensor, v: Tensor, step: int, *rates: float, **modes
+    idx: Tensor, coef: Tensor, X: Tensor, adam: AdamStep
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """rowwise_adam of the gradient segment_sum(idx, coef, X, n).  idx, coef: (B, k);  X: (B, d);  p, m, v: (n, d)."""
-    return rowwise_adam(p, m, v, segment_sum(idx, coef, X, len(p)), step, *rates, **modes)
+    """rowwise_adam of the gradient segment_sum(idx, coef, X, n).  idx, coef: (B, k);  X: (B, d)."""
+    return rowwise_adam(segment_sum(idx, coef, X, len(adam.p)), adam)
 
 
 def _rows(idx: Tensor, W: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels.adam_step import AdamStep
 from kernels.tuning import tuned
 
 
@@ -20,31 +21,15 @@ def rates_kernel(rates, step, lr, log_beta1, log_beta2):
 
 @triton.jit
 def adam_row(
-    p,
-    m,
-    v,
-    low,
-    average,
-    squared,
-    rates,
-    scale,
-    g,
-    row,
-    column,
-    d,
-    beta1,
-    beta2,
-    rest1,
-    rest2,
-    eps,
-    fresh,
-    PROJECT: tl.constexpr,
-    RENORMALISE: tl.constexpr,
+    tables, rates, scale, betas, g, row, column, d, PROJECT: tl.constexpr, RENORMALISE: tl.constexpr
 ):
-    """Step one row whose gradient g is in registers, 0 beyond d; rest = 1 − β, fresh = 1 − decay.
+    """Step one row whose gradient g is in registers, 0 beyond d.
 
-    low, average and scale may be None.
+    tables: p, m, v, low, average, squared, of which low and average may be None, as may scale;  betas: beta1, beta2,
+    1 − beta1, 1 − beta2, eps, 1 − decay.
     """
+    p, m, v, low, average, squared = tables
+    beta1, beta2, rest1, rest2, eps, fresh = betas
     inside, at = column < d, row * d + column
     w = tl.load(p + at, mask=inside, other=0.0)
     first = tl.load(m + at, mask=inside, other=0.0)
@@ -91,32 +76,13 @@ def rowwise_adam_kernel(
     RENORMALISE: tl.constexpr,
     BD: tl.constexpr,
 ):
-    """A row a program, whole in registers. Grid (n,)."""
+    """One program a row, which it keeps in registers. Grid (n,)."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BD)
     gradient = tl.load(g + row * d + column, mask=column < d, other=0.0)
-    adam_row(
-        p,
-        m,
-        v,
-        low,
-        average,
-        squared,
-        rates,
-        scale,
-        gradient,
-        row,
-        column,
-        d,
-        beta1,
-        beta2,
-        rest1,
-        rest2,
-        eps,
-        fresh,
-        PROJECT,
-        RENORMALISE,
-    )
+    tables = (p, m, v, low, average, squared)
+    betas = (beta1, beta2, rest1, rest2, eps, fresh)
+    adam_row(tables, rates, scale, betas, gradient, row, column, d, PROJECT, RENORMALISE)
 
 
 def tile(d: int) -> tuple[int]:
@@ -127,59 +93,29 @@ def tile(d: int) -> tuple[int]:
     return (min(max(triton.next_power_of_2(d) // 256, 1), 16),)
 
 
-def rates_of(step: Tensor, lr: float, beta1: float, beta2: float) -> Tensor:
-    """lr/(1 − β₁ᵗ) and 1/√(1 − β₂ᵗ), (2,) float32, on the device of step."""
-    rates = torch.empty(2, dtype=torch.float32, device=step.device)
-    logs = [math.log2(beta) if beta > 0 else -math.inf for beta in (beta1, beta2)]
-    rates_kernel[(1,)](rates, step, lr, *logs, num_warps=1)
+def step_sizes(adam: AdamStep) -> Tensor:
+    """lr/(1 − β₁ᵗ) and 1/√(1 − β₂ᵗ), (2,) float32, on the device of adam.step."""
+    rates = torch.empty(2, dtype=torch.float32, device=adam.step.device)
+    logs = [math.log2(beta) if beta > 0 else -math.inf for beta in (adam.beta1, adam.beta2)]
+    rates_kernel[(1,)](rates, adam.step, adam.lr, *logs, num_warps=1)
     return rates
 
 
-def launch(
-    p: Tensor,
-    m: Tensor,
-    v: Tensor,
-    g: Tensor,
-    step: Tensor,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    project: bool,
-    renormalise: bool,
-    scale: Tensor | None,
-    low: Tensor | None,
-    average: Tensor | None = None,
-    decay: float = 0.0,
-) -> Tensor:
+def betas_of(adam: AdamStep) -> tuple[float, ...]:
+    """The `betas` of adam_row."""
+    return adam.beta1, adam.beta2, 1 - adam.beta1, 1 - adam.beta2, adam.eps, 1 - adam.decay
+
+
+def launch(g: Tensor, adam: AdamStep) -> Tensor:
     """rowwise_adam_ for checked inputs."""
+    p = adam.p
     n, d = p.shape
     squared = torch.empty(n, dtype=torch.float32, device=p.device)
     if p.numel() == 0:
         return squared.zero_()
     (warps,) = tuned("rowwise_adam_", p, d) or tile(d)
     with torch.cuda.device_of(p):
-        rates = rates_of(step, lr, beta1, beta2)
-        rowwise_adam_kernel[(n,)](
-            p,
-            m,
-            v,
-            low,
-            average,
-            squared,
-            rates,
-            scale,
-            g,
-            d,
-            beta1,
-            beta2,
-            1 - beta1,
-            1 - beta2,
-            eps,
-            1 - decay,
-            PROJECT=project,
-            RENORMALISE=renormalise,
-            BD=triton.next_power_of_2(d),
-            num_warps=warps,
-        )
+        tables = (p, adam.m, adam.v, adam.low, adam.average, squared, step_sizes(adam), adam.scale)
+        modes = dict(PROJECT=adam.project, RENORMALISE=adam.renormalise, BD=triton.next_power_of_2(d))
+        rowwise_adam_kernel[(n,)](*tables, g, d, *betas_of(adam), **modes, num_warps=warps)
     return squared

@@ -5,8 +5,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels.adam_step import AdamStep
 from kernels.plan import Plan
-from kernels.rowwise_adam_triton import adam_row, rates_of
+from kernels.rowwise_adam_triton import adam_row, betas_of, step_sizes
 from kernels.rowwise_adam_triton import tile as row_tile
 from kernels.tuning import tuned
 
@@ -63,28 +64,9 @@ def step_items_kernel(
             for j in tl.static_range(T):
                 acc += cs[j] * xs[j]
         if slot < 0:
-            adam_row(
-                p,
-                m,
-                v,
-                low,
-                average,
-                squared,
-                rates,
-                scale,
-                acc,
-                latent,
-                column,
-                d,
-                beta1,
-                beta2,
-                rest1,
-                rest2,
-                eps,
-                fresh,
-                PROJECT,
-                RENORMALISE,
-            )
+            tables = (p, m, v, low, average, squared)
+            betas = (beta1, beta2, rest1, rest2, eps, fresh)
+            adam_row(tables, rates, scale, betas, acc, latent, column, d, PROJECT, RENORMALISE)
         else:
             tl.store(slots + slot.to(tl.int64) * d + column, acc, mask=column < d)
 
@@ -131,28 +113,9 @@ def step_long_kernel(
                 parts = parts + (tl.load(slots + at, mask=touched, other=0.0),)
             for j in tl.static_range(T):
                 acc += parts[j]
-        adam_row(
-            p,
-            m,
-            v,
-            low,
-            average,
-            squared,
-            rates,
-            scale,
-            acc,
-            latent,
-            column,
-            d,
-            beta1,
-            beta2,
-            rest1,
-            rest2,
-            eps,
-            fresh,
-            PROJECT,
-            RENORMALISE,
-        )
+        tables = (p, m, v, low, average, squared)
+        betas = (beta1, beta2, rest1, rest2, eps, fresh)
+        adam_row(tables, rates, scale, betas, acc, latent, column, d, PROJECT, RENORMALISE)
 
 
 def tile(d: int, dtype: torch.dtype) -> tuple[int, int]:
@@ -160,27 +123,9 @@ def tile(d: int, dtype: torch.dtype) -> tuple[int, int]:
     return 16 // dtype.itemsize // (2 if d > 4096 else 1), *row_tile(d)
 
 
-def launch(
-    plan: Plan,
-    coef: Tensor,
-    X: Tensor,
-    p: Tensor,
-    m: Tensor,
-    v: Tensor,
-    step: Tensor,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    *,
-    project: bool,
-    renormalise: bool,
-    scale: Tensor | None,
-    low: Tensor | None,
-    average: Tensor | None = None,
-    decay: float = 0.0,
-) -> Tensor:
+def launch(plan: Plan, coef: Tensor, X: Tensor, adam: AdamStep) -> Tensor:
     """segment_sum_adam_ for checked inputs."""
+    p = adam.p
     n, d = p.shape
     squared = torch.empty(n, dtype=torch.float32, device=p.device)
     if p.numel() == 0:
@@ -190,10 +135,10 @@ def launch(
     slots = torch.empty(items.slots, d, dtype=torch.float32, device=p.device)
     X = X if d == 1 or X.stride(1) == 1 else X.contiguous()
     weights = coef.reshape(-1).index_select(0, plan.order)
-    betas = (beta1, beta2, 1 - beta1, 1 - beta2, eps, 1 - decay)
-    constants = dict(PROJECT=project, RENORMALISE=renormalise, T=T, BD=BD, num_warps=warps)
+    betas = betas_of(adam)
+    constants = dict(PROJECT=adam.project, RENORMALISE=adam.renormalise, T=T, BD=BD, num_warps=warps)
     with torch.cuda.device_of(p):
-        tables = (p, m, v, low, average, squared, rates_of(step, lr, beta1, beta2), scale, n, d)
+        tables = (p, adam.m, adam.v, adam.low, adam.average, squared, step_sizes(adam), adam.scale, n, d)
         entries = (items.table, items.first, plan.rows, weights, X)
         step_items_kernel[(len(items.table),)](slots, *entries, *tables, X.stride(0), *betas, **constants)
         if len(items.long):

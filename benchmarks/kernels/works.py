@@ -11,6 +11,7 @@ from torch import Tensor
 from benchmarks.kernels.case import Inputs, Shape
 from benchmarks.train.case import device
 from kernels import reference
+from kernels.adam_step import AdamStep
 from kernels.gather_dot import gather_dot
 from kernels.gather_sum import gather_sum
 from kernels.gather_sum_mse import gather_sum_mse
@@ -24,7 +25,6 @@ from kernels.topk import topk
 OURS = "ours"
 ROWS = 64  # of a result are compared with float64
 _RATES = (1e-4, 0.9, 0.999, 6.25e-10)
-_SPHERE: dict[str, Any] = dict(project=True, renormalise=True)
 _Z = 2**31  # elements of the scores that topk is given: n decides how many rows these are
 
 
@@ -204,21 +204,21 @@ def steps_of_tables(shape: Shape, dtype: torch.dtype) -> list[Work]:
     p, m, v, g, average = (torch.randn(n, d, device=device()) for _ in range(5))
     F.normalize(p, dim=1, out=p), v.abs_()
     low, t = torch.empty(n, d, device=device(), dtype=dtype), torch.full((), 9.0, device=device())
-    more: dict[str, Any] = dict(low=low, average=average, decay=0.999)
-    whole: dict[str, Any] = _SPHERE | more
+    encoder = AdamStep(p, m, v, t, *_RATES, low=low, average=average, decay=0.999)
+    decoder = encoder._replace(project=True, renormalise=True)
     theirs = torch.nn.Parameter(p.clone())
     theirs.grad = g
     adam = torch.optim.Adam([theirs], lr=_RATES[0], fused=True)
     table = n * d * (24 + 8 + e)  # p, m, v and the average read and written, the copy written
 
     def fused(entries: Any, i: Inputs) -> Tensor:
-        return segment_sum_adam_(entries, i.coef, i.X, p, m, v, t, *_RATES, **more)
+        return segment_sum_adam_(entries, i.coef, i.X, encoder)
 
     return [
         Work(
             "rowwise_adam_",
             OURS,
-            lambda _: rowwise_adam_(p, m, v, g, t, *_RATES, **whole),
+            lambda _: rowwise_adam_(g, decoder),
             {"copy": table + 4 * n * d},
             _adam_error,
         ),
@@ -232,7 +232,8 @@ def _adam_error(i: Inputs) -> float:
     d = i.X.shape[1]
     p, m, v, g = (torch.randn(ROWS, d, device=device()) for _ in range(4))
     F.normalize(p, dim=1, out=p), v.abs_()
-    step: dict[str, Any] = dict(zip(("lr", "beta1", "beta2", "eps"), _RATES, strict=True)) | _SPHERE
-    exact = reference.rowwise_adam(p.double(), m.double(), v.double(), g.double(), 9, **step)
-    squared = rowwise_adam_(p, m, v, g, torch.full((), 9.0, device=device()), **step)
+    t = torch.full((), 9.0, device=device())
+    adam = AdamStep(p, m, v, t, *_RATES, project=True, renormalise=True)
+    exact = reference.rowwise_adam(g.double(), adam._replace(p=p.double(), m=m.double(), v=v.double()))
+    squared = rowwise_adam_(g, adam)
     return max(relative_error(a, b) for a, b in zip((p, m, v, squared), exact, strict=True))

@@ -1,10 +1,9 @@
 """Adam on the sphere: the decoder's rows keep unit norm, and their gradients no part along the row."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from kernels.adam_step import AdamStep
 from kernels.rowwise_adam import rowwise_adam_
 from kernels.segment_sum_adam import segment_sum_adam_
 from sae_core.config import RANKED, TrainConfig
@@ -56,17 +55,15 @@ class Optimizer:
         """Adam on W_enc or W_dec; returns the squared norms of its gradient's rows, (n,)."""
         p, (m, v, t) = self.sae.get_parameter(name), self.moments[name].values()
         t += 1
-        copies: dict[str, Any] = {"low": self.narrow.get(name)}
+        adam = AdamStep(p, m, v, t, *self.rates, scale=scale, low=self.narrow.get(name))
         if ema is not None:
-            copies |= {"average": ema.m[name], "decay": ema.beta}
+            adam = adam._replace(average=ema.m[name], decay=ema.beta)
         if name == "W_enc" and encoder is not None:
-            return segment_sum_adam_(*encoder, p, m, v, t, *self.rates, scale=scale, **copies)
+            return segment_sum_adam_(*encoder, adam)
         assert p.grad is not None
         sphere = name == "W_dec"
-        project = sphere and scale is None  # for a clipped gradient it is done
-        return rowwise_adam_(
-            p, m, v, p.grad, t, *self.rates, project=project, renormalise=sphere, scale=scale, **copies
-        )
+        # A clipped gradient was projected before its norm was taken.
+        return rowwise_adam_(p.grad, adam._replace(project=sphere and scale is None, renormalise=sphere))
 
     def _clipped(self, most: float) -> tuple[Tensor, Tensor]:
         """Project, scale the vectors' gradients; returns the global norm and the factor left for the tables' ones."""

@@ -1,5 +1,6 @@
 """Inputs of the rowwise_adam_ and segment_sum_adam_ tests, and what they are judged by."""
 
+from collections.abc import Callable
 from itertools import product
 
 import torch
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels import reference
+from kernels.adam_step import AdamStep
 from tests.kernels.cases import relative_error
 
 RATES = dict(lr=1e-2, beta1=0.9, beta2=0.999, eps=1e-8)
@@ -23,23 +25,27 @@ def tables(n: int, d: int, device="cpu") -> tuple[Tensor, Tensor, Tensor, Tensor
 
 
 def scalar(value: float, device="cpu") -> Tensor:
-    return torch.tensor(value, dtype=torch.float32, device=device)
+    return torch.tensor(float(value), dtype=torch.float32, device=device)
 
 
-def check(call, before, g, t: int, *, low=None, scale=None, tolerance=1e-6, **mode) -> None:
-    """Run `call(p, m, v, step, …)` on copies of `before` = (p, m, v) and compare with float64 and gradient g.
+def step_of(p: Tensor, m: Tensor, v: Tensor, t: float, **modes) -> AdamStep:
+    """Update number t of these tables at the rates of the tests."""
+    return AdamStep(p, m, v, scalar(t, p.device), **RATES, **modes)
+
+
+def check(
+    call: Callable[[AdamStep], Tensor], before, g, t: int, *, low=None, scale=None, tolerance=1e-6, **mode
+) -> None:
+    """Run `call` on copies of `before` = (p, m, v) and compare with float64 and gradient g.
 
     With low an average is kept too, which starts as m.
     """
     p, m, v = (x.clone() for x in before)
-    device = p.device
-    scales = dict(scale=scalar(scale, device)) if scale is not None else {}
+    scale = scalar(scale, p.device) if scale is not None else None
     average = before[1].clone()
     averages = dict(average=average, decay=0.75) if low is not None else {}
-    squared = call(p, m, v, scalar(float(t), device), **RATES, low=low, **scales, **averages, **mode)
-    exact = reference.rowwise_adam(
-        *(x.double() for x in before), g.double(), t, **RATES, **mode, scale=1.0 if scale is None else scale
-    )
+    squared = call(step_of(p, m, v, t, low=low, scale=scale, **averages, **mode))
+    exact = reference.rowwise_adam(g.double(), step_of(*(x.double() for x in before), t, scale=scale, **mode))
     for name, out, expected in zip(("p", "m", "v", "squared"), (p, m, v, squared), exact, strict=True):
         assert out.dtype == torch.float32
         assert relative_error(out, expected) < tolerance, name

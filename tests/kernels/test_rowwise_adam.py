@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels import reference, rowwise_adam
+from kernels.adam_step import AdamStep
 from kernels.rowwise_adam import rowwise_adam_, rowwise_adam_op
-from tests.kernels.adam_cases import MODES, RATES, check, scalar, tables
+from tests.kernels.adam_cases import MODES, RATES, check, scalar, step_of, tables
 from tests.kernels.cases import relative_error, with_threads
 
 SHAPES = [(1, 1), (7, 33), (5, 130), (40, 16)]
@@ -16,7 +17,7 @@ SHAPES = [(1, 1), (7, 33), (5, 130), (40, 16)]
 
 def with_gradient(g):
     """rowwise_adam_ of g, which it may overwrite."""
-    return lambda p, m, v, step, **rest: rowwise_adam_(p, m, v, g.clone(), step, **rest)
+    return lambda adam: rowwise_adam_(g.clone(), adam)
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
@@ -34,7 +35,7 @@ def test_blocks_of_rows_do_not_show(monkeypatch):
     def run():
         p, m, v, g = tables(40, 33)
         low = torch.empty(40, 33)
-        squared = rowwise_adam_(p, m, v, g, scalar(3.0), **RATES, **MODES[3], low=low)
+        squared = rowwise_adam_(g, step_of(p, m, v, 3, **MODES[3], low=low))
         return p, m, v, squared, low
 
     whole = run()
@@ -49,7 +50,7 @@ def test_ten_steps_are_those_of_torch_adam():
     adam = torch.optim.Adam([theirs], lr=1e-2, betas=(0.9, 0.999), eps=1e-8, fused=True)
     for t in range(1, 11):
         theirs.grad = torch.randn(6, 20, generator=torch.Generator().manual_seed(t))
-        rowwise_adam_(p, m, v, theirs.grad.clone(), scalar(float(t)), **RATES)
+        rowwise_adam_(theirs.grad.clone(), step_of(p, m, v, t))
         adam.step()
     assert torch.equal(p, theirs)
     assert torch.equal(m, adam.state[theirs]["exp_avg"]) and torch.equal(v, adam.state[theirs]["exp_avg_sq"])
@@ -62,7 +63,7 @@ def test_the_reference_is_torch_adam():
     theirs.grad = g
     adam.step()
     zero = torch.zeros_like(p)
-    assert relative_error(reference.rowwise_adam(p, zero, zero, g, 1, **RATES)[0], theirs) < 1e-15
+    assert relative_error(reference.rowwise_adam(g, step_of(p, zero, zero, 1))[0], theirs) < 1e-15
 
 
 @given(st.integers(1, 6), st.integers(2, 9), st.integers(0, 2**31), st.integers(1, 50))
@@ -71,7 +72,7 @@ def test_projection_and_norm(n, d, seed, t):
     p, g = F.normalize(torch.randn(n, d, generator=r), dim=1), torch.randn(n, d, generator=r)
     m, v = torch.zeros(n, d), torch.zeros(n, d)
     before = p.clone()
-    squared = rowwise_adam_(p, m, v, g.clone(), scalar(float(t)), **RATES, project=True, renormalise=True)
+    squared = rowwise_adam_(g.clone(), step_of(p, m, v, t, **MODES[3]))
     assert torch.allclose(p.norm(dim=1), torch.ones(n), atol=1e-6)
     assert (
         (m * before).sum(1).abs() < 1e-6 * g.norm()
@@ -83,7 +84,7 @@ def test_projection_and_norm(n, d, seed, t):
 def test_a_row_of_zeros_stays_finite():
     p, m, v, _ = tables(3, 8)
     p[1], m[1], v[1] = 0, 0, 0
-    rowwise_adam_(p, m, v, torch.zeros(3, 8), scalar(1.0), **RATES, project=True, renormalise=True)
+    rowwise_adam_(torch.zeros(3, 8), step_of(p, m, v, 1, **MODES[3]))
     assert p.isfinite().all() and (p[1] == 0).all()
 
 
@@ -91,21 +92,21 @@ def test_the_same_for_any_number_of_threads():
     outs = []
     for _ in with_threads(1, 2, 3):
         p, m, v, g = tables(300, 64)
-        outs.append((rowwise_adam_(p, m, v, g, scalar(2.0), **RATES, **MODES[3]), p, m, v))
+        outs.append((rowwise_adam_(g, step_of(p, m, v, 2, **MODES[3])), p, m, v))
     for other in outs[1:]:
         assert all(map(torch.equal, outs[0], other))
 
 
 def test_no_rows_and_no_columns():
     for n, d in ((0, 4), (3, 0)):
-        empty = [torch.zeros(n, d) for _ in range(4)]
-        assert torch.equal(rowwise_adam_(*empty, scalar(1.0), **RATES, **MODES[3]), torch.zeros(n))
+        *empty, g = [torch.zeros(n, d) for _ in range(4)]
+        assert torch.equal(rowwise_adam_(g, step_of(*empty, 1, **MODES[3])), torch.zeros(n))
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_compiles_without_a_graph_break(mode):
     def step(p, m, v, g, t, average):
-        return rowwise_adam_(p, m, v, g, t, **RATES, **mode, average=average, decay=0.9)
+        return rowwise_adam_(g, AdamStep(p, m, v, t, **RATES, **mode, average=average, decay=0.9))
 
     eager, compiled = ([*tables(5, 7), scalar(2.0), torch.ones(5, 7)] for _ in range(2))
     torch._dynamo.reset()
@@ -120,7 +121,7 @@ def test_a_parameter_is_stepped_when_compiled_too():
     eager, compiled = (torch.nn.Parameter(p.clone()) for _ in range(2))
 
     def step(parameter, m, v, g):
-        return rowwise_adam_(parameter, m, v, g, scalar(1.0), **RATES, renormalise=True)
+        return rowwise_adam_(g, step_of(parameter, m, v, 1, renormalise=True))
 
     step(eager, m.clone(), v.clone(), g.clone())
     torch._dynamo.reset()
@@ -132,21 +133,21 @@ def test_a_refusal_comes_while_compiling():
     p, m, v, g = tables(3, 8)
     with pytest.raises(torch._dynamo.exc.TorchRuntimeError, match=r"average has shape \(3, 7\)"):
         torch.compile(rowwise_adam_, fullgraph=True, backend="aot_eager")(
-            p, m, v, g, scalar(1.0), **RATES, average=torch.zeros(3, 7)
+            g, step_of(p, m, v, 1, average=torch.zeros(3, 7))
         )
 
 
 def test_opcheck():
     p, m, v, g = tables(5, 7)
     low = torch.zeros(5, 7, dtype=torch.bfloat16)
-    rest = (scalar(2.0), *RATES.values(), True, True, None, low, torch.ones(5, 7), 0.9)
-    torch.library.opcheck(rowwise_adam_op, (p, m, v, g, *rest))
+    adam = step_of(p, m, v, 2, **MODES[3], low=low, average=torch.ones(5, 7), decay=0.9)
+    torch.library.opcheck(rowwise_adam_op, (g, *adam))
 
 
 def test_takes_parameters_that_require_a_gradient():
     p, m, v, g = tables(3, 8)
     parameter = torch.nn.Parameter(p.clone())
-    rowwise_adam_(parameter, m, v, g, scalar(1.0), **RATES, renormalise=True)
+    rowwise_adam_(g, step_of(parameter, m, v, 1, renormalise=True))
     assert parameter.requires_grad and parameter.is_leaf and not torch.equal(parameter, p)
 
 
@@ -179,5 +180,6 @@ def test_refusals_are_sentences_and_write_nothing(change, error, says):
     good = dict(zip("pmvg", tables(3, 4), strict=True)) | dict(step=scalar(1.0))
     before = {name: good[name].clone() for name in "pmvg"}
     with pytest.raises(error, match=says):
-        rowwise_adam_(**good | RATES | change)
+        given = good | RATES | change
+        rowwise_adam_(given.pop("g"), AdamStep(**given))
     assert all(torch.equal(good[name], before[name]) for name in "pmvg")

@@ -5,11 +5,12 @@ import torch
 from hypothesis import given
 
 from kernels import reference
+from kernels.adam_step import AdamStep
 from kernels.plan import plan
 from kernels.rowwise_adam import rowwise_adam_
 from kernels.segment_sum import segment_sum
 from kernels.segment_sum_adam import segment_sum_adam_
-from tests.kernels.adam_cases import MODES, RATES, check, scalar, tables
+from tests.kernels.adam_cases import MODES, RATES, check, scalar, step_of, tables
 from tests.kernels.cases import CASES, Case, integers, make
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
@@ -23,8 +24,8 @@ def test_equals_reference(case, dtype):
     gradient = reference.segment_sum(idx, coef.double(), X.double(), case.n)
     *before, _ = tables(case.n, case.d)
 
-    def call(*args, **rest):
-        return segment_sum_adam_(p, coef, X, *args, **rest)
+    def call(adam):
+        return segment_sum_adam_(p, coef, X, adam)
 
     for mode in MODES:
         check(call, before, gradient, 3, **mode, scale=0.5, low=torch.empty(case.n, case.d).to(dtype))
@@ -34,9 +35,7 @@ def test_latents_without_entries_are_stepped():
     p, m, v, _ = tables(5, 8)
     before = p.clone()
     idx = torch.tensor([[0, 3], [-1, -1]])
-    squared = segment_sum_adam_(
-        plan(idx, 5), torch.ones(2, 2), torch.ones(2, 8), p, m, v, scalar(3.0), **RATES
-    )
+    squared = segment_sum_adam_(plan(idx, 5), torch.ones(2, 2), torch.ones(2, 8), step_of(p, m, v, 3))
     torch.testing.assert_close(squared, torch.tensor([8.0, 0, 0, 8, 0]))
     assert (p != before).all()  # by the momentum alone
 
@@ -48,9 +47,8 @@ def test_equals_the_two_calls(entries):
     coef, X, entries = coef.float(), X.float(), plan(idx, n)
     *one, _ = tables(n, d)
     two = [x.clone() for x in one]
-    modes = dict(**RATES, **MODES[3])
-    first = segment_sum_adam_(entries, coef, X, *one, scalar(2.0), **modes)
-    second = rowwise_adam_(*two, segment_sum(entries, coef, X), scalar(2.0), **modes)
+    first = segment_sum_adam_(entries, coef, X, step_of(*one, 2, **MODES[3]))
+    second = rowwise_adam_(segment_sum(entries, coef, X), step_of(*two, 2, **MODES[3]))
     assert torch.equal(first, second) and all(map(torch.equal, one, two))
 
 
@@ -80,8 +78,10 @@ def test_refusals_are_sentences(change, error, says):
     idx, coef, _, X = make(Case(3, 2, 4, 5))
     good = dict(plan=plan(idx, 5), coef=coef, X=X, step=scalar(1.0))
     good |= dict(zip("pmv", tables(5, 4), strict=False))
+    given = good | RATES | change
+    entries = [given.pop(name) for name in ("plan", "coef", "X")]
     with pytest.raises(error, match=says):
-        segment_sum_adam_(**good | RATES | change)
+        segment_sum_adam_(*entries, AdamStep(**given))
 
 
 def test_compiles_without_a_graph_break():
@@ -89,7 +89,7 @@ def test_compiles_without_a_graph_break():
     idx, coef, _, X = make(Case(5, 3, 7, 11), index=torch.int32)
 
     def step(idx, coef, X, p, m, v, t):
-        return segment_sum_adam_(plan(idx, 11), coef, X, p, m, v, t, **RATES, **MODES[3])
+        return segment_sum_adam_(plan(idx, 11), coef, X, AdamStep(p, m, v, t, **RATES, **MODES[3]))
 
     eager, compiled = ([*tables(11, 7)[:3], scalar(2.0)] for _ in range(2))
     torch._dynamo.reset()

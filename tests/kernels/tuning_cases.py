@@ -15,7 +15,7 @@ from kernels import (
 )
 from kernels.inputs import accumulator
 from kernels.plan import plan
-from tests.kernels.adam_cases import RATES
+from tests.kernels.adam_cases import step_of
 
 
 def launches(kernel: str, dtype: torch.dtype, *sizes: int) -> Callable[[], object]:
@@ -27,17 +27,15 @@ def launches(kernel: str, dtype: torch.dtype, *sizes: int) -> Callable[[], objec
     idx, coef, x = torch.zeros(8, 32, dtype=torch.int32), torch.zeros(8, 32), torch.zeros(8, d, dtype=dtype)
     W, acc, entries = torch.zeros(64, d, dtype=dtype), accumulator(dtype), plan(idx, 64)
     p, m, v, g = (torch.zeros(64, d) for _ in range(4))
-    one, low = torch.ones(()), torch.zeros(64, d, dtype=torch.bfloat16)
-    modes = dict(project=True, renormalise=True, scale=one, low=low)
+    low = torch.zeros(64, d, dtype=torch.bfloat16)
+    adam = step_of(p, m, v, 1, project=True, renormalise=True, scale=torch.ones(()), low=low)
     calls: dict[str, Callable[[], object]] = {
         "gather_sum": lambda: gather_sum_triton.launch(idx, coef, W, None),
         "gather_sum_mse": lambda: gather_sum_mse_triton.launch(idx, coef, W, x, torch.zeros(d), acc),
         "gather_dot": lambda: gather_dot_triton.launch(idx, x, W, acc),
         "segment_sum": lambda: segment_sum_triton.launch(entries, coef, x),
         "segment_sum_dot": lambda: segment_sum_triton.launch(entries, coef, x, W),
-        "rowwise_adam_": lambda: rowwise_adam_triton.launch(p, m, v, g, one, **RATES, **modes),
-        "segment_sum_adam_": lambda: segment_sum_adam_triton.launch(
-            entries, coef, x, p, m, v, one, **RATES, **modes
-        ),
+        "rowwise_adam_": lambda: rowwise_adam_triton.launch(g, adam),
+        "segment_sum_adam_": lambda: segment_sum_adam_triton.launch(entries, coef, x, adam),
     }
     return calls[kernel]

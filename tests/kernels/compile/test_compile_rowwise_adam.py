@@ -6,7 +6,7 @@ import torch
 pytest.importorskip("triton")
 
 from kernels.rowwise_adam_triton import launch
-from tests.kernels.adam_cases import RATES
+from tests.kernels.adam_cases import step_of
 from tests.kernels.compile.compile_only import ARCHES, NEEDS_COMPILER, SLOW, Budget, hold
 
 pytestmark = NEEDS_COMPILER
@@ -16,11 +16,10 @@ RATES_KERNEL = Budget(32)
 def call(d: int, scaled: bool, copies: bool, sphere: bool):
     """copies: a bfloat16 table and an average beside p;  sphere: W_dec, whose gradient is projected unless clipped."""
     p, m, v, g, average = (torch.zeros(4, d) for _ in range(5))
-    scale, one = torch.ones(()) if scaled else None, torch.ones(())
-    low = torch.zeros(4, d, dtype=torch.bfloat16)
-    kept = dict(low=low, average=average, decay=0.5) if copies else dict(low=None)
+    scale, low = torch.ones(()) if scaled else None, torch.zeros(4, d, dtype=torch.bfloat16)
+    kept = dict(low=low, average=average, decay=0.5) if copies else {}
     modes = dict(project=sphere and not scaled, renormalise=sphere, scale=scale)
-    return lambda: launch(p, m, v, g, one, **RATES, **modes, **kept)
+    return lambda: launch(g, step_of(p, m, v, 1, **modes, **kept))
 
 
 def row(d: int, copies: bool) -> Budget:

@@ -7,7 +7,7 @@ pytest.importorskip("triton")
 
 from kernels.plan import plan
 from kernels.segment_sum_adam_triton import launch
-from tests.kernels.adam_cases import RATES
+from tests.kernels.adam_cases import step_of
 from tests.kernels.compile.compile_only import ARCHES, NEEDS_COMPILER, SLOW, Budget, hold
 
 pytestmark = NEEDS_COMPILER
@@ -18,9 +18,9 @@ def call(dtype: torch.dtype, d: int, scaled: bool, copies: bool, sphere: bool = 
     idx, coef = torch.zeros(8, 32, dtype=torch.int32), torch.zeros(8, 32)
     p, m, v, average = (torch.zeros(n, d) for _ in range(4))
     X, low, scale = torch.zeros(8, d, dtype=dtype), torch.zeros(n, d, dtype=torch.bfloat16), torch.ones(())
-    kept = dict(low=low, average=average, decay=0.5) if copies else dict(low=None)
+    kept = dict(low=low, average=average, decay=0.5) if copies else {}
     modes = dict(project=sphere, renormalise=sphere, scale=scale if scaled else None)
-    return lambda: launch(plan(idx, n), coef, X, p, m, v, torch.ones(()), **RATES, **modes, **kept)
+    return lambda: launch(plan(idx, n), coef, X, step_of(p, m, v, 1, **modes, **kept))
 
 
 def budgets(registers: int, shared: int, wide_loads: int = 0) -> dict[str, Budget]:

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from kernels.adam_step import AdamStep
 from kernels.rowwise_adam import rowwise_adam_
-from tests.kernels.adam_cases import MODES, RATES, check, scalar, tables
+from tests.kernels.adam_cases import MODES, RATES, check, scalar, step_of, tables
 from tests.kernels.cuda.test_cuda import no_waiting
 
 pytestmark = [
@@ -14,9 +15,9 @@ pytestmark = [
 
 
 def unhurried(g):
-    def call(p, m, v, step, **rest):
+    def call(adam):
         with no_waiting():
-            return rowwise_adam_(p, m, v, g.clone(), step, **rest)
+            return rowwise_adam_(g.clone(), adam)
 
     return call
 
@@ -35,7 +36,7 @@ def test_two_runs_are_bitwise_equal():
     outs = []
     for _ in range(2):
         p, m, v, g = tables(4096, 768, "cuda")
-        outs.append((rowwise_adam_(p, m, v, g, scalar(9.0, "cuda"), **RATES, **MODES[3]), p, m, v))
+        outs.append((rowwise_adam_(g, step_of(p, m, v, 9, **MODES[3])), p, m, v))
     assert all(map(torch.equal, *outs))
 
 
@@ -45,7 +46,7 @@ def test_a_captured_graph_counts_its_steps():
 
     def advance(p, m, v):
         step.add_(1)
-        rowwise_adam_(p, m, v, g.clone(), step, **RATES, **MODES[3])
+        rowwise_adam_(g.clone(), AdamStep(p, m, v, step, **RATES, **MODES[3]))
 
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):

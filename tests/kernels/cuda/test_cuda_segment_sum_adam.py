@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from kernels import reference
+from kernels.adam_step import AdamStep
 from kernels.plan import plan
 from kernels.segment_sum_adam import segment_sum_adam_
-from tests.kernels.adam_cases import MODES, RATES, check, scalar, tables
+from tests.kernels.adam_cases import MODES, RATES, check, scalar, step_of, tables
 from tests.kernels.cases import CASES, Case, make
 from tests.kernels.cuda.test_cuda import no_waiting
 
@@ -24,9 +25,9 @@ def test_equals_reference(case, dtype):
     gradient = reference.segment_sum(idx, coef.double(), X.double(), case.n)
     *before, _ = tables(case.n, case.d, "cuda")
 
-    def call(*args, **rest):
+    def call(adam):
         with no_waiting():
-            return segment_sum_adam_(plan(idx, case.n), coef, X, *args, **rest)
+            return segment_sum_adam_(plan(idx, case.n), coef, X, adam)
 
     for mode in MODES:
         low = torch.empty(case.n, case.d, dtype=dtype, device="cuda")
@@ -34,8 +35,8 @@ def test_equals_reference(case, dtype):
 
 
 def stepped(idx, coef, X, tensors):
-    step = scalar(5.0, "cuda")
-    squared = segment_sum_adam_(plan(idx, SKEWED.n), coef, X, *tensors, step, **RATES, **MODES[3])
+    adam = step_of(*tensors, 5, **MODES[3])
+    squared = segment_sum_adam_(plan(idx, SKEWED.n), coef, X, adam)
     return squared, *tensors
 
 
@@ -55,7 +56,7 @@ def test_a_captured_graph_follows_its_inputs():
     side.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        segment_sum_adam_(plan(idx, SKEWED.n), coef, X, *captured, step, **RATES, **MODES[3])
+        segment_sum_adam_(plan(idx, SKEWED.n), coef, X, AdamStep(*captured, step, **RATES, **MODES[3]))
     idx.copy_(torch.where(idx < 0, idx, SKEWED.n - 1 - idx))
     graph.replay()
     torch.cuda.synchronize()

@@ -5,8 +5,9 @@ import torch
 
 pytest.importorskip("triton")
 
+from kernels.adam_step import AdamStep
 from kernels.rowwise_adam_triton import launch
-from tests.kernels.adam_cases import MODES, check, tables
+from tests.kernels.adam_cases import MODES, check, scalar, step_of, tables
 from tests.kernels.cases import CASES
 from tests.kernels.interp.sanitizer import ORDERS, sanitize, why_not
 
@@ -16,11 +17,9 @@ pytestmark = pytest.mark.interp
 
 
 def watched(g, order="forward"):
-    def call(p, m, v, step, lr, beta1, beta2, eps, project, renormalise, scale=None, low=None, **more):
+    def call(adam):
         with sanitize(order) as errors:
-            squared = launch(
-                p, m, v, g, step, lr, beta1, beta2, eps, project, renormalise, scale, low, **more
-            )
+            squared = launch(g, adam)
         assert not errors, errors
         return squared
 
@@ -50,12 +49,11 @@ def test_bias_correction(beta):
     """At t = 1 it undoes 1 − β, whatever β is: the step is lr·sign(g)."""
     p, _, _, g = tables(3, 5)
     before, zero = p.clone(), torch.zeros(3, 5)
-    launch(p, zero, zero.clone(), g, torch.tensor(1.0), 0.25, beta, beta, 1e-30, False, False, None, None)
+    launch(g, AdamStep(p, zero, zero.clone(), scalar(1), lr=0.25, beta1=beta, beta2=beta, eps=1e-30))
     torch.testing.assert_close(before - p, 0.25 * g.sign(), rtol=1e-6, atol=1e-6)
 
 
 def test_no_rows_and_no_columns():
     for n, d in ((0, 4), (3, 0)):
-        empty = [torch.zeros(n, d) for _ in range(4)]
-        out = launch(*empty, torch.tensor(1.0), 0.1, 0.9, 0.999, 1e-8, True, True, None, None)
-        assert torch.equal(out, torch.zeros(n))
+        *empty, g = [torch.zeros(n, d) for _ in range(4)]
+        assert torch.equal(launch(g, step_of(*empty, 1, **MODES[3])), torch.zeros(n))

@@ -11,7 +11,7 @@ from kernels.rowwise_adam import rowwise_adam_
 from kernels.segment_sum import segment_sum
 from kernels.segment_sum_adam_triton import launch
 from kernels.tuning import using
-from tests.kernels.adam_cases import MODES, RATES, check, scalar, tables
+from tests.kernels.adam_cases import MODES, check, step_of, tables
 from tests.kernels.cases import CASES, Case, make, relative_error
 from tests.kernels.interp.sanitizer import ORDERS, sanitize, why_not
 
@@ -24,9 +24,9 @@ ROWS = [*(case for case in CASES if case.d > 1), LONG]
 
 
 def watched(p, coef, X, order="forward"):
-    def call(*args, scale=None, low=None, **rest):
+    def call(adam):
         with sanitize(order) as errors:
-            squared = launch(p, coef, X, *args, scale=scale, low=low, **rest)
+            squared = launch(p, coef, X, adam)
         assert not errors, errors
         return squared
 
@@ -59,12 +59,12 @@ def test_any_program_order(case, order):
 
 def test_equals_the_two_calls_and_itself():
     idx, coef, _, X = make(LONG)
-    p, modes = plan(idx, LONG.n), dict(**RATES, **MODES[3])
+    p = plan(idx, LONG.n)
     one, two, three = ([x.clone() for x in tables(LONG.n, LONG.d)[:3]] for _ in range(3))
-    first = launch(p, coef, X, *one, scalar(2.0), **modes, scale=None, low=None)
-    again = launch(p, coef, X, *two, scalar(2.0), **modes, scale=None, low=None)
+    first = launch(p, coef, X, step_of(*one, 2, **MODES[3]))
+    again = launch(p, coef, X, step_of(*two, 2, **MODES[3]))
     assert torch.equal(first, again) and all(map(torch.equal, one, two))
-    rowwise_adam_(*three, segment_sum(p, coef, X), scalar(2.0), **modes)
+    rowwise_adam_(segment_sum(p, coef, X), step_of(*three, 2, **MODES[3]))
     assert all(relative_error(a, b) < 1e-6 for a, b in zip(one, three, strict=True))
 
 
@@ -74,7 +74,7 @@ def test_bitwise_equal_for_any_number_of_rows_in_flight():
     for T in (1, 3, 8):
         tensors = [x.clone() for x in tables(LONG.n, LONG.d)[:3]]
         with using("segment_sum_adam_", (T, 1)):
-            launch(p, coef, X, *tensors, scalar(2.0), **RATES, **MODES[3], scale=None, low=None)
+            launch(p, coef, X, step_of(*tensors, 2, **MODES[3]))
         outs.append(tensors)
     assert all(map(torch.equal, outs[0], outs[1])) and all(map(torch.equal, outs[0], outs[2]))
 

@@ -131,11 +131,10 @@ def test_segment_sum_adam():
     outs = []
     for tile in tiles("segment_sum_adam_", LONG):
 
-        def call(p, m, v, step, scale=None, low=None, tile=tile, **rest):
-            rest |= dict(scale=scale, low=low)
+        def call(adam, tile=tile):
             launch = segment_sum_adam_triton.launch
-            outs.append((p, m, v))
-            return watched("segment_sum_adam_", tile, lambda: launch(entries, coef, X, p, m, v, step, **rest))
+            outs.append((adam.p, adam.m, adam.v))
+            return watched("segment_sum_adam_", tile, lambda: launch(entries, coef, X, adam))
 
         adam_cases.check(call, before, gradient, 3, **adam_cases.MODES[3])
     assert len(outs) > 2
@@ -146,9 +145,8 @@ def test_segment_sum_adam():
 def test_rowwise_adam():
     *before, g = adam_cases.tables(5, 300)
 
-    def call(p, m, v, step, lr, beta1, beta2, eps, project, renormalise, scale=None, low=None):
-        rates = (lr, beta1, beta2, eps, project, renormalise, scale, low)
-        return watched("rowwise_adam_", (2,), lambda: rowwise_adam_triton.launch(p, m, v, g, step, *rates))
+    def call(adam):
+        return watched("rowwise_adam_", (2,), lambda: rowwise_adam_triton.launch(g, adam))
 
     adam_cases.check(call, before, g, 3, **adam_cases.MODES[3])
 
