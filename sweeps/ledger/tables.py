@@ -6,81 +6,16 @@ from typing import Any
 
 import pandas as pd
 
+from fit.data.columns import CURVES, LATENTS, REPEATED, RUNS, dtypes
 from sae_core.files import replacing
 from sweeps.errors import SweepError
 from sweeps.ledger import failures
 from sweeps.ledger.claims import current_status
 from sweeps.ledger.run_folder import RunFolder, Study
 
-# The order and type of the columns, whatever the runs have reached: an empty column is there, and missing.
-RUN_COLUMNS = {
-    **dict.fromkeys(("run_id", "study", "state", "failure", "message"), "string"),
-    "failures": "Int64",
-    **dict.fromkeys(("data", "data_fingerprint"), "string"),
-    **dict.fromkeys(("shuffle_seed", "d_model"), "Int64"),
-    **dict.fromkeys(("store", "model", "text", "prepare"), "string"),
-    **dict.fromkeys(("layer", "context", "n_features", "dictionary_seed"), "Int64"),
-    **dict.fromkeys(("zipf", "features_per_token"), "Float64"),
-    **dict.fromkeys(("n_latents", "k"), "Int64"),
-    "activation": "string",
-    **dict.fromkeys(("sparsity_coef", "init_threshold", "bandwidth"), "Float64"),
-    "multi_topk": "boolean",
-    "matryoshka": "Int64",
-    "auxk_coef": "Float64",
-    **dict.fromkeys(("k_aux", "dead_tokens"), "Int64"),
-    "encoder_bias": "boolean",
-    "init_scale": "string",
-    "lr": "Float64",
-    "lr_schedule": "string",
-    **dict.fromkeys(("batch_tokens", "micro_batch_tokens"), "Int64"),
-    "precision": "string",
-    "fused_update": "boolean",
-    "max_tokens": "Int64",
-    "stop": "string",
-    **dict.fromkeys(("epsilon", "adam_beta1", "adam_beta2", "adam_eps", "ema", "clip_grad"), "Float64"),
-    **dict.fromkeys(("evals_per_doubling", "first_eval_tokens", "seed", "tokens", "steps"), "Int64"),
-    **dict.fromkeys(
-        ("nmse", "nmse_live", "nmse_ema", "nmse_best", "nmse_oracle", "l0", "dead_fraction"), "Float64"
-    ),
-    **dict.fromkeys(("flops_dense", "flops_sparse"), "Float64"),
-    "converged": "boolean",
-    **dict.fromkeys(("nmse_inf", "nmse_inf_se", "tail_gap", "last_doubling"), "Float64"),
-    **dict.fromkeys(
-        ("train_seconds", "gpu_seconds", "tokens_per_second", "wait_seconds", "wait_share"), "Float64"
-    ),
-    "memory_peak_bytes": "Int64",
-    "device": "string",
-    "threads": "Int64",
-    **dict.fromkeys(("host", "job", "git_sha"), "string"),
-    "git_dirty": "boolean",
-    **dict.fromkeys(("saescale", "torch", "triton", "started", "ended"), "string"),
-}
-CURVE_COLUMNS = {
-    **dict.fromkeys(("run_id", "study"), "string"),
-    **dict.fromkeys(("step", "tokens"), "Int64"),
-    **dict.fromkeys(
-        ("nmse", "nmse_live", "nmse_ema", "l0", "dead_fraction", "train_nmse", "auxk_loss"), "Float64"
-    ),
-    **dict.fromkeys(
-        ("penalty", "grad_norm", "flops_dense", "flops_sparse", "train_seconds", "tokens_per_second"),
-        "Float64",
-    ),
-    "wait_seconds": "Float64",
-    **dict.fromkeys(("micro_batch_tokens", "memory_peak_bytes"), "Int64"),
-    "data": "string",
-    **dict.fromkeys(("d_model", "n_latents", "k"), "Int64"),
-    "lr": "Float64",
-    "lr_schedule": "string",
-    **dict.fromkeys(("batch_tokens", "seed"), "Int64"),
-}
-LATENT_COLUMNS = {
-    "run_id": "string",
-    **dict.fromkeys(("n_latents", "k"), "Int64"),
-    "quantity": "string",
-    **dict.fromkeys(("low", "high"), "Float64"),
-    "count": "Int64",
-}
-_REPEATED = ("study", "data", "d_model", "n_latents", "k", "lr", "lr_schedule", "batch_tokens", "seed")
+# The order and type of the columns, whatever the runs have reached: a column without values is there, and missing.
+RUN_COLUMNS, CURVE_COLUMNS, LATENT_COLUMNS = map(dtypes, (RUNS, CURVES, LATENTS))
+_REPEATED = ("study", *(column.name for column in REPEATED))
 
 
 def collect(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -112,22 +47,20 @@ def run_row(folder: RunFolder, study: str, curve: Sequence[dict[str, Any]]) -> d
 
 
 def _config_columns(config: dict[str, Any]) -> dict[str, Any]:
-    data, run = config["data"], config["run"]
-    synthetic, harvested = data.get("synthetic") or {}, data.get("harvest") or {}
-    return {
-        "data": data["name"],
-        "data_fingerprint": run["data"]["fingerprint"],
-        "shuffle_seed": run["data"]["shuffle_seed"],
-        "d_model": run["data"]["d_model"],
-        "store": Path(data["store"]).name if data.get("store") else None,
-        **{key: harvested.get(key) for key in ("model", "layer", "context", "text", "prepare")},
-        **{key: synthetic.get(key) for key in ("n_features", "zipf")},
-        "features_per_token": synthetic.get("l0"),
-        "dictionary_seed": synthetic.get("seed"),
-        "seed": run["seed"],
-        **run["sae"],
-        **run["train"],
-    }
+    """The settings of a run, by column; a key that its config.yaml does not have is missing."""
+    run = config["run"]
+    settings = run | {
+        "data": config["data"] | run["data"]
+    }  # the run's d_model is the data's, not the one asked for
+    row = {column.name: _setting(settings, column.key) for column in RUNS if column.key}
+    return row | {"store": Path(row["store"]).name if row["store"] else None}
+
+
+def _setting(settings: dict[str, Any], key: str) -> Any:
+    value: Any = settings
+    for part in key.split("."):
+        value = (value or {}).get(part)
+    return value
 
 
 def collect_latents(study: Study) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from fit.data.columns import axes as axis_columns
 from fit.views.page.run_table import (
     as_floats,
     as_texts,
@@ -16,45 +17,8 @@ from fit.views.page.run_table import (
 )
 from fit.views.page.source import Source
 
-# Columns of docs/tables.md that say what a run was to be, in the order in which a reader asks for them.
-CONFIG = {
-    "n_latents": "latents n",
-    "k": "active latents k",
-    "lr": "learning rate",
-    "batch_tokens": "tokens a step B",
-    "max_tokens": "budget, tokens",
-    "seed": "seed",
-    "data": "data",
-    "model": "model",
-    "layer": "layer",
-    "text": "text",
-    "store": "store",
-    "context": "context, tokens",
-    "prepare": "inputs prepared",
-    "d_model": "width d",
-    "n_features": "features of the synthetic data",
-    "zipf": "Zipf exponent",
-    "features_per_token": "features a token",
-    "dictionary_seed": "seed of the dictionary",
-    "data_fingerprint": "fingerprint of the data",
-    "shuffle_seed": "seed of the order of tokens",
-    "activation": "activation",
-    "auxk_coef": "AuxK α",
-    "k_aux": "AuxK k",
-    "dead_tokens": "tokens to dead",
-    "encoder_bias": "encoder bias",
-    "init_scale": "initial scale",
-    "lr_schedule": "schedule of lr",
-    "stop": "stops at",
-    "epsilon": "ε of convergence",
-    "adam_beta1": "Adam β₁",
-    "adam_beta2": "Adam β₂",
-    "adam_eps": "Adam ε",
-    "ema": "EMA",
-    "clip_grad": "gradient clipped at",
-    "evals_per_doubling": "evaluations a doubling",
-    "first_eval_tokens": "first evaluation, tokens",
-}
+# The settings of a run and their labels, in the order in which a reader asks for them.
+CONFIG = {name: column.label for name, column in axis_columns().items()}
 # More values of n or k than this make no table of n by k.
 MOST_CELLS = 16
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fit.data.columns import map_help
 from fit.law.errors import FitError
 from fit.views.figures import FIGURE_NAMES, STYLE_NAMES
 from fit.views.verbs.command import Verb
@@ -16,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare TABLE and the options of the figures."""
     add = parser.add_argument
     add("table", metavar="TABLE", type=Path, help="CSV or Parquet: one row per run")
-    add("--map", default="", metavar="OURS=THEIRS,…", help="column names, as n_latents=n,k=k,nmse=loss")
+    add("--map", default="", metavar="OURS=THEIRS,…", help=map_help())
     add(
         "--curves",
         metavar="FILE",

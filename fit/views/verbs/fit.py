@@ -4,6 +4,7 @@ import argparse
 import math
 from pathlib import Path
 
+from fit.data.columns import map_help
 from fit.law.options import (
     AUTO,
     DEFAULT_LAWS,
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(name for name in LAWS if name != LR_NR.name)}, or your own as module:LAW; "
         f"repeat for several (default: {', '.join(DEFAULT_LAWS)})",
     )
-    add("--map", default="", metavar="OURS=THEIRS,…", help="column names, as n_latents=n,k=k,nmse=loss")
+    add("--map", default="", metavar="OURS=THEIRS,…", help=map_help())
     add("--where", metavar="CONDITION", help='which rows to use, as "k == 32 and n_latents > 512"')
     add(
         "--unconverged",

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from fit.data.columns import map_help
 from fit.law.errors import FitError
 from fit.views.verbs.command import Verb
 
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="its folder, whose tables are collected first; the overrides that name it, as study=demo; or a table of "
         "runs, CSV or Parquet",
     )
-    add("--map", default="", metavar="OURS=THEIRS,…", help="column names, as n_latents=n,k=k,nmse=loss")
+    add("--map", default="", metavar="OURS=THEIRS,…", help=map_help())
     add("--curves", metavar="FILE", type=Path, help="one row per evaluation (default: curves.parquet beside)")
     add(
         "--fits",

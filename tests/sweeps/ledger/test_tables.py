@@ -1,14 +1,20 @@
-"""The tables hold every run, ended or not, in the types and columns of docs/tables.md; missing is missing."""
+"""The tables hold every run, ended or not, in the columns of `fit.data.columns`; missing is missing."""
 
-import re
-from pathlib import Path
+from dataclasses import fields as fields_of
 
 import pandas as pd
 import pytest
 
+from fit.data.columns import CURVES, LATENTS, RUNS, dtypes
+from sae_core.config import DataKey, RunConfig, SAEConfig, TrainConfig
+from sae_core.data.harvest_config import HarvestConfig
+from sae_core.data.import_array import ArrayConfig
+from sae_core.data.streaming import StreamingConfig
+from sae_core.data.synthetic import SyntheticConfig
+from sweeps.config import schema
 from sweeps.dispatch.launch import launch
 from sweeps.ledger.run_folder import Study
-from sweeps.ledger.tables import CURVE_COLUMNS, LATENT_COLUMNS, RUN_COLUMNS, collect
+from sweeps.ledger.tables import collect, collect_latents
 from sweeps.planning.plan import make_plan
 from sweeps.verbs.collect import main as collect_main
 from sweeps.verbs.status import main as status_main
@@ -51,19 +57,58 @@ def test_every_run_is_a_row_and_missing_is_missing(study):
     assert set(curves.run_id) == set(runs.run_id[runs.state != "pending"])
 
 
-def test_columns_are_those_of_the_docs(study):
-    page = Path(__file__).parents[3].joinpath("docs/tables.md").read_text()
-    page, latents_page = page.split("## latents.parquet")
-    runs_page, curves_page = page.split("## curves.parquet")
-    rows = [line for line in runs_page.splitlines() if line.startswith("| `")]
-    documented = [name for line in rows for name in re.findall(r"`(\w+)`", line.split("|")[1])]
-    assert documented == list(RUN_COLUMNS)
-    assert re.findall(r"`(\w+)`", curves_page) == list(CURVE_COLUMNS)
-    rows = [line for line in latents_page.splitlines() if line.startswith("| `")]
-    documented = [name for line in rows for name in re.findall(r"`(\w+)`", line.split("|")[1])]
-    assert documented == list(LATENT_COLUMNS)
-    runs, curves = collect(study)
-    assert list(runs.columns) == list(RUN_COLUMNS) and list(curves.columns) == list(CURVE_COLUMNS)
+def test_columns_and_their_types_are_those_of_the_one_table(study):
+    for frame, columns in zip(
+        (*collect(study), collect_latents(study)), (RUNS, CURVES, LATENTS), strict=True
+    ):
+        assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == dtypes(columns)
+        assert list(frame.columns) == [column.name for column in columns]
+
+
+def test_every_setting_of_a_run_is_a_column():
+    """A new field of a config has to get a column, or be named here as one that the fingerprint of the data covers."""
+    keys = {column.key for column in RUNS if column.key}
+    settings = {
+        f"{part}.{f.name}" for part, of in (("sae", SAEConfig), ("train", TrainConfig)) for f in fields_of(of)
+    }
+    settings |= {f"data.{f.name}" for f in fields_of(DataKey)} | {f.name for f in fields_of(RunConfig)} - {
+        *CONFIGS
+    }
+    assert settings <= keys
+    data = {f"data.{f.name}" for f in fields_of(schema.Data)} - {f"data.{part}" for part in DATA_CONFIGS}
+    data |= {f"data.{part}.{f.name}" for part, of in DATA_CONFIGS.items() for f in fields_of(of)}
+    assert data - keys == {f"data.{name}" for name in BEHIND_THE_FINGERPRINT}
+    assert keys <= settings | data
+
+
+CONFIGS = ("data", "sae", "train")
+DATA_CONFIGS = {
+    "synthetic": SyntheticConfig, "harvest": HarvestConfig, "array": ArrayConfig, "streaming": StreamingConfig
+}  # fmt: skip
+BEHIND_THE_FINGERPRINT = {
+    *(f"synthetic.{name}" for name in ("d_model", "held_out", "tail")),
+    *(f"harvest.{f.name}" for f in fields_of(HarvestConfig)),
+    *(f"array.{f.name}" for f in fields_of(ArrayConfig)),
+    *(f"streaming.{f.name}" for f in fields_of(StreamingConfig)),
+} - {f"harvest.{name}" for name in ("model", "text", "prepare", "layer", "context")}
+
+
+def test_every_setting_is_collected_from_its_key(study):
+    """Each value of a run's config.yaml that a column claims to hold, found again in that column."""
+    runs = collect(study)[0].set_index("run_id")
+    for folder in study.runs():
+        config = folder.config()
+        data, run = config["data"], config["run"]
+        row = runs.loc[folder.run_id]
+        for name, value in (run["sae"] | run["train"]).items():
+            if name != "micro_batch_tokens":  # the run tells what the memory allowed
+                assert row[name] == value if value is not None else pd.isna(row[name]), name
+        assert (row["seed"], row["shuffle_seed"]) == (run["seed"], run["data"]["shuffle_seed"])
+        assert (row["data"], row["data_fingerprint"]) == (data["name"], run["data"]["fingerprint"])
+        synthetic = data["synthetic"]
+        assert (row["features_per_token"], row["dictionary_seed"]) == (synthetic["l0"], synthetic["seed"])
+        assert (row["n_features"], row["d_model"]) == (synthetic["n_features"], synthetic["d_model"])
+        assert pd.isna(row["model"]) and pd.isna(row["store"])
 
 
 def test_written_and_read_back(study, capsys):
