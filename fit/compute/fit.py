@@ -13,12 +13,15 @@ from fit.compute.sensitivity import sensitivity
 from fit.converged.runs import GROUPS, groups
 from fit.data import tables
 from fit.data.curves import decays
+from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
+from fit.law.extra import Extra, IsoflopVertex, IsoflopVertices
 from fit.law.fit import fit_law
-from fit.law.law import Law
+from fit.law.json_values import integral, plain
+from fit.law.law import Law, RowSource
 from fit.law.laws import L_C
 from fit.law.options import Choices
-from fit.law.result import FitResult, integral, joined
+from fit.law.result import FitResult
 
 NEEDED = len(L_C.internal) + 2
 
@@ -45,73 +48,71 @@ class CurveGroup:
 
 def fit_frontier(law: Law, of: CurveGroup, with_optima: bool, say: Callable[[str], None]) -> list[FitResult]:
     """The law of the frontier, and with L(C), if asked for, the optimum laws that its curves support."""
-    if law.response != "nmse":
+    if law.rows is RowSource.OPTIMUM:
         fits = _optima(of, law.name)
-    elif law is L_C:
-        fits = _with_choices(of, with_optima, say)
+    elif law.companions:
+        fits = _with_companions(law, of, with_optima, say)
     else:
         fits = [_fit(law, of)]
     return [replace(fit, group=of.group, flops=of.choices.flops) for fit in fits]
 
 
-def _with_choices(of: CurveGroup, with_optima: bool, say: Callable[[str], None]) -> list[FitResult]:
-    """L(C), what its exponent depends on, and the optima."""
-    found, base = of.found, _fit(L_C, of)
+def _with_companions(
+    law: Law, of: CurveGroup, with_optima: bool, say: Callable[[str], None]
+) -> list[FitResult]:
+    """L(C), what its exponent depends on, and the laws of the compute optimum."""
+    found, base = of.found, _fit(law, of)
     moved = sensitivity(of.rows, f"flops_{of.choices.flops}", base, found, NEEDED, of.choices.objective)
     best = of.best if with_optima else Optima((), (), tuple(at_the_edge_of_lr(found)))
-    extra = {
-        "sensitivity": list(moved.rows),
-        "isoflop": {
-            "points": found.vertices.points.to_dict("records"),
-            "dropped": list(found.vertices.dropped),
-        },
-        "skipped": list(best.skipped),
-    }
+    vertices = tuple(IsoflopVertex(**plain(row)) for row in found.vertices.points.to_dict("records"))
+    extra = Extra(
+        sensitivity=moved.rows,
+        isoflop=IsoflopVertices(vertices, found.vertices.dropped),
+        skipped=tuple(skipped.text for skipped in best.skipped),
+    )
     name = ", ".join(f"{key}={value}" for key, value in of.group.items())
-    for reason in best.skipped:
+    for reason in extra.skipped:
         say(f"{f'{name}: ' if name else ''}{reason}")
-    base = replace(base, extra=extra, warnings=(*base.warnings, *moved.warnings, *best.warnings))
+    base = replace(base, extra=extra).with_cautions(after=(*moved.cautions, *best.cautions))
     return [base, *best.fits]
 
 
 def _fit(law: Law, of: CurveGroup) -> FitResult:
     found, points, choices = of.found, of.found.points, of.choices
     how: dict[str, Any] = dict(choices.how)
-    replicates, unfollowed = None, []
+    replicates, unfollowed = None, list[Caution]()
     # Points of as many different runs are independent measurements; points of a curve are not.
     if not points["run_id"].is_unique:
         unfollowed = choices.unfollowed
         how |= {"method": "auto", "cluster": points["run_id"]}
-        if found.selection["runs_on_frontier"] >= FEWEST:
+        if found.selection.runs_on_frontier >= FEWEST:
             replicates = resampled(found, choices.frontiers, choices.seed, len(law.internal) + 2)
     result = fit_law(law, {"flops": points["flops"]}, points["nmse"], replicates=replicates, **how)
     n = points["n_latents"].map(integral) if "n_latents" in points.columns else None
     drawn = 0 if replicates is None else len(replicates.weights)
-    return replace(
-        result,
-        regime="compute",
-        selection={**found.selection, "source": of.source, "draws": drawn, "seed": choices.seed},
-        points=joined(result.points, {"run_id": points["run_id"], "n_latents": n}),
-        warnings=(*found.warnings, *_few(found), *unfollowed, *result.warnings),
-    )
+    selection = replace(found.selection, source=of.source, draws=drawn, seed=choices.seed)
+    result = replace(result, regime="compute", selection=selection)
+    result = result.with_runs({"run_id": points["run_id"], "n_latents": n})
+    return result.with_cautions(before=(*found.cautions, *_few(found), *unfollowed))
 
 
 def _optima(of: CurveGroup, name: str) -> list[FitResult]:
     best = of.best
-    warnings = (*of.choices.unfollowed, *best.warnings)
-    fits = [replace(fit, warnings=(*fit.warnings, *warnings)) for fit in best.fits if fit.law == name]
+    cautions = (*of.choices.unfollowed, *best.cautions)
+    fits = [fit.with_cautions(after=cautions) for fit in best.fits if fit.law == name]
     if not fits:
-        raise FitError(" ".join(reason for reason in best.skipped if reason.startswith(name)))
+        raise FitError(" ".join(skipped.text for skipped in best.skipped if skipped.law == name))
     return fits
 
 
-def _few(found: Frontier) -> list[str]:
-    on = found.selection["runs_on_frontier"]
+def _few(found: Frontier) -> list[Caution]:
+    """A caution where the intervals rest on very few runs."""
+    on = found.selection.runs_on_frontier
     if not FEWEST <= on < 5:
         return []
-    return [
-        f"Only {on} of {found.selection['runs']} runs touch the frontier: the intervals over runs rest on them alone."
-    ]
+    runs = found.selection.runs
+    text = f"Only {on} of {runs} runs touch the frontier: the intervals over runs rest on them alone."
+    return [Caution(Kind.INTERVALS, text)]
 
 
 def curve_groups(table: pd.DataFrame, choices: Choices, source: str = "curves") -> Iterator[CurveGroup]:

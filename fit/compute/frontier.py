@@ -3,18 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fit.compute.isoflop import IsoFlops, isoflops
 from fit.data.curves import PER_OCTAVE, Candidates, about_schedule, candidates, falling
+from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
 from fit.law.intervals.bootstrap import check
+from fit.law.json_values import integral
 from fit.law.law import Array
-from fit.law.result import integral
 from fit.law.rows import Rows
+from fit.law.selection import FrontierSelection
 
 # Fewer runs on a frontier have no spread to tell intervals by.
 FEWEST = 3
@@ -32,13 +33,13 @@ class Frontier:
     points: pd.DataFrame
     candidates: Candidates
     window: tuple[float, float]
-    selection: dict[str, Any]
-    warnings: list[str]
+    selection: FrontierSelection
+    cautions: tuple[Caution, ...]
 
     @cached_property
     def vertices(self) -> IsoFlops:
         """The isoFLOP vertices of its curves, from the C at which it was cut."""
-        return isoflops(self.candidates, min_flops=self.selection["min_flops"])
+        return isoflops(self.candidates, min_flops=self.selection.min_flops)
 
 
 def envelope(of: Candidates, present: np.ndarray) -> np.ndarray:
@@ -60,9 +61,9 @@ def frontier(curves: pd.DataFrame, flops: str, needed: int, min_flops: float | N
     index = envelope(of, np.ones(len(of.run), dtype=bool))
     if min_flops is not None:
         index = index[np.exp(of.log_c[index]) >= min_flops]
-    inside, warnings = _inside_the_grid(of, index, needed)
+    inside, cautions = _inside_the_grid(of, index, needed)
     every, index = index, index[inside]
-    warnings += _ended_as_best(of, every, index)
+    cautions += _ended_as_best(of, every, index)
     if len(index) < needed:
         raise FitError(
             f"The frontier of {len(of.runs)} runs has {len(index)} points and the fit needs {needed}"
@@ -70,19 +71,18 @@ def frontier(curves: pd.DataFrame, flops: str, needed: int, min_flops: float | N
             "train longer curves, more sizes, or lower --min-flops."
         )
     points = of.table(index)
-    selection = {
-        "method": "envelope",
-        "rule": _rule(of, inside, len(every), min_flops) + about_schedule(curves),
-        "caution": LOOSER,
-        "runs": len(of.runs),
-        "runs_on_frontier": points["run_id"].nunique(),
-        "used": len(points),
-        "below_the_grid": inside.start,
-        "beyond_the_grid": len(every) - inside.stop,
-        "min_flops": min_flops,
-        "per_octave": PER_OCTAVE,
-    }
-    return Frontier(points, of, (of.log_c[index[0]], of.log_c[index[-1]]), selection, warnings)
+    selection = FrontierSelection(
+        rule=_rule(of, inside, len(every), min_flops) + about_schedule(curves),
+        caution=LOOSER,
+        runs=len(of.runs),
+        runs_on_frontier=points["run_id"].nunique(),
+        used=len(points),
+        below_the_grid=inside.start,
+        beyond_the_grid=len(every) - inside.stop,
+        min_flops=min_flops,
+        per_octave=PER_OCTAVE,
+    )
+    return Frontier(points, of, (of.log_c[index[0]], of.log_c[index[-1]]), selection, tuple(cautions))
 
 
 def _rule(of: Candidates, inside: slice, points: int, min_flops: float | None) -> str:
@@ -103,34 +103,36 @@ def _rule(of: Candidates, inside: slice, points: int, min_flops: float | None) -
     return f"{text} Cut, since the grid of n ends there: {'; '.join(cut)}."
 
 
-def _inside_the_grid(of: Candidates, index: np.ndarray, needed: int) -> tuple[slice, list[str]]:
+def _inside_the_grid(of: Candidates, index: np.ndarray, needed: int) -> tuple[slice, list[Caution]]:
     """The points from the first that is not of the smallest n to the last that is not of the largest n."""
     whole, at = slice(0, len(index)), of.of("n_latents")
     if at is None:
-        return whole, ["Not every n_latents is known: nor is whether the grid of n cuts the frontier short."]
-    n, here, warnings = at, at[index], []
+        text = "Not every n_latents is known: nor is whether the grid of n cuts the frontier short."
+        return whole, [Caution(Kind.ROWS, text, ("n_latents",))]
+    n, here, cautions = at, at[index], []
     below = np.flatnonzero(here < n.max())
     stop = int(below[-1]) + 1 if len(below) else 0
     if stop < needed:
-        warnings += [_at_the_edge("last", len(index) - stop, len(index), "largest", n.max(), stop)]
+        cautions += [_at_the_edge("last", len(index) - stop, len(index), "largest", n.max(), stop)]
         stop = len(index)
     above = np.flatnonzero(here[:stop] > n.min())
     start = int(above[0]) if len(above) else stop
     if stop - start < needed and n.min() < n.max():
-        warnings += [_at_the_edge("first", start, stop, "smallest", n.min(), stop - start)]
-    return slice(0 if stop - start < needed else start, stop), warnings
+        cautions += [_at_the_edge("first", start, stop, "smallest", n.min(), stop - start)]
+    return slice(0 if stop - start < needed else start, stop), cautions
 
 
-def _at_the_edge(side: str, edge: int, of: int, kind: str, n: float, left: int) -> str:
-    return (
+def _at_the_edge(side: str, edge: int, of: int, kind: str, n: float, left: int) -> Caution:
+    text = (
         f"The frontier is at the edge of the grid: the {side} {edge} of its {of} points are of the {kind} "
         f"n_latents, {n:,.0f}, and a {kind[:-3]}er one may be lower there. "
         f"All are kept, since only {left} others would remain."
     )
+    return Caution(Kind.EDGE, text, ("n_latents",))
 
 
-def _ended_as_best(of: Candidates, index: np.ndarray, kept: np.ndarray) -> list[str]:
-    """A warning where a curve leaves the frontier by its end and not by another that is lower."""
+def _ended_as_best(of: Candidates, index: np.ndarray, kept: np.ndarray) -> list[Caution]:
+    """A caution where a curve leaves the frontier by its end and not by another that is lower."""
     end = np.full(len(of.runs), -np.inf)
     np.maximum.at(end, of.run, of.log_c)
     curves = np.bincount(of.run, minlength=len(of.runs)) > 1
@@ -140,7 +142,8 @@ def _ended_as_best(of: Candidates, index: np.ndarray, kept: np.ndarray) -> list[
     if not len(short):
         return []
     on = len(np.unique(of.run[kept]))
-    return [f"{len(short)} of {on} runs on the frontier end before another is lower: train them longer."]
+    text = f"{len(short)} of {on} runs on the frontier end before another is lower: train them longer."
+    return [Caution(Kind.EDGE, text, ("tokens",))]
 
 
 def drawn(runs: int, draws: int, seed: int) -> Iterator[Array]:
@@ -168,7 +171,7 @@ def resampled(of: Frontier, draws: int, seed: int, needed: int, response: str = 
     where every size has one run. Without the weights: α 88 to 100 %, L 83 to 100 %. With the frontier kept and its runs
     drawn: α 87 to 91 %, L 78 to 87 %. Profile likelihood with every point a measurement: α 33 to 46 %.
     """
-    on = of.selection["runs_on_frontier"]
+    on = of.selection.runs_on_frontier
     if on < FEWEST:
         raise FitError(
             f"{on} of {len(of.candidates.runs)} runs hold the frontier, and intervals need {FEWEST}."

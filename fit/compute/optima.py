@@ -10,11 +10,13 @@ from fit.compute.crossover import crossovers
 from fit.compute.frontier import LOOSER, Frontier, drawn, resampled
 from fit.compute.isoflop import isoflops
 from fit.data.vertex import shown
+from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
 from fit.law.laws import named
 from fit.law.result import FitResult
 from fit.law.rows import Rows
+from fit.law.selection import OptimumSelection
 
 # Law to the column that it predicts.
 LAWS = {"N_C": "n_latents", "D_C": "tokens", "LR_C": "lr"}
@@ -26,12 +28,20 @@ NEEDED, IN_A_DRAW = 4, 3
 @dataclass(frozen=True)
 class Optima:
     """fits: N_C and D_C by crossovers and by isoFLOP vertices, LR_C by frontier points and by isoFLOP vertices; the way
-    is selection["method"]. skipped: "N_C (isoflop): why" for what cannot be fitted.
+    is the selection's method. skipped: what cannot be fitted, and why.
     """
 
     fits: tuple[FitResult, ...]
-    skipped: tuple[str, ...]
-    warnings: tuple[str, ...]
+    skipped: tuple["Skipped", ...]
+    cautions: tuple[Caution, ...]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A law that could not be fitted. text: "N_C (isoflop): why"."""
+
+    law: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -67,8 +77,9 @@ def optima(found: Frontier, draws: int = 200, seed: int = 0, objective: str = "l
                 )
                 fits.append(fit)
         except FitError as error:
-            skipped.append(f"{law} ({POINTS if way is None else way.method}): {error}")
-    skipped += [f"{law}: {reason}" for law, reason in unknown.items() if reason]
+            method = POINTS if way is None else way.method
+            skipped.append(Skipped(law, f"{law} ({method}): {error}"))
+    skipped += [Skipped(law, f"{law}: {reason}") for law, reason in unknown.items() if reason]
     return Optima(tuple(fits), tuple(skipped), (*at_the_edge_of_lr(found), *_disagree(fits)))
 
 
@@ -89,7 +100,7 @@ def _unknown(found: Frontier, column: str) -> str | None:
 
 
 def _ways(found: Frontier, draws: int, seed: int) -> tuple[_Way, _Way]:
-    of, floor = found.candidates, found.selection["min_flops"]
+    of, floor = found.candidates, found.selection.min_flops
     present = [weights > 0 for weights in drawn(len(of.runs), draws, seed)]
     steps, vertices = crossovers(of, None, floor), found.vertices
     by_steps = [crossovers(of, here, floor).points for here in present]
@@ -115,7 +126,7 @@ def _fit(law: str, way: _Way, seed: int, objective: str) -> FitResult:
     rows = _replicates(way.draws, column, seed)
     x = {"flops": points["flops"]}
     result = fit_law(law, x, points[column], replicates=rows, objective=objective, seed=seed, compare=False)
-    return _told(result, way.method, dropped, rows, seed)
+    return _chosen(result, way.method, dropped, rows, seed)
 
 
 def _known(points: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -145,12 +156,12 @@ def _fit_points(found: Frontier, draws: int, seed: int, objective: str) -> FitRe
     x = {"flops": found.points["flops"]}
     y = found.points["lr"]
     result = fit_law("LR_C", x, y, replicates=rows, objective=objective, seed=seed, compare=False)
-    return _told(result, POINTS, (), rows, seed)
+    return _chosen(result, POINTS, (), rows, seed)
 
 
-def _told(result: FitResult, method: str, dropped: tuple[str, ...], rows: Rows, seed: int) -> FitResult:
-    selection = {"method": method, "used": result.rows, "dropped": list(dropped), "caution": LOOSER}
-    selection |= {"draws": len(rows.weights), "seed": seed}
+def _chosen(result: FitResult, method: str, dropped: tuple[str, ...], rows: Rows, seed: int) -> FitResult:
+    """The result with how its rows were chosen."""
+    selection = OptimumSelection(method, result.rows, dropped, LOOSER, len(rows.weights), seed)
     return replace(result, regime="compute", selection=selection)
 
 
@@ -160,37 +171,43 @@ def _swept(found: Frontier) -> dict[float, tuple[float, float]]:
     return {float(n): (lo, hi) for n, lo, hi in ends.itertuples() if lo < hi}
 
 
-def at_the_edge_of_lr(found: Frontier) -> list[str]:
-    """A warning naming the n whose lr on the frontier is the smallest or the largest that was tried."""
+def at_the_edge_of_lr(found: Frontier) -> list[Caution]:
+    """A caution naming the n whose lr on the frontier is the smallest or the largest that was tried."""
     if not {"n_latents", "lr"} <= set(found.points.columns):
         return []
     edges = _swept(found)
     on = zip(*(found.points[name].to_numpy(dtype=float) for name in ("n_latents", "lr")), strict=True)
-    words = [
+    edges_held = [
         f"{n:,.0f} ({side} of its lr, {shown(lr)})"
         for n, lr in sorted(set(on))
         for side, end in zip(("smallest", "largest"), edges.get(n, ()), strict=False)
         if lr == end
     ]
-    if not words:
+    if not edges_held:
         return []
-    return [
-        f"The frontier is at the edge of the lr grid at n_latents={', '.join(words)}: "
+    text = (
+        f"The frontier is at the edge of the lr grid at n_latents={', '.join(edges_held)}: "
         "lr* may lie beyond, and lower losses with it."
-    ]
+    )
+    return [Caution(Kind.EDGE, text, ("lr",))]
 
 
-def _disagree(fits: Sequence[FitResult]) -> list[str]:
-    """A warning for a law whose two ways have exponents with intervals apart."""
-    warnings = []
+def _disagree(fits: Sequence[FitResult]) -> list[Caution]:
+    """A caution for a law whose two ways have exponents with intervals apart."""
+    cautions = []
     for law in LAWS:
         name = named(law).params[1]
-        found = [(fit.selection["method"], fit.params[name]) for fit in fits if fit.law == law]
+        found = [(_method(fit), fit.params[name]) for fit in fits if fit.law == law]
         known = [(way, p.value, p.low, p.high) for way, p in found]
         ends = [(low, high) for _, _, low, high in known if low is not None and high is not None]
         if len(ends) == 2 and max(low for low, _ in ends) > min(high for _, high in ends):
-            said = " and ".join(
+            values = " and ".join(
                 f"{value:.3f} [{low:.3f}, {high:.3f}] by {way}" for way, value, low, high in known
             )
-            warnings.append(f"{name} of {law} depends on the way to it: {said}.")
-    return warnings
+            text = f"{name} of {law} depends on the way to it: {values}."
+            cautions.append(Caution(Kind.DISAGREEMENT, text, (law, name)))
+    return cautions
+
+
+def _method(fit: FitResult) -> str:
+    return fit.selection.method if isinstance(fit.selection, OptimumSelection) else ""

@@ -1,7 +1,7 @@
 """How much E and α of L(C) depend on choices: the FLOP convention, the way to the frontier, and its lower cut."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,9 @@ import pandas as pd
 from fit.compute.frontier import Frontier, frontier
 from fit.compute.hull import hull
 from fit.data import tables
+from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
+from fit.law.extra import Choice
 from fit.law.fit import fit_law
 from fit.law.result import FitResult
 
@@ -22,18 +24,10 @@ FITTED = "as fitted"
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """rows: one choice changed at a time, the fit itself first. Each has choice, flops (the convention), method,
-    min_flops (C of the first point), points, E, alpha, and reason: why there is no fit, else None.
-    """
+    """rows: the fit itself first, then one choice changed at a time."""
 
-    rows: tuple[dict[str, Any], ...]
-    warnings: tuple[str, ...]
-
-    @property
-    def lines(self) -> list[str]:
-        """The rows as a table for the screen."""
-        head = f"{'choice':<24}{'FLOPs':<8}{'from C':>10}{'points':>8}{'α':>9}{'E':>10}"
-        return [head, *(_line(row) for row in self.rows)]
+    rows: tuple[Choice, ...]
+    cautions: tuple[Caution, ...]
 
 
 def ways(found: Frontier) -> dict[str, pd.DataFrame]:
@@ -43,7 +37,7 @@ def ways(found: Frontier) -> dict[str, pd.DataFrame]:
     the vertices of the lower convex hull in the same window; few, of the best runs, and the most optimistic. isoflop:
     L*(C) at the vertices of parabolas over n, without a step of the grid of n.
     """
-    of, floor = found.candidates, found.selection["min_flops"]
+    of, floor = found.candidates, found.selection.min_flops
     vertices = of.table(hull(of, of.log_c >= (-np.inf if floor is None else np.log(floor) - 1e-9)))
     low, high = (np.exp(end) for end in found.window)
     inside = (vertices["flops"] >= low * (1 - 1e-9)) & (vertices["flops"] <= high * (1 + 1e-9))
@@ -60,7 +54,7 @@ def sensitivity(
     """The law of `base`, fitted to `found`, refitted with the other FLOP convention, the other ways and higher cuts.
 
     curves: the table of `found`; flops: its column of C; objective: that of `base`. A choice that cannot be fitted has
-    a reason and no numbers. A warning names the choices that move α by more than the half width of its interval.
+    a reason and no numbers. A caution names the choices that move α by more than the half width of its interval.
     """
     rows = [_row(FITTED, flops, "envelope", found.points, base)]
     for choice, column, method, points in _choices(curves, flops, found, needed):
@@ -77,7 +71,7 @@ def sensitivity(
             fit = fit_law(base.law, x, points["nmse"], **how)
             rows.append(_row(choice, column, method, points, fit))
         except FitError as error:
-            rows.append({**_row(choice, column, method, None, None), "reason": str(error)})
+            rows.append(replace(_row(choice, column, method, None, None), reason=str(error)))
     return Sensitivity(tuple(rows), tuple(_moved(rows, base)))
 
 
@@ -101,7 +95,7 @@ def _other(
     curves: pd.DataFrame, flops: str, other: str, found: Frontier, needed: int
 ) -> pd.DataFrame | FitError:
     """The frontier in another convention of C, from the same evaluations."""
-    floor = found.selection["min_flops"]
+    floor = found.selection.min_flops
     known = curves[np.isfinite(tables.numbers(curves, other))]
     if floor is not None:
         known = known[tables.numbers(known, flops) >= floor]
@@ -112,43 +106,33 @@ def _other(
         return error
 
 
-def _row(
-    choice: str, flops: str, method: str, points: pd.DataFrame | None, fit: FitResult | None
-) -> dict[str, Any]:
+def _row(choice: str, flops: str, method: str, points: pd.DataFrame | None, fit: FitResult | None) -> Choice:
     known = points is not None and len(points) > 0
-    return {
-        "choice": choice,
-        "flops": flops.removeprefix("flops_"),
-        "method": method,
-        "min_flops": float(points["flops"].min()) if points is not None and known else None,
-        "points": 0 if points is None else len(points),
-        "E": None if fit is None else fit.params["E"].value,
-        "alpha": None if fit is None else fit.params["alpha"].value,
-        "reason": None,
-    }
+    return Choice(
+        choice,
+        flops.removeprefix("flops_"),
+        method,
+        float(points["flops"].min()) if points is not None and known else None,
+        0 if points is None else len(points),
+        None if fit is None else fit.params["E"].value,
+        None if fit is None else fit.params["alpha"].value,
+    )
 
 
-def _line(row: dict[str, Any]) -> str:
-    left = f"{row['choice']:<24}{row['flops']:<8}"
-    if row["reason"]:
-        return f"{left}{row['reason']}"
-    numbers = [f"{row[name]:.4f}" if row[name] is not None else "–" for name in ("alpha", "E")]
-    return f"{left}{row['min_flops']:>10.3g}{row['points']:>8}{numbers[0]:>9}{numbers[1]:>10}"
-
-
-def _moved(rows: list[dict[str, Any]], base: FitResult) -> list[str]:
+def _moved(rows: list[Choice], base: FitResult) -> list[Caution]:
     alpha = base.params["alpha"]
     if alpha.value is None or alpha.low is None or alpha.high is None:
         return []
     half = (alpha.high - alpha.low) / 2
     moved = [
-        f"{row['alpha']:.3f} ({row['choice']})"
+        f"{row.alpha:.3f} ({row.choice})"
         for row in rows[1:]
-        if row["alpha"] is not None and abs(row["alpha"] - alpha.value) > half
+        if row.alpha is not None and abs(row.alpha - alpha.value) > half
     ]
     if not moved:
         return []
-    return [
+    text = (
         f"α of L(C) is {alpha.value:.3f} ± {half:.3f} as fitted and {', '.join(moved)}: "
         "it depends on this choice more than its interval tells."
-    ]
+    )
+    return [Caution(Kind.DISAGREEMENT, text, ("alpha",))]

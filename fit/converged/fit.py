@@ -10,14 +10,17 @@ from fit.converged.lr import lr_optima
 from fit.converged.runs import Converged
 from fit.converged.tokens import by_budget, to_convergence
 from fit.data import tables
+from fit.law.caution import Caution, Kind, texts
 from fit.law.error_weights import precision
 from fit.law.errors import FitError
+from fit.law.extra import Extra, PaperExponent
 from fit.law.fit import fit_law
 from fit.law.law import Law
 from fit.law.laws import LR_N, T_N
 from fit.law.losses import objective
 from fit.law.options import Choices
-from fit.law.result import FitResult, joined
+from fit.law.result import FitResult
+from fit.law.selection import BudgetSelection, LrSelection
 
 # Tokens to convergence of GPT-2 small and of GPT-4 (Gao et al. 2024, Fig. 11).
 PAPER_G = (0.60, 0.65)
@@ -35,26 +38,25 @@ def fit_converged(law: Law, chosen: Converged, choices: Choices) -> list[FitResu
         weights = precision(law, x, y, own, objective(choices.objective), weights)
     cluster = _column(rows, choices.cluster)
     result = fit_law(law, x, y, weights=weights, cluster=cluster, **choices.how)
-    extra = {name: rows.get(name) for name in (*OF_RUN, "extrapolated")}
-    extra |= {"oracle": _known(rows, "nmse_oracle")}
-    warnings = (*chosen.warnings, *_repeated(rows, law, choices), *result.warnings)
-    return [_of(chosen, replace(result, points=joined(result.points, extra), warnings=warnings))]
+    of_run = {name: rows.get(name) for name in (*OF_RUN, "extrapolated")}
+    result = result.with_runs({**of_run, "oracle": _known(rows, "nmse_oracle")})
+    return [_of(chosen, result.with_cautions(before=_repeated(rows, law, choices)))]
 
 
 def fit_tokens(chosen: Converged, curves: pd.DataFrame | None, choices: Choices) -> list[FitResult]:
     """T(n) of the runs that stand for L(N)."""
     rows, rule = to_convergence(_some(chosen), curves)
     left = len(chosen.rows) - len(rows)
-    absent = [f"{left} of {len(chosen.rows)} runs have no tokens to convergence ({rule}) and are left out."]
+    absent = f"{left} of {len(chosen.rows)} runs have no tokens to convergence ({rule}) and are left out."
     x = {"n_latents": tables.numbers(rows, "n_latents")}
     result = fit_law(T_N, x, tables.numbers(rows, "tokens"), **choices.how)
     low, high = PAPER_G
-    extra = {"paper": {"g": list(PAPER_G), "source": "Gao et al. 2024, Fig. 11"}}
-    points = joined(result.points, {name: rows.get(name) for name in OF_RUN if name != "tokens"})
-    chosen = replace(chosen, selection={**chosen.selection, "used": len(rows), "tokens_rule": rule})
-    said = f"The paper's exponents are {low:.2f} for GPT-2 small and {high:.2f} for GPT-4."
-    warnings = (*chosen.warnings, *(absent * bool(left)), *result.warnings)
-    return [_of(chosen, replace(result, points=points, extra={**extra, "note": said}, warnings=warnings))]
+    note = f"The paper's exponents are {low:.2f} for GPT-2 small and {high:.2f} for GPT-4."
+    extra = Extra(paper=PaperExponent(PAPER_G, "Gao et al. 2024, Fig. 11"), note=note)
+    result = replace(result, extra=extra).with_runs({name: rows.get(name) for name in OF_RUN})
+    chosen = replace(chosen, selection=replace(chosen.selection, used=len(rows), tokens_rule=rule))
+    cautions = [Caution(Kind.ROWS, absent, ("tokens",))] if left else []
+    return [_of(chosen, result.with_cautions(before=cautions))]
 
 
 def fit_lr(part: pd.DataFrame, group: dict[str, Any], choices: Choices) -> list[FitResult]:
@@ -66,14 +68,10 @@ def fit_lr(part: pd.DataFrame, group: dict[str, Any], choices: Choices) -> list[
     result = fit_law(
         LR_N, {"n_latents": tables.numbers(best, "n_latents")}, tables.numbers(best, "lr"), **choices.how
     )
-    selection = {
-        "runs": len(part),
-        "rule": "vertex of ln L over ln lr",
-        "used": len(best),
-        "dropped": list(reasons),
-    }
-    warnings = (*left, *reasons, *result.warnings)
-    return [replace(result, regime="converged", group=group, selection=selection, warnings=warnings)]
+    selection = LrSelection(len(part), "vertex of ln L over ln lr", len(best), tuple(reasons))
+    unknown = [Caution(Kind.ROWS, reason, ("lr",)) for reason in reasons]
+    result = replace(result, regime="converged", group=group, selection=selection)
+    return [result.with_cautions(before=[*left, *unknown])]
 
 
 def fit_budgets(law: Law, part: pd.DataFrame, group: dict[str, Any], choices: Choices) -> list[FitResult]:
@@ -84,35 +82,37 @@ def fit_budgets(law: Law, part: pd.DataFrame, group: dict[str, Any], choices: Ch
     weights = tables.numbers(rows, choices.weights) if choices.weights else None
     result = fit_law(law, x, tables.numbers(rows, law.response), weights=weights, cluster=own, **choices.how)
     rule = "all rows" if "run_id" not in rows.columns else "lowest nmse of each n at each budget of tokens"
-    selection = {"runs": part.get("run_id", pd.Series(part.index)).nunique(), "rule": rule, "used": len(rows)}
-    points = joined(result.points, {"run_id": rows.get("run_id")})
-    warnings = (*_repeated(rows, law, choices), *result.warnings)
-    return [replace(result, group=group, selection=selection, points=points, warnings=warnings)]
+    selection = BudgetSelection(part.get("run_id", pd.Series(part.index)).nunique(), rule, len(rows))
+    result = replace(result, group=group, selection=selection).with_runs({"run_id": rows.get("run_id")})
+    return [result.with_cautions(before=_repeated(rows, law, choices))]
 
 
 def _some(chosen: Converged) -> pd.DataFrame:
     if chosen.rows.empty:
-        reasons = " ".join(chosen.warnings)
-        raise FitError(f"None of {chosen.selection['runs']} runs is done and converged. {reasons}".strip())
+        reasons = " ".join(texts(chosen.cautions))
+        raise FitError(f"None of {chosen.selection.runs} runs is done and converged. {reasons}".strip())
     return chosen.rows
 
 
 def _of(chosen: Converged, result: FitResult) -> FitResult:
-    return replace(result, regime="converged", group=chosen.group, selection=chosen.selection)
+    result = replace(result, regime="converged", group=chosen.group, selection=chosen.selection)
+    return result.with_cautions(before=chosen.cautions)
 
 
-def _usable(part: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Converged runs that are done, of tables that tell, and a warning of those that are not converged."""
+def _usable(part: pd.DataFrame) -> tuple[pd.DataFrame, list[Caution]]:
+    """Converged runs that are done, of tables that tell, and a caution about those that are not converged."""
     if "state" in part.columns:
         part = part[(part["state"] == "done").to_numpy(dtype=bool, na_value=False)]
     if "converged" not in part.columns:
-        return part, ["No column `converged`: every row was taken as a converged run."]
+        text = "No column `converged`: every row was taken as a converged run."
+        return part, [Caution(Kind.ROWS, text, ("converged",))]
     yes, _ = tables.truths(part, "converged")
     left = int((~yes).sum())
-    words = "1 run is" if left == 1 else f"{left} runs are"
-    return part[yes], [
-        f"{words} not converged and left out: the best lr is another before convergence."
-    ] * bool(left)
+    if not left:
+        return part[yes], []
+    runs_are = "1 run is" if left == 1 else f"{left} runs are"
+    text = f"{runs_are} not converged and left out: the best lr is another before convergence."
+    return part[yes], [Caution(Kind.ROWS, text, ("converged",))]
 
 
 def _column(rows: pd.DataFrame, name: str | None) -> pd.Series | None:
@@ -130,11 +130,12 @@ def _known(rows: pd.DataFrame, column: str) -> pd.Series | None:
     return pd.Series(tables.numbers(rows, column))
 
 
-def _repeated(rows: pd.DataFrame, law: Law, choices: Choices) -> list[str]:
-    """A warning where rows are the same in every input and the loss: they count twice."""
+def _repeated(rows: pd.DataFrame, law: Law, choices: Choices) -> list[Caution]:
+    """A caution where rows are the same in every input and the loss: they count twice."""
     same: Mapping[str, Any] = {name: tables.numbers(rows, name) for name in (*law.inputs, law.response)}
     count = int(pd.DataFrame(same).duplicated().sum())
     if not count or choices.weights:
         return []
     rows_are = "1 row repeats" if count == 1 else f"{count} rows repeat"
-    return [f"{rows_are} another in every input and in the loss, and count again: were tables joined twice?"]
+    text = f"{rows_are} another in every input and in the loss, and count again: were tables joined twice?"
+    return [Caution(Kind.ROWS, text)]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from fit.data import tables
 from fit.data.vertex import LR_REACH, lowest, shown
-from fit.law.result import integral
+from fit.law.json_values import integral
 
 
 def lr_optima(table: pd.DataFrame, by: Sequence[str] = ("n_latents",)) -> tuple[pd.DataFrame, list[str]]:

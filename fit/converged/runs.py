@@ -1,7 +1,7 @@
 """The rows of L(N) and L(N, K): converged runs, the best of each cell, and what was left out."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,11 @@ import pandas as pd
 
 from fit.converged.cells import best_of_cells
 from fit.data import tables
+from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
+from fit.law.json_values import integral, plain
 from fit.law.options import DROP, KEEP, UNCONVERGED
-from fit.law.result import integral
+from fit.law.selection import ConvergedSelection
 
 # Rows that differ in these are different experiments; n_latents and k are the inputs.
 GROUPS = ("data_fingerprint", "data", "d_model", "batch_tokens", "activation")
@@ -21,15 +23,14 @@ GROUPS = ("data_fingerprint", "data", "d_model", "batch_tokens", "activation")
 class Converged:
     """Rows to fit, one a cell (n_latents, k), with the loss to fit in the column `nmse`.
 
-    every: all runs that count, before the best of each cell is chosen. group: what the rows have in common. selection:
-    counts of what was used and left out, and by which rules.
+    every: all runs that count, before the best of each cell is chosen. group: what the rows have in common.
     """
 
     rows: pd.DataFrame
     every: pd.DataFrame
     group: dict[str, Any]
-    selection: dict[str, Any]
-    warnings: list[str] = field(default_factory=list)
+    selection: ConvergedSelection
+    cautions: tuple[Caution, ...] = ()
 
 
 def groups(
@@ -56,7 +57,7 @@ def _plain(value: Any) -> Any:
     if pd.isna(value):
         return None
     value = value.item() if isinstance(value, np.generic) else value
-    return integral(value) if isinstance(value, float) else value
+    return integral(value) if isinstance(value, float) else plain(value)
 
 
 def converged(
@@ -94,24 +95,22 @@ def select(
     part: pd.DataFrame, group: dict[str, Any], unconverged: str, inputs: Sequence[str] = ("n_latents",)
 ) -> Converged:
     """The rows of one group."""
-    selection: dict[str, Any] = {"runs": len(part), "rule": "all rows", "epsilon": _epsilon(part)}
-    warnings: list[str] = []
+    selection = ConvergedSelection(len(part), "all rows", epsilon=_epsilon(part))
     done = part
     if "state" in part.columns:
         done = part[
             (part["state"] == "done").to_numpy(dtype=bool, na_value=False) & np.isfinite(part["nmse"])
         ]
-        selection["not_done"] = len(part) - len(done)
-    rows = _by_convergence(done, unconverged, selection, warnings)
+        selection = replace(selection, not_done=len(part) - len(done))
+    rows, selection, cautions = _by_convergence(done, unconverged, selection)
     if len(rows):
         tables.positive(rows, "n_latents", "nmse", *(["k"] if "k" in rows.columns else []))
     cell = list(dict.fromkeys(name for name in ("n_latents", "k", *inputs) if name in part.columns))
-    best, about_lr = best_of_cells(rows, done, selection, cell)
-    warnings += about_lr
+    best, selection, about_lr = best_of_cells(rows, done, selection, cell)
+    cautions += about_lr
     if "converged" in part.columns and unconverged == DROP:
-        warnings += _beaten(best, done[~tables.truths(done, "converged")[0]], cell)
-    selection["used"] = len(best)
-    return Converged(best, rows, group, selection, warnings)
+        cautions += _beaten(best, done[~tables.truths(done, "converged")[0]], cell)
+    return Converged(best, rows, group, replace(selection, used=len(best)), tuple(cautions))
 
 
 def _epsilon(part: pd.DataFrame) -> float | None:
@@ -123,27 +122,30 @@ def _epsilon(part: pd.DataFrame) -> float | None:
 
 
 def _by_convergence(
-    done: pd.DataFrame, unconverged: str, selection: dict[str, Any], warnings: list[str]
-) -> pd.DataFrame:
+    done: pd.DataFrame, unconverged: str, selection: ConvergedSelection
+) -> tuple[pd.DataFrame, ConvergedSelection, list[Caution]]:
+    """The rows that the choice leaves, what is counted of them, and cautions."""
     if "converged" not in done.columns:
-        warnings += ["No column `converged`: every row was taken as a converged run."]
-        return done
+        return done, selection, [_about("No column `converged`: every row was taken as a converged run.")]
     yes, unknown = tables.truths(done, "converged")
     left = int((~yes).sum())
-    selection.update(unconverged=left, unconverged_runs=unconverged)
-    if not left or unconverged == KEEP:
-        if left:
-            warnings += [
-                f"{_runs(left)} not converged{_unknown(unknown)} and kept: this is no bound on L(N)."
-            ]
-        return done
+    selection = replace(selection, unconverged=left, unconverged_runs=unconverged)
+    if not left:
+        return done, selection, []
+    runs = f"{_runs(left)} not converged{_unknown(unknown)}"
+    if unconverged == KEEP:
+        return done, selection, [_about(f"{runs} and kept: this is no bound on L(N).")]
     if unconverged == DROP:
-        warnings += [f"{_runs(left)} not converged{_unknown(unknown)} and left out."]
-        return done[yes]
-    return _at_the_limit(done, yes, warnings)
+        return done[yes], selection, [_about(f"{runs} and left out.")]
+    rows, caution = _at_the_limit(done, yes)
+    return rows, selection, [caution]
 
 
-def _at_the_limit(done: pd.DataFrame, yes: np.ndarray, warnings: list[str]) -> pd.DataFrame:
+def _about(text: str) -> Caution:
+    return Caution(Kind.ROWS, text, ("converged",))
+
+
+def _at_the_limit(done: pd.DataFrame, yes: np.ndarray) -> tuple[pd.DataFrame, Caution]:
     """Unconverged runs at the L∞ of their tails, with the columns `extrapolated` and `relative_error`, that of L∞.
 
     The error is 0 for converged runs.
@@ -156,11 +158,12 @@ def _at_the_limit(done: pd.DataFrame, yes: np.ndarray, warnings: list[str]) -> p
     usable = yes | (known & (limit <= seen))
     reached, lost = int((usable & ~yes).sum()), int((~usable).sum())
     without = f", {lost} left out without one below its loss" if lost else ""
-    warnings += [
+    text = (
         f"{_runs(reached + lost)} not converged: {reached} at the L∞ of their tails, by its error{without}."
-    ]
+    )
     relative = np.divide(error, limit, out=np.zeros(len(done)), where=usable & ~yes)
-    return done.assign(nmse=np.where(yes, seen, limit), relative_error=relative, extrapolated=~yes)[usable]
+    rows = done.assign(nmse=np.where(yes, seen, limit), relative_error=relative, extrapolated=~yes)
+    return rows[usable], _about(text)
 
 
 def _runs(count: int) -> str:
@@ -171,8 +174,8 @@ def _unknown(unknown: np.ndarray) -> str:
     return f" ({int(unknown.sum())} of them not known to be)" if unknown.any() else ""
 
 
-def _beaten(best: pd.DataFrame, unconverged: pd.DataFrame, cell: list[str]) -> list[str]:
-    """A warning where a run that is not converged is already below the best converged one of its cell."""
+def _beaten(best: pd.DataFrame, unconverged: pd.DataFrame, cell: list[str]) -> list[Caution]:
+    """A caution where a run that is not converged is already below the best converged one of its cell."""
     lowest = unconverged.groupby(cell, dropna=False)["nmse"].min()
     chosen = best.set_index(cell)["nmse"]
     beaten = chosen[chosen > lowest.reindex(chosen.index) * (1 + 1e-12)]
@@ -183,6 +186,5 @@ def _beaten(best: pd.DataFrame, unconverged: pd.DataFrame, cell: list[str]) -> l
         f"{k}={integral(v):,}"
         for k, v in zip(cell, first if isinstance(first, tuple) else (first,), strict=True)
     )
-    return [
-        f"In {len(beaten)} of {len(best)} cells ({where} first) an unconverged run is already lower: train it on."
-    ]
+    text = f"In {len(beaten)} of {len(best)} cells ({where} first) an unconverged run is already lower: train it on."
+    return [_about(text)]

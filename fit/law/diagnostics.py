@@ -6,12 +6,13 @@ import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from fit.law.caution import Caution, Kind
 from fit.law.estimate import Estimate
 from fit.law.intervals.choose import NONE, enough
 from fit.law.intervals.profile import LEVEL
 from fit.law.law import Array, Law
 from fit.law.losses import LOG, Objective
-from fit.law.result import Param
+from fit.law.param import Param
 from fit.law.rows import Rows
 
 CORRELATED = 0.95
@@ -59,20 +60,21 @@ def _by_gram(J: Array) -> Array:
     return np.sqrt(np.maximum(np.linalg.eigvalsh(J @ J.T)[::-1], 0))
 
 
-def ill_conditioned(at: Estimate) -> list[str]:
-    """A warning where some combination of the parameters is hardly determined."""
+def ill_conditioned(at: Estimate) -> list[Caution]:
+    """A caution where some combination of the parameters is hardly determined."""
     kappa = condition(at)
     if kappa is None or kappa < POOR:
         return []
     how = "badly" if kappa >= BAD else "poorly"
-    return [
+    text = (
         f"Some combination of the parameters is {how} determined (condition {kappa:,.0f}): "
         "predictions within the rows hold, single parameters and far extrapolations do not."
-    ]
+    )
+    return [Caution(Kind.NOT_IDENTIFIED, text, at.law.params)]
 
 
-def trade_offs(at: Estimate) -> list[str]:
-    """A warning when the rows hardly tell two parameters apart; the strongest pair is named.
+def trade_offs(at: Estimate) -> list[Caution]:
+    """A caution when the rows hardly tell two parameters apart; the strongest pair is named.
 
     An intercept and a slope of one term do not count: how they correlate is a matter of the unit of the input.
     """
@@ -90,22 +92,23 @@ def trade_offs(at: Estimate) -> list[str]:
     others = ", ".join(f"{a} and {b} {c:+.2f}" for _, c, a, b in sorted(found, reverse=True)[1:])
     also = f"; also {others}" if others else ""
     text = f"{first} and {second} trade off (corr {value:+.2f}{also}): compare predictions, not exponents."
-    return [text.replace("-", "−")]
+    return [Caution(Kind.TRADE_OFF, text.replace("-", "−"), (first, second))]
 
 
-def few_runs(rows: Rows, law: Law, method: str) -> list[str]:
-    """A warning where the rows are of too few runs for any interval."""
+def few_runs(rows: Rows, law: Law, method: str) -> list[Caution]:
+    """A caution where the rows are of too few runs for any interval."""
     if method != NONE:
         return []
     of = "1 run" if rows.runs == 1 else f"{rows.runs} runs"
-    return [
+    text = (
         f"No intervals: the {len(rows.loss)} rows are of {of} only, whose errors they share, and {enough(law)} are "
         "needed."
-    ]
+    )
+    return [Caution(Kind.INTERVALS, text, law.params)]
 
 
-def rising(at: Estimate, rows: Rows) -> list[str]:
-    """A warning for each scale with which the fitted loss rises, on average over the rows."""
+def rising(at: Estimate, rows: Rows) -> list[Caution]:
+    """A caution for each scale with which the fitted loss rises, on average over the rows."""
     if at.law.response != "nmse":
         return []
     here, found = at.log_fitted(), []
@@ -113,36 +116,35 @@ def rising(at: Estimate, rows: Rows) -> list[str]:
         further = at.log_loss({**rows.x, name: rows.x[name] * 1.01})
         if np.average(further - here, weights=rows.weights) > 0:
             found.append(name)
-    return [
-        f"The loss rises with {name}, as no law of scaling does: are the columns mapped right, and the runs converged?"
-        for name in sorted(found)
-    ]
+    text = "The loss rises with {}, as no law of scaling does: are the columns mapped right, and the runs converged?"
+    return [Caution(Kind.RISING, text.format(name), (name,)) for name in sorted(found)]
 
 
-def unidentified(law: Law, params: Mapping[str, Param]) -> list[str]:
-    """A warning for each parameter whose interval has no end."""
-    texts = []
+def unidentified(law: Law, params: Mapping[str, Param]) -> list[Caution]:
+    """A caution for each parameter whose interval has no end."""
+    cautions = []
     for name in law.params:
         param = params[name]
         if param.value is None or param.method == NONE:
             continue
         sides = [side for side, end in (("lower", param.low), ("upper", param.high)) if end is None]
         if sides:
-            texts.append(
+            text = (
                 f"{name} is not identified: its 95 % interval has no {' and no '.join(sides)} end. "
                 "Do not quote it; add rows over a wider range."
             )
-    return texts
+            cautions.append(Caution(Kind.NOT_IDENTIFIED, text, (name,)))
+    return cautions
 
 
-def curved(at: Estimate, params: Mapping[str, Param]) -> list[str]:
-    """A warning where the delta method's interval differs much in width: quoting value ± error would mislead.
+def curved(at: Estimate, params: Mapping[str, Param]) -> list[Caution]:
+    """A caution where the delta method's interval differs much in width: quoting value ± error would mislead.
 
     None for exact rows, whose intervals are of rounding size, and so are their errors.
     """
     if at.deviance < EXACT * at.weights.sum():
         return []
-    law, found, t = at.law, [], float(student.isf((1 - LEVEL) / 2, at.dof))
+    law, found, t = at.law, {}, float(student.isf((1 - LEVEL) / 2, at.dof))
     for name, param in params.items():
         if None in (param.value, param.low, param.high, param.se) or param.method == "delta":
             continue
@@ -154,28 +156,31 @@ def curved(at: Estimate, params: Mapping[str, Param]) -> list[str]:
         width = np.ptp(np.log(ends) if name in law.logs else ends)
         ratio = float(width / (2 * t * np.float64(param.se or np.nan)))
         if np.isfinite(ratio) and not 1 / CURVED < ratio < CURVED:
-            found.append(f"{name} {ratio:.1f}")
+            found[name] = ratio
     if not found:
         return []
-    return [
-        f"± standard errors would mislead: the intervals are {', '.join(found)} times as wide as the delta method's."
-    ]
+    widths = ", ".join(f"{name} {ratio:.1f}" for name, ratio in found.items())
+    text = f"± standard errors would mislead: the intervals are {widths} times as wide as the delta method's."
+    return [Caution(Kind.INTERVALS, text, tuple(found))]
 
 
-def absent_floor(at: Estimate, params: Mapping[str, Param]) -> list[str]:
-    """A warning when the best fit has no irreducible loss."""
+def absent_floor(at: Estimate, params: Mapping[str, Param]) -> list[Caution]:
+    """A caution when the best fit has no irreducible loss."""
     if not at.floor_vanished:
         return []
     if "E" in params:
-        return ["E went to 0: these rows show no irreducible loss. Its interval says how much they allow."]
-    return ["The irreducible term went to 0: these rows show none, and its parameters are undefined."]
+        text = "E went to 0: these rows show no irreducible loss. Its interval says how much they allow."
+        return [Caution(Kind.NO_FLOOR, text, ("E",))]
+    text = "The irreducible term went to 0: these rows show none, and its parameters are undefined."
+    return [Caution(Kind.NO_FLOOR, text)]
 
 
-def few_agree(at: Estimate) -> list[str]:
-    """A warning when most starts ended elsewhere, so that a better optimum may have been missed."""
+def few_agree(at: Estimate) -> list[Caution]:
+    """A caution when most starts ended elsewhere, so that a better optimum may have been missed."""
     if 2 * at.agree >= at.tried:
         return []
-    return [f"Only {at.agree} of {at.tried} starts reached the best optimum: it may not be the global one."]
+    text = f"Only {at.agree} of {at.tried} starts reached the best optimum: it may not be the global one."
+    return [Caution(Kind.STARTS, text)]
 
 
 def outliers(at: Estimate) -> dict[int, float]:
@@ -202,10 +207,10 @@ def outliers(at: Estimate) -> dict[int, float]:
     return {int(i): float(score[i]) for i in order if abs(score[i]) > cut and leverage[i] < 1 - 1e-9}
 
 
-def outlier_words(
+def outlying(
     rows: Mapping[int, Mapping[str, float]], scores: Mapping[int, float], of: Objective = LOG
-) -> list[str]:
-    """A warning naming the rows that stand apart, the three worst with their inputs. rows: index to inputs."""
+) -> list[Caution]:
+    """A caution naming the rows that stand apart, the three worst with their inputs. rows: index to inputs."""
     if not scores:
         return []
     shown = [
@@ -217,4 +222,4 @@ def outlier_words(
     known = np.isfinite(of.delta)
     robust = "Huber's objective lets them count little" if known else "the objective huber is robust to them"
     text = f"{kind}, fitted all the same: {'; '.join(shown)}{more}. Look at them; {robust}."
-    return [text.replace("-", "−")]
+    return [Caution(Kind.OUTLIERS, text.replace("-", "−"))]

@@ -1,6 +1,6 @@
 """Fits one law to arrays: parameters, intervals, held-out check, warnings and the curve to draw."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,15 +9,14 @@ from fit.law import diagnostics, losses, model_comparison
 from fit.law.estimate import Estimate, estimate, improved
 from fit.law.held_out import How, splits, try_held_out
 from fit.law.intervals.choose import Intervals, ProfileIntervals, intervals
-from fit.law.law import Inputs, Law
+from fit.law.json_values import finite
+from fit.law.law import Law
 from fit.law.laws import named
 from fit.law.options import AUTO
-from fit.law.result import FitResult, Param, Point, finite, integral, numbers
+from fit.law.param import Param, derived_quantities
+from fit.law.points import Point, curve, fitted_points
+from fit.law.result import FitResult, Starts
 from fit.law.rows import Rows, make_rows
-
-CURVE_POINTS = 40
-# Laws with as many values of their other inputs as a grid has k are drawn for each; a continuous input for these only.
-CURVES = 12
 
 
 def fit_law(
@@ -53,25 +52,25 @@ def fit_law(
     held, reasons = (None, []) if own is None else try_held_out(own, reason, how)
     laws = model_comparison.comparison(at, rows, how.objective, own) if compare else []
     apart = diagnostics.outliers(at)
-    points = model_comparison.fitted_points(rows, at, apart)
+    points = fitted_points(rows, at, apart)
     return FitResult(
         law=law.name,
         formula=law.formula,
         latex=law.latex,
         response=law.response,
+        inputs=law.inputs,
         rows=len(rows.loss),
         loss=f"{how.objective.words} {law.response}",
         objective=at.deviance / 2,
         rms_log=float(np.sqrt((rows.weights * at.residuals() ** 2).sum() / rows.weights.sum())),
         params=params,
-        derived=numbers(at, ends, law.derived(law, rows.x) if law.derived else {}),
-        starts={"tried": at.tried, "agree": at.agree},
+        derived=derived_quantities(at, ends, law.derived(law, rows.x) if law.derived else {}),
+        starts=Starts(at.tried, at.agree),
         held_out=held,
         comparison=tuple(laws),
         condition=diagnostics.condition(at),
         correlations=_correlations(at),
-        outliers=tuple({**point, "score": apart[point["row"]]} for point in points if point["outlier"]),
-        warnings=(
+        cautions=(
             *diagnostics.few_agree(at),
             *diagnostics.absent_floor(at, params),
             *diagnostics.rising(at, rows),
@@ -80,7 +79,7 @@ def fit_law(
             *diagnostics.trade_offs(at),
             *diagnostics.ill_conditioned(at),
             *diagnostics.curved(at, params),
-            *diagnostics.outlier_words(_inputs(points, law), apart, how.objective),
+            *diagnostics.outlying(_inputs(points), apart, how.objective),
             *model_comparison.beaten(law, laws),
             *reasons,
         ),
@@ -115,47 +114,10 @@ def _with_intervals(at: Estimate, rows: Rows, how: How) -> tuple[Estimate, Inter
     return at, ends, params
 
 
-def _inputs(points: tuple[Point, ...], law: Law) -> Mapping[int, Mapping[str, float]]:
-    return {point["row"]: {name: point[name] for name in law.inputs} for point in points if point["outlier"]}
+def _inputs(points: Sequence[Point]) -> Mapping[int, Mapping[str, float]]:
+    return {point.row: point.inputs for point in points if point.outlier}
 
 
 def _correlations(at: Estimate) -> dict[str, dict[str, float | None]]:
     names, corr = at.law.internal, diagnostics.correlations(at)
     return {a: {b: finite(corr[i, j]) for j, b in enumerate(names)} for i, a in enumerate(names)}
-
-
-def curve(rows: Rows, at: Estimate, how: Intervals) -> tuple[Point, ...]:
-    """The law and its 95 % interval from the smallest scale to an octave beyond the largest.
-
-    For each value of its other inputs, as k; where these are as good as continuous, for a few from end to end.
-    """
-    scale, *others = at.law.inputs
-    grid = np.geomspace(rows.x[scale].min(), 2 * rows.x[scale].max(), CURVE_POINTS)
-    cells = _cells(rows, others)
-    x: Inputs = {
-        scale: np.tile(grid, len(cells)),
-        **{name: np.repeat(cells[:, i], len(grid)) for i, name in enumerate(others)},
-    }
-    value = np.exp(at.log_loss(x))
-    low, high = how.law(x)
-    return tuple(
-        {
-            scale: float(x[scale][i]),
-            **{name: integral(x[name][i]) for name in others},
-            "value": float(value[i]),
-            "low": finite(low[i]),
-            "high": finite(high[i]),
-        }
-        for i in range(len(value))
-    )
-
-
-def _cells(rows: Rows, others: list[str]) -> np.ndarray:
-    if not others:
-        return np.empty((1, 0))
-    cells = np.unique(np.stack([rows.x[name] for name in others], axis=1), axis=0)
-    return (
-        cells[np.unique(np.linspace(0, len(cells) - 1, CURVES).round().astype(int))]
-        if len(cells) > CURVES
-        else cells
-    )

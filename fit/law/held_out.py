@@ -1,18 +1,19 @@
 """Does a fit predict the largest scales from the smaller ones? The rows apart, the fits without them, their errors."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
 from fit.law.estimate import Estimate, estimate
 from fit.law.intervals.choose import NONE, intervals
+from fit.law.json_values import finite, record
 from fit.law.law import Array, Law
 from fit.law.losses import Objective
 from fit.law.options import AUTO
-from fit.law.result import finite
 from fit.law.rows import Rows
 from fit.law.solver import Flags
 
@@ -36,6 +37,77 @@ class How:
 
 
 @dataclass(frozen=True)
+class Score:
+    """How well the fit to the scales up to `up_to` predicts those above: rms_log, of ln predicted − ln measured.
+
+    rows: trained on; held: held out.
+    """
+
+    up_to: float
+    rows: int
+    held: int
+    rms_log: float
+
+
+@dataclass(frozen=True)
+class HeldOutPoint:
+    """A held-out row: its inputs by name, the prediction with its 95 % interval for a measurement, and the measurement.
+
+    relative_error: predicted/measured − 1. inside: whether the measurement is in the interval, None without one.
+    """
+
+    inputs: Mapping[str, float]
+    predicted: float
+    low: float | None
+    high: float | None
+    measured: float
+    relative_error: float
+    inside: bool | None
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What the fit without the largest scale says of that scale.
+
+    input: whose largest values are held out. score: of that fit. points: the held-out rows, at most `MOST_POINTS`.
+    splits: the scores without the largest, the two largest … scales.
+    """
+
+    input: str
+    score: Score
+    points: tuple[HeldOutPoint, ...]
+    splits: tuple[Score, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For fits.json: the inputs of a point also beside its numbers, and a single point also beside "points"."""
+        points = [
+            {
+                **point.inputs,
+                **{name: value for name, value in asdict(point).items() if name != "inputs"},
+                "inputs": dict(point.inputs),
+            }
+            for point in self.points
+        ]
+        splits = [asdict(score) for score in self.splits]
+        whole = {"input": self.input, **asdict(self.score), "points": points, "splits": splits}
+        return {**whole, **points[0]} if len(points) == 1 else whole
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], inputs: Sequence[str]) -> "HeldOut":
+        """What fits.json holds. inputs: of the law, for files whose points do not tell theirs."""
+        points = tuple(
+            record(
+                HeldOutPoint,
+                point,
+                inputs=point.get("inputs") or {name: point[name] for name in inputs if name in point},
+            )
+            for point in content["points"]
+        )
+        splits = tuple(record(Score, score) for score in content["splits"])
+        return cls(content["input"], record(Score, content), points, splits)
+
+
+@dataclass(frozen=True)
 class Split:
     """The largest scales, `test`, and the fit `at` to the others, `train`."""
 
@@ -49,15 +121,10 @@ class Split:
         return float(self.train.x[self.at.law.inputs[0]].max())
 
     @property
-    def score(self) -> dict[str, Any]:
-        """{"up_to", "rows": trained on, "held": held out, "rms_log": root mean square of ln predicted − ln measured}"""
+    def score(self) -> Score:
         error = self.at.log_loss(self.test.x) - np.log(self.test.loss)
-        return {
-            "up_to": self.up_to,
-            "rows": len(self.train.loss),
-            "held": len(self.test.loss),
-            "rms_log": float(np.sqrt(np.mean(error**2))),
-        }
+        rms = float(np.sqrt(np.mean(error**2)))
+        return Score(self.up_to, len(self.train.loss), len(self.test.loss), rms)
 
 
 def scales(law: Law, rows: Rows) -> Array:
@@ -95,44 +162,32 @@ def splits(law: Law, rows: Rows, objective: Objective) -> tuple[list[Split], str
     )
 
 
-def held_out(found: Sequence[Split], how: How) -> dict[str, Any]:
-    """What the fit without the largest scale says of that scale.
-
-    {"input", "up_to": largest value trained on, "rows": trained on, "held": held out, "rms_log", "points": one for
-    each held-out row with predicted [low, high] (95 % for a measurement), measured, relative_error =
-    predicted/measured − 1, inside (None without an interval), "splits": the scores without the largest, the two
-    largest … scales}. The keys of a single point are repeated beside "points".
-    """
+def held_out(found: Sequence[Split], how: How) -> HeldOut:
+    """What the fit without the largest scale says of that scale."""
     first = found[0]
-    points = _points(first, how)
-    whole = {
-        "input": first.at.law.inputs[0],
-        **first.score,
-        "points": points,
-        "splits": [split.score for split in found],
-    }
-    return {**whole, **points[0]} if len(points) == 1 else whole
+    scores = tuple(split.score for split in found)
+    return HeldOut(first.at.law.inputs[0], scores[0], _points(first, how), scores)
 
 
-def _points(split: Split, how: How) -> list[dict[str, Any]]:
+def _points(split: Split, how: How) -> tuple[HeldOutPoint, ...]:
     at, test = split.at, split.test
     replicates = None if how.replicates is None else _up_to(how.replicates, split)
     ends = intervals(at, split.train, replicates, how.method, how.draws, how.seed)
     low, high = ends.measurement(test.x)
     predicted = np.exp(at.log_loss(test.x))
     known = ends.method != NONE
-    return [
-        {
-            **{key: float(values[i]) for key, values in test.x.items()},
-            "predicted": float(predicted[i]),
-            "low": finite(low[i]),
-            "high": finite(high[i]),
-            "measured": float(test.loss[i]),
-            "relative_error": float(predicted[i] / test.loss[i] - 1),
-            "inside": bool(low[i] <= test.loss[i] <= high[i]) if known else None,
-        }
+    return tuple(
+        HeldOutPoint(
+            {key: float(values[i]) for key, values in test.x.items()},
+            float(predicted[i]),
+            finite(low[i]),
+            finite(high[i]),
+            float(test.loss[i]),
+            float(predicted[i] / test.loss[i] - 1),
+            bool(low[i] <= test.loss[i] <= high[i]) if known else None,
+        )
         for i in range(min(len(test.loss), MOST_POINTS))
-    ]
+    )
 
 
 def _up_to(replicates: Rows, split: Split) -> Rows:
@@ -150,11 +205,12 @@ def _up_to(replicates: Rows, split: Split) -> Rows:
 
 def try_held_out(
     found: Sequence[Split], reason: str | None, how: How
-) -> tuple[dict[str, Any] | None, list[str]]:
-    """`held_out`, or None and the reason as a warning."""
+) -> tuple[HeldOut | None, list[Caution]]:
+    """`held_out`, or None and the reason as a caution."""
     try:
         if not found:
             raise FitError(reason)
         return held_out(found, how), []
     except FitError as error:
-        return None, [f"No check at the largest scale. Without it {error}"]
+        text = f"No check at the largest scale. Without it {error}"
+        return None, [Caution(Kind.HELD_OUT, text)]

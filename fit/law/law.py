@@ -2,15 +2,86 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fit.law.bend import Bend
-
 Array = NDArray[np.float64]
 Inputs = Mapping[str, Array]
+
+
+class RowSource(StrEnum):
+    """Which rows of a study's tables a law takes.
+
+    FRONTIER: the lowest loss at each compute, over all curves. OPTIMUM: where N*(C), D*(C) or lr*(C) lie on it.
+    CONVERGED: the best converged run of each cell. TOKENS: the tokens that those took to converge. BUDGETS: every
+    evaluation, as a run at its budget. LR: the best lr of each n at convergence. NONE: no table has such rows.
+    """
+
+    FRONTIER = "frontier"
+    OPTIMUM = "compute optimum"
+    CONVERGED = "converged"
+    TOKENS = "tokens to convergence"
+    BUDGETS = "budgets"
+    LR = "lr optimum"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Bend:
+    """A break in the slope: the smoothly broken power law of Caballero et al. 2023, eq. 1, with one break.
+
+    h(u; Δ, u₀, q) = −Δ w ln(1 + exp(v)), v = (u − u₀)/w, w = exp(q): the factor (1 + (x/x₀)^(1/w))^(−Δ w), u = ln x.
+
+    Below x₀ the slope of ln y over u is unchanged, above it lies Δ lower; w is the width of the change in ln x.
+    params: names of Δ, x₀ and w; x₀ and w are positive, so their internal values u₀ and q are logarithms. input: index
+    of the input that bends.
+    """
+
+    params: tuple[str, str, str]
+    input: int = 0
+
+    def cells(self, u: Array) -> Array:
+        """Values of (Δ, u₀, q) that seeds try, (cells, 3), for coordinates (rows,)."""
+        low, high = u.min(), u.max()
+        places = low + (high - low) * np.array([0.2, 0.35, 0.5, 0.65, 0.8])
+        deltas = np.array([-0.6, -0.2, -0.07, 0.07, 0.2, 0.6])
+        widths = np.log(max(high - low, 1e-9) * np.array([0.02, 0.1]))
+        return np.array(np.meshgrid(deltas, places, widths)).reshape(3, -1).T
+
+    def value(self, u: Array, nu: Array) -> Array:
+        """h, (R, rows), at coordinates (rows,) for parameters (R, 3)."""
+        v, _, w, delta = self._parts(u, nu)
+        return -delta * w * np.logaddexp(0.0, v)
+
+    def slopes(self, u: Array, nu: Array) -> Array:
+        """∂h/∂(Δ, u₀, q), (R, 3, rows)."""
+        v, s, w, delta = self._parts(u, nu)
+        sp = np.logaddexp(0.0, v)
+        return np.stack([-w * sp, delta * s, -delta * w * (sp - v * s)], axis=1)
+
+    def curvature(self, u: Array, nu: Array) -> Array:
+        """∂²h, (R, 3, 3, rows)."""
+        v, s, w, delta = self._parts(u, nu)
+        rest = np.logaddexp(0.0, v) - v * s
+        bell = s * (1 - s)
+        H = np.zeros((len(nu), 3, 3, len(u)))
+        H[:, 0, 1] = H[:, 1, 0] = s
+        H[:, 0, 2] = H[:, 2, 0] = -w * rest
+        H[:, 1, 1] = -delta * bell / w
+        H[:, 1, 2] = H[:, 2, 1] = -delta * bell * v
+        H[:, 2, 2] = -delta * w * (rest + v**2 * bell)
+        return H
+
+    def _parts(self, u: Array, nu: Array) -> tuple[Array, Array, Array, Array]:
+        """v and its logistic function, (R, rows), w and Δ, (R, 1)."""
+        delta, place = nu[:, 0, None], nu[:, 1, None]
+        # Between 1e-4 and e¹⁵: narrower is a corner to any data, wider a straight line; beyond them h is flat in q.
+        w = np.exp(np.clip(nu[:, 2, None], -9.0, 15.0))
+        v = (u - place) / w
+        return v, 1 / (1 + np.exp(-np.clip(v, -700, 700))), w, delta
 
 
 @dataclass(frozen=True)
@@ -41,8 +112,10 @@ class Law:
     term. logs: parameters whose internal value is their logarithm, so that they stay positive; all others are free.
     floor: index of the term that may be absent, as an irreducible loss of 0. distinct: how many different values of an
     input identify the law at all. response: the column y. as_is: inputs that are used as they are, not as logarithms,
-    such as an indicator of 0 or 1. alternatives: names of the laws that it is judged against. derived: given the law
-    and the inputs of the rows, further numbers with a meaning, such as the exponent at each k, by name.
+    such as an indicator of 0 or 1. alternatives: names of the laws that it is judged against. rows: which rows of a
+    study it takes; by default the frontier for a law of flops, budgets for one of tokens, else converged runs.
+    companions: names of the laws that are fitted along with it where no law is asked for. derived: given the law and
+    the inputs of the rows, further quantities with a meaning, such as the exponent at each k, by label.
     """
 
     name: str
@@ -57,6 +130,8 @@ class Law:
     response: str = "nmse"
     as_is: frozenset[str] = frozenset()
     alternatives: tuple[str, ...] = ()
+    rows: RowSource | None = None
+    companions: tuple[str, ...] = ()
     derived: Callable[["Law", Inputs], Mapping[str, "Derived"]] | None = None
 
     def __post_init__(self) -> None:
@@ -65,6 +140,13 @@ class Law:
                 f"{self.name} reports {', '.join(self.params)}; its terms have {', '.join(self.internal)}: "
                 "give every parameter once in both."
             )
+        if self.rows is None:
+            object.__setattr__(self, "rows", self._usual_rows())
+
+    def _usual_rows(self) -> RowSource:
+        if "flops" in self.inputs:
+            return RowSource.FRONTIER
+        return RowSource.BUDGETS if "tokens" in self.inputs else RowSource.CONVERGED
 
     @property
     def internal(self) -> tuple[str, ...]:
@@ -132,19 +214,22 @@ class Law:
 
 @dataclass(frozen=True)
 class Derived:
-    """A number that follows from a law's parameters.
+    """A quantity that follows from a law's parameters.
 
     of: internal θ, (R, p), to its values, (R,), and their gradients, (R, p). log: the value is a logarithm, reported as
-    its exponential. term: the term without which it is undefined.
+    its exponential. term: the term without which it is undefined. name: by default its label in `Law.derived`. at: the
+    inputs that it is taken at, as {"k": 32}.
     """
 
     of: Callable[[Array], tuple[Array, Array]]
     log: bool = False
     term: int | None = None
+    name: str = ""
+    at: Mapping[str, float] = field(default_factory=dict)
 
 
 def combination(law: Law, weights: Mapping[str, float], log: bool = False) -> Derived:
-    """Σ weights[name]·θ[name] over internal parameters of one term."""
+    """The quantity Σ weights[name]·θ[name] over internal parameters of one term."""
     row = np.zeros(len(law.internal))
     for name, weight in weights.items():
         row[law.internal.index(name)] = weight

@@ -2,12 +2,12 @@
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from fit.law.bend import Bend
 from fit.law.errors import FitError
-from fit.law.law import Array, Derived, Inputs, Law, Term, combination
+from fit.law.law import Array, Bend, Derived, Inputs, Law, RowSource, Term, combination
 
 # Exponents found for SAEs lie between .05 and .4; the grid is wide so that foreign tables find a seed too.
 EXPONENTS = np.geomspace(0.02, 3.0, 24)
@@ -63,7 +63,7 @@ def _power(coefficient: str, exponent: str, sign: int = -1, slopes: Array = EXPO
 FLOOR = Term(("E",), lambda *u: (1.0,))
 
 
-def _floored(symbol: str, column: str) -> Law:
+def _floored(symbol: str, column: str, companions: tuple[str, ...] = ()) -> Law:
     name = f"L_{symbol}"
     return Law(
         name=name,
@@ -76,6 +76,7 @@ def _floored(symbol: str, column: str) -> Law:
         floor=1,
         distinct={column: 3},
         alternatives=(f"{name}_pure", f"{name}_broken"),
+        companions=companions,
     )
 
 
@@ -110,7 +111,8 @@ def _broken(symbol: str, column: str) -> Law:
     )
 
 
-L_N, L_C = register(_floored("N", "n_latents")), register(_floored("C", "flops"))
+L_N = register(_floored("N", "n_latents"))
+L_C = register(_floored("C", "flops", companions=("N_C", "D_C", "LR_C")))
 L_N_PURE, L_C_PURE = register(_pure("N", "n_latents")), register(_pure("C", "flops"))
 L_N_BROKEN, L_C_BROKEN = register(_broken("N", "n_latents")), register(_broken("C", "flops"))
 
@@ -125,12 +127,15 @@ _JOINT_FLOOR = Term(("zeta", "eta"), lambda *inputs: (1.0, inputs[-1]), (np.arra
 
 def _by_k(law: Law, x: Inputs) -> Mapping[str, Derived]:
     """At each k the exponent of N, −(β_n + γ ln K), and the floor, exp(ζ + η ln K)."""
-    found: dict[str, Derived] = {}
-    for k in np.unique(x["k"]):
-        found[f"alpha(k={k:g})"] = combination(law, {"beta_n": -1.0, "gamma": -np.log(k)})
+    quantities: list[Derived] = []
+    for k in np.unique(x["k"]).tolist():
+        at = {"k": int(k) if k.is_integer() else k}
+        exponent = combination(law, {"beta_n": -1.0, "gamma": -np.log(k)})
+        quantities.append(replace(exponent, name="alpha", at=at))
         if law.floor is not None:
-            found[f"E(k={k:g})"] = combination(law, {"zeta": 1.0, "eta": np.log(k)}, log=True)
-    return found
+            floor = combination(law, {"zeta": 1.0, "eta": np.log(k)}, log=True)
+            quantities.append(replace(floor, name="E", at=at))
+    return {f"{quantity.name}(k={quantity.at['k']:g})": quantity for quantity in quantities}
 
 
 L_NK = register(
@@ -223,7 +228,14 @@ L_NDK = register(
 
 
 def _one_power(
-    name: str, left: str, right: str, column: str, response: str, params: tuple[str, str], sign: int
+    name: str,
+    left: str,
+    right: str,
+    column: str,
+    response: str,
+    params: tuple[str, str],
+    sign: int,
+    rows: RowSource,
 ) -> Law:
     """A power law of something that is not a loss. left, right: both sides of its formula."""
     return register(
@@ -237,6 +249,7 @@ def _one_power(
             logs=frozenset(params[:1]),
             distinct={column: 2},
             response=response,
+            rows=rows,
         )
     )
 
@@ -254,11 +267,11 @@ def _latex(formula: str) -> str:
     return formula.replace("lr", r"\eta")
 
 
-T_N = _one_power("T_N", "T(n)", "T0·n^g", "n_latents", "tokens", ("T0", "g"), 1)
-LR_N = _one_power("LR_N", "lr*(n)", "A·n^−α", "n_latents", "lr", ("A", "alpha"), -1)
-N_C = _one_power("N_C", "N*(C)", "A·C^a", "flops", "n_latents", ("A", "a"), 1)
-D_C = _one_power("D_C", "D*(C)", "A·C^a", "flops", "tokens", ("A", "a"), 1)
-LR_C = _one_power("LR_C", "lr*(C)", "A·C^−α", "flops", "lr", ("A", "alpha"), -1)
+T_N = _one_power("T_N", "T(n)", "T0·n^g", "n_latents", "tokens", ("T0", "g"), 1, RowSource.TOKENS)
+LR_N = _one_power("LR_N", "lr*(n)", "A·n^−α", "n_latents", "lr", ("A", "alpha"), -1, RowSource.LR)
+N_C = _one_power("N_C", "N*(C)", "A·C^a", "flops", "n_latents", ("A", "a"), 1, RowSource.OPTIMUM)
+D_C = _one_power("D_C", "D*(C)", "A·C^a", "flops", "tokens", ("A", "a"), 1, RowSource.OPTIMUM)
+LR_C = _one_power("LR_C", "lr*(C)", "A·C^−α", "flops", "lr", ("A", "alpha"), -1, RowSource.OPTIMUM)
 # Both regimes share the slope: the lr optimal for L(C) is ρ times the one for L(N), about 4 (Gao et al. 2024, A.3).
 LR_NR = register(
     Law(
@@ -272,5 +285,6 @@ LR_NR = register(
         distinct={"n_latents": 2, "compute": 2},
         response="lr",
         as_is=frozenset({"compute"}),
+        rows=RowSource.NONE,
     )
 )

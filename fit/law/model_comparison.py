@@ -1,17 +1,17 @@
 """Judges a law against others: by the error at held-out largest scales, then by AICc."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
 from fit.law.estimate import Estimate, estimate
 from fit.law.held_out import Split, splits
 from fit.law.law import Law
 from fit.law.laws import LAWS
 from fit.law.losses import Objective
-from fit.law.result import Point, integral
 from fit.law.rows import Rows
 from fit.law.solver import ROUNDING
 
@@ -19,10 +19,22 @@ from fit.law.solver import ROUNDING
 DRAW = 0.1
 # Errors below this are those of rounding, and say nothing of one law against another.
 EXACT = 1e-9
-# Fitted rows that a result lists: fits.json would have 300 MB for 10⁶.
-MOST_FITTED = 10_000
 # Laws are compared over an even sample of the rows where there are more.
 MOST_COMPARED = 20_000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A law among those compared. held_out_rms: over the splits that all could be fitted to, None without one.
+
+    aicc: None for too few rows. rms_log: root mean square of the residuals of all rows.
+    """
+
+    law: str
+    formula: str
+    held_out_rms: float | None
+    aicc: float | None
+    rms_log: float
 
 
 def aicc(at: Estimate) -> float | None:
@@ -39,8 +51,8 @@ def aicc(at: Estimate) -> float | None:
 
 def comparison(
     at: Estimate, rows: Rows, objective: Objective, own: Sequence[Split] | None = None
-) -> list[Mapping[str, Any]]:
-    """The law and those that it is judged against, the best first: law, formula, held_out_rms, aicc, rms_log of each.
+) -> list[Candidate]:
+    """The law and those that it is judged against, the best first.
 
     First by the error at held-out largest scales, the root mean square over the splits that all laws could be fitted
     to; within 10 % of the best by AICc. A law that these rows cannot be fitted to is left out. own: the law's `splits`,
@@ -65,67 +77,44 @@ def comparison(
     return ranked([_score(fitted, split[:common]) for fitted, split in found])
 
 
-def ranked(laws: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def ranked(laws: Sequence[Candidate]) -> list[Candidate]:
     """Laws by their held-out error, those within 10 % of the best by AICc; those without an error last."""
-    known = [law["held_out_rms"] for law in laws if law["held_out_rms"] is not None]
-    good = max(min(known, default=0.0) * (1 + DRAW), EXACT)
+    known = [law.held_out_rms for law in laws if law.held_out_rms is not None]
+    draw = max(min(known, default=0.0) * (1 + DRAW), EXACT)
 
-    def rank(law: Mapping[str, Any]) -> tuple[float, float]:
-        error, criterion = law["held_out_rms"], law["aicc"]
-        place = np.inf if error is None else max(error, good)
+    def rank(law: Candidate) -> tuple[float, float]:
+        error, criterion = law.held_out_rms, law.aicc
+        place = np.inf if error is None else max(error, draw)
         return place, np.inf if criterion is None else criterion
 
     return sorted(laws, key=rank)
 
 
-def _score(at: Estimate, own: Sequence[Split]) -> dict[str, Any]:
-    rms = np.sqrt(np.mean([split.score["rms_log"] ** 2 for split in own])) if own else None
-    return {
-        "law": at.law.name,
-        "formula": at.law.formula,
-        "held_out_rms": None if rms is None else float(rms),
-        "aicc": aicc(at),
-        "rms_log": float(np.sqrt((at.weights * at.residuals() ** 2).sum() / at.weights.sum())),
-    }
+def _score(at: Estimate, own: Sequence[Split]) -> Candidate:
+    rms = np.sqrt(np.mean([split.score.rms_log**2 for split in own])) if own else None
+    residuals = float(np.sqrt((at.weights * at.residuals() ** 2).sum() / at.weights.sum()))
+    return Candidate(at.law.name, at.law.formula, None if rms is None else float(rms), aicc(at), residuals)
 
 
-def beaten(law: Law, laws: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A warning where another law predicts the largest scales better, or as well with the lower AICc.
+def beaten(law: Law, laws: Sequence[Candidate]) -> list[Caution]:
+    """A caution where another law predicts the largest scales better, or as well with the lower AICc.
 
     Nothing where neither is known of both, as for a law of more parameters than the rows allow an AICc.
     """
-    if not laws or laws[0]["law"] == law.name:
+    if not laws or laws[0].law == law.name:
         return []
-    best, mine = laws[0], next(one for one in laws if one["law"] == law.name)
-    errors, criteria = (best["held_out_rms"], mine["held_out_rms"]), (best["aicc"], mine["aicc"])
-    compared = None not in errors
-    said = " against ".join(f"{100 * error:.2g} %" for error in errors) if compared else ""
-    if compared and errors[1] > max(errors[0] * (1 + DRAW), EXACT):
-        return [f"{best['law']} predicts held-out scales better: {best['formula']}, {said}."]
-    if None in criteria or criteria[0] >= criteria[1]:
+    best, fitted = laws[0], next(one for one in laws if one.law == law.name)
+    held, other_held = best.held_out_rms, fitted.held_out_rms
+    errors = ""
+    if held is not None and other_held is not None:
+        errors = f"{100 * held:.2g} % against {100 * other_held:.2g} %"
+        if other_held > max(held * (1 + DRAW), EXACT):
+            return [_better(best, f"{best.law} predicts held-out scales better: {best.formula}, {errors}.")]
+    if best.aicc is None or fitted.aicc is None or best.aicc >= fitted.aicc:
         return []
-    also = f" predicts held-out scales as well ({said}) and" if compared else ""
-    return [f"{best['law']}{also} has the lower AICc: {best['formula']}."]
+    also = f" predicts held-out scales as well ({errors}) and" if errors else ""
+    return [_better(best, f"{best.law}{also} has the lower AICc: {best.formula}.")]
 
 
-def fitted_points(rows: Rows, at: Estimate, named: Mapping[int, float]) -> tuple[Point, ...]:
-    """The fitted rows: row, inputs, the response, predicted, residual = ln predicted − ln measured, weight, outlier.
-
-    row: index into the rows given. Of a long table an even sample, and the outliers.
-    """
-    shown = np.unique(
-        np.linspace(0, len(rows.loss) - 1, min(len(rows.loss), MOST_FITTED)).round().astype(int)
-    )
-    predicted, r = np.exp(at.log_fitted()), at.residuals()
-    return tuple(
-        {
-            "row": i,
-            **{k: integral(v[i]) for k, v in rows.x.items()},
-            at.law.response: float(rows.loss[i]),
-            "predicted": float(predicted[i]),
-            "residual": float(r[i]),
-            "weight": float(rows.weights[i]),
-            "outlier": i in named,
-        }
-        for i in map(int, np.union1d(shown, np.array(list(named), dtype=int)))
-    )
+def _better(best: Candidate, text: str) -> Caution:
+    return Caution(Kind.ANOTHER_LAW, text, (best.law,))

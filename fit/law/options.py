@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from fit.law.caution import Caution, Kind
+
 # What is fitted where no law is asked for; L_C then brings N_C, D_C and LR_C with it.
 DEFAULT_LAWS = ("L_C", "L_N", "L_NK", "T_N", "LR_N")
 KEEP, DROP, EXTRAPOLATE = UNCONVERGED = ("keep", "drop", "extrapolate")
@@ -49,7 +51,7 @@ class Choices:
         return FRONTIERS if self.draws is None else self.draws
 
     @property
-    def unfollowed(self) -> list[str]:
-        """A warning for L(C) where its intervals are not those asked for."""
+    def unfollowed(self) -> list[Caution]:
+        """A caution for L(C) where its intervals are not those asked for."""
         asked = self.intervals in ("profile", "delta")
-        return [UNFOLLOWED.format(method=self.intervals)] if asked else []
+        return [Caution(Kind.INTERVALS, UNFOLLOWED.format(method=self.intervals))] if asked else []

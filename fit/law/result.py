@@ -1,80 +1,107 @@
 """What a fit returns: one frozen result."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from fit.law import points as law_points
+from fit.law.caution import Caution, read_cautions, texts
 from fit.law.estimate import Estimate
-from fit.law.functionals import Numbers
+from fit.law.extra import Extra
+from fit.law.held_out import HeldOut
 from fit.law.intervals.bootstrap import Bootstrap
 from fit.law.intervals.choose import Intervals
-from fit.law.law import Array, Derived
+from fit.law.json_values import plain, record
+from fit.law.law import Array, Derived, RowSource
+from fit.law.laws import LAWS
+from fit.law.model_comparison import Candidate
+from fit.law.param import DerivedQuantity, Param, derived_quantities
+from fit.law.points import CurvePoint, Point, PointRun
 from fit.law.rows import make_inputs
-
-Point = dict[str, Any]
+from fit.law.selection import Selection, selection_from_dict, selection_to_dict
 
 
 @dataclass(frozen=True)
-class Param:
-    """A parameter and its 95 % interval: an end is None where that side is unbounded, value None if it is undefined.
+class Starts:
+    """How many starting points were tried, and how many of them reached the best optimum."""
 
-    se: the delta method's standard error, of the logarithm for a positive parameter such as E or A; None if unknown.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    method: str
-    se: float | None = None
+    tried: int
+    agree: int
 
 
 @dataclass(frozen=True)
 class FitResult:
     """One fitted law. Every L is a normalized MSE; intervals are 95 %.
 
-    latex: the formula. response: the column that was fitted. loss: the objective in words. objective: its value,
-    Σ w ρ(r), for least squares on logs ½ Σ w r² with r = ln L_law − ln L. rms_log: root mean square of that r.
-    derived: what follows from the parameters, as the exponent at each k. starts: {"tried", "agree"}.
-    held_out: how well the smaller scales predicted the largest ones, see `judge.held_out`, or None. comparison: this
-    law and its alternatives, the best first, see `judge.comparison`. condition, correlations: how well the rows tell
-    the parameters apart, see `identified`. outliers: rows that stand apart, as points with their studentized `score`.
-    points: the fitted rows, inputs with the response, predicted, residual, weight and outlier. curve: inputs with
-    value, low and high on a log grid up to one octave beyond the rows. extra: further plain results about these rows.
-    regime: "converged" (L at convergence, at any compute) or "compute" (best L for a compute, converged or not); never
-    compare numbers of the two. group: what the rows have in common. flops: convention of C. selection: how the rows
-    were chosen.
+    Parameters
+    ----------
+    latex : the formula. response, inputs : the column that was fitted, and those it was fitted to.
+    loss : the objective in words. objective : its value, Σ w ρ(r), for least squares on logs ½ Σ w r² with
+        r = ln L_law − ln L. rms_log : root mean square of that r.
+    derived : what follows from the parameters, as the exponent at each k, by label.
+    held_out : how well the smaller scales predicted the largest ones, or None.
+    comparison : this law and its alternatives, the best first.
+    condition, correlations : how well the rows tell the parameters apart, see `diagnostics`.
+    points : the fitted rows. curve : the law on a log grid up to one octave beyond the rows.
+    extra : further results about these rows.
+    regime : "converged" (L at convergence, at any compute) or "compute" (best L for a compute, converged or not);
+        never compare numbers of the two.
+    group : what the rows have in common. flops : convention of C. selection : how the rows were chosen, None for
+        arrays.
     """
 
     law: str
     formula: str
     rows: int
     loss: str
-    objective: float
-    rms_log: float
+    objective: float | None
+    rms_log: float | None
     params: Mapping[str, Param]
-    starts: Mapping[str, int]
-    held_out: Mapping[str, Any] | None
-    warnings: tuple[str, ...]
+    starts: Starts | None
+    held_out: HeldOut | None
+    cautions: tuple[Caution, ...]
     points: tuple[Point, ...]
-    curve: tuple[Point, ...]
+    curve: tuple[CurvePoint, ...]
+    inputs: tuple[str, ...]
     latex: str = ""
     response: str = "nmse"
-    derived: Mapping[str, Param] = field(default_factory=dict)
-    comparison: tuple[Mapping[str, Any], ...] = ()
+    derived: Mapping[str, DerivedQuantity] = field(default_factory=dict)
+    comparison: tuple[Candidate, ...] = ()
     condition: float | None = None
     correlations: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    outliers: tuple[Point, ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Extra = Extra()
     regime: str | None = None
     group: Mapping[str, Any] = field(default_factory=dict)
     flops: str | None = None
-    selection: Mapping[str, Any] = field(default_factory=dict)
+    selection: Selection | None = None
     estimate: Estimate | None = field(default=None, repr=False, compare=False)
     intervals: Intervals | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The sentences of the cautions."""
+        return texts(self.cautions)
+
+    @property
+    def outliers(self) -> tuple[Point, ...]:
+        """The fitted rows that no law of this kind would have by chance."""
+        return tuple(point for point in self.points if point.outlier)
+
+    def with_cautions(self, before: Sequence[Caution] = (), after: Sequence[Caution] = ()) -> "FitResult":
+        """The result with further cautions, before or after its own."""
+        return replace(self, cautions=(*before, *self.cautions, *after))
+
+    def with_runs(self, columns: Mapping[str, Any]) -> "FitResult":
+        """The result with the runs of its points: fields of `PointRun`, (rows,) each, None if unknown."""
+        names = law_points.run_fields(self.inputs, self.response)
+        known = {name: plain(list(columns[name])) for name in names if columns.get(name) is not None}
+        points = tuple(
+            replace(point, run=PointRun(**{name: values[point.row] for name, values in known.items()}))
+            for point in self.points
+        )
+        return replace(self, points=points)
 
     def predict(self, x: Any = None, interval: str | None = None, **inputs: Any) -> Any:
         """L at given inputs, as `predict(n_latents=2**20)` or like `fit_law`; with an interval (L, low, high).
@@ -95,15 +122,15 @@ class FitResult:
             raise ValueError(f"There is no interval {interval!r}: choose law or measurement.")
         return value, *ends[interval](at)
 
-    def number(self, of: Derived) -> Param:
-        """What follows from the parameters, with its interval."""
+    def number(self, quantity: Derived) -> Param:
+        """A quantity that follows from the parameters, with its interval."""
         estimate, intervals = self._data()
-        return numbers(estimate, intervals, {"": of})[""]
+        return derived_quantities(estimate, intervals, {"": quantity})[""]
 
-    def resampled(self, of: Callable[[Mapping[str, Array]], Array]) -> Array | None:
+    def resampled(self, quantity: Callable[[Mapping[str, Array]], Array]) -> Array | None:
         """A function of the public parameters over the refits of a bootstrap, (R,); None for other intervals."""
         _, intervals = self._data()
-        return intervals.resampled(of) if isinstance(intervals, Bootstrap) else None
+        return intervals.resampled(quantity) if isinstance(intervals, Bootstrap) else None
 
     def _data(self) -> tuple[Estimate, Intervals]:
         if self.estimate is None or self.intervals is None:
@@ -112,60 +139,65 @@ class FitResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: None for what is unknown, unbounded or undefined."""
-        hidden = ("estimate", "intervals")
-        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
-        tables = {
-            part: {n: vars(p) for n, p in getattr(self, part).items()} for part in ("params", "derived")
+        points = law_points.points_to_dicts(self.points, self.response)
+        content = {
+            "law": self.law,
+            "formula": self.formula,
+            "inputs": self.inputs,
+            "rows": self.rows,
+            "loss": self.loss,
+            "objective": self.objective,
+            "rms_log": self.rms_log,
+            "params": {name: asdict(param) for name, param in self.params.items()},
+            "starts": None if self.starts is None else asdict(self.starts),
+            "held_out": None if self.held_out is None else self.held_out.to_dict(),
+            "cautions": [asdict(caution) for caution in self.cautions],
+            "warnings": self.warnings,
+            "points": points,
+            "curve": law_points.curve_to_dicts(self.curve),
+            "latex": self.latex,
+            "response": self.response,
+            "derived": {label: asdict(quantity) for label, quantity in self.derived.items()},
+            "comparison": [asdict(law) for law in self.comparison],
+            "condition": self.condition,
+            "correlations": self.correlations,
+            "outliers": [point for point in points if point["outlier"]],
+            "extra": self.extra.to_dict(),
+            "regime": self.regime,
+            "group": self.group,
+            "flops": self.flops,
+            "selection": selection_to_dict(self.selection),
         }
-        return plain({**content, **tables})
+        return plain(content)
 
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "FitResult":
+        """The result of `to_dict`, without the estimate: it does not predict. FitError where a part is absent.
 
-def numbers(at: Estimate, how: Intervals, of: Mapping[str, Derived]) -> dict[str, Param]:
-    """Each number that follows from the parameters, with its interval."""
-    if not of:
-        return {}
-    R, listed = len(of), list(of.values())
-    theta, alive = np.repeat(at.solution.theta, R, axis=0), np.repeat(at.solution.alive, R, axis=0)
-    value, _, _ = Numbers(at.basis, listed).evaluate(theta, alive, np.arange(R))
-    low, high = how.numbers(listed)
-    with np.errstate(over="ignore"):
-        ends = [
-            tuple(float(np.exp(v)) if d.log else float(v) for v in part)
-            for d, *part in zip(listed, value, low, high, strict=True)
-        ]
-    return {
-        name: Param(finite(v), finite(lo), finite(hi), how.method)
-        for name, (v, lo, hi) in zip(of, ends, strict=True)
-    }
-
-
-def plain(value: Any) -> Any:
-    """numpy to Python, tuples to lists; NaN, NA and infinities to None; dates, as a column may hold, to text."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [plain(v) for v in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or pd.isna(value) or (isinstance(value, float) and math.isinf(value)):
-        return None
-    return value if isinstance(value, bool | int | float) else str(value)
-
-
-def joined(points: Sequence[Point], columns: Mapping[str, Any]) -> tuple[Point, ...]:
-    """Points with further columns, each (rows,) by the points' row, None for one that is not known."""
-    known = {name: list(values) for name, values in columns.items() if values is not None}
-    return tuple(
-        {**point, **{name: values[point["row"]] for name, values in known.items()}} for point in points
-    )
-
-
-def finite(value: float | Array) -> float | None:
-    """A float, or None where it is not finite."""
-    number = float(value)
-    return number if math.isfinite(number) else None
-
-
-def integral(value: float) -> int | float:
-    """An int where the value is one, as n and k are."""
-    return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)
+        What a user's own law leaves out, and files of earlier versions, is filled in from the law of that name.
+        """
+        law = LAWS.get(content.get("law", ""))
+        inputs = tuple(content.get("inputs") or (law.inputs if law else ()))
+        rows = law.rows if law and law.rows else RowSource.NONE
+        response = content.get("response", "nmse")
+        held, starts = content.get("held_out"), content.get("starts")
+        return record(
+            cls,
+            {"loss": "", "objective": None, "rms_log": None, **content},
+            inputs=inputs,
+            params={name: record(Param, param) for name, param in content["params"].items()},
+            starts=starts and record(Starts, starts),
+            held_out=held and HeldOut.from_dict(held, inputs),
+            cautions=read_cautions(content),
+            points=law_points.points_from_dicts(
+                content.get("points") or (), inputs, response, content.get("outliers") or ()
+            ),
+            curve=law_points.curve_from_dicts(content.get("curve") or (), inputs),
+            derived={
+                label: record(DerivedQuantity, {"name": label, **quantity})
+                for label, quantity in (content.get("derived") or {}).items()
+            },
+            comparison=tuple(record(Candidate, each) for each in content.get("comparison") or ()),
+            extra=Extra.from_dict(content.get("extra") or {}),
+            selection=selection_from_dict(content.get("selection") or {}, rows),
+        )

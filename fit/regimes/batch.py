@@ -1,7 +1,9 @@
 """How L depends on the batch size: a test for each regime. The paper: L(C) substantially, L(N) hardly, lr retuned."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,15 +13,22 @@ from scipy.stats import t as student
 from fit.compute.optimal_point import Touch
 from fit.data import tables
 from fit.data.curves import STEP, Candidates, falling
-from fit.data.number_format import percent, with_interval
 from fit.law.intervals.profile import LEVEL
+from fit.law.json_values import record
 from fit.law.law import Array
 
 # A spread of the loss over the batches below this is called small, whatever its p-value: converged losses are known to
 # ε only, 1 % by default.
 SMALL = 0.01
-NAMES = {"converged": "L(N)", "compute": "L(C)"}
-PAPER = {"converged": "not strong if lr is retuned", "compute": "substantial"}
+
+
+class Effect(StrEnum):
+    """How much the loss depends on the batch size."""
+
+    SUBSTANTIAL = "substantial"
+    SMALL = "significant but small"
+    NONE = "not significant"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -27,8 +36,8 @@ class Batch:
     """ln L = (its cell) + b·ln B, tested against ln L = (its cell) by F.
 
     regime: converged or compute. b, low, high: 95 %; p: of b = 0; spread: the factor in L from the smallest to the
-    largest batch, minus 1; cells: with two batches or more; batches. tuned: whether every batch had several lr. words:
-    substantial, significant but small, not significant or unknown. reason: why there is no test, else None.
+    largest batch, minus 1; cells: with two batches or more; batches. tuned: whether every batch had several lr. reason:
+    why there is no test, else None.
     """
 
     regime: str
@@ -40,19 +49,17 @@ class Batch:
     cells: int = 0
     batches: tuple[float, ...] = ()
     tuned: bool = False
-    words: str = "unknown"
+    effect: Effect = Effect.UNKNOWN
     reason: str | None = None
 
-    def lines(self) -> list[str]:
-        """One for the screen."""
-        name = NAMES[self.regime]
-        if self.b is None or self.p is None or self.spread is None:
-            return [f"{name} over batch size unknown: {self.reason}"]
-        sizes = f"B = {self.batches[0]:,.0f} to {self.batches[-1]:,.0f} in {self.cells} cells"
-        text = f"{name} ∝ B^b, b = {with_interval(self.b, self.low, self.high)}: "
-        text += f"{percent(self.spread, signed=True)} over {sizes}, {self.words} (p = {self.p:.2g})"
-        tuned = "" if self.tuned else "; lr was not retuned for each batch, which may be all of it"
-        return [f"{text}{tuned}; the paper: {PAPER[self.regime]}"]
+    def to_dict(self) -> dict[str, Any]:
+        """For fits.json, where the effect has the key "words"."""
+        content = asdict(self)
+        return {**content, "words": content["effect"]}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Batch":
+        return record(cls, content, effect=Effect(content["words"]))
 
 
 def at_convergence(converged: pd.DataFrame) -> Batch:
@@ -149,10 +156,10 @@ def _tested(regime: str, x: Array, y: Array, cell: Array, tuned: bool) -> Batch:
     half = float(student.isf((1 - LEVEL) / 2, dof) * np.sqrt(rest / dof / (x @ x)))
     p = float(fisher.sf(b**2 * (x @ x) * dof / rest, 1, dof))
     spread = float((batches[-1] / batches[0]) ** b - 1)
-    return Batch(regime, b, b - half, b + half, p, spread, cells, batches, tuned, _words(p, spread))
+    return Batch(regime, b, b - half, b + half, p, spread, cells, batches, tuned, _effect(p, spread))
 
 
-def _words(p: float, spread: float) -> str:
+def _effect(p: float, spread: float) -> Effect:
     if p >= 1 - LEVEL:
-        return "not significant"
-    return "substantial" if abs(spread) >= SMALL else "significant but small"
+        return Effect.NONE
+    return Effect.SUBSTANTIAL if abs(spread) >= SMALL else Effect.SMALL

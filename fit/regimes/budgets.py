@@ -1,26 +1,84 @@
 """For each n its compute-optimal budget, its converged one, and some in between (Gao et al. 2024, §3.1.2)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fit.compute.optimal_point import Touch
-from fit.data.number_format import percent, significant
+from fit.law.json_values import record
 
 # Budgets from the compute-optimal to the converged one, both included, evenly in ln D.
 STEPS = 5
 
 
-def budgets(points: Mapping[float, Touch], converged: pd.DataFrame) -> tuple[list[dict[str, Any]], list[str]]:
-    """For each n in both regimes: token_ratio D_converged/D_compute, loss_gap L_compute/L_converged − 1, and `between`.
+@dataclass(frozen=True)
+class ComputeBudget:
+    """Where n is compute-optimal: its tokens D, compute C and loss there."""
+
+    tokens: float
+    flops: float
+    nmse: float
+
+
+@dataclass(frozen=True)
+class ConvergedBudget:
+    """Tokens to convergence, and the converged loss."""
+
+    tokens: float
+    nmse: float
+
+
+@dataclass(frozen=True)
+class BetweenBudget:
+    """A budget on the lowest curve of n. gap: its loss over the converged one, minus 1."""
+
+    tokens: float
+    flops: float
+    nmse: float
+    gap: float
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Both budgets of one n, and some in between.
+
+    token_ratio: D_converged/D_compute. loss_gap: L_compute/L_converged − 1.
+    """
+
+    n_latents: float
+    compute: ComputeBudget
+    converged: ConvergedBudget
+    token_ratio: float
+    loss_gap: float
+    between: tuple[BetweenBudget, ...]
+
+    @property
+    def half_way(self) -> BetweenBudget | None:
+        """The budget in the middle of both in ln D, None where no curve reaches it."""
+        middle = np.sqrt(self.compute.tokens * self.converged.tokens)
+        return next((at for at in self.between if np.isclose(at.tokens, middle)), None)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Budgets":
+        return record(
+            cls,
+            content,
+            compute=record(ComputeBudget, content["compute"]),
+            converged=record(ConvergedBudget, content["converged"]),
+            between=tuple(record(BetweenBudget, at) for at in content["between"]),
+        )
+
+
+def budgets(points: Mapping[float, Touch], converged: pd.DataFrame) -> tuple[list[Budgets], list[str]]:
+    """The budgets of each n that is in both regimes, and a reason for each kind of n that is not.
 
     points: the compute-optimal points; converged: one row for each n with n_latents, nmse, tokens (to convergence, NaN
     if unknown). L_converged is the loss that L(N) takes, at the end of the run, up to ε below the one at D_converged.
-    between: `STEPS` budgets with tokens, flops, nmse of the lowest curve of n, and gap, nmse over L_converged minus 1;
-    a budget that no curve reaches is left out. None has an interval: each is read off one run, and runs drawn again
-    would leave an n its second-best lr, which is no error of the best. And a reason for the n that are not in both.
+    Between them lie `STEPS` budgets; one that no curve reaches is left out. None has an interval: each is read off one
+    run, and runs drawn again would leave an n its second-best lr, which is not the error of its best.
     """
     at_end = {
         float(n): (float(loss), float(D))
@@ -44,45 +102,22 @@ def _reasons(points: Mapping[float, Touch], at_end: Mapping[float, tuple[float, 
             yield f"No gap at n_latents={', '.join(f'{n:,.0f}' for n in sorted(sizes))}: {reason}."
 
 
-def _row(touch: Touch, loss: float, tokens: float) -> dict[str, Any]:
-    return {
-        "n_latents": touch.n,
-        "compute": {
-            "tokens": float(np.exp(touch.log_d)),
-            "flops": float(np.exp(touch.log_c)),
-            "nmse": float(np.exp(touch.log_l)),
-        },
-        "converged": {"tokens": tokens, "nmse": loss},
-        "token_ratio": float(tokens / np.exp(touch.log_d)),
-        "loss_gap": float(np.exp(touch.log_l) / loss - 1),
-        "between": list(_between(touch, loss, tokens)),
-    }
+def _row(touch: Touch, loss: float, tokens: float) -> Budgets:
+    D, C, L = (float(np.exp(v)) for v in (touch.log_d, touch.log_c, touch.log_l))
+    return Budgets(
+        touch.n,
+        ComputeBudget(D, C, L),
+        ConvergedBudget(tokens, loss),
+        float(tokens / np.exp(touch.log_d)),
+        float(np.exp(touch.log_l) / loss - 1),
+        tuple(_between(touch, loss, tokens)),
+    )
 
 
-def _between(touch: Touch, loss: float, tokens: float) -> Iterator[dict[str, float]]:
+def _between(touch: Touch, loss: float, tokens: float) -> Iterator[BetweenBudget]:
     """Budgets along the lowest curve of n, as far as it goes."""
     curve = touch.curve
     for log_d in np.linspace(touch.log_d, np.log(tokens), STEPS):
         if curve.log_d[0] - 1e-9 <= log_d <= curve.log_d[-1] + 1e-9:
             C, L = (float(np.exp(np.interp(log_d, curve.log_d, v))) for v in (curve.log_c, curve.log_l))
-            yield {"tokens": float(np.exp(log_d)), "flops": C, "nmse": L, "gap": L / loss - 1}
-
-
-def lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A table: n, both budgets, the token ratio and the loss gap, and the gap half-way in ln D."""
-    if not rows:
-        return []
-    head = f"{'n':>11}{'D compute':>12}{'D converged':>13}{'ratio':>9}{'L compute':>11}{'L converged':>13}"
-    about = "each from the best run of its n, without interval: more seeds would tell how far they hold"
-    return [f"{head}{'gap':>9}{'half-way':>10}", *(_line(row) for row in rows), about]
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    middle = np.sqrt(row["compute"]["tokens"] * row["converged"]["tokens"])
-    half = [at["gap"] for at in row["between"] if np.isclose(at["tokens"], middle)]
-    return (
-        f"{row['n_latents']:>11,.0f}{row['compute']['tokens']:>12.3g}{row['converged']['tokens']:>13.3g}"
-        f"{row['token_ratio']:>9,.1f}{significant(row['compute']['nmse'], 4):>11}"
-        f"{significant(row['converged']['nmse'], 4):>13}{percent(row['loss_gap'], signed=True):>9}"
-        f"{percent(half[0], signed=True) if half else '?':>10}"
-    )
+            yield BetweenBudget(float(np.exp(log_d)), C, L, L / loss - 1)

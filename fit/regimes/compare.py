@@ -1,6 +1,6 @@
 """The two regimes against each other: L(C), trained for the best use of compute, and L(N), trained to convergence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,11 +13,15 @@ from fit.compute.optimal_point import Touch, touches
 from fit.converged.runs import converged
 from fit.converged.tokens import to_convergence
 from fit.data import tables
+from fit.law.caution import Caution, read_cautions, texts
 from fit.law.errors import FitError
+from fit.law.json_values import plain, record
 from fit.law.options import Choices
 from fit.law.result import FitResult
 from fit.regimes import batch, budgets, floors
 from fit.regimes.batch import Batch
+from fit.regimes.budgets import Budgets
+from fit.regimes.floors import Floor
 from fit.regimes.lr_ratio import Ratio, lr_ratio
 
 WITHOUT_CURVES = "Without curves the losses on the way to convergence are not known."
@@ -25,42 +29,62 @@ WITHOUT_CURVES = "Without curves the losses on the way to convergence are not kn
 
 @dataclass(frozen=True)
 class Group:
-    """The comparison at one k, or of a table without k. group: what its rows have in common. reasons: what lacks."""
+    """The comparison at one k, or of a table without k. group: what its rows have in common.
 
-    group: dict[str, Any]
+    reasons: which inputs were missing.
+    """
+
+    group: Mapping[str, Any]
     ratio: Ratio
     batch: tuple[Batch, Batch]
-    budgets: tuple[dict[str, Any], ...]
+    budgets: tuple[Budgets, ...]
     reasons: tuple[str, ...]
-
-    def lines(self) -> list[str]:
-        """For the screen."""
-        name = ", ".join(f"{key}={value}" for key, value in self.group.items())
-        found = [*self.ratio.lines(), *(line for test in self.batch for line in test.lines())]
-        found += budgets.lines(self.budgets) + list(self.reasons)
-        return [name] * bool(name) + [f"  {line}" for line in found]
 
 
 @dataclass(frozen=True)
 class Regimes:
-    """groups: one a k. floors: of every law. reasons: what lacks. caution: what comparing n under L(C) means."""
+    """groups: one a k. floors: of every law. reasons: which inputs were missing. caution: what comparing n under L(C)
+    means.
+    """
 
     groups: tuple[Group, ...]
-    floors: tuple[dict[str, Any], ...]
-    warnings: tuple[str, ...]
+    floors: tuple[Floor, ...]
+    cautions: tuple[Caution, ...]
     reasons: tuple[str, ...] = ()
     caution: str = LOOSER
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for fits.json."""
-        return asdict(self)
+        content = {
+            "groups": [{**asdict(g), "batch": [test.to_dict() for test in g.batch]} for g in self.groups],
+            "floors": [asdict(floor) for floor in self.floors],
+            "cautions": [asdict(caution) for caution in self.cautions],
+            "warnings": texts(self.cautions),
+            "reasons": self.reasons,
+            "caution": self.caution,
+        }
+        return plain(content)
 
-    def lines(self) -> list[str]:
-        """For the screen."""
-        text = [line for group in self.groups for line in group.lines()]
-        text += [*floors.lines(self.floors), *self.reasons]
-        text += [f"! {warning}" for warning in (*self.warnings, self.caution)]
-        return ["L(C) against L(N)", *(f"  {line}" for line in text)]
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Regimes":
+        """The regimes of fits.json. FitError where a part is absent."""
+        return record(
+            cls,
+            content,
+            groups=tuple(_read_group(group) for group in content["groups"]),
+            floors=tuple(record(Floor, floor) for floor in content["floors"]),
+            cautions=read_cautions(content),
+        )
+
+
+def _read_group(content: Mapping[str, Any]) -> Group:
+    return record(
+        Group,
+        content,
+        ratio=Ratio.from_dict(content["ratio"]),
+        batch=tuple(Batch.from_dict(test) for test in content["batch"]),
+        budgets=tuple(Budgets.from_dict(row) for row in content["budgets"]),
+    )
 
 
 def compare(
@@ -76,14 +100,14 @@ def compare(
     where their frontiers are known. What a table does not tell is unknown, with a reason; nothing raises a FitError.
     """
     known = floors.floors(fits)
-    warnings = tuple(floors.disagreements(known))
+    cautions = tuple(floors.disagreements(known))
     table = runs if curves is None else curves
     try:
         parts = list(curve_groups(table, choices)) if parts is None else parts
     except FitError as error:
-        return Regimes((), tuple(known), warnings, (str(error),))
+        return Regimes((), tuple(known), cautions, (str(error),))
     groups = tuple(_group(_of(runs, part.rows), curves, part) for part in parts)
-    return Regimes(groups, tuple(known), warnings)
+    return Regimes(groups, tuple(known), cautions)
 
 
 def _of(runs: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:

@@ -10,10 +10,10 @@ from scipy.stats import t as student
 
 from fit.compute.optimal_point import Touch
 from fit.converged.lr import lr_optima
-from fit.data.number_format import with_interval
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
 from fit.law.intervals.profile import LEVEL
+from fit.law.json_values import record
 from fit.law.laws import LR_NR
 
 # Gao et al. 2024, A.3.
@@ -21,12 +21,21 @@ PAPER = 4.0
 
 
 @dataclass(frozen=True)
+class BestLr:
+    """The best lr of an n. compute: 1 at its compute-optimal point, 0 at convergence."""
+
+    n_latents: float
+    lr: float
+    compute: int
+
+
+@dataclass(frozen=True)
 class Ratio:
-    """points: n_latents, lr, compute (1 at the compute-optimal point of n, 0 at convergence). value, low, high: ρ, and
-    the method of its interval; None where it is unknown. reasons: which optima are missing, and why.
+    """value, low, high: ρ, and the method of its interval; None where it is unknown. reasons: which optima are missing,
+    and why.
     """
 
-    points: tuple[dict[str, Any], ...]
+    points: tuple[BestLr, ...]
     value: float | None
     low: float | None
     high: float | None
@@ -34,13 +43,15 @@ class Ratio:
     reasons: tuple[str, ...]
     paper: float = PAPER
 
-    def lines(self) -> list[str]:
-        if self.value is None:
-            return [f"lr ratio unknown: {' '.join(self.reasons)}"]
-        text = f"lr*(L(C)) / lr*(L(N)) = {with_interval(self.value, self.low, self.high)} by {self.method}"
-        inside = (self.low or 0.0) <= PAPER <= (self.high or np.inf)
-        beside = f"{text}; the paper says ≈ {PAPER:g}, {'inside' if inside else 'outside'}"
-        return [beside, *(f"  {reason}" for reason in self.reasons)]
+    @property
+    def paper_inside(self) -> bool:
+        """Whether the paper's value lies in the interval."""
+        low, high = (0.0 if self.low is None else self.low), (np.inf if self.high is None else self.high)
+        return bool(low <= self.paper <= high)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Ratio":
+        return record(cls, content, points=tuple(record(BestLr, point) for point in content["points"]))
 
 
 def lr_ratio(points: Mapping[float, Touch], converged: pd.DataFrame, about: Sequence[str] = ()) -> Ratio:
@@ -76,14 +87,11 @@ def _at_compute(points: Mapping[float, Touch]) -> tuple[pd.DataFrame, list[str]]
     return best, [f"Where it is compute-optimal {reason}" for reason in reasons]
 
 
-def _rows(best: pd.DataFrame, compute: int) -> list[dict[str, Any]]:
-    return [
-        {"n_latents": float(n), "lr": float(lr), "compute": compute}
-        for n, lr in zip(best["n_latents"], best["lr"], strict=True)
-    ]
+def _rows(best: pd.DataFrame, compute: int) -> list[BestLr]:
+    return [BestLr(float(n), float(lr), compute) for n, lr in zip(best["n_latents"], best["lr"], strict=True)]
 
 
-def _ratio(rows: list[dict[str, Any]], reasons: tuple[str, ...]) -> Ratio:
+def _ratio(rows: list[BestLr], reasons: tuple[str, ...]) -> Ratio:
     table = pd.DataFrame(rows, columns=["n_latents", "lr", "compute"])
     try:
         fit = fit_law(
@@ -95,7 +103,7 @@ def _ratio(rows: list[dict[str, Any]], reasons: tuple[str, ...]) -> Ratio:
     return Ratio(tuple(rows), rho.value, rho.low, rho.high, f"{LR_NR.formula}, {rho.method}", reasons)
 
 
-def _paired(table: pd.DataFrame, rows: list[dict[str, Any]], reasons: tuple[str, ...]) -> Ratio:
+def _paired(table: pd.DataFrame, rows: list[BestLr], reasons: tuple[str, ...]) -> Ratio:
     wide = table.pivot(index="n_latents", columns="compute", values="lr").reindex(columns=[0, 1]).dropna()
     if len(wide) < 2:
         return Ratio(

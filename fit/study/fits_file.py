@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from fit.data import files
 from fit.law.errors import FitError
-from fit.law.result import FitResult, plain
+from fit.law.json_values import plain
+from fit.law.result import FitResult
 
 
 class Described(Protocol):

@@ -1,64 +1,86 @@
-"""The fits on screen: formula, rows and how they were chosen, parameters, the held-out check and the warnings."""
+"""The fits on screen: formula, rows and how they were chosen, parameters, the held-out check and the cautions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fit.compute.frontier import LOOSER
 from fit.compute.optima import CROSSOVERS
-from fit.compute.sensitivity import Sensitivity
 from fit.data.number_format import greek, percent, scale, significant, with_interval
+from fit.law.extra import Choice
+from fit.law.held_out import HeldOut, Score
 from fit.law.intervals.choose import NONE
-from fit.law.result import FitResult, Param, finite
-from fit.regimes.compare import Regimes
+from fit.law.json_values import finite
+from fit.law.param import Param
+from fit.law.result import FitResult
+from fit.law.selection import ConvergedSelection, FrontierSelection, OptimumSelection
+from fit.regimes.batch import Batch
+from fit.regimes.budgets import Budgets
+from fit.regimes.compare import Group, Regimes
+from fit.regimes.floors import Floor
+from fit.regimes.lr_ratio import Ratio
 
 PER_LINE = 3
 MOST_HELD_OUT = 6
+REGIMES = {"converged": "L(N)", "compute": "L(C)"}
+# What Gao et al. 2024, A.4, say of the dependence on the batch size.
+PAPER_ON_BATCH = {"converged": "not strong if lr is retuned", "compute": "substantial"}
 
 
 def text(results: Sequence[FitResult], regimes: Regimes | None = None) -> str:
     """Every fit, and the regimes against each other, separated by empty lines."""
-    parts = ["\n".join(lines(result)) for result in results]
+    parts = ["\n".join(fit_lines(result)) for result in results]
     if regimes:
-        parts.append("\n".join(regimes.lines()))
+        parts.append("\n".join(regime_lines(regimes)))
     elif any(result.regime == "compute" for result in results):
         parts.append(f"! {LOOSER}")
     return "\n\n".join(parts)
 
 
-def lines(fit: FitResult) -> Iterator[str]:
+def fit_lines(fit: FitResult) -> Iterator[str]:
     """One fit."""
     yield f"{fit.formula}      {_rows(fit)}, {fit.loss.replace('nmse', 'NMSE')}"
-    yield from _listed(fit.params)
-    method = next(iter(fit.params.values())).method
-    agree = f"{fit.starts['agree']}/{fit.starts['tried']} starts agree"
-    known = f", condition {fit.condition:,.0f}" if fit.condition is not None else ""
-    ends = "no 95 % intervals" if method == NONE else f"95 % intervals by {method}"
-    yield f"  {agree}, residual rms {percent(fit.rms_log)}{known}, {ends}"
+    yield from _values(fit.params)
+    yield _quality(fit)
     yield from _chosen(fit)
-    yield from _listed(fit.derived)
+    yield from _values(fit.derived)
     yield from _held_out(fit.held_out)
     yield from _compared(fit)
     yield from _oracle(fit)
-    yield from _extra(fit)
-    for warning in fit.warnings:
-        yield f"  ! {greek(warning)}"
+    yield from _sensitivity(fit.extra.sensitivity)
+    if fit.extra.note:
+        yield f"  {fit.extra.note}"
+    for caution in fit.cautions:
+        yield f"  ! {greek(caution.text)}"
 
 
-def _listed(params: Mapping[str, Param]) -> Iterator[str]:
+def _values(params: Mapping[str, Param]) -> Iterator[str]:
     """Values with their intervals, a few a line."""
     texts = [f"{greek(name)} {with_interval(p.value, p.low, p.high)}" for name, p in params.items()]
     for start in range(0, len(texts), PER_LINE):
         yield "  " + "   ".join(texts[start : start + PER_LINE])
 
 
+def _quality(fit: FitResult) -> str:
+    """`16/16 starts agree, residual rms 0.41 %, condition 12, 95 % intervals by profile`."""
+    method = next(iter(fit.params.values())).method
+    parts = [f"{fit.starts.agree}/{fit.starts.tried} starts agree"] if fit.starts else []
+    parts += [f"residual rms {percent(fit.rms_log)}"] if fit.rms_log is not None else []
+    parts += [f"condition {fit.condition:,.0f}"] if fit.condition is not None else []
+    parts += ["no 95 % intervals" if method == NONE else f"95 % intervals by {method}"]
+    return "  " + ", ".join(parts)
+
+
 def _chosen(fit: FitResult) -> Iterator[str]:
     """How the rows of L(C) and its optima were chosen: the rule of the frontier, and what was dropped."""
     chosen = fit.selection
-    if fit.regime == "compute" and "rule" in chosen:
-        yield f"  {chosen['rule']}"
-    dropped = fit.extra["isoflop"]["dropped"] if "isoflop" in fit.extra else chosen.get("dropped", ())
-    if fit.regime == "compute" and dropped:
-        kind = "crossover" if chosen["method"] == CROSSOVERS else "isoFLOP budget"
+    if isinstance(chosen, FrontierSelection):
+        yield f"  {chosen.rule}"
+        dropped = fit.extra.isoflop.dropped if fit.extra.isoflop else ()
+    else:
+        dropped = chosen.dropped if isinstance(chosen, OptimumSelection) else ()
+    if dropped:
+        by_crossovers = isinstance(chosen, OptimumSelection) and chosen.method == CROSSOVERS
+        kind = "crossover" if by_crossovers else "isoFLOP budget"
         many = f"{len(dropped)} {kind}s dropped, the first at" if len(dropped) > 1 else f"1 {kind} dropped,"
         yield f"  {many} {dropped[0]}"
 
@@ -66,84 +88,159 @@ def _chosen(fit: FitResult) -> Iterator[str]:
 def _compared(fit: FitResult) -> Iterator[str]:
     """`laws by held-out error: L_N 0.41 %, L_N_broken 0.62 %, L_N_pure 2.1 %`."""
     laws = [
-        f"{law['law']} {'?' if law['held_out_rms'] is None else percent(law['held_out_rms'])}"
+        f"{law.law} {'?' if law.held_out_rms is None else percent(law.held_out_rms)}"
         for law in fit.comparison
     ]
     if laws:
         yield f"  laws by held-out error, then AICc: {', '.join(laws)}"
 
 
-def _extra(fit: FitResult) -> Iterator[str]:
-    """What else is known of the rows: the sensitivity of L(C) to choices, a note."""
-    rows = fit.extra.get("sensitivity")
+def _sensitivity(rows: Sequence[Choice]) -> Iterator[str]:
+    """How E and α of L(C) move with the analysis choices."""
     if rows:
-        yield from (f"  {line}" for line in Sensitivity(tuple(rows), ()).lines)
-    if "note" in fit.extra:
-        yield f"  {fit.extra['note']}"
+        yield f"  {'choice':<24}{'FLOPs':<8}{'from C':>10}{'points':>8}{'α':>9}{'E':>10}"
+    for row in rows:
+        left = f"  {row.choice:<24}{row.flops:<8}"
+        if row.reason:
+            yield f"{left}{row.reason}"
+            continue
+        alpha, E = ("–" if value is None else f"{value:.4f}" for value in (row.alpha, row.E))
+        yield f"{left}{row.min_flops:>10.3g}{row.points:>8}{alpha:>9}{E:>10}"
 
 
 def _rows(fit: FitResult) -> str:
     """`k=32, 7 converged runs (ε = 1 %), the best lr of 21 runs`."""
-    group = [f"{name}={value}" for name, value in fit.group.items()]
+    parts = [f"{name}={value}" for name, value in fit.group.items()]
     chosen = fit.selection
-    if fit.regime == "compute" and "source" not in chosen:
-        rows = [f"{fit.rows} points ({chosen['method']}), C in FLOPs ({fit.flops} convention)"]
-    elif fit.regime == "compute":
-        runs = f"{chosen['runs_on_frontier']} of {chosen['runs']} runs"
-        rows = [
-            f"{fit.rows} frontier points of {runs} ({chosen['source']}), C in FLOPs ({fit.flops} convention)"
-        ]
-    elif "unconverged" in chosen:
-        kind = "converged runs" if chosen["unconverged_runs"] == "drop" else "runs"
-        seeds = chosen.get("seeds", 1)
-        kind = kind if seeds == 1 else f"means of up to {seeds} {kind}"
-        epsilon = chosen.get("epsilon")
-        rows = [f"{fit.rows} {kind}" + (f" (ε = {100 * epsilon:g} %)" if epsilon else "")]
-    else:
-        rows = [f"{fit.rows} rows"]
-    if chosen.get("passed_over"):
-        rows.append(f"the best lr of {chosen['chosen_from']} runs")
-    return ", ".join(group + rows)
+    flops = f"C in FLOPs ({fit.flops} convention)"
+    match chosen:
+        case OptimumSelection():
+            parts.append(f"{fit.rows} points ({chosen.method}), {flops}")
+        case FrontierSelection():
+            runs = f"{chosen.runs_on_frontier} of {chosen.runs} runs"
+            parts.append(f"{fit.rows} frontier points of {runs} ({chosen.source}), {flops}")
+        case ConvergedSelection(unconverged=int()):
+            kind = "converged runs" if chosen.unconverged_runs == "drop" else "runs"
+            kind = f"means of up to {chosen.seeds} {kind}" if (chosen.seeds or 1) > 1 else kind
+            epsilon = f" (ε = {100 * chosen.epsilon:g} %)" if chosen.epsilon else ""
+            parts.append(f"{fit.rows} {kind}{epsilon}")
+        case _:
+            parts.append(f"{fit.rows} rows")
+    if isinstance(chosen, ConvergedSelection) and chosen.passed_over:
+        parts.append(f"the best lr of {chosen.chosen_from} runs")
+    return ", ".join(parts)
 
 
-def _held_out(held: Mapping[str, Any] | None) -> Iterator[str]:
+def _held_out(held: HeldOut | None) -> Iterator[str]:
     if held is None:
         return
-    points = held["points"]
+    points = held.points
     if len(points) > 1:
-        above = scale(held["input"], held["up_to"]).replace("=", " > ")
-        yield f"  held out {above}: {held['held']:,} points, rms {percent(held['rms_log'])}{_inside(held)}"
-    for point in points if len(points) <= MOST_HELD_OUT else []:
-        where = ", ".join(scale(name, point[name]) for name in list(point)[: list(point).index("predicted")])
-        predicted = with_interval(point["predicted"], point["low"], point["high"], digits=4)
-        error = percent(point["relative_error"], signed=True)
-        if point["inside"] is not None:
-            error += ", inside" if point["inside"] else ", OUTSIDE"
+        yield f"{_score(held, held.score)}{_inside(held)}"
+    for point in points if len(points) <= MOST_HELD_OUT else ():
+        where = ", ".join(scale(name, value) for name, value in point.inputs.items())
+        predicted = with_interval(point.predicted, point.low, point.high, digits=4)
+        error = percent(point.relative_error, signed=True)
+        if point.inside is not None:
+            error += ", inside" if point.inside else ", OUTSIDE"
         lead = "  held out " if len(points) == 1 else "    "
-        yield f"{lead}{where}: predicted {predicted}, measured {significant(point['measured'], 4)} ({error})"
-    for split in held["splits"][1:]:
-        above = scale(held["input"], split["up_to"]).replace("=", " > ")
-        yield f"  held out {above}: {split['held']:,} points, rms {percent(split['rms_log'])}"
+        yield f"{lead}{where}: predicted {predicted}, measured {significant(point.measured, 4)} ({error})"
+    yield from (_score(held, split) for split in held.splits[1:])
 
 
-def _inside(held: Mapping[str, Any]) -> str:
+def _score(held: HeldOut, score: Score) -> str:
+    above = scale(held.input, score.up_to).replace("=", " > ")
+    return f"  held out {above}: {score.held:,} points, rms {percent(score.rms_log)}"
+
+
+def _inside(held: HeldOut) -> str:
     """How many of the held-out points are inside their intervals, where there are any."""
-    points = held["points"]
-    if any(point["inside"] is None for point in points):
+    points = held.points
+    if any(point.inside is None for point in points):
         return ""
-    of = f" of {len(points):,} looked at" if held["held"] > len(points) else ""
-    return f", {sum(point['inside'] for point in points)}{of} inside the intervals"
+    looked_at = f" of {len(points):,} looked at" if held.score.held > len(points) else ""
+    return f", {sum(point.inside is True for point in points)}{looked_at} inside the intervals"
 
 
 def _oracle(fit: FitResult) -> Iterator[str]:
     """The loss of keeping the n most frequent features, beside the runs and the law, where the data is synthetic."""
-    if fit.law != "L_N" or not any(point.get("oracle") is not None for point in fit.points):
+    if fit.law != "L_N" or all(point.run.oracle is None for point in fit.points):
         return
     yield f"  {'n':>11}  {'measured':>9}  {'law [95 %]':<26}  {'oracle':>9}"
-    ends = fit.predict({"n_latents": [point["n_latents"] for point in fit.points]}, interval="law")
+    n = [point.inputs["n_latents"] for point in fit.points]
+    ends = fit.predict({"n_latents": n}, interval="law")
     for point, law in zip(fit.points, zip(*ends, strict=True), strict=True):
-        oracle = point.get("oracle")
-        known = "?" if oracle is None or oracle != oracle else significant(oracle, 4)
+        oracle = "?" if point.run.oracle is None else significant(point.run.oracle, 4)
         interval = with_interval(finite(law[0]), finite(law[1]), finite(law[2]), digits=4)
-        measured = significant(point["nmse"], 4)
-        yield f"  {point['n_latents']:>11,}  {measured:>9}  {interval:<26}  {known:>9}"
+        measured = significant(point.response, 4)
+        yield f"  {point.inputs['n_latents']:>11,}  {measured:>9}  {interval:<26}  {oracle:>9}"
+
+
+def regime_lines(regimes: Regimes) -> Iterator[str]:
+    """L(C) against L(N)."""
+    yield "L(C) against L(N)"
+    for group in regimes.groups:
+        yield from (f"  {line}" for line in _group(group))
+    yield from (f"  {line}" for line in (*_floors(regimes.floors), *regimes.reasons))
+    yield from (f"  ! {caution.text}" for caution in regimes.cautions)
+    yield f"  ! {regimes.caution}"
+
+
+def _group(group: Group) -> Iterator[str]:
+    if group.group:
+        yield ", ".join(f"{key}={value}" for key, value in group.group.items())
+    batch = map(batch_effect, group.batch)
+    yield from (f"  {line}" for line in (*lr_ratio(group.ratio), *batch, *_budgets(group.budgets)))
+    yield from (f"  {reason}" for reason in group.reasons)
+
+
+def lr_ratio(ratio: Ratio) -> list[str]:
+    """`lr*(L(C)) / lr*(L(N)) = 3.9 [3.1, 4.9] by …; the paper says ≈ 4, inside`, and what it is short of."""
+    if ratio.value is None:
+        return [f"lr ratio unknown: {' '.join(ratio.reasons)}"]
+    found = f"lr*(L(C)) / lr*(L(N)) = {with_interval(ratio.value, ratio.low, ratio.high)} by {ratio.method}"
+    inside = "inside" if ratio.paper_inside else "outside"
+    return [
+        f"{found}; the paper says ≈ {ratio.paper:g}, {inside}",
+        *(f"  {reason}" for reason in ratio.reasons),
+    ]
+
+
+def batch_effect(test: Batch) -> str:
+    """`L(C) ∝ B^b, b = 0.031 [0.02, 0.04]: +4.4 % over B = 512 to 2,048 in 5 cells, substantial (p = 0.001)…`"""
+    name = REGIMES[test.regime]
+    if test.b is None or test.p is None or test.spread is None:
+        return f"{name} over batch size unknown: {test.reason}"
+    sizes = f"B = {test.batches[0]:,.0f} to {test.batches[-1]:,.0f} in {test.cells} cells"
+    found = f"{name} ∝ B^b, b = {with_interval(test.b, test.low, test.high)}: "
+    found += f"{percent(test.spread, signed=True)} over {sizes}, {test.effect} (p = {test.p:.2g})"
+    tuned = "" if test.tuned else "; lr was not retuned for each batch, which may be all of it"
+    return f"{found}{tuned}; the paper: {PAPER_ON_BATCH[test.regime]}"
+
+
+def _budgets(rows: Sequence[Budgets]) -> Iterator[str]:
+    """A table: n, both budgets, the token ratio and the loss gap, and the gap half-way in ln D."""
+    if not rows:
+        return
+    head = f"{'n':>11}{'D compute':>12}{'D converged':>13}{'ratio':>9}{'L compute':>11}{'L converged':>13}"
+    yield f"{head}{'gap':>9}{'half-way':>10}"
+    for row in rows:
+        half_way = row.half_way
+        yield (
+            f"{row.n_latents:>11,.0f}{row.compute.tokens:>12.3g}{row.converged.tokens:>13.3g}"
+            f"{row.token_ratio:>9,.1f}{significant(row.compute.nmse, 4):>11}"
+            f"{significant(row.converged.nmse, 4):>13}{percent(row.loss_gap, signed=True):>9}"
+            f"{percent(half_way.gap, signed=True) if half_way else '?':>10}"
+        )
+    yield "each from the best run of its n, without interval: more seeds would tell how far they hold"
+
+
+def _floors(floors: Sequence[Floor]) -> Iterator[str]:
+    """The floors of each k side by side."""
+    by_k: dict[Any, list[str]] = {}
+    for floor in floors:
+        group = ", ".join(f"{name}={value}" for name, value in floor.group.items())
+        value = with_interval(floor.value, floor.low, floor.high)
+        by_k.setdefault(floor.k, []).append(f"{floor.law}{f' ({group})' if group else ''} {value}")
+    for k, texts in by_k.items():
+        yield f"floors{'' if k is None else f' at k={k:g}'}: {', '.join(texts)}"

@@ -159,7 +159,7 @@ def _outdated_fits(source: Source) -> Iterator[Group]:
     done = int((states(source.runs) == "done").sum())
     for law, name in (("L_NK", "L(N, K)"), ("L_N", "L(N)")):
         chosen = [fit.get("selection") or {} for fit in source.laws if fit["law"] == law]
-        seen = sum(part["runs"] - part.get("not_done", 0) for part in chosen if known(part.get("runs")))
+        seen = sum(part["runs"] - (part.get("not_done") or 0) for part in chosen if known(part.get("runs")))
         if 0 < seen < done:
             sentence = f"{name} was fitted to a choice of {seen:,} of the {done:,} runs that are done. "
             sentence += "If more have ended since: saescale report --refit takes them all."

@@ -1,17 +1,19 @@
 """The two regimes side by side: L(C), the best use of compute, and L(N), trained to convergence."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from fit.compute.frontier import LOOSER
 from fit.data.number_format import percent, significant
+from fit.law.errors import FitError
 from fit.regimes.batch import Batch
 from fit.regimes.lr_ratio import Ratio
 from fit.views.page.fit_format import REGIMES, group_name, held_out_error, interval
 from fit.views.page.render import MISSING
 from fit.views.page.run_table import cell_text, known
 from fit.views.page.source import Fit, Source
+from fit.views.text import batch_effect, lr_ratio
 
 # Of each regime: the law of the loss, and that of the best learning rate.
 LAWS = {"compute": ("L_C", "LR_C"), "converged": ("L_N", "LR_N")}
@@ -91,7 +93,7 @@ def regimes(source: Source) -> RegimesSection:
 def _group(source: Source, group: Mapping[str, Any], compared: Mapping[str, Any]) -> Group:
     columns = group.get("group") or {}
     ratio = _made(Ratio, group.get("ratio") or {})
-    findings = [*(ratio.lines() if ratio else []), *(group.get("reasons") or [])]
+    findings = [*(lr_ratio(ratio) if ratio else []), *(group.get("reasons") or [])]
     floors = [
         f"{floor['law']} {interval(floor)}"
         for floor in compared.get("floors") or []
@@ -145,16 +147,15 @@ def _batch(group: Mapping[str, Any], regime: str) -> str:
     for raw in group.get("batch") or []:
         test = _made(Batch, raw)
         if test is not None and test.regime == regime:
-            return " ".join(test.lines())
+            return batch_effect(test)
     return MISSING
 
 
 def _made(kind: Any, raw: Mapping[str, Any]) -> Any:
     """The frozen result of plain data, None where fits.json is of another make."""
-    wanted = {field.name for field in fields(kind)}
     try:
-        return kind(**{name: value for name, value in raw.items() if name in wanted})
-    except TypeError:
+        return kind.from_dict(raw)
+    except (FitError, KeyError, TypeError, ValueError):
         return None
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from fit.data import tables
 from fit.law.errors import FitError
-from fit.law.result import plain
+from fit.law.json_values import plain
 from fit.study import Study, fit_study
 from fit.study.fits_file import read_json
 

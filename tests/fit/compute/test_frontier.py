@@ -6,6 +6,7 @@ import pytest
 
 from fit.compute.frontier import drawn, envelope, frontier, resampled
 from fit.data.curves import candidates
+from fit.law.caution import texts
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
 from fit.law.options import Choices
@@ -59,14 +60,14 @@ def test_points_name_their_run():
 def test_stops_where_only_the_largest_n_is_left():
     found = frontier(curves(longest=50_000), "flops_sparse", NEEDED)
     assert found.points["n_latents"].max() == 2**15
-    assert found.selection["beyond_the_grid"] > 0
-    assert not found.warnings
+    assert found.selection.beyond_the_grid > 0
+    assert not found.cautions
 
 
 def test_starts_where_a_smaller_n_than_the_smallest_would_not_be_better():
     found = frontier(curves(longest=50_000), "flops_sparse", NEEDED)
     assert found.points["n_latents"].min() == 2**9
-    assert found.selection["below_the_grid"] > 0
+    assert found.selection.below_the_grid > 0
 
 
 def test_exponent_of_the_envelope_over_every_n():
@@ -79,13 +80,15 @@ def test_exponent_of_the_envelope_over_every_n():
 
 def test_curves_that_end_while_they_are_the_lowest_are_told():
     short = frontier(curves(), "flops_sparse", NEEDED)
-    assert short.warnings == ["7 of 7 runs on the frontier end before another is lower: train them longer."]
-    assert not frontier(curves(schedule="linear"), "flops_sparse", NEEDED).warnings
+    assert list(texts(short.cautions)) == [
+        "7 of 7 runs on the frontier end before another is lower: train them longer."
+    ]
+    assert not frontier(curves(schedule="linear"), "flops_sparse", NEEDED).cautions
 
 
 def test_says_so_where_the_frontier_is_all_edge():
     found = frontier(curves(sizes=[4096]), "flops_sparse", NEEDED)
-    assert "edge of the grid" in found.warnings[0] and "4,096" in found.warnings[0]
+    assert "edge of the grid" in found.cautions[0].text and "4,096" in found.cautions[0].text
 
 
 def test_order_of_the_rows_does_not_matter():
@@ -184,15 +187,15 @@ def test_intervals_cover_the_law_of_the_best_use_of_compute():
 
 
 def test_tells_what_was_cut_and_why():
-    rule = frontier(curves(longest=50_000), "flops_sparse", NEEDED).selection["rule"]
+    rule = frontier(curves(longest=50_000), "flops_sparse", NEEDED).selection.rule
     assert "no lower limit of C" in rule
     assert "the first" in rule and "of the smallest n_latents alone, 256;" in rule
     assert "the last" in rule and "of the largest n_latents alone, 65,536." in rule
     found = frontier(curves(sizes=[4096]), "flops_sparse", NEEDED, min_flops=1e9)
-    assert "from 1e+09 FLOPs on" in found.selection["rule"] and "not cut" in found.selection["rule"]
+    assert "from 1e+09 FLOPs on" in found.selection.rule and "not cut" in found.selection.rule
     bare = frontier(curves().drop(columns="n_latents"), "flops_sparse", NEEDED)
-    assert "not every n_latents is known" in bare.selection["rule"]
-    assert "looser bottleneck" in bare.selection["caution"]
+    assert "not every n_latents is known" in bare.selection.rule
+    assert "looser bottleneck" in bare.selection.caution
 
 
 def test_same_seed_gives_the_same_intervals():
@@ -245,7 +248,7 @@ def test_a_frontier_of_fewer_than_three_runs_has_no_intervals(ends):
         part = {"flops_sparse": grid, "nmse": loss, "run_id": run, "n_latents": 512 if run < 4 else 256}
         parts.append(pd.DataFrame(part))
     (fit,) = fit_table(pd.concat(parts), laws=["L_C"], choices=Choices(draws=60))
-    assert fit.selection["runs_on_frontier"] == ends
+    assert fit.selection.runs_on_frontier == ends
     known = [param.low is not None for param in fit.params.values()]
     assert all(known) if ends == 3 else not any(known)
     said = [w for w in fit.warnings if w.startswith("No intervals") or "the intervals over runs rest on" in w]

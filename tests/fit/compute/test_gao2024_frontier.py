@@ -114,8 +114,5 @@ def test_best_n_grows_as_the_square_root_of_compute(digitised):
 def test_the_lower_cut_matters_more_than_it_should(digitised):
     found = frontier(digitised, "flops_sparse", NEEDED, min_flops=1e-9)
     base = plain_fit(found.points)
-    rows = {
-        row["choice"]: row["alpha"]
-        for row in sensitivity(digitised, "flops_sparse", base, found, NEEDED).rows
-    }
+    rows = {row.choice: row.alpha for row in sensitivity(digitised, "flops_sparse", base, found, NEEDED).rows}
     assert rows["from 2 octaves higher"] < 0.065 < rows["as fitted"] < rows["convex hull"]

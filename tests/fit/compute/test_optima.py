@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from fit.compute.frontier import frontier
-from fit.compute.optima import NEEDED, _disagree, _replicates, optima
+from fit.compute.optima import NEEDED, Skipped, _disagree, _replicates, optima
 from tests.fit.compute_sweeps import sweep
 
 RATES = (0.3, 0.6, 1.2, 2.4)
@@ -16,7 +16,7 @@ def found_in(table, min_flops=None):
 
 
 def by_way(of):
-    return {(fit.law, fit.selection["method"]): fit for fit in of.fits}
+    return {(fit.law, fit.selection.method): fit for fit in of.fits}
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +27,10 @@ def whole():
 def test_every_law_comes_in_two_ways(whole):
     ways = [("N_C", "crossovers"), ("N_C", "isoflop"), ("D_C", "crossovers"), ("D_C", "isoflop")]
     assert list(by_way(whole)) == [*ways, ("LR_C", "frontier points"), ("LR_C", "isoflop")]
-    assert whole.skipped == () and whole.warnings == ()
+    assert whole.skipped == () and whole.cautions == ()
     for fit in whole.fits:
-        assert fit.regime == "compute" and "looser bottleneck" in fit.selection["caution"]
-        assert fit.selection["used"] == fit.rows >= NEEDED and fit.selection["draws"] >= 55
+        assert fit.regime == "compute" and "looser bottleneck" in fit.selection.caution
+        assert fit.selection.used == fit.rows >= NEEDED and fit.selection.draws >= 55
 
 
 @pytest.mark.parametrize("way", ["crossovers", "isoflop"])
@@ -69,7 +69,7 @@ def test_the_lower_cut_holds_for_the_optima_too():
     table = sweep()
     fits = by_way(optima(found_in(table, min_flops=5e5), draws=40))
     for way in ("crossovers", "isoflop"):
-        assert min(point["flops"] for point in fits["N_C", way].points) >= 5e5
+        assert min(point.inputs["flops"] for point in fits["N_C", way].points) >= 5e5
 
 
 def test_unknown_columns_are_one_reason_a_law():
@@ -77,30 +77,32 @@ def test_unknown_columns_are_one_reason_a_law():
     found = optima(found_in(table), draws=40)
     assert {fit.law for fit in found.fits} == {"N_C"}
     assert found.skipped == (
-        "D_C: not every number of tokens is known.",
-        "LR_C: not every run's lr is known.",
+        Skipped("D_C", "D_C: not every number of tokens is known."),
+        Skipped("LR_C", "LR_C: not every run's lr is known."),
     )
     bare = optima(found_in(table.drop(columns="n_latents")), draws=40)
-    assert not bare.fits and bare.skipped[0] == "N_C: not every n_latents is known."
+    assert not bare.fits and bare.skipped[0].text == "N_C: not every n_latents is known."
 
 
 def test_a_sweep_at_one_lr_has_no_best_lr():
     found = optima(found_in(sweep()), draws=40)
-    assert found.skipped == (
-        "LR_C: every n_latents was trained at one lr: the lr of the frontier is the sweep's choice, no optimum.",
+    (skipped,) = found.skipped
+    reason = (
+        "every n_latents was trained at one lr: the lr of the frontier is the sweep's choice, no optimum."
     )
+    assert skipped == Skipped("LR_C", f"LR_C: {reason}")
 
 
 def test_too_few_points_are_told_with_what_was_dropped():
     found = optima(found_in(sweep(sizes=(256, 512, 1024, 2048))), draws=40)
-    assert found.skipped[0].startswith("N_C (crossovers): 3 points, 4 are needed")
+    assert found.skipped[0].text.startswith("N_C (crossovers): 3 points, 4 are needed")
     short = optima(found_in(sweep(longest=1.5)), draws=40)
-    assert "The first of 6 that were dropped: 256 to 512 at C=" in short.skipped[0]
+    assert "The first of 6 that were dropped: 256 to 512 at C=" in short.skipped[0].text
 
 
 @pytest.mark.parametrize("rates, side", [((0.1, 0.2, 0.4), "largest"), ((3.0, 6.0), "smallest")])
 def test_a_frontier_at_the_edge_of_the_lr_grid_is_warned_of(rates, side):
-    warning = optima(found_in(sweep(rates=rates)), draws=40).warnings[0]
+    warning = optima(found_in(sweep(rates=rates)), draws=40).cautions[0].text
     assert "at the edge of the lr grid at n_latents=512 (" in warning
     lr = f"{(rates[-1] if side == 'largest' else rates[0]) * 1e-3 * 2**0.5:.3g}"
     assert f"512 ({side} of its lr, {lr})" in warning
@@ -108,9 +110,9 @@ def test_a_frontier_at_the_edge_of_the_lr_grid_is_warned_of(rates, side):
 
 def test_budgets_without_a_best_lr_are_told_for_lr_only():
     found = optima(found_in(sweep(rates=(0.1, 0.2, 0.4))), draws=40)
-    (told,) = found.skipped
+    (told,) = [skipped.text for skipped in found.skipped]
     assert told.startswith("LR_C (isoflop): 0 points") and "vertex at lr=" in told
-    assert not any("lr" in reason for reason in by_way(found)["N_C", "isoflop"].selection["dropped"])
+    assert not any("lr" in reason for reason in by_way(found)["N_C", "isoflop"].selection.dropped)
 
 
 def test_rows_of_a_draw_have_exponential_weights_and_all_others_none():
@@ -131,23 +133,23 @@ def test_ways_whose_intervals_are_apart_are_warned_of(whole):
     far = type(p)(p.value + 1, p.low + 1, p.high + 1, p.method)
     moved = type(other)(**{**vars(other), "params": {**other.params, "a": far}})
     assert _disagree([one, other]) == []
-    (warning,) = _disagree([one, moved])
-    assert warning.startswith("a of N_C depends on the way to it: 0.6") and "by isoflop" in warning
+    (caution,) = _disagree([one, moved])
+    assert caution.text.startswith("a of N_C depends on the way to it: 0.6") and "by isoflop" in caution.text
 
 
 def test_draws_without_points_leave_no_interval(monkeypatch):
     found = found_in(sweep())
     empty = [np.zeros(len(found.candidates.runs))] * 20
     monkeypatch.setattr("fit.compute.optima.drawn", lambda *_: iter(empty))
-    told = optima(found, draws=20).skipped[0]
+    told = optima(found, draws=20).skipped[0].text
     assert told == ("N_C (crossovers): Only 0 of 20 draws of runs have 3 points: intervals need more runs.")
 
 
 def test_the_largest_compute_is_held_out(whole):
     for fit in whole.fits:
         held = fit.held_out
-        assert held["input"] == "flops" and held["up_to"] < max(point["flops"] for point in fit.points)
-        assert np.isfinite(held["rms_log"]) and all(point["low"] < point["high"] for point in held["points"])
+        assert held.input == "flops" and held.score.up_to < max(point.inputs["flops"] for point in fit.points)
+        assert np.isfinite(held.score.rms_log) and all(point.low < point.high for point in held.points)
 
 
 def test_the_objective_holds_for_the_optima():

@@ -7,7 +7,9 @@ import pytest
 
 from fit.compute.frontier import frontier
 from fit.compute.sensitivity import sensitivity, ways
+from fit.law.caution import Kind
 from fit.law.fit import fit_law
+from fit.views import text
 from tests.fit.compute_sweeps import SIZES, best, sweep
 
 NEEDED = 5
@@ -26,7 +28,7 @@ def table_of(table, flops="flops_sparse", min_flops=None):
 
 def test_one_row_for_each_choice():
     rows = table_of(sweep()).rows
-    assert [(row["choice"], row["flops"], row["method"]) for row in rows] == [
+    assert [(row.choice, row.flops, row.method) for row in rows] == [
         ("as fitted", "sparse", "envelope"),
         ("other FLOP convention", "dense", "envelope"),
         ("convex hull", "sparse", "hull"),
@@ -34,51 +36,51 @@ def test_one_row_for_each_choice():
         ("from 1 octave higher", "sparse", "envelope"),
         ("from 2 octaves higher", "sparse", "envelope"),
     ]
-    assert all(row["reason"] is None and row["points"] >= NEEDED for row in rows)
+    assert all(row.reason is None and row.points >= NEEDED for row in rows)
 
 
 def test_every_choice_finds_the_law_of_a_clean_sweep():
     """L = 0.1 + 2·C^-0.15, whatever the grid of n; C is 6 times larger in the other convention."""
     for row in table_of(sweep()).rows:
-        assert row["alpha"] == pytest.approx(0.15, abs=0.006)
-        assert row["E"] == pytest.approx(0.1, abs=0.007)
+        assert row.alpha == pytest.approx(0.15, abs=0.006)
+        assert row.E == pytest.approx(0.1, abs=0.007)
 
 
 def test_cuts_are_octaves_above_the_first_point():
     rows = table_of(sweep()).rows
-    first = rows[0]["min_flops"]
-    assert [row["min_flops"] for row in rows[4:]] == pytest.approx([2 * first, 4 * first], rel=1e-6)
-    assert [rows[0]["points"] - row["points"] for row in rows[4:]] == [4, 8]
+    first = rows[0].min_flops
+    assert [row.min_flops for row in rows[4:]] == pytest.approx([2 * first, 4 * first], rel=1e-6)
+    assert [rows[0].points - row.points for row in rows[4:]] == [4, 8]
 
 
 def test_the_other_convention_is_cut_at_the_same_evaluations():
     rows = table_of(sweep(), min_flops=2e6).rows
-    assert rows[1]["flops"] == "dense" and rows[1]["min_flops"] >= 6 * 2e6 * (1 - 1e-9)
+    assert rows[1].flops == "dense" and rows[1].min_flops >= 6 * 2e6 * (1 - 1e-9)
     other = table_of(sweep(), flops="flops_dense", min_flops=6 * 2e6).rows
-    assert (other[0]["flops"], other[1]["flops"]) == ("dense", "sparse")
-    assert other[1]["min_flops"] >= 2e6 * (1 - 1e-9)
+    assert (other[0].flops, other[1].flops) == ("dense", "sparse")
+    assert other[1].min_flops >= 2e6 * (1 - 1e-9)
 
 
 def test_a_choice_that_cannot_be_made_has_a_reason_and_no_number():
     rows = table_of(sweep(sizes=SIZES[:3], rows=20)).rows
-    lost = [row for row in rows if row["reason"]]
-    assert lost and all(row["E"] is None and row["alpha"] is None for row in lost)
-    assert "needs at least" in lost[0]["reason"]
+    lost = [row for row in rows if row.reason]
+    assert lost and all(row.E is None and row.alpha is None for row in lost)
+    assert "needs at least" in lost[0].reason
     bare = table_of(sweep().drop(columns="flops_dense")).rows
-    assert [row["choice"] for row in bare][:2] == ["as fitted", "convex hull"]
+    assert [row.choice for row in bare][:2] == ["as fitted", "convex hull"]
 
 
 def test_a_dense_column_with_gaps_is_used_where_it_is_known():
     table = sweep()
     table["flops_dense"] = table["flops_dense"].where(table["n_latents"] > 256)
     row = table_of(table).rows[1]
-    assert row["reason"] is None and row["points"] > NEEDED
+    assert row.reason is None and row.points > NEEDED
 
 
 def test_warns_of_a_choice_that_moves_alpha_beyond_its_interval():
     found, base = fitted(sweep())
     alpha = base.params["alpha"]
-    off = table_of(sweep()).rows[2]["alpha"] - alpha.value
+    off = table_of(sweep()).rows[2].alpha - alpha.value
     tight, loose = (
         replace(
             base,
@@ -86,19 +88,20 @@ def test_warns_of_a_choice_that_moves_alpha_beyond_its_interval():
         )
         for h in (abs(off) / 2, 0.05)
     )
-    (warning,) = sensitivity(sweep(), "flops_sparse", tight, found, NEEDED).warnings
-    assert "(convex hull)" in warning and f"α of L(C) is {alpha.value:.3f} ± {abs(off) / 2:.3f}" in warning
-    assert sensitivity(sweep(), "flops_sparse", loose, found, NEEDED).warnings == ()
+    (caution,) = sensitivity(sweep(), "flops_sparse", tight, found, NEEDED).cautions
+    assert "(convex hull)" in caution.text and caution.kind is Kind.DISAGREEMENT
+    assert f"α of L(C) is {alpha.value:.3f} ± {abs(off) / 2:.3f}" in caution.text
+    assert sensitivity(sweep(), "flops_sparse", loose, found, NEEDED).cautions == ()
     unbounded = replace(base, params={**base.params, "alpha": replace(alpha, low=None)})
-    assert sensitivity(sweep(), "flops_sparse", unbounded, found, NEEDED).warnings == ()
+    assert sensitivity(sweep(), "flops_sparse", unbounded, found, NEEDED).cautions == ()
 
 
-def test_lines_for_the_screen():
+def test_the_table_on_screen_has_a_line_for_each_choice_or_the_reason_for_none():
     table = table_of(sweep(sizes=SIZES[:3], rows=20))
-    head, first, *others = table.lines
+    head, first, *others = lines = list(text._sensitivity(table.rows))
     assert head.split() == ["choice", "FLOPs", "from", "C", "points", "α", "E"]
     assert first.split()[:3] == ["as", "fitted", "sparse"]
-    assert len(table.lines) == 1 + len(table.rows) and any("needs at least" in line for line in others)
+    assert len(lines) == 1 + len(table.rows) and any("needs at least" in line for line in others)
 
 
 def test_three_ways_side_by_side():
@@ -129,4 +132,4 @@ def test_choices_are_compared_under_the_objective_of_the_fit():
         rows[of] = sensitivity(table, "flops_sparse", base, found, NEEDED, of).rows
     above = found.points[found.points["flops"] >= 2 * np.exp(found.window[0]) * (1 - 1e-9)]
     again = fit_law("L_C", {"flops": above["flops"]}, above["nmse"], **how).params["alpha"].value
-    assert rows["huber:0.001"][-2]["alpha"] == again != rows["log"][-2]["alpha"]
+    assert rows["huber:0.001"][-2].alpha == again != rows["log"][-2].alpha

@@ -1,10 +1,16 @@
 """The run that stands for a cell: best lr by the mean over seeds, edges of the lr grid, and what is said of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from fit.converged.cells import best_of_cells
+from fit.law.caution import texts
+from fit.law.selection import ConvergedSelection
+
+BEFORE = ConvergedSelection(9, "all rows")
 
 SEEDS = {"a": (0.30, 0.31, 0.32), "b": (0.28, 0.33, 0.335), "c": (0.40, 0.41, 0.42)}
 
@@ -19,10 +25,9 @@ def cell(n=512, lrs=(1e-4, 2e-4, 4e-4), losses=SEEDS):
 
 
 def chosen(table, tried=None):
-    selection = {}
     names = [name for name in ("n_latents", "k") if name in table.columns]
-    best, warnings = best_of_cells(table, table if tried is None else tried, selection, names)
-    return best, warnings, selection
+    best, selection, cautions = best_of_cells(table, table if tried is None else tried, BEFORE, names)
+    return best, list(texts(cautions)), selection
 
 
 def test_lr_is_chosen_by_the_mean_over_seeds_not_by_the_luckiest_seed():
@@ -30,12 +35,8 @@ def test_lr_is_chosen_by_the_mean_over_seeds_not_by_the_luckiest_seed():
     assert list(best["lr"]) == [1e-4]
     assert best["nmse"].item() == pytest.approx(np.exp(np.mean(np.log([0.30, 0.31, 0.32]))), rel=1e-14)
     assert best["run_id"].item() == "512-a1"
-    assert selection == {
-        "rule": "best lr of each (n_latents, k) by its nmse, averaged over up to 3 seeds",
-        "chosen_from": 9,
-        "passed_over": 6,
-        "seeds": 3,
-    }
+    rule = "best lr of each (n_latents, k) by its nmse, averaged over up to 3 seeds"
+    assert selection == replace(BEFORE, rule=rule, chosen_from=9, passed_over=6, seeds=3)
 
 
 def test_lowest_of_three_seeds_would_be_low_by_most_of_a_standard_deviation():
@@ -97,4 +98,4 @@ def test_one_lr_is_no_choice():
 def test_a_table_of_losses_alone_is_used_row_by_row():
     table = cell().drop(columns=["lr", "seed"])
     best, warnings, selection = chosen(table)
-    assert len(best) == 9 and not warnings and not selection
+    assert len(best) == 9 and not warnings and selection == BEFORE

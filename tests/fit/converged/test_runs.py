@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from fit.converged.runs import converged
+from fit.law.caution import texts
 from fit.law.errors import FitError
 from fit.law.laws import LAWS
 from fit.law.options import Choices
@@ -50,9 +51,9 @@ def test_best_of_each_cell_is_chosen_and_counted():
     chosen = one(runs())
     assert chosen.group == {"k": 16}
     assert set(chosen.rows["lr"]) == {2e-4} and list(chosen.rows["n_latents"]) == list(N)
-    assert chosen.selection["used"] == 7 and chosen.selection["passed_over"] == 14
-    assert chosen.selection["epsilon"] == 0.01
-    assert not chosen.warnings
+    assert chosen.selection.used == 7 and chosen.selection.passed_over == 14
+    assert chosen.selection.epsilon == 0.01
+    assert not chosen.cautions
 
 
 def test_one_group_a_k_and_all_k_together():
@@ -90,7 +91,7 @@ def test_only_done_runs_count(state):
     table = runs()
     table.loc[table["lr"] == 2e-4, ["state", "nmse"]] = [state, 0.001]
     chosen = one(table)
-    assert 2e-4 not in set(chosen.rows["lr"]) and chosen.selection["not_done"] == 7
+    assert 2e-4 not in set(chosen.rows["lr"]) and chosen.selection.not_done == 7
 
 
 def test_a_failed_run_may_lack_its_loss_and_a_foreign_row_may_not():
@@ -108,15 +109,17 @@ def test_unconverged_runs_are_left_out_and_counted():
     table.loc[table["n_latents"] == N[-2], "converged"] = None
     chosen = one(table)
     assert list(chosen.rows["n_latents"]) == list(N[:-2])
-    assert chosen.selection["unconverged"] == 6
-    assert chosen.warnings == ["6 runs are not converged (3 of them not known to be) and left out."]
+    assert chosen.selection.unconverged == 6
+    assert list(texts(chosen.cautions)) == [
+        "6 runs are not converged (3 of them not known to be) and left out."
+    ]
 
 
 def test_unconverged_runs_can_be_kept():
     table = runs()
     table.loc[table["n_latents"] == N[-1], "converged"] = False
     chosen = one(table, unconverged="keep")
-    assert len(chosen.rows) == 7 and "kept" in chosen.warnings[0]
+    assert len(chosen.rows) == 7 and "kept" in chosen.cautions[0].text
 
 
 def test_unconverged_runs_can_be_extrapolated_and_only_they():
@@ -128,7 +131,7 @@ def test_unconverged_runs_can_be_extrapolated_and_only_they():
     best = table[(table["lr"] == 2e-4) & (table["k"] == 16)]
     expected = np.where(best["n_latents"] == N[-1], best["nmse_inf"], best["nmse"])
     np.testing.assert_array_equal(chosen.rows["nmse"], expected)
-    assert chosen.warnings == [
+    assert list(texts(chosen.cautions)) == [
         "3 runs are not converged: 2 at the L∞ of their tails, by its error, 1 left out without one below its loss."
     ]
     errors = np.where(best["n_latents"] == N[-1], 0.005 / 0.99, 0.0)
@@ -139,7 +142,7 @@ def test_an_unconverged_run_that_is_already_lower_is_told():
     table = runs()
     table.loc[(table["n_latents"] == 1024) & (table["lr"] == 2e-4), "converged"] = False
     words = "In 1 of 7 cells (n_latents=1,024, k=16 first) an unconverged run is already lower"
-    assert words in one(table).warnings[-1]
+    assert words in one(table).cautions[-1].text
 
 
 def test_truths_may_be_texts_of_a_csv(tmp_path):
@@ -147,7 +150,7 @@ def test_truths_may_be_texts_of_a_csv(tmp_path):
     table["converged"] = table["converged"].astype(object)
     table.loc[0, "converged"] = None
     table.to_csv(tmp_path / "runs.csv", index=False)
-    assert one(pd.read_csv(tmp_path / "runs.csv")).selection["unconverged"] == 1
+    assert one(pd.read_csv(tmp_path / "runs.csv")).selection.unconverged == 1
     with pytest.raises(FitError, match="holds 'maybe'"):
         one(table.assign(converged="maybe"))
 
@@ -155,8 +158,8 @@ def test_truths_may_be_texts_of_a_csv(tmp_path):
 def test_a_foreign_table_is_used_whole_and_the_result_says_so():
     table = runs()[["n_latents", "k", "nmse"]]
     chosen = one(table)
-    assert len(chosen.rows) == 21 and chosen.selection["rule"] == "all rows"
-    assert "every row was taken" in chosen.warnings[0]
+    assert len(chosen.rows) == 21 and chosen.selection.rule == "all rows"
+    assert "every row was taken" in chosen.cautions[0].text
 
 
 def test_training_curves_are_no_converged_runs():
@@ -180,8 +183,8 @@ def test_results_record_how_rows_were_chosen():
     first, second = fit_table(runs(), laws=["L_N"])
     assert (first.group, second.group) == ({"k": 16}, {"k": 32})
     assert first.regime == "converged" and first.rows == 7
-    assert first.selection["rule"] == "best lr of each (n_latents, k) by its nmse"
-    assert {point["run_id"] for point in first.points} == {f"16-{n}-0.0002" for n in N}
+    assert first.selection.rule == "best lr of each (n_latents, k) by its nmse"
+    assert {point.run.run_id for point in first.points} == {f"16-{n}-0.0002" for n in N}
 
 
 def test_group_that_cannot_be_fitted_is_skipped_with_its_reason():
@@ -218,9 +221,9 @@ def test_an_input_of_a_law_does_not_part_its_rows(monkeypatch):
 def test_only_a_run_that_is_not_converged_is_lower_before_its_end():
     table = runs(ks=(16,), lrs=(1e-4, 2e-4, 4e-4))
     seeds = pd.concat([table.assign(seed=s, nmse=table["nmse"] * (1 + 0.01 * s)) for s in range(3)])
-    assert not any("already lower" in w for w in one(seeds).warnings)
+    assert not any("already lower" in w for w in texts(one(seeds).cautions))
     last = (seeds["seed"] == 0) & (seeds["n_latents"] == 512)
-    said = one(seeds.assign(converged=~last)).warnings
+    said = texts(one(seeds.assign(converged=~last)).cautions)
     assert any(
         w.startswith("In 1 of 7 cells (n_latents=512, k=16 first) an unconverged run is already")
         for w in said

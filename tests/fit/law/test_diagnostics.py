@@ -5,11 +5,12 @@ import pytest
 
 from fit import datasets
 from fit.law import diagnostics
+from fit.law.caution import Kind
 from fit.law.estimate import estimate
 from fit.law.fit import fit_law
 from fit.law.laws import named
 from fit.law.losses import objective
-from fit.law.result import Param
+from fit.law.param import Param
 from fit.law.rows import make_rows
 from tests.fit.laws_under_test import INPUTS, TRUTH, N
 
@@ -48,7 +49,10 @@ def test_correlations_are_those_of_the_inverse_information():
 def test_gao_2024_is_poorly_determined_and_says_so():
     result = fit_law("L_NK", {"n_latents": GAO["n"], "k": GAO["k"]}, GAO["loss"], hold_out=False)
     assert result.condition > 30
-    assert any("poorly determined (condition 36)" in warning for warning in result.warnings)
+    assert any(
+        "poorly determined (condition 36)" in caution.text and caution.kind is Kind.NOT_IDENTIFIED
+        for caution in result.cautions
+    )
     pairs = [abs(result.correlations[a][b]) for a in result.params for b in result.params if a < b]
     assert min(pairs) > 0.5 and max(pairs) == pytest.approx(0.97, abs=0.01)
 
@@ -84,15 +88,15 @@ def test_an_open_interval_is_told_with_its_side():
     whole = Param(0.1, 0.05, 0.2, "profile")
     params = {"E": whole, "A": Param(1.0, 0.5, None, "profile"), "alpha": Param(0.2, None, None, "profile")}
     first, second = diagnostics.unidentified(law, params)
-    assert first.startswith("A is not identified: its 95 % interval has no upper end")
-    assert "no lower and no upper end" in second
+    assert first.text.startswith("A is not identified: its 95 % interval has no upper end")
+    assert "no lower and no upper end" in second.text and second.of == ("alpha",)
 
 
 def test_the_delta_method_is_a_cross_check():
     """Far from a plane the profile is wider on one side; for tiny noise both agree and nothing is said."""
     assert diagnostics.curved(*profiled(0.00001)) == []
-    (warning,) = diagnostics.curved(*profiled(0.02))
-    assert "times as wide as the delta method's" in warning
+    (caution,) = diagnostics.curved(*profiled(0.02))
+    assert "times as wide as the delta method's" in caution.text and caution.kind is Kind.INTERVALS
 
 
 def profiled(scale):
@@ -106,8 +110,8 @@ def test_an_outlier_is_named_and_kept(of):
     x, y = noisy("L_N", 0.003)
     y[4] *= 1.15
     result = fit_law("L_N", x, y, objective=of, hold_out=False, compare=False)
-    assert [point["row"] for point in result.outliers] == [4]
-    assert result.outliers[0]["score"] < -4 and result.rows == 10
+    assert [point.row for point in result.outliers] == [4]
+    assert result.outliers[0].score < -4 and result.rows == 10
     (warning,) = [w for w in result.warnings if "outlier" in w]
     assert "1 row is an outlier, fitted all the same: n_latents=8,192" in warning
 

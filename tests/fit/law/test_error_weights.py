@@ -86,7 +86,7 @@ def test_weights_are_in_the_result():
     runs, _ = Sweep(noise=0.002).tables(lrs=LRS[4:5])
     runs.loc[runs["n_latents"] == N[2], "converged"] = False
     (fit,) = fit_table(runs, laws=["L_N"], choices=Choices(unconverged="extrapolate"))
-    weights = [point["weight"] for point in fit.points]
+    weights = [point.weight for point in fit.points]
     assert weights[2] < weights[0] == weights[1] and sum(weights) == pytest.approx(len(weights))
-    assert [point["extrapolated"] for point in fit.points] == [False, False, True, False, False, False]
+    assert [point.run.extrapolated for point in fit.points] == [False, False, True, False, False, False]
     assert "1 run is not converged: 1 at the L∞ of their tails, by its error." in fit.warnings

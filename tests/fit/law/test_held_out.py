@@ -24,10 +24,10 @@ def rows_of(law, scale=0.003, seed=0, x=None):
 def test_gao_2024_without_its_largest_scales():
     """Paper's figure, least squares on log: trained up to 2¹⁸, 2¹⁷ and 2¹⁶ the error beyond is 1.80, 1.92, 2.61 %."""
     held = fit_law("L_NK", {"n_latents": GAO["n"], "k": GAO["k"]}, GAO["loss"]).held_out
-    assert [split["up_to"] for split in held["splits"]] == [2**18, 2**17, 2**16]
-    assert [100 * split["rms_log"] for split in held["splits"]] == pytest.approx([1.80, 1.92, 2.61], abs=0.01)
-    assert [split["held"] for split in held["splits"]] == [5, 10, 15]
-    assert held["rms_log"] == held["splits"][0]["rms_log"] and held["up_to"] == 2**18
+    assert [split.up_to for split in held.splits] == [2**18, 2**17, 2**16]
+    assert [100 * split.rms_log for split in held.splits] == pytest.approx([1.80, 1.92, 2.61], abs=0.01)
+    assert [split.held for split in held.splits] == [5, 10, 15]
+    assert held.score == held.splits[0] and held.score.up_to == 2**18
 
 
 def test_scales_of_compute_are_octaves_and_those_of_n_its_values():
@@ -53,8 +53,8 @@ def test_each_split_is_fitted_once(monkeypatch):
         count.append(law.name)
         return original(law, *rest)
 
-    for module in ("fitting", "held_out", "judge"):
-        monkeypatch.setattr(f"fit.{module}.estimate", counted)
+    for module in ("fit", "held_out", "model_comparison"):
+        monkeypatch.setattr(f"fit.law.{module}.estimate", counted)
     rows = rows_of("L_N")
     fit_law("L_N", rows.x, rows.loss)
     assert {name: count.count(name) for name in set(count)} == {"L_N": 4, "L_N_pure": 4, "L_N_broken": 4}
@@ -90,7 +90,7 @@ def test_draws_know_nothing_of_the_scale_that_is_held_out():
     split = held_out.splits(named("N_C"), rows, LOG)[0]
     moved = rows.loss * np.where(x["flops"] > split[0].up_to, 10, 1)
     one, other = (
-        held_out.held_out(split, held_out.How(LOG, Rows(x, loss, weights)))["points"]
+        held_out.held_out(split, held_out.How(LOG, Rows(x, loss, weights))).points
         for loss in (rows.loss, moved)
     )
     assert one == other

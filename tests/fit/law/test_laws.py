@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from fit.law.basis import Basis
-from fit.law.bend import Bend
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
-from fit.law.law import Law, Term
+from fit.law.law import Bend, Law, Term
 from fit.law.laws import LAWS, named, register
 from fit.law.losses import LOG, Objective, objective
 from fit.law.solver import Problem, evaluate, system

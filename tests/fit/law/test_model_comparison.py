@@ -5,6 +5,8 @@ import pytest
 
 from fit import datasets
 from fit.law import model_comparison as judge
+from fit.law import points
+from fit.law.caution import Caution, Kind
 from fit.law.estimate import estimate
 from fit.law.fit import fit_law
 from fit.law.held_out import splits
@@ -26,9 +28,9 @@ def rows_of(law, scale=0.003, seed=0, x=None):
 def test_floor_of_gao_2024_earns_its_place():
     """Without the floor the error beyond 2¹⁶ is 5.7 %."""
     laws = fit_law("L_NK", {"n_latents": GAO["n"], "k": GAO["k"]}, GAO["loss"]).comparison
-    assert [law["law"] for law in laws] == ["L_NK", "L_NK_pure"]
+    assert [law.law for law in laws] == ["L_NK", "L_NK_pure"]
     rows = make_rows(named("L_NK_pure"), {"n_latents": GAO["n"], "k": GAO["k"]}, GAO["loss"])
-    assert 100 * splits(named("L_NK_pure"), rows, LOG)[0][2].score["rms_log"] == pytest.approx(5.7, abs=0.1)
+    assert 100 * splits(named("L_NK_pure"), rows, LOG)[0][2].score.rms_log == pytest.approx(5.7, abs=0.1)
 
 
 WIDE = {"n_latents": np.geomspace(2**8, 2**18, 21)}
@@ -41,8 +43,8 @@ def test_the_law_that_made_the_rows_wins_mostly(law):
     for seed in range(10):
         rows = rows_of(law, 0.0005, seed, WIDE)
         laws = judge.comparison(estimate(named("L_N"), rows), rows, LOG)
-        assert {one["law"] for one in laws} == {"L_N", "L_N_pure", "L_N_broken"}
-        best.append(laws[0]["law"])
+        assert {one.law for one in laws} == {"L_N", "L_N_pure", "L_N_broken"}
+        best.append(laws[0].law)
     assert best.count(law) >= 7
 
 
@@ -71,28 +73,29 @@ def test_a_better_law_is_named_with_both_errors():
 )
 def test_which_law_is_better_is_said_by_what_decided(errors, criteria, said):
     laws = [
-        {"law": name, "formula": "f", "held_out_rms": error, "aicc": criterion}
+        judge.Candidate(name, "f", error, criterion, 0.0)
         for name, error, criterion in zip("ab", errors, criteria, strict=True)
     ]
-    assert judge.beaten(Law("b", "f", "f", (), (), ()), laws) == ([said] if said else [])
+    cautions = judge.beaten(Law("b", "f", "f", (), (), ()), laws)
+    assert cautions == ([Caution(Kind.ANOTHER_LAW, said, ("a",))] if said else [])
 
 
 def test_exact_rows_prefer_no_other_law():
     """Errors of 1e-14 are rounding; an AICc of them would be too."""
     x = INPUTS["L_NK_pure"]
     result = fit_law("L_NK_pure", x, named("L_NK_pure").loss(TRUTH["L_NK_pure"], x))
-    assert result.comparison[0]["law"] == "L_NK_pure"
+    assert result.comparison[0].law == "L_NK_pure"
     assert not [w for w in result.warnings if "AICc" in w or "predicts" in w or "times as wide" in w]
 
 
 def test_within_a_tenth_of_the_best_error_aicc_decides():
     laws = [
-        {"law": "a", "held_out_rms": 0.0105, "aicc": -10.0, "formula": "a", "rms_log": 0.0},
-        {"law": "b", "held_out_rms": 0.0100, "aicc": -5.0, "formula": "b", "rms_log": 0.0},
-        {"law": "c", "held_out_rms": 0.0200, "aicc": -50.0, "formula": "c", "rms_log": 0.0},
-        {"law": "d", "held_out_rms": None, "aicc": -90.0, "formula": "d", "rms_log": 0.0},
+        judge.Candidate("a", "a", 0.0105, -10.0, 0.0),
+        judge.Candidate("b", "b", 0.0100, -5.0, 0.0),
+        judge.Candidate("c", "c", 0.0200, -50.0, 0.0),
+        judge.Candidate("d", "d", None, -90.0, 0.0),
     ]
-    assert [law["law"] for law in judge.ranked(laws)] == ["a", "b", "c", "d"]
+    assert [law.law for law in judge.ranked(laws)] == ["a", "b", "c", "d"]
 
 
 def test_aicc_is_that_of_the_gaussian_likelihood():
@@ -119,19 +122,18 @@ def test_points_are_the_rows_with_their_residuals():
     rows = rows_of("L_N")
     result = fit_law("L_N", rows.x, rows.loss)
     for i, point in enumerate(result.points):
-        assert (point["row"], point["n_latents"], point["nmse"]) == (i, rows.x["n_latents"][i], rows.loss[i])
-        assert point["residual"] == pytest.approx(np.log(point["predicted"] / point["nmse"]), abs=1e-12)
-    assert np.sqrt(np.mean([point["residual"] ** 2 for point in result.points])) == pytest.approx(
-        result.rms_log
-    )
+        assert (point.row, point.response) == (i, rows.loss[i])
+        assert point.inputs == {"n_latents": rows.x["n_latents"][i]}
+        assert point.residual == pytest.approx(np.log(point.predicted / point.response), abs=1e-12)
+    assert np.sqrt(np.mean([point.residual**2 for point in result.points])) == pytest.approx(result.rms_log)
 
 
 def test_a_long_table_lists_an_even_sample_of_its_rows_and_every_outlier(monkeypatch):
-    monkeypatch.setattr(judge, "MOST_FITTED", 10)
+    monkeypatch.setattr(points, "MOST_FITTED", 10)
     x = {"n_latents": np.geomspace(2**8, 2**18, 60)}
     y = rows_of("L_N", x=x).loss.copy()
     y[31] *= 1.1
     result = fit_law("L_N", x, y, compare=False)
-    shown = [point["row"] for point in result.points]
+    shown = [point.row for point in result.points]
     assert len(shown) in (10, 11) and {0, 31, 59} <= set(shown)
-    assert [point["row"] for point in result.outliers] == [31]
+    assert [point.row for point in result.outliers] == [31]

@@ -14,6 +14,7 @@ from fit.law.estimate import estimate
 from fit.law.fit import fit_law
 from fit.law.laws import LAWS, named
 from fit.law.losses import LOG, objective
+from fit.law.result import Starts
 from fit.law.rows import make_rows
 from fit.law.seeds import _solved, seeds
 from fit.law.solver import Problem, evaluate, minimise
@@ -67,7 +68,7 @@ def chinchilla():
 def test_chinchilla_by_huber(chinchilla, delta, golden, close):
     result = quick("L_ND", *chinchilla, objective=("huber", delta), method="delta")
     assert values(result) == pytest.approx(golden, rel=close)
-    assert result.starts == {"tried": 16, "agree": 16}
+    assert result.starts == Starts(16, 16)
     if delta == 1e-3:
         assert result.objective == pytest.approx(0.0010182740, abs=5e-11)
 
@@ -93,7 +94,7 @@ def test_joint_law_of_gao_2024():
     assert result.rms_log == pytest.approx(0.00958, abs=5e-6)
     assert np.abs(result.estimate.residuals()).max() == pytest.approx(0.0184, abs=5e-5)
     assert result.objective == pytest.approx(2.06479e-3, rel=2e-5)
-    assert result.starts == {"tried": 16, "agree": 16}
+    assert result.starts == Starts(16, 16)
 
 
 def test_joint_law_reproduces_the_drawn_curve():
@@ -323,7 +324,7 @@ def test_a_table_of_a_million_rows_is_fitted_like_a_sample_of_it():
 
 def test_many_seeds_agree_or_the_result_says_so():
     result = fit_law("L_N", N, noisy("L_N"))
-    assert result.starts == {"tried": 16, "agree": 16}
+    assert result.starts == Starts(16, 16)
     assert not any("starts" in warning for warning in result.warnings)
 
 

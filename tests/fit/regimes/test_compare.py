@@ -11,12 +11,17 @@ from fit.compute import frontier as fit_frontiers
 from fit.compute import sensitivity
 from fit.compute.frontier import LOOSER, frontier
 from fit.compute.optimal_point import touches
+from fit.law.caution import Kind
+from fit.law.json_values import plain
 from fit.law.options import Choices
-from fit.law.result import Param, plain
+from fit.law.param import DerivedQuantity, Param
 from fit.regimes import batch, floors
 from fit.regimes.compare import compare
 from fit.regimes.lr_ratio import lr_ratio
 from fit.study import fit_study
+from fit.views import text as report
+from fit.views.text import batch_effect, regime_lines
+from fit.views.text import lr_ratio as lr_ratio_text
 from tests.fit.sweep_tables import LRS, N, Sweep
 
 SWEEP = Sweep()
@@ -48,8 +53,8 @@ def test_ratio_of_the_learning_rates_is_that_of_the_sweep():
     ratio = lr_ratio(points, RUNS)
     assert truth == pytest.approx(4.06, abs=0.01)
     assert ratio.value == pytest.approx(truth, rel=0.05) and ratio.low < ratio.value < ratio.high
-    assert sum(point["compute"] for point in ratio.points) == 4 and len(ratio.points) == 10
-    assert "the paper says ≈ 4" in ratio.lines()[0]
+    assert sum(point.compute for point in ratio.points) == 4 and len(ratio.points) == 10
+    assert "the paper says ≈ 4" in lr_ratio_text(ratio)[0]
 
 
 def test_ratio_of_noisy_sweeps_covers_the_truth():
@@ -90,13 +95,13 @@ def test_batch_moves_the_frontier_and_not_the_limit(b):
     converged = batch.at_convergence(runs)
     found = frontier(curves, "flops_sparse", 5)
     compute = batch.at_compute(found.candidates, touches(found))
-    assert converged.words in ("not significant", "significant but small") and abs(converged.spread) < 0.002
+    assert converged.effect in ("not significant", "significant but small") and abs(converged.spread) < 0.002
     if b:
-        assert compute.words == "substantial" and compute.b > 0 and compute.p < 0.02
+        assert compute.effect == "substantial" and compute.b > 0 and compute.p < 0.02
     else:
         assert abs(compute.spread) < 0.005
     assert converged.tuned and compute.tuned and converged.batches == compute.batches == BATCHES
-    assert "B = 512 to 2,048" in compute.lines()[0] and compute.words in compute.lines()[0]
+    assert "B = 512 to 2,048" in batch_effect(compute) and compute.effect in batch_effect(compute)
 
 
 def test_exponent_of_the_batch_is_recovered():
@@ -122,28 +127,32 @@ def test_five_percent_of_true_nulls_are_rejected():
     [(0.06, 0.2, "not significant"), (0.04, -0.02, "substantial"), (0.04, 0.005, "significant but small")],
 )
 def test_an_effect_of_the_batch_is_significant_at_5_percent(p, spread, words):
-    assert batch._words(p, spread) == words
+    assert batch._effect(p, spread) == words
 
 
 def test_batches_that_were_not_tuned_say_so():
     runs, curves = SWEEP.tables(lrs=LRS[4:5], batches=BATCHES)
     found = regimes(runs, curves)
-    assert any("lr was not retuned" in line for line in found.lines())
+    assert any("lr was not retuned" in line for line in regime_lines(found))
 
 
 def test_one_batch_is_no_test():
     assert batch.at_convergence(RUNS).reason == "all runs have one batch size, 1,024."
     assert batch.at_compute(FOUND.candidates, touches(FOUND)).reason == "all runs have one batch size, 1,024."
-    assert batch.at_convergence(RUNS.drop(columns="batch_tokens")).words == "unknown"
+    assert batch.at_convergence(RUNS.drop(columns="batch_tokens")).effect == "unknown"
 
 
 class Fit:
     """As much of a FitResult as floors are read from."""
 
-    def __init__(self, law, k, value, low, high, name="E"):
+    def __init__(self, law, k, value, low, high):
         self.law, self.group = law, {} if law == "L_NK" else {"k": k}
-        param = {name: Param(value, low, high, "profile")}
-        self.params, self.derived = (param, {}) if law != "L_NK" else ({}, param)
+        self.params, self.derived = {}, {}
+        if law == "L_NK":
+            quantity = DerivedQuantity(value, low, high, "profile", None, "E", {"k": 256})
+            self.derived = {"E(k=256)": quantity}
+        else:
+            self.params = {"E": Param(value, low, high, "profile")}
 
 
 def test_floors_that_disagree_are_told_and_those_that_do_not_are_not():
@@ -152,14 +161,16 @@ def test_floors_that_disagree_are_told_and_those_that_do_not_are_not():
         [
             Fit("L_C", 256, 0.09, 0.06, 0.12),
             Fit("L_N", 256, 0.130, 0.09, 0.16),
-            Fit("L_NK", None, 0.157, 0.139, 0.172, "E(k=256)"),
+            Fit("L_NK", None, 0.157, 0.139, 0.172),
             Fit("L_N", 32, 0.5, 0.49, 0.51),
         ]
     )
-    (warning,) = floors.disagreements(found)
-    assert warning.startswith("The floors of L_C, 0.090 [0.060, 0.120], and of L_NK, 0.157")
-    assert "at k=256" in warning
-    assert floors.lines(found)[0].startswith("floors at k=256: L_C 0.090") and len(floors.lines(found)) == 2
+    (caution,) = floors.disagreements(found)
+    assert caution.kind is Kind.DISAGREEMENT and caution.of == ("L_C", "L_NK")
+    assert caution.text.startswith("The floors of L_C, 0.090 [0.060, 0.120], and of L_NK, 0.157")
+    assert "at k=256" in caution.text
+    first, second = report._floors(found)
+    assert first.startswith("floors at k=256: L_C 0.090") and second.startswith("floors at k=32: L_N 0.5")
 
 
 def test_an_open_or_absent_floor_disagrees_with_nothing():
@@ -171,20 +182,21 @@ def test_an_open_or_absent_floor_disagrees_with_nothing():
 
 def test_budgets_are_those_of_the_sweep():
     (group,) = regimes().groups
-    assert [row["n_latents"] for row in group.budgets] == [512, 1024, 2048, 4096]
+    assert [row.n_latents for row in group.budgets] == [512, 1024, 2048, 4096]
     for row in group.budgets:
-        n, compute, end = row["n_latents"], row["compute"], row["converged"]
+        n, compute, end = row.n_latents, row.compute, row.converged
         best = min(SWEEP.loss(n, 1.5 * SWEEP.tokens(n, lr), lr) for lr in LRS)
-        assert end["nmse"] == pytest.approx(best, rel=1e-6)
+        assert end.nmse == pytest.approx(best, rel=1e-6)
         lr = LRS[int(np.argmin([SWEEP.loss(n, 1.5 * SWEEP.tokens(n, lr), lr) for lr in LRS]))]
-        assert end["tokens"] == pytest.approx(SWEEP.tokens(n, lr), rel=0.01)
-        assert row["token_ratio"] == pytest.approx(end["tokens"] / compute["tokens"])
-        assert row["loss_gap"] == pytest.approx(compute["nmse"] / end["nmse"] - 1)
-        gaps = [step["gap"] for step in row["between"]]
-        assert gaps[0] == pytest.approx(row["loss_gap"], rel=1e-6) and sorted(gaps, reverse=True) == gaps
-        middle = row["between"][2]
-        assert middle["tokens"] == pytest.approx(np.sqrt(compute["tokens"] * end["tokens"]))
-        assert middle["nmse"] == pytest.approx(SWEEP.loss(n, middle["tokens"], np.array(LRS)).min(), rel=0.01)
+        assert end.tokens == pytest.approx(SWEEP.tokens(n, lr), rel=0.01)
+        assert row.token_ratio == pytest.approx(end.tokens / compute.tokens)
+        assert row.loss_gap == pytest.approx(compute.nmse / end.nmse - 1)
+        gaps = [step.gap for step in row.between]
+        assert gaps[0] == pytest.approx(row.loss_gap, rel=1e-6) and sorted(gaps, reverse=True) == gaps
+        middle = row.between[2]
+        assert row.half_way == middle
+        assert middle.tokens == pytest.approx(np.sqrt(compute.tokens * end.tokens))
+        assert middle.nmse == pytest.approx(SWEEP.loss(n, middle.tokens, np.array(LRS)).min(), rel=0.01)
     assert (
         "No gap at n_latents=256, 8,192: converged, but never on the frontier within the grid of n."
         in group.reasons
@@ -193,17 +205,17 @@ def test_budgets_are_those_of_the_sweep():
 
 def test_an_n_without_a_converged_run_has_no_gap():
     (group,) = regimes(RUNS.assign(converged=RUNS["converged"] & (RUNS["n_latents"] != 1024))).groups
-    assert [row["n_latents"] for row in group.budgets] == [512, 2048, 4096]
+    assert [row.n_latents for row in group.budgets] == [512, 2048, 4096]
     assert "No gap at n_latents=1,024: on the frontier, but no converged run." in group.reasons
 
 
 def test_study_has_fits_and_both_regimes_in_words_and_in_json(capsys):
     study = fit_study(RUNS, CURVES)
     assert {fit.law for fit in study.fits} == {"L_C", "N_C", "D_C", "LR_C", "L_N", "T_N", "LR_N"}
-    text = "\n".join(study.regimes.lines())
+    text = "\n".join(regime_lines(study.regimes))
     assert LOOSER in text and "lr*(L(C)) / lr*(L(N)) = " in text and "floors at k=32: L_C" in text
     content = json.loads(json.dumps(plain(study.regimes.to_dict()), allow_nan=False))
-    assert set(content) == {"groups", "floors", "warnings", "reasons", "caution"}
+    assert set(content) == {"groups", "floors", "cautions", "warnings", "reasons", "caution"}
     assert content["groups"][0]["group"] == {"k": 32}
 
 

@@ -1,10 +1,13 @@
 """The fits on screen: which rows, how they were chosen, intervals that are not there, held-out scales, what is said."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fit.compute.frontier import LOOSER
 from fit.law.fit import fit_law
+from fit.law.held_out import HeldOut, HeldOutPoint, Score
 from fit.law.laws import named
 from fit.law.options import Choices
 from fit.study import fit_study, fit_table
@@ -14,7 +17,7 @@ from tests.fit.sweep_tables import Sweep
 
 
 def lines(fit):
-    return list(report.lines(fit))
+    return list(report.fit_lines(fit))
 
 
 def noisy(law, scale=0.005, seed=0):
@@ -30,17 +33,9 @@ def compute():
 
 def test_an_end_that_is_not_there_is_infinite():
     """What a held-out prediction of L_N_broken has: its interval is open above."""
-    held = {"predicted": 0.3714, "low": 0.3635, "high": None, "measured": 0.378, "relative_error": -0.0175}
-    point = {"n_latents": 2.0**19, **held, "inside": True}
-    whole = {
-        "input": "n_latents",
-        "up_to": 2.0**18,
-        "held": 1,
-        "rms_log": 0.01,
-        "points": [point],
-        "splits": [{}],
-    }
-    (text,) = report._held_out(whole)
+    point = HeldOutPoint({"n_latents": 2.0**19}, 0.3714, 0.3635, None, 0.378, -0.0175, True)
+    score = Score(2.0**18, 10, 1, 0.01)
+    (text,) = report._held_out(HeldOut("n_latents", score, (point,), (score,)))
     assert text == "  held out n=524,288: predicted 0.3714 [0.3635, ∞), measured 0.3780 (−1.75 %, inside)"
 
 
@@ -71,7 +66,7 @@ def test_the_rule_of_the_frontier_is_on_screen(compute):
         "The lowest loss over all curves in each 1/4 octave of C, with no lower limit of C. Cut, since"
         in text
     )
-    assert compute.fits[0].selection["rule"] in text
+    assert compute.fits[0].selection.rule in text
 
 
 def test_looser_bottleneck_is_said_once_where_only_the_compute_regime_was_fitted(compute):
@@ -81,9 +76,9 @@ def test_looser_bottleneck_is_said_once_where_only_the_compute_regime_was_fitted
 
 def test_dropped_budgets_are_counted_and_the_first_is_named(compute):
     (fit,) = compute.fits
-    dropped = fit.extra["isoflop"]["dropped"]
+    dropped = fit.extra.isoflop.dropped
     assert f"{len(dropped)} isoFLOP budgets dropped, the first at {dropped[0]}" in report.text([fit])
-    without = type(fit)(**{**vars(fit), "extra": {**fit.extra, "isoflop": {"dropped": []}}})
+    without = replace(fit, extra=replace(fit.extra, isoflop=replace(fit.extra.isoflop, dropped=())))
     assert "dropped" not in report.text([without])
 
 

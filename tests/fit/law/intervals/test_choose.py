@@ -113,9 +113,9 @@ def test_exact_losses_have_intervals_of_rounding_size():
 
 def test_band_widens_beyond_the_rows_and_holds_the_law():
     result = fit_law("L_N", N, np.exp(fitted(6)[0].problem.ln_y))
-    assert result.curve[-1]["n_latents"] == pytest.approx(2 * N.max())
-    assert all(point["low"] < point["value"] < point["high"] for point in result.curve)
-    width = [np.log(point["high"] / point["low"]) for point in result.curve]
+    assert result.curve[-1].inputs["n_latents"] == pytest.approx(2 * N.max())
+    assert all(point.low < point.value < point.high for point in result.curve)
+    width = [np.log(point.high / point.low) for point in result.curve]
     assert width[-1] > 2 * min(width)
 
 

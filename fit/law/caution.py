@@ -1,0 +1,67 @@
+"""What a reader of a fit should be careful with, sorted by kind where the fact is known."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """The kinds of caution, in the order in which a reader should meet them."""
+
+    NOT_IDENTIFIED = "not identified"
+    TRADE_OFF = "trade-off"
+    INTERVALS = "intervals"
+    STARTS = "starts"
+    NO_FLOOR = "no floor"
+    RISING = "rising"
+    ANOTHER_LAW = "another law better"
+    DISAGREEMENT = "disagreement"
+    HELD_OUT = "held out"
+    OUTLIERS = "outliers"
+    EDGE = "edge of the grid"
+    ROWS = "rows used"
+
+    @property
+    def heading(self) -> str:
+        """The heading under which cautions of this kind are listed."""
+        return HEADINGS[self]
+
+
+HEADINGS = {
+    Kind.NOT_IDENTIFIED: "Parameters that these rows do not identify",
+    Kind.TRADE_OFF: "Parameters that trade off against each other",
+    Kind.INTERVALS: "How far the intervals can be trusted",
+    Kind.STARTS: "Starts that do not agree",
+    Kind.NO_FLOOR: "No irreducible loss",
+    Kind.RISING: "A loss that rises with scale",
+    Kind.ANOTHER_LAW: "Another law predicts better",
+    Kind.DISAGREEMENT: "Results that disagree with one another",
+    Kind.HELD_OUT: "No check on held-out scales",
+    Kind.OUTLIERS: "Outliers",
+    Kind.EDGE: "Optima at the edge of what was tried",
+    Kind.ROWS: "Which rows were used",
+}
+
+
+@dataclass(frozen=True)
+class Caution:
+    """kind, a sentence for the reader, and the names of the parameters, columns or laws that it is about."""
+
+    kind: Kind
+    text: str
+    of: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Caution":
+        return cls(Kind(content["kind"]), content["text"], tuple(content.get("of", ())))
+
+
+def read_cautions(content: Mapping[str, Any]) -> tuple[Caution, ...]:
+    """The cautions of a fit or of the regimes in fits.json."""
+    return tuple(Caution.from_dict(each) for each in content.get("cautions") or ())
+
+
+def texts(cautions: Iterable[Caution]) -> tuple[str, ...]:
+    """Their sentences."""
+    return tuple(caution.text for caution in cautions)
