@@ -21,7 +21,7 @@ from benchmarks.train.case import CPU, QUICK, WARM, Case, Clock, batches, read_r
 from benchmarks.train.contenders import PEERS_PYTHON, in_its_own_process, missing
 from benchmarks.train.ours import Memory, a_run
 from kernels.topk import topk
-from sae_core.training.gradients import gradients_
+from sae_core.training.gradients import StepOptions, gradients_
 from sae_core.training.memory import tokens_at_once
 
 PACKAGES = ("saescale", "torch", "numpy")
@@ -42,13 +42,13 @@ def works(case: Case, x: Tensor) -> dict[str, Callable[[Tensor], object]]:
         p.grad = torch.randn_like(p)
     adam = torch.optim.Adam(weights, fused=True)
     product = torch.empty_like(z)  # its pages are there: the product and nothing else
-    rows = tokens_at_once(run.config.sae, case.batch_tokens, None)
+    options = StepOptions(source.denominator, rows=tokens_at_once(run.config.sae, case.batch_tokens, None))
     return {
         PIECES[0]: lambda batch: torch.mm(batch, W.T, out=product),
         PIECES[1]: lambda batch: torch.topk(z, case.k, dim=1, sorted=False),
         PIECES[2]: lambda batch: adam.step(),
         OUR_TOPK: lambda batch: topk(z, case.k),
-        GRADIENTS: lambda batch: gradients_(other.sae, batch, source.denominator, rows=rows),
+        GRADIENTS: lambda batch: gradients_(other.sae, batch, options),
         OURS: run.step,
     }
 

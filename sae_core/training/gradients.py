@@ -1,72 +1,126 @@
-"""Loss and gradients of one step, written out: three gather passes and one sort for four dense products."""
+"""Loss and gradients of one step: written out for ranked SAEs, by autograd for penalised ones.
+
+The written-out gradients take three gather passes and one sort in place of four dense products.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import reduce
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from kernels.gather_sum import gather_sum
 from kernels.gather_sum_mse import gather_sum_mse
-from kernels.plan import plan
+from kernels.plan import Plan, plan
 from kernels.segment_sum import segment_sum
 from kernels.segment_sum_dot import segment_sum_dot
 from sae_core.activations import ReLU
 from sae_core.model import SAE
 from sae_core.training.auxk import AuxK, Gradients, add_auxk_
-from sae_core.training.penalised import penalised_gradients_
 from sae_core.training.precision import matmul_precision, narrow
 from sae_core.training.selection import levels, select
-from sae_core.training.step_output import EncoderGradient, StepOutput
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """How the loss of a step is weighted and its gradient computed; the same for every step of a run.
+
+    rows is the number of tokens encoded at once; None: the whole batch. With fused_update the gradient of W_enc is
+    returned unsummed, as `StepOutput.encoder`, in the steps where it is a single sum.
+    """
+
+    denominator: float  # mean‖x − x̄‖² of the held-out rows
+    k_aux: int = 1
+    auxk_coef: float = 0.0  # α
+    rows: int | None = None
+    precision: str = "fp32"
+    fused_update: bool = False
+
+
+class EncoderGradient(NamedTuple):
+    """∂W_enc = segment_sum(plan, coef, X), before it is summed."""
+
+    plan: Plan
+    coef: Tensor  # ∂pre, (B, k)
+    X: Tensor  # x − b_pre, (B, d)
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """Statistics of a step. Scalars stay tensors, so that reading none of them means not waiting for a GPU."""
+
+    nmse: Tensor  # mean‖x − x̂‖² / denominator on this batch
+    auxk: Tensor | None  # normalised AuxK loss; None when no latent was dead
+    used: Tensor  # (n,) bool: latents above 0 on some token of the batch
+    penalty: Tensor | None = None  # S of L + λ·S, mean over the tokens; None without a penalty
+    smallest: Tensor | None = None  # batchtopk: the smallest value that was on
+    encoder: EncoderGradient | None = None  # where W_enc has no `.grad`
 
 
 @torch.no_grad()
 def gradients_(
     sae: SAE,
     x: Tensor,
-    denominator: float,
+    options: StepOptions,
     dead: Tensor | None = None,
-    k_aux: int = 0,
-    auxk_coef: float = 0.0,
-    rows: int | None = None,
-    precision: str = "fp32",
     narrow_tables: Mapping[str, Tensor] | None = None,
-    fused_update: bool = False,
 ) -> StepOutput:
-    """Write the gradient of  L = mean‖x − x̂‖²/denominator + α·L_aux  into `.grad` of every parameter of `sae`.
+    """Write the gradient of the step's loss into `.grad` of every parameter of `sae`.
 
-    x: (B, d);  dead: indices of the dead latents, (n_dead,), or None;  auxk_coef: α;  rows: tokens encoded at once,
-    None: all;  narrow_tables: W_enc and W_dec in the dtype of the products, where they are at hand;  fused_update: give
-    ∂W_enc unsummed, as `StepOutput.encoder`, where nothing but one sum adds to it.
-    With g = ∂L/∂x̂ = 2(x̂ − x)/(B·denominator):
+    Ranked SAEs (topk, batchtopk) minimise  L = mean‖x − x̂‖²/denominator + α·L_aux.  With g = ∂L/∂x̂ =
+    2(x̂ − x)/(B·denominator):
 
         ∂W_dec[i] = Σ z g          ∂z = W_dec[i]·g  (0 where the ReLU is off)
         ∂W_enc[i] = Σ ∂z (x − b_pre)          ∂b_pre = Σ g − (Σ ∂z) W_enc
 
     Both weight gradients use one sort of the B·k indices (`kernels.plan`). Where the loss has several nested
-    reconstructions (`levels`), g of a group is the sum over the reconstructions that it is part of.
+    reconstructions (`levels`), g of a group is the sum over the reconstructions that it is part of. Penalised SAEs
+    (relu, jumprelu, gated) minimise the loss of `_penalised_gradients_`.
+
+    Parameters
+    ----------
+    x : (B, d).
+    dead : indices of the dead latents, (n_dead,), for AuxK; None: there are none.
+    narrow_tables : W_enc and W_dec in the dtype of the products, if copies exist; otherwise they are made.
     """
-    rows = len(x) if rows is None else rows
-    with matmul_precision(precision):
+    with matmul_precision(options.precision):
         if isinstance(sae, ReLU):
-            return penalised_gradients_(sae, x, denominator, rows, precision)
-        tables = narrow_tables or {}
-        dtype = narrow(precision, x)
+            return _penalised_gradients_(sae, x, options)
+        tables, dtype = narrow_tables or {}, narrow(options.precision, x)
         W_enc, W_dec = (tables.get(name, sae.get_parameter(name)).to(dtype) for name in ("W_enc", "W_dec"))
-        auxk = None if dead is None or auxk_coef == 0 else AuxK(dead, k_aux, auxk_coef, rows * len(W_enc))
-        return _ranked_gradients_(sae, x, W_enc, W_dec, denominator, auxk, rows, fused_update)
+        return _ranked_gradients_(sae, x, W_enc, W_dec, options, dead)
+
+
+def _penalised_gradients_(sae: ReLU, x: Tensor, options: StepOptions) -> StepOutput:
+    """By dense autograd, in micro-batches:  L = (mean‖x − x̂‖² + own)/denominator + λ·S,  with own, S of `penalised`."""
+    coef, denominator = sae.config.sparsity_coef, options.denominator
+    assert coef is not None, "`validate` asks for sparsity_coef"
+    bf16 = options.precision == "bf16"
+    sae.zero_grad()
+    nmse, penalty = x.new_zeros(()), x.new_zeros(())
+    used = torch.zeros(len(sae.W_enc), dtype=torch.bool, device=x.device)
+    for part in x.split(options.rows or len(x)):
+        with torch.enable_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
+            z, S, own = sae.penalised(part)
+            squared = (sae.decode(z, None).to(x.dtype) - part).pow(2).sum()
+            loss = ((squared + own) / denominator + coef * S) / len(x)
+        loss.backward()
+        nmse += squared.detach() / (denominator * len(x))
+        penalty += S.detach() / len(x)
+        used |= (z.detach() > 0).any(0)
+    return StepOutput(nmse, None, used, penalty)
 
 
 def _ranked_gradients_(
-    sae: SAE,
-    x: Tensor,
-    W_enc: Tensor,
-    W_dec: Tensor,
-    denominator: float,
-    auxk: AuxK | None,
-    rows: int,
-    fused_update: bool,
+    sae: SAE, x: Tensor, W_enc: Tensor, W_dec: Tensor, options: StepOptions, dead: Tensor | None
 ) -> StepOutput:
+    """W_enc, W_dec: the tables of `sae` in the dtype of the products."""
+    rows, denominator = options.rows or len(x), options.denominator
+    auxk = None
+    if dead is not None and options.auxk_coef:
+        auxk = AuxK(dead, options.k_aux, options.auxk_coef, rows * len(W_enc))
     sae.zero_grad()  # the last step's gradients give their memory to this one's
     centred = x - sae.b_pre
     values, indices = select(sae, centred, rows, W_enc)
@@ -77,7 +131,7 @@ def _ranked_gradients_(
         g[p] += g[p + 1]
 
     sae.W_dec.grad, latent, parts = _weight_gradients(groups, g, W_dec, centred)
-    encoder = parts[0] if fused_update and auxk is None and len(parts) == 1 else None
+    encoder = parts[0] if options.fused_update and auxk is None and len(parts) == 1 else None
     sae.W_enc.grad = None if encoder else reduce(_added, (segment_sum(*part) for part in parts), None)
     auxk_loss = None
     if auxk is not None:

@@ -9,8 +9,8 @@ from kernels.segment_sum_adam import segment_sum_adam_
 from sae_core.config import RANKED, TrainConfig
 from sae_core.model import SAE
 from sae_core.training.ema import EMA
+from sae_core.training.gradients import EncoderGradient
 from sae_core.training.precision import NARROW
-from sae_core.training.step_output import EncoderGradient
 
 TABLES = (
     "W_enc",

@@ -1,4 +1,4 @@
-"""One SAE in training: its weights, optimizer, average, counters and curve; stepped, evaluated, saved, restored."""
+"""One SAE in training: its weights, optimizer, weight average, counters and curve, with all that a checkpoint needs."""
 
 import math
 from dataclasses import replace
@@ -13,36 +13,34 @@ from sae_core.errors import CheckpointError
 from sae_core.training import flops, memory
 from sae_core.training.convergence import Convergence, judge
 from sae_core.training.ema import EMA
-from sae_core.training.evaluate import evaluate
-from sae_core.training.gradients import gradients_
+from sae_core.training.evaluation import evaluate
+from sae_core.training.gradients import StepOptions, StepOutput, gradients_
 from sae_core.training.optimizer import Optimizer
-from sae_core.training.step_output import StepOutput
 from sae_core.training.stopwatch import Stopwatch
 
-# Columns of a curve that tell of the machine: all others are the same whenever a run is trained again.
+# Columns of a curve that depend on the machine. All others are the same whenever a run is trained again.
 CLOCKS = ("train_seconds", "tokens_per_second", "wait_seconds", "memory_peak_bytes")
-_RISEN = 4  # evaluations in a row, all above 1.5× the first one, make a run diverged
-_LEAST_TOKENS = 64  # of a micro-batch; a run that does not fit with these does not fit
+_RISEN = 4  # a run has diverged after this many evaluations in a row above 1.5× its first
+_LEAST_TOKENS = 64  # the smallest micro-batch tried; a run that does not fit with it fails
 
 
 class Run:
-    """The state of one run. Every method leaves it between two optimizer steps."""
+    """The state of one run. After every method it stands between two optimizer steps, so it may be saved."""
 
     def __init__(
         self, config: RunConfig, b_pre: Tensor, denominator: float, device: str | torch.device = "cpu"
     ) -> None:
         """config: resolved;  b_pre: (d,), the geometric median;  denominator: mean‖x − x̄‖² of the held-out rows."""
         assert config == config.resolved(), (
-            "a default left open would be another run's, once it is written out"
+            "resolve the config first: a default left open changes the run's id"
         )
         self.config, self.denominator = config, denominator
         self.sae = build(config.sae, config.data.d_model).to(device)
         self.sae.init_(b_pre, config.seed, config.sae.init_scale)
         self.optimizer = Optimizer(self.sae, config.train)
         self.ema = EMA(self.sae, config.train.ema)
-        self.last_active = torch.zeros(
-            config.sae.n_latents, dtype=torch.int64, device=device
-        )  # tokens seen at last use
+        # The number of tokens seen when each latent was last active.
+        self.last_active = torch.zeros(config.sae.n_latents, dtype=torch.int64, device=device)
         self.tokens, self.steps, self.evaluations = 0, 0, 0
         self.flops_auxk, self.wait_seconds = 0.0, 0.0
         self.micro_batch_tokens = config.train.micro_batch_tokens or memory.tokens_at_once(
@@ -50,7 +48,7 @@ class Run:
         )
         self._clock = Stopwatch(device)
         self.curve: list[dict[str, Any]] = []
-        self.abandoned = False  # set from outside: the pack goes on without this run
+        self.abandoned = False  # set by the caller of train_pack, which then drops this run
         self._last: tuple[StepOutput, Tensor] | None = None
 
     @property
@@ -65,13 +63,13 @@ class Run:
 
     @property
     def train_seconds(self) -> float:
-        """Seconds of the device in this run's steps. wait_seconds: those spent waiting for its batches before them."""
+        """Device time of this run's steps, without `wait_seconds`, the time spent waiting for its batches."""
         return self._clock.seconds
 
     def dead(self) -> Tensor | None:
-        """Indices of the latents that were silent for `dead_tokens` tokens: (n_dead,); None where there are none.
+        """Indices of the latents that were silent for `dead_tokens` tokens: (n_dead,); None if there are none.
 
-        From that many tokens on it waits for a GPU: how many there are is a shape.
+        Once that many tokens were seen it waits for a GPU, since the number of dead latents is a shape.
         """
         limit = self.config.sae.dead_tokens
         if self.tokens <= limit:
@@ -82,9 +80,9 @@ class Run:
     def step(self, x: Tensor, waited: float = 0.0, alone: bool = False) -> None:
         """One optimizer step on x: (batch_tokens, d).
 
-        waited: seconds that the device stood still until x was there.  alone: nobody else's memory is to blame when
-        there is none, so that the step is done in smaller micro-batches. Nothing has changed then: the optimizer comes
-        after the gradients.
+        waited: seconds that the device was idle before x arrived.  alone: this is the only run in the pack; on
+        out-of-memory, retry the step with smaller micro-batches. The retry is safe, since the optimizer has not yet
+        changed a weight.
         """
         self.wait_seconds += waited
         dead = self.dead() if self.config.sae.auxk_coef else None
@@ -93,33 +91,29 @@ class Run:
             norm = self.optimizer.step(output.encoder, self.ema)
             self.tokens += len(x)
             self.steps += 1
-            self.last_active.masked_fill_(
-                output.used, self.tokens
-            )  # no look at the device, as an index would be
+            # Indexing would wait for the GPU to count the latents that were used.
+            self.last_active.masked_fill_(output.used, self.tokens)
             if isinstance(self.sae, BatchTopK):
                 assert output.smallest is not None
                 self.sae.observe(output.smallest, self.steps)
         if dead is not None:
             self.flops_auxk += len(x) * flops.auxk_per_token(len(dead), x.shape[1])
-        self._last = (replace(output, encoder=None), norm)  # whose (B, d) rows would outlive the step
+        self._last = (replace(output, encoder=None), norm)  # encoder holds (B, d) rows; do not keep them
 
     def _gradients(self, x: Tensor, dead: Tensor | None, alone: bool) -> StepOutput:
-        """One batch's gradients, in halved micro-batches as long as there is no memory for them."""
+        """One batch's gradients; the micro-batch is halved as long as memory runs out and this is the only run."""
         sae, train = self.config.sae, self.config.train
         while True:
+            options = StepOptions(
+                self.denominator,
+                sae.k_aux or 1,
+                sae.auxk_coef or 0.0,
+                self.micro_batch_tokens,
+                train.precision,
+                train.fused_update,
+            )
             try:
-                return gradients_(
-                    self.sae,
-                    x,
-                    self.denominator,
-                    dead,
-                    sae.k_aux or 1,
-                    sae.auxk_coef or 0.0,
-                    self.micro_batch_tokens,
-                    train.precision,
-                    narrow_tables=self.optimizer.narrow,
-                    fused_update=train.fused_update,
-                )
+                return gradients_(self.sae, x, options, dead, self.optimizer.narrow)
             except (RuntimeError, MemoryError) as error:
                 smaller = self.micro_batch_tokens // 2
                 if not (alone and memory.is_out_of_memory(error)) or smaller < _LEAST_TOKENS:
@@ -177,7 +171,7 @@ class Run:
         )
 
     def outcome(self) -> str | None:
-        """Right after an evaluation: "diverged" or "done" if the run ends here. None at any other time."""
+        """ "diverged" or "done" right after the evaluation that ends the run, None at any other time."""
         if not self.curve or self.curve[-1]["tokens"] != self.tokens:
             return None
         nmse = [row["nmse"] for row in self.curve]
@@ -191,17 +185,17 @@ class Run:
         return "done" if self.config.train.stop == "converged" and self.convergence().converged else None
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors of the state under flat names."""
+        """All tensors of the state, under flat names."""
         live = {f"sae.{name}": p for name, p in self.sae.state_dict().items()}
         mean = {f"ema.{name}": m for name, m in self.ema.m.items()}
         return live | mean | self.optimizer.tensors() | {"last_active": self.last_active}
 
     def weights(self) -> dict[str, Tensor]:
-        """What a finished run keeps: the live weights and the bias-corrected average."""
+        """The live weights and their bias-corrected average, which a finished run keeps."""
         return self.sae.state_dict() | {f"ema.{name}": w for name, w in self.ema.weights().items()}
 
     def meta(self) -> dict[str, Any]:
-        """The rest of the state, as JSON."""
+        """The rest of the state, ready for JSON."""
         return {
             "config": self.config.as_dict(),
             "tokens": self.tokens,

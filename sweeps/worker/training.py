@@ -13,7 +13,7 @@ from sae_core.config import RunConfig
 from sae_core.data.source import Source
 from sae_core.errors import DataError
 from sae_core.training import checkpoint
-from sae_core.training.latents import latent_histograms
+from sae_core.training.evaluation import latent_histograms
 from sae_core.training.pack import Event, start_point, train_pack
 from sae_core.training.run import Run
 from sweeps.config.data import open_source

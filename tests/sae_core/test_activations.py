@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sae_core.activations import BatchTopK, JumpReLU, build
 from sae_core.config import RANKED, DataKey, RunConfig, SAEConfig, TrainConfig
 from sae_core.data.synthetic import Synthetic, SyntheticConfig
-from sae_core.training.gradients import gradients_
+from sae_core.training.gradients import StepOptions, gradients_
 from sae_core.training.run import Run
 from sae_core.training.selection import select
 
@@ -88,8 +88,8 @@ def gradients_of(loss, sae):
     return {name: p.grad.clone() for name, p in sae.named_parameters()}
 
 
-def ours(sae, x, **more):
-    gradients_(sae, x, DENOMINATOR, **more)
+def ours(sae, x, dead=None, **options):
+    gradients_(sae, x, StepOptions(DENOMINATOR, **options), dead)
     return {name: p.grad.clone() for name, p in sae.named_parameters()}
 
 
@@ -171,7 +171,7 @@ def test_batch_topk_takes_the_largest_of_the_batch(k, spread, seed, rows):
 def test_batch_topk_is_a_threshold_at_inference():
     sae, x = sae_and_batch("batchtopk")
     assert isinstance(sae, BatchTopK)
-    output = gradients_(sae, x, DENOMINATOR)
+    output = gradients_(sae, x, StepOptions(DENOMINATOR))
     sae.observe(output.smallest, 1)
     values, indices = sae.encode(x)
     assert indices is None and (values > 0).sum() == B * K - 1  # the smallest itself is not above θ

@@ -5,7 +5,7 @@ import torch
 
 from sae_core.config import SAEConfig
 from sae_core.model import SAE
-from sae_core.training.gradients import gradients_
+from sae_core.training.gradients import StepOptions, gradients_
 
 D, N, K, B = 9, 40, 5, 24
 
@@ -42,7 +42,7 @@ def loss_as_written(sae, x, denominator, dead, k_aux, alpha):
 def test_against_autograd(bias, dead, k_aux):
     sae, x = sae_and_batch(bias)
     dead = None if dead is None else torch.tensor(dead)
-    output = gradients_(sae, x, 3.0, dead, k_aux, auxk_coef=0.25)
+    output = gradients_(sae, x, StepOptions(3.0, k_aux, auxk_coef=0.25), dead)
     ours = {name: p.grad.clone() for name, p in sae.named_parameters()}
     sae.zero_grad()
     loss = loss_as_written(sae, x, 3.0, dead, k_aux, 0.25)
@@ -55,7 +55,7 @@ def test_against_autograd(bias, dead, k_aux):
 
 def test_autograd_through_the_model_agrees_too():
     sae, x = sae_and_batch(True)
-    gradients_(sae, x, 2.0)
+    gradients_(sae, x, StepOptions(2.0))
     ours = {name: p.grad.clone() for name, p in sae.named_parameters()}
     sae.zero_grad()
     ((x - sae(x)).pow(2).sum(1).mean() / 2.0).backward()
@@ -65,7 +65,7 @@ def test_autograd_through_the_model_agrees_too():
 
 def test_used_are_the_latents_above_zero_in_some_row():
     sae, x = sae_and_batch(False)
-    used = gradients_(sae, x, 1.0).used
+    used = gradients_(sae, x, StepOptions(1.0)).used
     values, indices = sae.encode(x)
     assert set(used.nonzero().flatten().tolist()) == set(indices[values > 0].tolist())
     assert 0 < used.sum() < N, "the test needs latents of both kinds"
@@ -74,5 +74,5 @@ def test_used_are_the_latents_above_zero_in_some_row():
 def test_a_perfect_reconstruction_gives_no_auxk_gradient_instead_of_nan():
     sae = SAE(SAEConfig(n_latents=4, k=1), 3).double().init_(torch.zeros(3), seed=0)
     x = torch.zeros(6, 3, dtype=torch.float64)
-    gradients_(sae, x, 1.0, torch.tensor([1]), 1, 0.5)
+    gradients_(sae, x, StepOptions(1.0, k_aux=1, auxk_coef=0.5), torch.tensor([1]))
     assert all(torch.isfinite(p.grad).all() for p in sae.parameters())

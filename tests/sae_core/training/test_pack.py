@@ -87,10 +87,10 @@ def out_of_memory_above(rows: int, monkeypatch):
     """`gradients_` as it would be on a device that holds the pre-activations of so many rows and no more."""
     real = run_module.gradients_
 
-    def short_of_memory(sae, x, denominator, dead, k_aux, auxk_coef, at_once, *rest, **more):
-        if at_once > rows:
+    def short_of_memory(sae, x, options, *rest):
+        if options.rows > rows:
             raise torch.OutOfMemoryError("no memory for you")
-        return real(sae, x, denominator, dead, k_aux, auxk_coef, at_once, *rest, **more)
+        return real(sae, x, options, *rest)
 
     monkeypatch.setattr(run_module, "gradients_", short_of_memory)
 

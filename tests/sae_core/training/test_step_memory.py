@@ -8,7 +8,7 @@ from torch.utils._pytree import tree_leaves
 from sae_core.activations import build
 from sae_core.config import RANKED, SAEConfig
 from sae_core.training import auxk
-from sae_core.training.gradients import gradients_
+from sae_core.training.gradients import StepOptions, gradients_
 from tests.sae_core.test_activations import LOSSES
 
 B, N, D, K, ROWS = 512, 16384, 16, 8, 16
@@ -29,14 +29,14 @@ class Largest(TorchDispatchMode):
         return out
 
 
-def largest(name: str, **more) -> Largest:
+def largest(name: str, dead=None, **options) -> Largest:
     ranked = LOSSES[name].get("activation", "topk") in RANKED
     own = {"k": K} if ranked else {"sparsity_coef": 0.1}
     sae = build(SAEConfig(n_latents=N, encoder_bias=True, **own, **LOSSES[name]), D)
     sae.init_(torch.zeros(D), seed=0)
     x = torch.randn(B, D, generator=torch.Generator().manual_seed(0))
     with Largest() as seen:
-        gradients_(sae, x, 1.0, rows=ROWS, **more)
+        gradients_(sae, x, StepOptions(1.0, rows=ROWS, **options), dead)
     return seen
 
 

@@ -1,4 +1,4 @@
-"""Densities and mean squares are those of the dense activations, and reach the table of latents."""
+"""NMSE is the centred one; densities and mean squares are those of the dense activations, and reach their table."""
 
 import pandas as pd
 import pytest
@@ -6,11 +6,31 @@ import torch
 
 from sae_core.config import SAEConfig
 from sae_core.model import SAE
-from sae_core.training import latents as module
-from sae_core.training.latents import histogram, latent_statistics
+from sae_core.training import evaluation
+from sae_core.training.evaluation import evaluate, histogram, latent_statistics
 from sweeps.dispatch.launch import launch
 from sweeps.ledger.tables import LATENT_COLUMNS, collect_latents, write_tables
 from sweeps.planning.plan import make_plan
+
+
+def test_predicting_the_mean_gives_one():
+    x = torch.randn(1000, 8) + 5
+    sae = SAE(SAEConfig(n_latents=4, k=1), 8).init_(x.mean(0), seed=0)
+    with torch.no_grad():
+        sae.W_enc.zero_()
+    denominator = float((x - x.mean(0)).pow(2).sum(1).mean())
+    assert evaluate(sae, x, denominator).nmse == pytest.approx(1.0, rel=1e-5)
+    assert evaluate(sae, x, denominator).l0 == 0
+
+
+def test_cut_into_parts(monkeypatch):
+    x = torch.randn(333, 8)
+    sae = SAE(SAEConfig(n_latents=16, k=3), 8).init_(torch.zeros(8), seed=0)
+    whole = evaluate(sae, x, 1.0)
+    monkeypatch.setattr(evaluation, "_ELEMENTS", 16 * 10)
+    parts = evaluate(sae, x, 1.0)
+    assert parts.nmse == pytest.approx(whole.nmse, rel=1e-6)
+    assert parts.l0 == whole.l0
 
 
 def test_statistics_are_those_of_the_dense_activations(monkeypatch):
@@ -19,7 +39,7 @@ def test_statistics_are_those_of_the_dense_activations(monkeypatch):
     with torch.no_grad():
         sae.W_enc[5] = 0  # a latent that is among the top k at times, and never above 0
         dense = torch.zeros(333, 16).scatter(1, *reversed(sae.encode(x)))
-    monkeypatch.setattr(module, "_ELEMENTS", 16 * 10)
+    monkeypatch.setattr(evaluation, "_ELEMENTS", 16 * 10)
     density, square = latent_statistics(sae, x)
     torch.testing.assert_close(density, (dense > 0).double().mean(0))
     torch.testing.assert_close(square, dense.double().pow(2).mean(0), rtol=1e-6, atol=0)

@@ -1,0 +1,67 @@
+"""An SAE on held-out tokens: its loss and L0, and how often and how strongly each of its latents fires."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sae_core.model import SAE
+
+_ELEMENTS = 1 << 24  # pre-activations held at once: 64 MiB of float32 whatever n is
+_PER_DECADE = 4
+# log10 of the first and the last bin's outer edges. Values beyond them count in the first or the last bin.
+RANGES = {"log10_density": (-7, 0), "log10_mean_square": (-12, 4)}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    nmse: float  # mean‖x − x̂‖² / denominator
+    l0: float  # latents above 0 per token
+
+
+@torch.no_grad()
+def evaluate(sae: SAE, x: Tensor, denominator: float) -> Evaluation:
+    """NMSE and L0 on held-out rows.  x: (H, d);  denominator: mean‖x − x̄‖², from the data's manifest."""
+    rows = max(1, _ELEMENTS // len(sae.W_enc))
+    squared, active = 0.0, 0
+    for part in x.split(rows):
+        values, indices = sae.encode(part)
+        squared += float((sae.decode(values, indices) - part).pow(2).sum(dtype=torch.float64))
+        active += int((values > 0).sum())
+    return Evaluation(squared / len(x) / denominator, active / len(x))
+
+
+@torch.no_grad()
+def latent_statistics(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor]:
+    """For each latent, the share of rows with z > 0 and the mean of z² over all rows: (n,) each, float64.
+
+    x: (H, d), prepared, on the SAE's device. The mean of z² is in units of x². Both are 0 if a latent never fires.
+    """
+    n = len(sae.W_enc)
+    count, square = (torch.zeros(n, dtype=torch.float64, device=x.device) for _ in range(2))
+    for part in x.split(max(1, _ELEMENTS // n)):
+        values, indices = sae.encode(part)
+        for total, term in ((count, (values > 0).double()), (square, values.double() ** 2)):
+            total += term.sum(0) if indices is None else torch.bincount(indices.flatten(), term.flatten(), n)
+    return count / len(x), square / len(x)
+
+
+def histogram(values: Tensor, low: int, high: int) -> dict[str, Any]:
+    """Counts of log10(values), values (n,), in quarter decades from `low` to `high`; `never` counts the zeros."""
+    positive = values[values > 0].log10().clamp(low, high).cpu()
+    bins = (high - low) * _PER_DECADE
+    counts = torch.histc(positive, bins, low, high)
+    return {
+        "low": low,
+        "high": high,
+        "counts": counts.long().tolist(),
+        "never": int((values == 0).sum()),
+    }
+
+
+def latent_histograms(sae: SAE, x: Tensor) -> dict[str, Any]:
+    """The histograms of `latent_statistics` over all n latents: `log10_density` and `log10_mean_square`."""
+    values = latent_statistics(sae, x)
+    histograms = {name: histogram(v, *ends) for (name, ends), v in zip(RANGES.items(), values, strict=True)}
+    return {"tokens": len(x), **histograms}
