@@ -14,6 +14,7 @@ from sweeps.config.compose import Overrides, axis_values, compose, hydra_session
 from sweeps.config.data import describe
 from sweeps.config.earlier_fit import Fitted
 from sweeps.config.expression import compute, holds
+from sweeps.config.launcher import Launcher
 from sweeps.errors import SweepError
 
 SCIENCE = (
@@ -34,7 +35,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Expansion:
-    study: dict[str, Any]  # the resolved config without axes applied
+    name: str  # of the study
+    runs: Path  # the folder of all studies
+    launcher: Launcher
+    gpu_hours: float | None  # the budget; None: no limit
     cells: list[Cell]
     axes: dict[str, list[Any]]
     zips: list[list[str]]  # axes that step together
@@ -72,10 +76,21 @@ def expand(overrides: Sequence[str]) -> Expansion:
             seen += 1
             if all(holds(text, names_of(cell.config)) for text in first.grid.where):
                 cells.append(Cell(cell.config, point | {k: cell.varied[k] for k in derived}))
-        study = OmegaConf.to_container(first, resolve=True)
-        assert isinstance(study, dict)
-        whole = {str(k): v for k, v in study.items()}
-        return Expansion(whole, cells, axes, zips, derived, seen - len(cells), frozenset(waiting))
+        with sentences():
+            launcher = OmegaConf.to_object(first.launcher)
+        assert isinstance(launcher, Launcher)
+        return Expansion(
+            name=first.name,
+            runs=Path(first.runs),
+            launcher=launcher,
+            gpu_hours=first.budget.gpu_hours,
+            cells=cells,
+            axes=axes,
+            zips=zips,
+            derived=derived,
+            dropped=seen - len(cells),
+            waiting=frozenset(waiting),
+        )
 
 
 def _axes(loader: ConfigLoader, config: DictConfig, line: Overrides) -> dict[str, list[Any]]:

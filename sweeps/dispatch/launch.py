@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from sweeps.config.launcher import Launcher
 from sweeps.dispatch import slurm
 from sweeps.dispatch.reconcile import again, settle
 from sweeps.dispatch.submit import Launched, submit
@@ -33,20 +33,20 @@ def launch(plan: Plan) -> Launched:
     todo = missing(plan)
     if not todo:
         return Launched()
-    if plan.launcher["kind"] == "debug":
+    if plan.launcher.kind == "debug":
         with stoppable() as stop:
-            work(str(plan.study.path), [run.run_id for run in todo], plan.options, stop)
+            work(str(plan.study.path), [run.run_id for run in todo], plan.launcher, stop)
         if stop:
             raise KeyboardInterrupt
         return Launched()
     return submit(plan, todo)
 
 
-def check_machine(launcher: dict[str, Any]) -> None:
+def check_machine(launcher: Launcher) -> None:
     """SweepError if this machine cannot do what the launcher asks."""
-    if launcher["kind"] == "slurm":
-        slurm.check(launcher["slurm"]["patience_s"])
-    elif launcher["device"] == "cuda" and not torch.cuda.is_available():
+    if launcher.kind == "slurm":
+        slurm.check(launcher.slurm.patience_s)
+    elif launcher.device == "cuda" and not torch.cuda.is_available():
         raise SweepError(
             "launcher.device is cuda, and this machine has no CUDA device; use launcher.device=cpu."
         )
@@ -70,10 +70,10 @@ def missing(plan: Plan) -> list[PlannedRun]:
         status = folder.status()
         if run.run_id in in_jobs or status.state in (*ENDED, "cancelled") or folder.cancelled:
             continue
-        if plan.launcher["kind"] == "slurm" and held(folder):
+        if plan.launcher.kind == "slurm" and held(folder):
             continue
         if status.state == "failed":
-            if not failures.may_retry(folder, plan.launcher["retries"]):
+            if not failures.may_retry(folder, plan.launcher.retries):
                 continue
             again(plan.study, folder, f"again after: {status.message}")
         found.append(run)
@@ -107,14 +107,14 @@ def relauncher(plan: Plan, launched: Launched) -> Callable[[], bool]:
         nonlocal looked, now
         if not all(one.done() for one in now.local):
             return False
-        if plan.launcher["kind"] == "slurm" and time.monotonic() - looked < _LOOK_S:
+        if plan.launcher.kind == "slurm" and time.monotonic() - looked < _LOOK_S:
             return False
         looked = time.monotonic()
         try:
             now = launch(plan)  # what died in the meantime, beside those that live
             return not (now.local or now.slurm or settle(plan.study))
         except SweepError as error:
-            if plan.launcher["kind"] != "slurm" or not slurm.silent(str(error)):
+            if plan.launcher.kind != "slurm" or not slurm.silent(str(error)):
                 raise
             return False
 

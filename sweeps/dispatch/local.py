@@ -9,9 +9,11 @@ from typing import Any
 import submitit
 import torch
 
+from sweeps.config.launcher import Launcher
+
 
 def submit(
-    launcher: Mapping[str, Any],
+    launcher: Launcher,
     folder: Path,
     code: Path,
     workers: int,
@@ -20,14 +22,14 @@ def submit(
 ) -> list[submitit.Job[Any]]:
     """Start `workers` processes that each run function(*call), importing from the snapshot `code`."""
     executor = submitit.LocalExecutor(folder=folder)
-    executor.update_parameters(timeout_min=launcher["timeout_min"])
+    executor.update_parameters(timeout_min=launcher.timeout_min)
     jobs = []
     # Two OpenMP threads that spin for work on shared cores cost 30× (104 ms a step for 3 ms, measured): let them sleep.
-    quiet = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(launcher["threads"])}
+    quiet = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(launcher.threads)}
     path = os.pathsep.join(filter(None, [str(code.absolute()), os.environ.get("PYTHONPATH")]))
     with _environment(quiet | {"PYTHONSAFEPATH": "1", "PYTHONPATH": path}), _stderr_to(folder / "stderr.txt"):
         for index in range(workers):
-            if launcher["device"] == "cuda":
+            if launcher.device == "cuda":
                 gpu = index % torch.cuda.device_count()
                 executor.update_parameters(gpus_per_node=1, visible_gpus=[gpu])
             jobs.append(executor.submit(function, *call))

@@ -14,6 +14,7 @@ from typing import Any
 import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
+from sweeps.config.launcher import Launcher
 from sweeps.errors import SweepError
 
 # What a controller that is down, restarting or swamped makes sbatch, squeue and sacct say. Anything else is an answer.
@@ -70,10 +71,10 @@ def check(patience_s: float) -> None:
     _patiently(lambda: _asked("squeue", "--noheader", "--me"), patience_s)
 
 
-def executor(launcher: dict[str, Any], folder: Path, name: str, code: Path | None) -> submitit.SlurmExecutor:
+def executor(launcher: Launcher, folder: Path, name: str, code: Path | None) -> submitit.SlurmExecutor:
     """submitit's executor for jobs of this launcher. code: the snapshot that they import."""
-    ask = launcher["slurm"]
-    python = ask["python"] or shlex.quote(sys.executable)
+    ask = launcher.slurm
+    python = ask.python or shlex.quote(sys.executable)
     found = submitit.SlurmExecutor(folder=folder, python=f"{python} -ISc {shlex.quote(_HOLD_SIGNALS)}")
     same = (
         "partition",
@@ -87,32 +88,32 @@ def executor(launcher: dict[str, Any], folder: Path, name: str, code: Path | Non
     )
     found.update_parameters(
         job_name=name,
-        time=launcher["timeout_min"],
+        time=launcher.timeout_min,
         nodes=1,
         ntasks_per_node=1,
-        signal_delay_s=ask["signal_s"],
-        array_parallelism=launcher["workers"],
-        setup=[*ask["setup"], *_environment(launcher, code)],
-        use_srun=ask["use_srun"],
-        srun_args=ask["srun_args"],
+        signal_delay_s=ask.signal_s,
+        array_parallelism=launcher.workers,
+        setup=[*ask.setup, *_environment(launcher, code)],
+        use_srun=ask.use_srun,
+        srun_args=ask.srun_args,
         stderr_to_stdout=True,
-        additional_parameters={"requeue": True, **ask["sbatch"]},
-        **{key: ask[key] for key in same if ask[key] is not None},
+        additional_parameters={"requeue": True, **ask.sbatch},
+        **{key: value for key in same if (value := getattr(ask, key)) is not None},
     )
-    if ask["mem_gb"] is not None:
-        found.update_parameters(mem=f"{round(ask['mem_gb'] * 1024)}MB")
+    if ask.mem_gb is not None:
+        found.update_parameters(mem=f"{round(ask.mem_gb * 1024)}MB")
     return found
 
 
-def _environment(launcher: dict[str, Any], code: Path | None) -> list[str]:
+def _environment(launcher: Launcher, code: Path | None) -> list[str]:
     """Shell lines: the snapshot first on the path, before the folder that the launch was typed in."""
-    lines = [f"export OMP_NUM_THREADS={launcher['threads']} OMP_WAIT_POLICY=passive"]
+    lines = [f"export OMP_NUM_THREADS={launcher.threads} OMP_WAIT_POLICY=passive"]
     if code is not None:
         lines.append(f"export PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(str(code))}:${{PYTHONPATH:-}}")
     return lines
 
 
-def script(launcher: dict[str, Any], folder: Path, name: str, jobs: int) -> str:
+def script(launcher: Launcher, folder: Path, name: str, jobs: int) -> str:
     """The text that sbatch would get for an array of so many jobs."""
     one = executor(launcher, folder, name, folder / "code")
     if jobs > 1:

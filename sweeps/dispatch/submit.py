@@ -29,13 +29,13 @@ def submit(plan: Plan, todo: Sequence[PlannedRun]) -> Launched:
     """Start processes or submit arrays for these runs, with the code as it is now."""
     folder = launches.new_folder(plan.study)
     code = snapshot.take(folder)
-    return (_to_slurm if plan.launcher["kind"] == "slurm" else _to_processes)(plan, todo, folder, code)
+    return (_to_slurm if plan.launcher.kind == "slurm" else _to_processes)(plan, todo, folder, code)
 
 
 def _to_processes(plan: Plan, todo: Sequence[PlannedRun], folder: Path, code: Path) -> Launched:
     ids = [run.run_id for run in todo]
-    workers = min(plan.launcher["workers"], len(ids))
-    call = (str(plan.study.path.absolute()), ids, plan.options)
+    workers = min(plan.launcher.workers, len(ids))
+    call = (str(plan.study.path.absolute()), ids, plan.launcher)
     started = local.submit(plan.launcher, folder, code, workers, job, call)
     launches.record(folder, "local", plan.overrides, {str(one.job_id): ids for one in started})
     return Launched(folder, local=started)
@@ -43,18 +43,16 @@ def _to_processes(plan: Plan, todo: Sequence[PlannedRun], folder: Path, code: Pa
 
 def _to_slurm(plan: Plan, todo: Sequence[PlannedRun], folder: Path, code: Path) -> Launched:
     """An array for each amount of memory that is asked for; each job has runs of its own."""
-    options = replace(plan.options, wait=False)  # a GPU does not wait for what another job holds
     path, name = str(plan.study.path.absolute()), f"saescale-{plan.study.name}"
     given: dict[str, list[str]] = {}
-    launcher = plan.launcher | {"slurm": plan.launcher["slurm"] | {"exclude": excluded(plan, todo)}}
+    avoided = excluded(plan, todo)
     for mem_gb, runs in by_memory(plan, todo).items():
-        launcher["slurm"]["mem_gb"] = mem_gb
+        asked = replace(plan.launcher.slurm, exclude=avoided, mem_gb=mem_gb)
+        launcher = replace(plan.launcher, slurm=asked)
         lists = [[run.run_id for run in one.runs] for one in jobs_of(runs, launcher, plan.throughput)]
         found = slurm.executor(launcher, folder, name, code.absolute())
-        calls = [(path, ids, options) for ids in lists]
-        given |= dict(
-            zip(slurm.submit(found, calls, job, launcher["slurm"]["patience_s"]), lists, strict=True)
-        )
+        calls = [(path, ids, launcher) for ids in lists]
+        given |= dict(zip(slurm.submit(found, calls, job, launcher.slurm.patience_s), lists, strict=True))
         launches.record(folder, "slurm", plan.overrides, given)
     return Launched(folder, slurm=list(given))
 
@@ -65,14 +63,14 @@ def by_memory(plan: Plan, todo: Sequence[PlannedRun]) -> dict[float | None, list
     for run in todo:
         known = failures.failures(plan.study.run(run.run_id))
         short = sum(one.kind == "host_oom" for one in known)
-        asked = plan.launcher["slurm"]["mem_gb"]
+        asked = plan.launcher.slurm.mem_gb
         groups.setdefault(None if asked is None else asked * 1.5**short, []).append(run)
     return groups
 
 
 def excluded(plan: Plan, todo: Sequence[PlannedRun]) -> str | None:
     """The nodes not to use: those of the config, and those that failed one of these runs."""
-    nodes = {plan.launcher["slurm"]["exclude"] or ""}
+    nodes = {plan.launcher.slurm.exclude or ""}
     for run in todo:
         known = failures.failures(plan.study.run(run.run_id))
         nodes |= {one.host for one in known if one.kind == "node" and one.host}
@@ -81,9 +79,9 @@ def excluded(plan: Plan, todo: Sequence[PlannedRun]) -> str | None:
 
 def script(plan: Plan) -> str:
     """The script that sbatch would get, for the first array."""
-    if plan.launcher["kind"] != "slurm" or not slurm.available():
+    if plan.launcher.kind != "slurm" or not slurm.available():
         raise SweepError(
-            f"launcher.kind is {plan.launcher['kind']}: a script for sbatch needs launcher=slurm, and sbatch here."
+            f"launcher.kind is {plan.launcher.kind}: a script for sbatch needs launcher=slurm, and sbatch here."
         )
     lists = jobs_of(plan.todo, plan.launcher, plan.throughput)
     return slurm.script(plan.launcher, plan.study.jobs / "dry-run", f"saescale-{plan.study.name}", len(lists))

@@ -11,7 +11,7 @@ from sweeps.errors import SweepError
 from sweeps.ledger.provenance import now
 from sweeps.ledger.run_folder import RunFolder
 
-# Kind: what happened. docs/launching.md says what is done about each; the launcher's `retries` says how often.
+# Kind: what happened. docs/launching.md says what is done about each.
 KINDS = {
     "oom": "an allocation found no memory",
     "host_oom": "killed for the memory of its job",
@@ -21,6 +21,8 @@ KINDS = {
     "data": "the data or the checkpoint cannot be used",
     "bug": "an error in the code or the config",
 }
+# How often a failure of each kind is retried, unless `launcher.retries` says otherwise.
+RETRIES = {"oom": 4, "host_oom": 2, "node": 3, "disk": 5, "lost": 2, "data": 0, "bug": 0}
 # CUDA errors that mean a broken GPU or node rather than a broken program: another node may do it.
 _NODE = re.compile(
     r"uncorrectable ECC|no CUDA-capable device|GPU is lost|fallen off the bus|unspecified launch failure"

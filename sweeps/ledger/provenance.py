@@ -9,8 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sweeps.ledger.job_environment import slurm_job
 
 CODE = "code.json"  # in a snapshot, see `sweeps.dispatch.snapshot`: what git said where it was taken
@@ -23,6 +21,8 @@ def now() -> str:
 
 def environment(device: str) -> dict[str, Any]:
     """Provenance of a run that starts here and now."""
+    import torch  # here: a job imports this module before its signal handlers are installed
+
     sha, dirty = git_state()
     return {
         "started": now(),

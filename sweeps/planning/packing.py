@@ -4,8 +4,8 @@ import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from sweeps.config.launcher import Launcher
 from sweeps.planning import cost
 from sweeps.planning.cost import Throughput
 from sweeps.planning.runs import PlannedRun
@@ -21,7 +21,7 @@ class Job:
     runs: tuple[PlannedRun, ...]
     seconds: float | None
 
-    def packs(self, launcher: dict[str, Any]) -> list[list[PlannedRun]]:
+    def packs(self, launcher: Launcher) -> list[list[PlannedRun]]:
         """The runs as the worker will take them together: as many as the pack and its memory hold."""
         found: list[list[PlannedRun]] = []
         for run in self.runs:
@@ -30,21 +30,21 @@ class Job:
             found[-1].append(run)
         return found
 
-    def memory(self, launcher: dict[str, Any]) -> int:
+    def memory(self, launcher: Launcher) -> int:
         """Bytes of its largest pack."""
-        limit = launcher["memory_gb"]
+        limit = launcher.memory_gb
         return max(cost.pack_bytes((run.config for run in pack), limit) for pack in self.packs(launcher))
 
 
-def fits(pack: Sequence[PlannedRun], run: PlannedRun, launcher: dict[str, Any]) -> bool:
+def fits(pack: Sequence[PlannedRun], run: PlannedRun, launcher: Launcher) -> bool:
     """Whether a run may join a pack: by number, and by memory where that is known."""
-    if len(pack) >= launcher["runs_per_pack"]:
+    if len(pack) >= launcher.runs_per_pack:
         return False
-    limit = launcher["memory_gb"]
+    limit = launcher.memory_gb
     return limit is None or cost.pack_bytes((r.config for r in (*pack, run)), limit) <= limit * cost.GiB
 
 
-def jobs_of(runs: Sequence[PlannedRun], launcher: dict[str, Any], at: Throughput | None) -> list[Job]:
+def jobs_of(runs: Sequence[PlannedRun], launcher: Launcher, at: Throughput | None) -> list[Job]:
     """Jobs of these runs: as many as `workers`, and as many more as it takes for each to fit its time limit.
 
     Within a data set runs go, the costliest first, to the job that has least to do. A run that is longer than the limit
@@ -54,11 +54,11 @@ def jobs_of(runs: Sequence[PlannedRun], launcher: dict[str, Any], at: Throughput
     for run in sorted(runs, key=lambda run: (-run.flops_sparse, run.run_id)):
         by_data.setdefault(run.config.data.fingerprint, []).append(run)
     total = sum(run.flops_sparse for run in runs)
-    limit = launcher["timeout_min"] * 60 * USABLE
+    limit = launcher.timeout_min * 60 * USABLE
     jobs = []
     for mine in by_data.values():
         share = sum(run.flops_sparse for run in mine) / total if total else 1.0
-        jobs += _balanced(mine, max(1, round(launcher["workers"] * share)), limit, at)
+        jobs += _balanced(mine, max(1, round(launcher.workers * share)), limit, at)
     return jobs
 
 

@@ -4,31 +4,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 from sweeps.config.grid import Expansion, expand
+from sweeps.config.launcher import Launcher, check_launcher
 from sweeps.errors import SweepError
-from sweeps.ledger import failures
 from sweeps.ledger.run_folder import ENDED, Study
 from sweeps.planning import cost
 from sweeps.planning.cost import Throughput
 from sweeps.planning.packing import Job, jobs_of
 from sweeps.planning.runs import PlannedRun, planned_runs
-from sweeps.worker.options import WorkerOptions
-from sweeps.worker.trackers import check_trackers
 
-KINDS = ("local", "slurm", "debug")
-POSITIVE = (
-    "workers",
-    "threads",
-    "runs_per_pack",
-    "memory_gb",
-    "timeout_min",
-    "checkpoint_s",
-    "heartbeat_s",
-    "flops_per_s",
-)
 # Ended runs whose throughput is read: enough for a median, and a plan of 10,000 runs stays quick.
 _MEASURED = 100
 
@@ -41,33 +26,30 @@ class Plan:
     grid: Expansion
     runs: list[PlannedRun]  # the costliest first, so that the last worker does not end with the longest run
     states: dict[str, str]
-    launcher: dict[str, Any]
     overrides: tuple[str, ...] = ()
+
+    @property
+    def launcher(self) -> Launcher:
+        return self.grid.launcher
 
     @property
     def todo(self) -> list[PlannedRun]:
         """The runs without a result, those included that wait for `saescale retry`."""
         return [run for run in self.runs if self.states.get(run.run_id) not in ENDED]
 
-    @property
-    def options(self) -> WorkerOptions:
-        return WorkerOptions(
-            **{key: self.launcher[key] for key in WorkerOptions.__dataclass_fields__ if key in self.launcher}
-        )
-
     @cached_property
     def throughput(self) -> Throughput | None:
         ended = [run.run_id for run in self.runs if self.states.get(run.run_id) == "done"]
         folders = map(self.study.run, ended[:: max(1, len(ended) // _MEASURED)])
-        return cost.throughput(self.launcher["flops_per_s"], self.launcher["device"], folders)
+        return cost.throughput(self.launcher.flops_per_s, self.launcher.device, folders)
 
     @cached_property
     def jobs(self) -> list[Job]:
         """What would be submitted if nothing were in the queue yet; on this machine one list that the workers share."""
-        if self.launcher["kind"] == "slurm" or not self.todo:
+        if self.launcher.kind == "slurm" or not self.todo:
             return jobs_of(self.todo, self.launcher, self.throughput)
         hours = self.hours(self.todo)
-        return [Job(tuple(self.todo), hours and hours * 3600 / min(self.launcher["workers"], len(self.todo)))]
+        return [Job(tuple(self.todo), hours and hours * 3600 / min(self.launcher.workers, len(self.todo)))]
 
     def hours(self, runs: Sequence[PlannedRun]) -> float | None:
         """Worker-hours of these runs; None where the throughput is not known."""
@@ -84,7 +66,7 @@ class Plan:
 
     def check_budget(self) -> None:
         """SweepError when what is left costs more than budget.gpu_hours, or cannot be told."""
-        allowed = self.grid.study["budget"]["gpu_hours"]
+        allowed = self.grid.gpu_hours
         if allowed is None or not self.todo:
             return
         hours = self.hours(self.todo)
@@ -103,35 +85,11 @@ class Plan:
 def make_plan(overrides: Sequence[str]) -> Plan:
     """Expand, check and cost the study that `overrides` describe. Reads the ledger, writes nothing."""
     grid = expand(overrides)
-    check_launcher(grid.study["launcher"])
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", grid.study["name"]):
-        raise SweepError(
-            f"name is {grid.study['name']!r}; a study's name is letters, digits, '.', '_' and '-'."
-        )
-    study = Study(Path(grid.study["runs"]) / grid.study["name"])
+    check_launcher(grid.launcher)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", grid.name):
+        raise SweepError(f"name is {grid.name!r}; a study's name is letters, digits, '.', '_' and '-'.")
+    study = Study(grid.runs / grid.name)
     runs = sorted(planned_runs(grid), key=lambda run: (-run.flops_sparse, run.run_id))
     there = {path.name for path in study.path.glob("*/")}
     states = {run.run_id: study.run(run.run_id).status().state for run in runs if run.run_id in there}
-    return Plan(study, grid, runs, states, grid.study["launcher"], tuple(overrides))
-
-
-def check_launcher(launcher: dict[str, Any]) -> None:
-    """Raise SweepError for a launcher that cannot be."""
-    if launcher["kind"] not in KINDS:
-        raise SweepError(f"launcher.kind is {launcher['kind']!r}; it must be one of {', '.join(KINDS)}.")
-    if launcher["device"] not in ("cpu", "cuda"):
-        raise SweepError(f"launcher.device is {launcher['device']!r}; it must be cpu or cuda.")
-    for key in POSITIVE:
-        if launcher[key] is not None and not launcher[key] > 0:
-            raise SweepError(f"launcher.{key} is {launcher[key]}; it must be above 0.")
-    if launcher["lease_s"] < 3 * launcher["heartbeat_s"]:
-        raise SweepError(
-            f"launcher.lease_s = {launcher['lease_s']} is less than three heartbeats of {launcher['heartbeat_s']} s: "
-            "a living worker would lose its runs."
-        )
-    check_trackers(launcher)
-    for kind, times in launcher["retries"].items():
-        if kind not in failures.KINDS:
-            raise SweepError(f"launcher.retries names {kind!r}; the kinds are {', '.join(failures.KINDS)}.")
-        if times < 0:
-            raise SweepError(f"launcher.retries.{kind} is {times}; it must be 0 or more.")
+    return Plan(study, grid, runs, states, tuple(overrides))

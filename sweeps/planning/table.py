@@ -71,7 +71,7 @@ def summary(plan: Plan) -> str:
 def table(plan: Plan) -> Table:
     """Runs of equal size in one row: what they train on, what they cost, what is derived."""
     shown = Table(box=None, header_style="bold")
-    hours = "GPU-h" if plan.launcher["device"] == "cuda" else "CPU-h"
+    hours = "GPU-h" if plan.launcher.device == "cuda" else "CPU-h"
     for column in (*COLUMNS, hours, "memory/run"):
         shown.add_column(column, justify="right")
     groups: dict[tuple[int, int], list[PlannedRun]] = {}
@@ -129,21 +129,21 @@ def jobs(plan: Plan) -> list[str]:
     launcher, planned = plan.launcher, plan.jobs
     largest = max(job.memory(launcher) for job in planned)
     packs = max(len(pack) for job in planned for pack in job.packs(launcher))
-    if launcher["kind"] == "slurm":
+    if launcher.kind == "slurm":
         each = _span([len(job.runs) for job in planned], "d")
-        who = f"{len(planned)} jobs in an array, {launcher['workers']} at once, of {each} runs each"
+        who = f"{len(planned)} jobs in an array, {launcher.workers} at once, of {each} runs each"
     else:
-        who = f"{min(launcher['workers'], len(plan.todo))} workers share {len(plan.todo)} runs"
+        who = f"{min(launcher.workers, len(plan.todo))} workers share {len(plan.todo)} runs"
     lines = [f"{who}; packs of up to {packs} take up to {_bytes(largest)} of memory"]
     lines += [_longest(plan), _disk(plan)]
-    allowed = plan.grid.study["budget"]["gpu_hours"]
+    allowed = plan.grid.gpu_hours
     if allowed is not None and (hours := plan.hours(plan.todo)) is not None:
         lines.append(f"budget: {hours:.2f} of {allowed:g} h{', fits' if hours <= allowed else ', TOO MUCH'}")
     return lines
 
 
 def _longest(plan: Plan) -> str:
-    limit = plan.launcher["timeout_min"] / 60
+    limit = plan.launcher.timeout_min / 60
     if plan.throughput is None:
         return "hours: unknown until a run has ended here, or launcher.flops_per_s is set"
     rate = f"{plan.throughput.flops_per_s:.2e} FLOPs/s a worker, {plan.throughput.source}"
@@ -155,7 +155,7 @@ def _longest(plan: Plan) -> str:
 def _disk(plan: Plan) -> str:
     """While all jobs run their largest packs, and when all runs have ended."""
     at_once = sorted((cost.disk_bytes(run.config)[0] for run in plan.todo), reverse=True)
-    most = plan.launcher["workers"] * plan.launcher["runs_per_pack"]
+    most = plan.launcher.workers * plan.launcher.runs_per_pack
     kept = sum(cost.disk_bytes(run.config)[1] for run in plan.runs)
     return f"disk: {_bytes(kept)} of weights in the end, up to {_bytes(sum(at_once[:most]))} of checkpoints on the way"
 

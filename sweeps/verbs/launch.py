@@ -58,12 +58,12 @@ def start(plan: Plan, wait_for_end: bool = False) -> int:
             print(f"{len(started)} {where}, logs in {launched.folder}.")
             print(f"Follow with: saescale status {plan.study.path}")
             return 0
-        if wait_for_end and plan.launcher["kind"] != "debug":
+        if wait_for_end and plan.launcher.kind != "debug":
             follow(plan, relauncher(plan, launched))
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on.")
         return 130
-    return report(plan, wait_for_end or plan.launcher["kind"] == "debug")
+    return report(plan, wait_for_end or plan.launcher.kind == "debug")
 
 
 def _shown(ids: Sequence[str]) -> str:

@@ -8,11 +8,11 @@ and nothing here imports torch before.
 import sys
 from collections.abc import Sequence
 
-from sweeps.worker.options import WorkerOptions
+from sweeps.config.launcher import Launcher
 from sweeps.worker.signals import TIME_IS_UP, await_the_end, requeue, stoppable
 
 
-def job(study_path: str, run_ids: Sequence[str], options: WorkerOptions) -> None:
+def job(study_path: str, run_ids: Sequence[str], launcher: Launcher) -> None:
     """`work`, with an exit code: 0 unless a run failed or it was stopped.
 
     A job that is stopped and not cancelled goes back into the queue and resumes from the checkpoints that `work` left.
@@ -22,7 +22,7 @@ def job(study_path: str, run_ids: Sequence[str], options: WorkerOptions) -> None
         from sweeps.worker.worker import work
 
         try:
-            states = work(study_path, run_ids, options, stop)
+            states = work(study_path, run_ids, launcher, stop)
         except OSError as error:  # not even a claim can be written
             sys.exit(
                 f"The study's folder cannot be used: {error}. Runs go on from their checkpoints when it can."

@@ -1,47 +1,28 @@
 """Curves shown elsewhere while a run trains, in TensorBoard or W&B: a copy, never the source of truth."""
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from sae_core.config import RunConfig
-from sweeps.errors import SweepError
+from sweeps.config.launcher import Launcher
 from sweeps.ledger.run_folder import RunFolder
 
-WANDB_MODES = ("off", "offline", "online")
 Log = Callable[[dict[str, Any]], None]
 Close = Callable[[], None]
-
-
-def check_trackers(launcher: Mapping[str, Any]) -> None:
-    """SweepError for a mode that is none, or a package that is asked for and not installed."""
-    if launcher["wandb"] not in WANDB_MODES:
-        raise SweepError(
-            f"launcher.wandb is {launcher['wandb']!r}; it must be one of {', '.join(WANDB_MODES)}."
-        )
-    wanted = {"tensorboard": launcher["tensorboard"], "wandb": launcher["wandb"] != "off"}
-    for package, on in wanted.items():
-        if on and importlib.util.find_spec(package) is None:
-            raise SweepError(
-                f"launcher.{package} is {launcher[package]} and the package {package} is not installed: "
-                "pip install 'saescale[track]', or leave it off."
-            )
 
 
 class Trackers:
     """What shows one run's evaluations. A tracker that fails says so once and is dropped; the run goes on."""
 
-    def __init__(
-        self, folder: RunFolder, config: RunConfig, tokens: int, tensorboard: bool, wandb: str, project: str
-    ) -> None:
+    def __init__(self, folder: RunFolder, config: RunConfig, tokens: int, launcher: Launcher) -> None:
         """tokens: where the run stands; what was shown after them, before it was killed, is shown again."""
         self._name = folder.run_id
         self._shown: dict[str, tuple[Log, Close]] = {}
-        if tensorboard:
+        if launcher.tensorboard:
             self._open("tensorboard", partial(_tensorboard, folder, tokens))
-        if wandb != "off":
-            self._open("wandb", partial(_wandb, folder, config, wandb, project))
+        if launcher.wandb != "off":
+            self._open("wandb", partial(_wandb, folder, config, launcher))
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Show one evaluation: every number of it that is known, over the tokens."""
@@ -79,17 +60,17 @@ def _tensorboard(folder: RunFolder, tokens: int) -> tuple[Log, Close]:
     return log, writer.close
 
 
-def _wandb(folder: RunFolder, config: RunConfig, mode: str, project: str) -> tuple[Log, Close]:
+def _wandb(folder: RunFolder, config: RunConfig, launcher: Launcher) -> tuple[Log, Close]:
     import wandb
 
     run = wandb.init(
-        project=project,
+        project=launcher.wandb_project,
         group=folder.path.parent.name,
         id=folder.run_id,
         name=folder.run_id,
         dir=str(folder.path),
         config=config.as_dict(),
-        mode=mode,  # type: ignore[arg-type]
+        mode=launcher.wandb,  # type: ignore[arg-type]
         resume="allow",
         reinit="create_new",  # the runs of a pack are open at once
         settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),

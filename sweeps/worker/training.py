@@ -17,13 +17,13 @@ from sae_core.training.evaluation import latent_histograms
 from sae_core.training.pack import Event, start_point, train_pack
 from sae_core.training.run import Run
 from sweeps.config.data import open_source
+from sweeps.config.launcher import Launcher
 from sweeps.ledger import failures
 from sweeps.ledger.claims import Claim, Heartbeat
 from sweeps.ledger.failures import Failure
 from sweeps.ledger.job_environment import slurm_job
 from sweeps.ledger.provenance import environment, now
 from sweeps.ledger.run_folder import ENDED, RunFolder, Status
-from sweeps.worker.options import WorkerOptions
 from sweeps.worker.signals import Stop
 from sweeps.worker.trackers import Trackers
 
@@ -49,24 +49,24 @@ class _Held:
         return Status("running", self.run.tokens, rate=gained / took if gained and took > 0 else None)
 
 
-def train_group(group: list[tuple[RunFolder, Claim]], options: WorkerOptions, stop: Stop) -> dict[str, str]:
+def train_group(group: list[tuple[RunFolder, Claim]], launcher: Launcher, stop: Stop) -> dict[str, str]:
     """Train claimed runs together to their ends; returns the state each was left in."""
     states: dict[str, str] = {}
     held: dict[int, _Held] = {}
-    heartbeat = Heartbeat([its_claim for _, its_claim in group], options.heartbeat_s)
+    heartbeat = Heartbeat([its_claim for _, its_claim in group], launcher.heartbeat_s)
     heartbeat.start()
     try:
         source = open_source(group[0][0].config()["data"])
-        held |= {id(one.run): one for one in _prepare(group, source, options, states)}
-        for event in train_pack([one.run for one in held.values()], source, options.device):
+        held |= {id(one.run): one for one in _prepare(group, source, launcher, states)}
+        for event in train_pack([one.run for one in held.values()], source, launcher.device):
             one = held[id(event.run)]
-            _handle(one, event, source, options, states)
+            _handle(one, event, source, launcher, states)
             if one.folder.run_id in states:
                 held.pop(id(event.run)).trackers.close()
             if stop:
                 break
         for one in held.values():  # none unless we were stopped
-            _handle(one, Event(one.run, "stopped", {"words": stop.words}), source, options, states)
+            _handle(one, Event(one.run, "stopped", {"words": stop.words}), source, launcher, states)
     except Exception as error:  # the data went away or never fitted: no run of the pack can go on
         for folder, its_claim in group:
             if folder.run_id not in states:
@@ -81,23 +81,22 @@ def train_group(group: list[tuple[RunFolder, Claim]], options: WorkerOptions, st
 
 
 def _prepare(
-    group: list[tuple[RunFolder, Claim]], source: Source, options: WorkerOptions, states: dict[str, str]
+    group: list[tuple[RunFolder, Claim]], source: Source, launcher: Launcher, states: dict[str, str]
 ) -> list[_Held]:
     """Build every run of the group, from its checkpoint where it has one. One that cannot be built fails alone."""
     b_pre = start_point(source)
     held = []
     for folder, its_claim in group:
         try:
-            run = _build(folder, source, b_pre, options.device)
+            run = _build(folder, source, b_pre, launcher.device)
             started = (folder.environment() or {}).get("started")
-            facts = environment(options.device)
+            facts = environment(launcher.device)
             folder.set_environment(facts | ({"started": started} if started else {}))
             folder.set_status(Status("running", run.tokens))
         except Exception as error:
             states[folder.run_id] = _fail(folder, its_claim, folder.status().tokens, error)
             continue
-        shown = options.tensorboard, options.wandb, options.wandb_project
-        trackers = Trackers(folder, run.config, run.tokens, *shown)
+        trackers = Trackers(folder, run.config, run.tokens, launcher)
         held.append(_Held(folder, its_claim, run, trackers, run.tokens))
     return held
 
@@ -117,14 +116,14 @@ def _build(folder: RunFolder, source: Source, b_pre: Tensor, device: str) -> Run
     return run
 
 
-def _handle(one: _Held, event: Event, source: Source, options: WorkerOptions, states: dict[str, str]) -> None:
+def _handle(one: _Held, event: Event, source: Source, launcher: Launcher, states: dict[str, str]) -> None:
     """Write an event to the run's folder. A run that is not ours any more, or whose folder fails, is given up alone."""
     if event.kind != "step" and not one.claim.touch():
         one.run.abandoned = True
         states[one.folder.run_id] = "taken over"
         return
     try:
-        state = _record(one, event, source, options)
+        state = _record(one, event, source, launcher)
     except Exception as error:
         one.run.abandoned = True
         state = _fail(one.folder, one.claim, one.run.tokens, error)
@@ -132,13 +131,13 @@ def _handle(one: _Held, event: Event, source: Source, options: WorkerOptions, st
         states[one.folder.run_id] = state
 
 
-def _record(one: _Held, event: Event, source: Source, options: WorkerOptions) -> str | None:
+def _record(one: _Held, event: Event, source: Source, launcher: Launcher) -> str | None:
     """What an event means for the folder; returns the state if the run is over."""
     if event.kind == "failed":
         assert event.error is not None
         return _fail(one.folder, one.claim, one.run.tokens, event.error)
     if event.kind in ENDED:
-        return _finish(one, event.kind, source, options)
+        return _finish(one, event.kind, source, launcher)
     if event.kind == "stopped":
         assert event.row is not None
         return _leave(one, "stopped", event.row["words"])
@@ -147,7 +146,7 @@ def _record(one: _Held, event: Event, source: Source, options: WorkerOptions) ->
         one.folder.append_row(event.row)
         one.trackers.log(event.row)
     now_s = time.monotonic()
-    if now_s - one.said >= options.heartbeat_s:
+    if now_s - one.said >= launcher.heartbeat_s:
         if not one.claim.touch():
             one.run.abandoned = True
             return "taken over"
@@ -156,7 +155,7 @@ def _record(one: _Held, event: Event, source: Source, options: WorkerOptions) ->
             return _leave(one, "cancelled", "cancelled by hand")
         one.folder.set_status(one.status)
         one.said = now_s
-    if now_s - one.saved >= options.checkpoint_s:
+    if now_s - one.saved >= launcher.checkpoint_s:
         _save(one)
     return None
 
@@ -175,15 +174,15 @@ def _leave(one: _Held, state: str, message: str) -> str:
     return state
 
 
-def _finish(one: _Held, state: str, source: Source, options: WorkerOptions) -> str:
+def _finish(one: _Held, state: str, source: Source, launcher: Launcher) -> str:
     """Write the weights and the result, then say so: a run is done when its status says it."""
     run, folder = one.run, one.folder
     folder.checkpoints.mkdir(exist_ok=True)
     checkpoint.write(folder.weights_path, run.weights(), {"config": run.config.as_dict()})
     if state == "done":
-        x = source.held_out().to(options.device)
+        x = source.held_out().to(launcher.device)
         folder.set_latents(latent_histograms(run.sae, x))
-    folder.set_result(result(run, source.oracle(run.config.sae.n_latents), options.device))
+    folder.set_result(result(run, source.oracle(run.config.sae.n_latents), launcher.device))
     folder.set_status(Status(state, run.tokens))
     checkpoint.clear(folder.checkpoints)
     folder.set_traceback(None)  # of a failure before

@@ -8,17 +8,17 @@ from pathlib import Path
 import torch
 
 from sae_core.config import RunConfig
+from sweeps.config.launcher import Launcher
 from sweeps.ledger import failures
 from sweeps.ledger.claims import Claim, claim
 from sweeps.ledger.run_folder import ENDED, RunFolder, Status, Study
 from sweeps.planning import cost
-from sweeps.worker.options import WorkerOptions
 from sweeps.worker.signals import Stop
 from sweeps.worker.training import failure, train_group
 
 
 def work(
-    study_path: str, run_ids: Sequence[str], options: WorkerOptions, stop: Stop | None = None
+    study_path: str, run_ids: Sequence[str], launcher: Launcher, stop: Stop | None = None
 ) -> dict[str, str]:
     """Train whatever of `run_ids` is neither finished nor held by another; returns the state each run was left in.
 
@@ -26,29 +26,29 @@ def work(
     and a run whose worker dies is taken over. A run for which there was no memory is tried again in a smaller pack, as
     often as `retries` allows; other failures are not tried again here.
     """
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(launcher.threads)
     stop = Stop() if stop is None else stop  # `or` would take one that nobody asked yet for none
     study, left = Study(Path(study_path)), list(run_ids)
     states: dict[str, str] = {}
     while left and not stop:
-        group, left = _claim_group(study, left, options)
+        group, left = _claim_group(study, left, launcher)
         if group:
-            found = train_group(group, options, stop)
+            found = train_group(group, launcher, stop)
             states |= found
             left += [run_id for run_id, state in found.items() if state == "failed"]
             if any(study.run(run_id).status().failure == "oom" for run_id in found):
-                options = replace(options, runs_per_pack=max(1, len(group) // 2))
+                launcher = replace(launcher, runs_per_pack=max(1, len(group) // 2))
         elif (
-            left and options.wait
+            left and launcher.waits_for_others
         ):  # all that is left is held by others: look again, in case one of them dies
-            time.sleep(options.heartbeat_s)
+            time.sleep(launcher.heartbeat_s)
         else:
             break
     return states
 
 
 def _claim_group(
-    study: Study, ids: Sequence[str], options: WorkerOptions
+    study: Study, ids: Sequence[str], launcher: Launcher
 ) -> tuple[list[tuple[RunFolder, Claim]], list[str]]:
     """Claim free runs on one data set, as many as the pack and its memory hold; and the ids to look at again."""
     group: list[tuple[RunFolder, Claim]] = []
@@ -56,18 +56,18 @@ def _claim_group(
     configs: list[RunConfig] = []
     for run_id in ids:
         folder = study.run(run_id)
-        if _over(folder, options):
+        if _over(folder, launcher):
             continue
         config = RunConfig.from_dict(folder.config()["run"])
-        if configs and not _fits(configs, config, options):
+        if configs and not _fits(configs, config, launcher):
             later.append(run_id)
             continue
-        held = claim(folder, options.lease_s)
+        held = claim(folder, launcher.lease_s)
         if held is None:
             later.append(run_id)
-        elif _over(folder, options):  # it ended between our look and our claim
+        elif _over(folder, launcher):  # it ended between our look and our claim
             held.release()
-        elif _lost(folder, held, options):
+        elif _lost(folder, held, launcher):
             held.release()
         else:
             group.append((folder, held))
@@ -75,7 +75,7 @@ def _claim_group(
     return group, later
 
 
-def _lost(folder: RunFolder, its_claim: Claim, options: WorkerOptions) -> bool:
+def _lost(folder: RunFolder, its_claim: Claim, launcher: Launcher) -> bool:
     """Note it where the last worker of a run died without a word; True if that has happened too often.
 
     Not where SLURM has requeued this very job: then it was the node, or a preemption without a warning.
@@ -85,22 +85,22 @@ def _lost(folder: RunFolder, its_claim: Claim, options: WorkerOptions) -> bool:
         return False
     message = f"its worker died without a word at {status.tokens:,} tokens"
     failures.record(folder, failure(folder, "lost", message))
-    if failures.may_retry(folder, options.retries):
+    if failures.may_retry(folder, launcher.retries):
         return False
     folder.set_status(Status("failed", status.tokens, "lost", message))
     return True
 
 
-def _fits(pack: Sequence[RunConfig], config: RunConfig, options: WorkerOptions) -> bool:
-    if len(pack) >= options.runs_per_pack or config.data.fingerprint != pack[0].data.fingerprint:
+def _fits(pack: Sequence[RunConfig], config: RunConfig, launcher: Launcher) -> bool:
+    if len(pack) >= launcher.runs_per_pack or config.data.fingerprint != pack[0].data.fingerprint:
         return False
-    limit = options.memory_gb
+    limit = launcher.memory_gb
     return limit is None or cost.pack_bytes([*pack, config], limit) <= limit * cost.GiB
 
 
-def _over(folder: RunFolder, options: WorkerOptions) -> bool:
+def _over(folder: RunFolder, launcher: Launcher) -> bool:
     """Whether there is nothing to do: ended, cancelled, or failed in a way that this worker does not try again."""
     status = folder.status()
     if status.state == "failed":
-        return status.failure != "oom" or not failures.may_retry(folder, options.retries)
+        return status.failure != "oom" or not failures.may_retry(folder, launcher.retries)
     return status.state in (*ENDED, "cancelled") or folder.cancelled

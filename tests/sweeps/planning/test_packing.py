@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sae_core.config import DataKey, RunConfig, SAEConfig, TrainConfig
+from sweeps.config.launcher import Launcher
 from sweeps.planning import cost
 from sweeps.planning.cost import Throughput
 from sweeps.planning.packing import USABLE, jobs_of
 from sweeps.planning.runs import PlannedRun
 
-LAUNCHER = {"workers": 4, "runs_per_pack": 3, "memory_gb": None, "timeout_min": 60}
+LAUNCHER = Launcher(workers=4, runs_per_pack=3, timeout_min=60)
 RATE = Throughput(1e9, "configured")
 
 
@@ -39,7 +40,7 @@ def names(jobs):
 )
 def test_every_run_is_in_one_job_that_fits_its_limit_or_is_alone(sizes, workers, minutes):
     runs = [run(2**n, tokens * 1024, data, str(i)) for i, (n, tokens, data) in enumerate(sizes)]
-    jobs = jobs_of(runs, LAUNCHER | {"workers": workers, "timeout_min": minutes}, RATE)
+    jobs = jobs_of(runs, replace(LAUNCHER, workers=workers, timeout_min=minutes), RATE)
     assert names(jobs) == Counter(one.run_id for one in runs)
     for job in jobs:
         assert len({one.config.data.fingerprint for one in job.runs}) == 1
@@ -56,12 +57,12 @@ def test_few_runs_use_all_workers_and_many_are_balanced():
 
 def test_a_pack_holds_no_more_runs_and_no_more_memory_than_it_may():
     runs = [run(name=str(i), micro=1024) for i in range(7)]
-    (job,) = jobs_of(runs, LAUNCHER | {"workers": 1}, None)
+    (job,) = jobs_of(runs, replace(LAUNCHER, workers=1), None)
     assert [len(pack) for pack in job.packs(LAUNCHER)] == [3, 3, 1]
     two = cost.pack_bytes([runs[0].config] * 2)
-    tight = LAUNCHER | {"memory_gb": two / cost.GiB}
+    tight = replace(LAUNCHER, memory_gb=two / cost.GiB)
     assert [len(pack) for pack in job.packs(tight)] == [2, 2, 2, 1] and job.memory(tight) == two
-    too_small = LAUNCHER | {"memory_gb": 1e-6}
+    too_small = replace(LAUNCHER, memory_gb=1e-6)
     assert [len(pack) for pack in job.packs(too_small)] == [1] * 7
 
 

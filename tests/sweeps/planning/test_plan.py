@@ -36,7 +36,7 @@ def test_throughput_is_measured_on_runs_that_have_ended(tiny, capsys):
     assert "hours: unknown" in shown(given, capsys)[1].out
     one = make_plan(tiny("seed=0", "launcher=debug"))
     write_runs(one)
-    work(str(one.study.path), [run.run_id for run in one.runs], one.options)
+    work(str(one.study.path), [run.run_id for run in one.runs], one.launcher)
     code, printed = shown(given, capsys)
     assert code == 0 and "measured on 1 runs" in printed.out and "1 already done, 2 to train" in printed.out
 

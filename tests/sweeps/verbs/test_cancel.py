@@ -76,7 +76,7 @@ def test_a_running_one_is_saved_and_left_and_the_others_go_on(study, monkeypatch
 
     monkeypatch.setattr(Run, "step", cancel_one)
     ids = [run.run_id for run in study.runs]
-    states = work(str(study.study.path), ids, replace(study.options, heartbeat_s=1e-9))
+    states = work(str(study.study.path), ids, replace(study.launcher, heartbeat_s=1e-9))
     assert states[runs[2, 1].run_id] == "cancelled" and sorted(states.values()) == [
         "cancelled",
         *["done"] * 3,

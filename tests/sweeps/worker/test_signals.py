@@ -41,17 +41,17 @@ def planned(overrides):
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
 def test_runs_are_saved_and_resume_to_the_same_bits(tiny, tmp_path, monkeypatch, interrupted, which):
     calm, ids = planned(tiny("seed=0,1", f"runs={tmp_path / 'calm'}"))
-    work(str(calm.study.path), ids, calm.options)
+    work(str(calm.study.path), ids, calm.launcher)
     plan, _ = planned(tiny("seed=0,1"))
     interrupted(which)
     with pytest.raises(SystemExit, match="Launch again to go on"):
-        job(str(plan.study.path), ids, plan.options)
+        job(str(plan.study.path), ids, plan.launcher)
     for run_id in ids:
         folder = plan.study.run(run_id)
         assert folder.status().state == "stopped" and folder.status().tokens > 0
         assert list(folder.checkpoints.glob("step-*"))
     monkeypatch.undo()
-    assert work(str(plan.study.path), ids, plan.options) == dict.fromkeys(ids, "done")
+    assert work(str(plan.study.path), ids, plan.launcher) == dict.fromkeys(ids, "done")
     for run_id in ids:
         a, b = ([row["nmse"] for row in study.run(run_id).curve()] for study in (calm.study, plan.study))
         assert a == b
@@ -75,7 +75,7 @@ def test_a_stopped_job_is_requeued_after_slurm_had_time_to_kill_it(
     plan, ids = planned(tiny())
     interrupted(which)
     with pytest.raises(SystemExit, match="Back in the queue"):
-        job(str(plan.study.path), ids, plan.options)
+        job(str(plan.study.path), ids, plan.launcher)
     assert asked == order
 
 
@@ -98,7 +98,7 @@ def test_a_second_signal_does_not_disturb_its_going_back(tiny, monkeypatch, inte
     before = signal.signal(signal.SIGUSR2, raises)
     try:
         with pytest.raises(SystemExit, match="Back in the queue"):
-            job(str(plan.study.path), ids, plan.options)
+            job(str(plan.study.path), ids, plan.launcher)
         assert signal.getsignal(signal.SIGUSR2) is raises
     finally:
         signal.signal(signal.SIGUSR2, before)

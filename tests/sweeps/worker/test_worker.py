@@ -36,9 +36,9 @@ def curves(study: Study):
 
 def test_trains_everything_once(tiny):
     plan, ids = planned(tiny("sae.k=2,3", "seed=0,1"))
-    assert work(str(plan.study.path), ids, plan.options) == dict.fromkeys(ids, "done")
+    assert work(str(plan.study.path), ids, plan.launcher) == dict.fromkeys(ids, "done")
     before = curves(plan.study)
-    assert work(str(plan.study.path), ids, plan.options) == {}
+    assert work(str(plan.study.path), ids, plan.launcher) == {}
     assert curves(plan.study) == before
     folder = plan.study.runs()[0]
     assert {p.name for p in folder.checkpoints.iterdir()} == {"weights.safetensors"}
@@ -55,7 +55,7 @@ def test_waits_for_a_run_that_another_holds_and_leaves_it_when_it_ends(tiny):
     Timer(
         2.5, lambda: folder.set_status(Status("done", 1024))
     ).start()  # past its lease, were it not for the beat
-    assert work(str(plan.study.path), ids, plan.options) == {ids[1]: "done"}
+    assert work(str(plan.study.path), ids, plan.launcher) == {ids[1]: "done"}
     heartbeat.stop()
     assert len(folder.claim_paths()) == 1
 
@@ -64,7 +64,7 @@ def test_takes_over_a_run_whose_holder_fell_silent(tiny):
     plan, ids = planned(tiny())
     folder = plan.study.run(ids[0])
     claim(folder, 0.5)
-    assert work(str(plan.study.path), ids, plan.options) == {ids[0]: "done"}
+    assert work(str(plan.study.path), ids, plan.launcher) == {ids[0]: "done"}
     assert len(folder.claim_paths()) == 2
 
 
@@ -79,7 +79,7 @@ def test_a_loser_writes_nothing_into_the_run_it_lost(tiny, monkeypatch):
         raise KeyError("late")
 
     monkeypatch.setattr(Run, "step", lost_and_broken)
-    assert work(str(plan.study.path), ids, plan.options) == {ids[0]: "taken over"}
+    assert work(str(plan.study.path), ids, plan.launcher) == {ids[0]: "taken over"}
     assert folder.status().state == "done" and not (folder.path / "traceback.txt").exists()
 
 
@@ -93,14 +93,14 @@ def test_a_loser_adds_no_evaluation_to_the_run_it_lost(tiny, monkeypatch):
         return evaluate(run, held_out)
 
     monkeypatch.setattr(Run, "evaluate", lost_while_evaluating)
-    assert work(str(plan.study.path), ids, plan.options) == {ids[0]: "taken over"}
+    assert work(str(plan.study.path), ids, plan.launcher) == {ids[0]: "taken over"}
     assert folder.curve() == []
 
 
 def test_a_folder_that_cannot_be_written_fails_alone(tiny):
     plan, ids = planned(tiny("seed=0,1,2"))
     (plan.study.run(ids[1]).path / "checkpoint").write_text("in the way")
-    states = work(str(plan.study.path), ids, plan.options)
+    states = work(str(plan.study.path), ids, plan.launcher)
     assert states == {ids[0]: "done", ids[1]: "failed", ids[2]: "done"}
     assert plan.study.run(ids[1]).status().failure == "disk"
 
@@ -116,7 +116,7 @@ def test_gives_a_run_up_that_was_taken_over(tiny, monkeypatch):
         step(run, x, *more)
 
     monkeypatch.setattr(Run, "step", taken_at_step_20)
-    assert work(str(plan.study.path), ids, plan.options) == {ids[0]: "taken over"}
+    assert work(str(plan.study.path), ids, plan.launcher) == {ids[0]: "taken over"}
     assert plan.study.run(ids[0]).result() is None
 
 
@@ -137,15 +137,15 @@ def test_a_failing_run_is_a_state_and_the_others_go_on(tiny, monkeypatch, error,
         step(run, x, *more)
 
     monkeypatch.setattr(Run, "step", fail_seed_1)
-    states = work(str(plan.study.path), ids, plan.options)
+    states = work(str(plan.study.path), ids, plan.launcher)
     bad = next(i for i in ids if plan.study.run(i).config()["run"]["seed"] == 1)
     assert states == {i: "failed" if i == bad else "done" for i in ids}
     status = plan.study.run(bad).status()
     assert (status.failure, status.message, status.tokens) == (kind, message, 192)
     monkeypatch.undo()
-    assert work(str(plan.study.path), ids, plan.options) == {}  # the same launch does not try it twice
+    assert work(str(plan.study.path), ids, plan.launcher) == {}  # the same launch does not try it twice
     assert len(retry(plan.study, [plan.study.run(bad)])) == 1
-    assert work(str(plan.study.path), ids, plan.options) == {bad: "done"}
+    assert work(str(plan.study.path), ids, plan.launcher) == {bad: "done"}
     assert not (plan.study.run(bad).path / "traceback.txt").exists()
 
 
@@ -155,16 +155,15 @@ def test_data_that_changed_since_the_plan_is_said(tiny):
     config = folder.config()
     config["data"]["synthetic"]["seed"] = 5
     folder.create(config)
-    work(str(plan.study.path), ids, plan.options)
+    work(str(plan.study.path), ids, plan.launcher)
     assert folder.status().failure == "data" and "changed since" in folder.status().message
 
 
 CHILD = """
 import sys
-from sweeps.worker.options import WorkerOptions
+from sweeps.config.launcher import Launcher
 from sweeps.worker.worker import work
-work(sys.argv[1], sys.argv[2:], WorkerOptions(1, 4, "cpu", checkpoint_s=0.05, heartbeat_s=0.02, lease_s=0.5,
-                                              retries={"lost": 9}))
+work(sys.argv[1], sys.argv[2:], Launcher(checkpoint_s=0.05, heartbeat_s=0.02, lease_s=0.5, retries={"lost": 9}))
 """
 
 
@@ -223,7 +222,7 @@ def test_without_memory_for_a_pack_its_runs_are_trained_in_smaller_ones(tiny, mo
             alive.discard(run.config.seed)
 
     monkeypatch.setattr(Run, "step", small_device)
-    assert work(str(plan.study.path), ids, plan.options) == dict.fromkeys(ids, "done")
+    assert work(str(plan.study.path), ids, plan.launcher) == dict.fromkeys(ids, "done")
     assert max(most) == 2
     failed = [len(failures(plan.study.run(run_id))) for run_id in ids]
     assert sorted(failed) == [0, 0, 1, 1]
