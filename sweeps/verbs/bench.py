@@ -9,9 +9,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def names() -> list[str]:
-    """The benchmarks there are; none in an installed package, which has no folder benchmarks/."""
-    found = (path for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text("utf-8"))
-    return sorted(path.stem for path in found)
+    """The modules and folders of benchmarks/ that can be run; none in an installed package, which has no such folder."""
+    folder = ROOT / "benchmarks"
+    modules = [path.stem for path in folder.glob("*.py") if "__main__" in path.read_text("utf-8")]
+    return sorted([*modules, *(path.parent.name for path in folder.glob("*/__main__.py"))])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
