@@ -16,7 +16,6 @@ from fit.law.errors import FitError
 from fit.law.extra import Extra, PaperExponent
 from fit.law.fit import fit_law
 from fit.law.law import Law
-from fit.law.laws import LR_N, T_N
 from fit.law.losses import objective
 from fit.law.options import Choices
 from fit.law.result import FitResult
@@ -43,13 +42,13 @@ def fit_converged(law: Law, chosen: Converged, choices: Choices) -> list[FitResu
     return [_of(chosen, result.with_cautions(before=_repeated(rows, law, choices)))]
 
 
-def fit_tokens(chosen: Converged, curves: pd.DataFrame | None, choices: Choices) -> list[FitResult]:
+def fit_tokens(law: Law, chosen: Converged, curves: pd.DataFrame | None, choices: Choices) -> list[FitResult]:
     """T(n) of the runs that stand for L(N)."""
     rows, rule = to_convergence(_some(chosen), curves)
     left = len(chosen.rows) - len(rows)
     absent = f"{left} of {len(chosen.rows)} runs have no tokens to convergence ({rule}) and are left out."
     x = {"n_latents": tables.numbers(rows, "n_latents")}
-    result = fit_law(T_N, x, tables.numbers(rows, "tokens"), **choices.how)
+    result = fit_law(law, x, tables.numbers(rows, "tokens"), **choices.how)
     low, high = PAPER_G
     note = f"The paper's exponents are {low:.2f} for GPT-2 small and {high:.2f} for GPT-4."
     extra = Extra(paper=PaperExponent(PAPER_G, "Gao et al. 2024, Fig. 11"), note=note)
@@ -59,14 +58,14 @@ def fit_tokens(chosen: Converged, curves: pd.DataFrame | None, choices: Choices)
     return [_of(chosen, result.with_cautions(before=cautions))]
 
 
-def fit_lr(part: pd.DataFrame, group: dict[str, Any], choices: Choices) -> list[FitResult]:
+def fit_lr(law: Law, part: pd.DataFrame, group: dict[str, Any], choices: Choices) -> list[FitResult]:
     """lr*(n) at convergence, each n's by a parabola through its lr grid, whatever is chosen for unconverged runs."""
     usable, left = _usable(part)
     best, reasons = lr_optima(usable)
     if best.empty:
         raise FitError(" ".join(reasons) or "No n was trained at three lr.")
     result = fit_law(
-        LR_N, {"n_latents": tables.numbers(best, "n_latents")}, tables.numbers(best, "lr"), **choices.how
+        law, {"n_latents": tables.numbers(best, "n_latents")}, tables.numbers(best, "lr"), **choices.how
     )
     selection = LrSelection(len(part), "vertex of ln L over ln lr", len(best), tuple(reasons))
     unknown = [Caution(Kind.ROWS, reason, ("lr",)) for reason in reasons]

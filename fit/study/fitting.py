@@ -13,8 +13,8 @@ from fit.converged.runs import GROUPS, converged, groups
 from fit.data import tables
 from fit.data.curves import decays
 from fit.law.errors import FitError
-from fit.law.law import Law
-from fit.law.laws import LR_N, LR_NR, T_N, named
+from fit.law.law import Law, RowSource
+from fit.law.laws import named
 from fit.law.options import DEFAULT_LAWS, FLOPS, Choices
 from fit.law.result import FitResult
 from fit.regimes.compare import Regimes, compare
@@ -106,7 +106,7 @@ def _fit_all(source: Source, laws: Sequence[str] | None, say: Callable[[str], No
 
 
 def _of_tables(law: Law) -> Law:
-    if law is LR_NR:
+    if law.rows is RowSource.NONE:
         raise FitError(
             f"{law.name} takes the optima of both regimes, which no table has as a column: fit L_C and L_N together, "
             "and the lr ratio stands below them; in Python, `fit_law`."
@@ -186,23 +186,22 @@ def _reason(groups: str, text: str) -> str:
 def _attempts(law: Law, source: Source, with_optima: bool, say: Callable[[str], None]) -> Iterator[Attempt]:
     """For each group of rows what they have in common, and how its fits are made."""
     runs, curves, choices = source.runs, source.curves, source.choices
-    if "flops" in law.inputs:
-        for of in source.curve_groups:
-            yield of.group, partial(fit_frontier, law, of, with_optima, say)
-    elif "tokens" in law.inputs:
-        for group, part in _budget_groups(law, runs if curves is None else curves):
-            yield group, partial(fit_budgets, law, part, group, choices)
-    elif law.name == LR_N.name:
-        for group, part in groups(runs, ["k"], GROUPS):
-            yield group, partial(fit_lr, part, group, choices)
-    else:
-        for rows in converged(runs, law.inputs, choices.unconverged):
-            how = (
-                partial(fit_tokens, rows, curves)
-                if law.name == T_N.name
-                else partial(fit_converged, law, rows)
-            )
-            yield rows.group, partial(how, choices)
+    match law.rows:
+        case RowSource.FRONTIER | RowSource.OPTIMUM:
+            for part in source.curve_groups:
+                yield part.group, partial(fit_frontier, law, part, with_optima, say)
+        case RowSource.BUDGETS:
+            for group, rows in _budget_groups(law, runs if curves is None else curves):
+                yield group, partial(fit_budgets, law, rows, group, choices)
+        case RowSource.LR:
+            for group, rows in groups(runs, ["k"], GROUPS):
+                yield group, partial(fit_lr, law, rows, group, choices)
+        case RowSource.TOKENS:
+            for chosen in converged(runs, law.inputs, choices.unconverged):
+                yield chosen.group, partial(fit_tokens, law, chosen, curves, choices)
+        case _:
+            for chosen in converged(runs, law.inputs, choices.unconverged):
+                yield chosen.group, partial(fit_converged, law, chosen, choices)
 
 
 def _budget_groups(law: Law, table: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:

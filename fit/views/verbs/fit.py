@@ -22,8 +22,10 @@ from fit.views.verbs.command import Verb
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare TABLE and the options of a fit."""
-    from fit.law.laws import LAWS, LR_NR
+    from fit.law.law import RowSource
+    from fit.law.laws import LAWS
 
+    of_tables = [name for name, law in LAWS.items() if law.rows is not RowSource.NONE]
     add = parser.add_argument
     add("table", metavar="TABLE", help="CSV or Parquet: one row per run, or any table of losses")
     add(
@@ -35,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--law",
         action="append",
         metavar="LAW",
-        help=f"{', '.join(name for name in LAWS if name != LR_NR.name)}, or your own as module:LAW; "
+        help=f"{', '.join(of_tables)}, or your own as module:LAW; "
         f"repeat for several (default: {', '.join(DEFAULT_LAWS)})",
     )
     add("--map", default="", metavar="OURS=THEIRS,…", help=map_help())

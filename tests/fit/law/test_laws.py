@@ -11,7 +11,7 @@ import pytest
 from fit.law.basis import Basis
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
-from fit.law.law import Bend, Law, Term
+from fit.law.law import Bend, Law, RowSource, Term
 from fit.law.laws import LAWS, named, register
 from fit.law.losses import LOG, Objective, objective
 from fit.law.solver import Problem, evaluate, system
@@ -242,3 +242,23 @@ def test_objectives_by_name():
     assert Objective("huber", 1.0).deviance(r, np.ones((1, 3)))[0] == pytest.approx(
         0.25 + 0.01 + 2 * (3 - 0.5)
     )
+
+
+def test_a_law_says_which_rows_it_takes_and_a_law_of_ones_own_by_its_inputs():
+    rows = {name: named(name).rows for name in ("L_C", "N_C", "L_N", "L_NK", "T_N", "LR_N", "L_ND", "LR_NR")}
+    assert list(rows.values()) == [
+        RowSource.FRONTIER,
+        RowSource.OPTIMUM,
+        RowSource.CONVERGED,
+        RowSource.CONVERGED,
+        RowSource.TOKENS,
+        RowSource.LR,
+        RowSource.BUDGETS,
+        RowSource.NONE,
+    ]
+    own = {
+        inputs: Law("own", "own", "own", inputs, (), ()).rows
+        for inputs in [("flops",), ("n_latents", "tokens"), ("n_latents", "d_model")]
+    }
+    assert list(own.values()) == [RowSource.FRONTIER, RowSource.BUDGETS, RowSource.CONVERGED]
+    assert Law("own", "own", "own", ("flops",), (), (), rows=RowSource.CONVERGED).rows is RowSource.CONVERGED
