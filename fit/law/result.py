@@ -143,7 +143,6 @@ class FitResult:
         content = {
             "law": self.law,
             "formula": self.formula,
-            "inputs": self.inputs,
             "rows": self.rows,
             "loss": self.loss,
             "objective": self.objective,
@@ -151,7 +150,6 @@ class FitResult:
             "params": {name: asdict(param) for name, param in self.params.items()},
             "starts": None if self.starts is None else asdict(self.starts),
             "held_out": None if self.held_out is None else self.held_out.to_dict(),
-            "cautions": [asdict(caution) for caution in self.cautions],
             "warnings": self.warnings,
             "points": points,
             "curve": law_points.curve_to_dicts(self.curve),
@@ -167,6 +165,8 @@ class FitResult:
             "group": self.group,
             "flops": self.flops,
             "selection": selection_to_dict(self.selection),
+            "inputs": self.inputs,
+            "cautions": [asdict(caution) for caution in self.cautions],
         }
         return plain(content)
 
