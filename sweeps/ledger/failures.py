@@ -17,12 +17,13 @@ KINDS = {
     "host_oom": "killed for the memory of its job",
     "node": "the node failed",
     "disk": "a file could not be written",
+    "stalled": "the job's time limit came before its start had ended",
     "lost": "the worker died without recording a reason",
     "data": "the data or the checkpoint cannot be used",
     "bug": "an error in the code or the config",
 }
 # How often a failure of each kind is retried, unless `launcher.retries` says otherwise.
-RETRIES = {"oom": 4, "host_oom": 2, "node": 3, "disk": 5, "lost": 2, "data": 0, "bug": 0}
+RETRIES = {"oom": 4, "host_oom": 2, "node": 3, "disk": 5, "stalled": 0, "lost": 2, "data": 0, "bug": 0}
 # CUDA errors that mean a broken GPU or node rather than a broken program: another node may do it.
 _NODE = re.compile(
     r"uncorrectable ECC|no CUDA-capable device|GPU is lost|fallen off the bus|unspecified launch failure"

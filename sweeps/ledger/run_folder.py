@@ -36,6 +36,7 @@ class Status:
     rate: float | None = None  # tokens per second of wall time, while the run trains
     # The last SLURM job whose end is accounted for: in this status, or in the one before it was set back to pending.
     settled: str | None = None
+    rounds: int = 0  # time limits in a row that its job reached with no token gained
     updated: float = 0.0  # when it was written, in seconds since the epoch
 
 
@@ -132,12 +133,13 @@ class RunFolder:
         """The last status written; pending if there is none. `claims.current_status` also looks for a living worker."""
         text = _read(self._status_path)
         try:
-            return Status("pending") if text is None else Status(**json.loads(text))
+            return Status("pending") if text is None else _status(json.loads(text))
         except (ValueError, TypeError):
             return Status("unreadable", message=f"{self._status_path} is torn; launch the study again")
 
     def set_status(self, status: Status) -> None:
-        text = dumps(vars(status) | {"updated": time.time()})
+        fields = vars(status) | {"updated": time.time()}
+        text = dumps({name: value for name, value in fields.items() if name != "rounds" or value})
         try:
             write_text(self._status_path, text, durable=status.state != "running")
         except OSError:
@@ -267,6 +269,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def dumps(values: Any, indent: int | None = None) -> str:
     """JSON with null for every number that is not finite: missing is missing."""
     return json.dumps(_finite(values), allow_nan=False, indent=indent)
+
+
+def _status(fields: dict[str, Any]) -> Status:
+    """Without fields that a newer version wrote: a job that waits in the queue runs the code of its launch."""
+    return Status(**{name: value for name, value in fields.items() if name in Status.__dataclass_fields__})
 
 
 def _finite(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A worker that is asked to stop: it saves between two steps, and goes back into SLURM's queue where its time is up."""
+"""Stopping a worker by a signal: it saves its runs between two steps, and requeues its job where its time is up."""
 
 import signal
 import subprocess
@@ -9,14 +9,14 @@ from contextlib import contextmanager
 
 from sweeps.ledger.job_environment import slurm_job
 
-# SLURM's warning before the time limit and, on clusters that are set so, at preemption.
+# SLURM's warning before the time limit and, on clusters configured for it, at preemption.
 TIME_IS_UP = signal.SIGUSR2
-GRACE_S = 120.0  # longer than KillWait; whoever has more grace than this goes back into the queue by itself
+GRACE_S = 120.0  # longer than KillWait; sites with a longer grace period requeue the job themselves
 STOP = (signal.SIGTERM, signal.SIGINT, TIME_IS_UP)
 
 
 class Stop:
-    """`asked`: the signal that came, None so far."""
+    """`asked`: the signal that arrived, None so far."""
 
     def __init__(self) -> None:
         self.asked: signal.Signals | None = None
@@ -25,12 +25,12 @@ class Stop:
         return self.asked is not None
 
     def _handle(self, number: int, _: object) -> None:
-        # A preempted job gets SIGUSR2 and then SIGTERM at the end of its grace: the first says what to do.
+        # A preempted job gets SIGUSR2, and SIGTERM at the end of its grace period: the first one decides.
         self.asked = self.asked or signal.Signals(number)
 
     @property
-    def words(self) -> str:
-        """For the run's status."""
+    def reason(self) -> str:
+        """Why the worker stops, for the status of its runs."""
         if self.asked is None:
             return ""
         return "time is up or preempted" if self.asked == TIME_IS_UP else f"stopped by {self.asked.name}"
@@ -38,16 +38,16 @@ class Stop:
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Signals inside the block set the flag and interrupt nothing; outside of the main thread none are seen.
+    """Make signals inside the block set the flag and interrupt nothing. Outside of the main thread none arrive.
 
-    submitit's own handlers, which would raise in the middle of a step, are put aside: a step is a fraction of a second.
+    They replace submitit's handlers, which would raise in the middle of a step; a step takes a fraction of a second.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
     before = {number: signal.signal(number, stop._handle) for number in STOP}
-    # What came since the job began, held back by sweeps/dispatch/slurm.py, comes now.
+    # Signals sent since the job began, which sweeps/dispatch/slurm.py blocked, are delivered now.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
     try:
         yield stop
@@ -57,9 +57,9 @@ def stoppable() -> Iterator[Stop]:
 
 
 def requeue() -> bool:
-    """Put this SLURM job back into the queue, under the same id; False where there is no job or SLURM refuses.
+    """Put this SLURM job back into the queue, under the same id; False outside of a job, or where SLURM refuses.
 
-    After preemption SLURM requeues by itself, before the time limit nobody does.
+    SLURM requeues a preempted job itself, but not one that is about to reach its time limit.
     """
     job = slurm_job()
     if job is None:
@@ -71,10 +71,10 @@ def requeue() -> bool:
 
 
 def await_the_end() -> None:
-    """After SIGTERM in a SLURM job, with everything saved: give SLURM the time to kill it, so that SLURM knows why.
+    """After SIGTERM in a SLURM job, with everything saved, wait for SLURM to kill the job, so that SLURM knows why.
 
-    A preempted job that ends by itself within its grace is not requeued, one that SLURM kills is. A cancelled one is
-    killed after KillWait, 30 s by default. A job that lives on was sent a signal and nothing else.
+    SLURM requeues a preempted job that it has to kill, but not one that exits within its grace period. A cancelled job
+    is killed after KillWait, 30 s by default. A job that outlives this wait was sent a signal and nothing else.
     """
     if slurm_job() is not None:
         time.sleep(GRACE_S)

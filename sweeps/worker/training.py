@@ -66,7 +66,7 @@ def train_group(group: list[tuple[RunFolder, Claim]], launcher: Launcher, stop: 
             if stop:
                 break
         for one in held.values():  # none unless we were stopped
-            _handle(one, Event(one.run, "stopped", {"words": stop.words}), source, launcher, states)
+            _handle(one, Event(one.run, "stopped", {"words": stop.reason}), source, launcher, states)
     except Exception as error:  # the data went away or never fitted: no run of the pack can go on
         for folder, its_claim in group:
             if folder.run_id not in states:

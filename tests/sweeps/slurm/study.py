@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ from sweeps.ledger.launches import launches
 from sweeps.ledger.run_folder import Study
 from tests.conftest import TINY
 from tests.sweeps.slurm.cluster import Cluster
-from tests.sweeps.slurm.processes import until
+from tests.sweeps.slurm.processes import ClusterError, until
 
 ROOT = Path(__file__).parents[3]
 LAUNCHER = [
@@ -116,11 +117,30 @@ class TinyStudy:
         """Wait until the runs have that many tokens together."""
         until(f"{tokens} tokens", lambda: self.tokens() >= tokens, timeout_s)
 
-    def until_states(self, wanted: Sequence[str], timeout_s: float = 120) -> None:
-        """Wait until every run is in one of these states."""
-        until(
-            f"all runs {' or '.join(wanted)}", lambda: set(self.states().values()) <= set(wanted), timeout_s
-        )
+    def until_states(
+        self, wanted: Sequence[str], timeout_s: float = 120, progress: Callable[[], object] = lambda: None
+    ) -> None:
+        """Wait until every run is in one of these states, for as long as `progress()` changes within `timeout_s`."""
+        while True:
+            before = progress()
+            try:
+                until(
+                    f"all runs {' or '.join(wanted)}",
+                    lambda: set(self.states().values()) <= set(wanted),
+                    timeout_s,
+                )
+                return
+            except ClusterError:
+                if progress() == before:
+                    raise
+
+    def measured_start_s(self) -> float:
+        """Seconds from the start of a job to its first token, with the machine as busy as it is now."""
+        self.launch("launcher.workers=1", "train.max_tokens=64", "train.first_eval_tokens=64")
+        self.until_states(["done"], 120, progress=self.workers)
+        (record,) = self.cluster.accounting(self.jobs())
+        (folder,) = self.study.runs()
+        return folder.status().updated - datetime.fromisoformat(record["Start"]).timestamp()
 
     def workers(self) -> list[str]:
         """The jobs in the queue."""
