@@ -21,6 +21,7 @@ import ast
 import math
 import operator
 import re
+import warnings
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -185,7 +186,9 @@ def _parsed(text: str) -> _Parsed:
 
     source = " ".join(_QUOTED.sub(replacement, text).split("\n")).strip()
     try:
-        body = ast.parse(source, mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's own, as for '\\o' in a text
+            body = ast.parse(source, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         _not_understood(text)
     return _Walk(text, {identifier: name for name, identifier in backticked.items()}).parsed(body)
@@ -242,6 +245,8 @@ class _Walk:
             if isinstance(op, ast.In | ast.NotIn) != (listed is not None):
                 _not_understood(self.text)
             if isinstance(op, ast.Is | ast.IsNot) and not _is_missing(right):
+                _not_understood(self.text)
+            if listed is not None and right is not node.comparators[-1]:
                 _not_understood(self.text)
             operands += [right] if listed is None else listed
         return operands
@@ -395,6 +400,7 @@ class _Evaluator(SimpleEval):
         for operand in operands:
             if not isinstance(operand, int | float):
                 raise _CannotCompute(f"{name} takes numbers, not {_said(operand)}")
+        operands = [int(operand) if isinstance(operand, bool) else operand for operand in operands]
         try:
             outcome = operation(*operands)
         except OverflowError as error:
@@ -425,7 +431,9 @@ class _Evaluator(SimpleEval):
 
 
 def _said(operand: Any) -> str:
-    """A value in an error sentence: texts in quotes, numbers as they are."""
+    """A value in an error sentence: texts in quotes, whole numbers without a point."""
+    if isinstance(operand, float) and operand.is_integer() and abs(operand) < 1e15:
+        return str(int(operand))
     return repr(operand) if isinstance(operand, str) else str(operand)
 
 

@@ -17,21 +17,31 @@
   const text = (column, i) => columns[column].texts[i] ?? "–";
   const lower = [...Array(total).keys()].map((i) => every.map((c) => columns[c].texts[i] ?? "").join("\n").toLowerCase());
 
-  // A word is looked for in every column; n_latents>=512 compares numbers; k=32 and state=done compare exactly.
-  const compare = { ">=": (a, b) => a >= b, "<=": (a, b) => a <= b, "!=": (a, b) => a !== b,
-                    ">": (a, b) => a > b, "<": (a, b) => a < b, "=": (a, b) => a === b };
-  const test = (word) => {
-    const [, column, sign, given] = /^(\w+)(>=|<=|!=|=|<|>)(.+)$/.exec(word) || [];
-    if (!column || !has(column)) return (i) => lower[i].includes(word.toLowerCase());
-    if (!columns[column].numeric) return (i) => compare[sign](text(column, i), given);
-    const number = Number(given.replaceAll(",", ""));
-    return (i) => columns[column].values[i] !== null && compare[sign](columns[column].values[i], number);
+  // A filter is a condition on columns, as in `saescale fit --where`, or else words that are looked for in every column.
+  const isCondition = (filter) => /[=<>!]|(^|\s)(and|or|not|in|is)\s/.test(filter) || has(filter.trim());
+  const cell = (i) => (column) => (columns[column]?.values ?? columns[column]?.texts)?.[i] ?? null;
+  const passing = (filter) => {
+    if (isCondition(filter)) {
+      const test = conditions.test(filter, [...every, ...data.empty]);
+      return (i) => test(cell(i));
+    }
+    const words = filter.toLowerCase().split(/\s+/);
+    return (i) => words.every((word) => lower[i].includes(word));
   };
-  const chosen = () => {
-    const tests = state.filter.split(/\s+/).filter(Boolean).map(test);
-    return [...Array(total).keys()].filter(
-      (i) => (!states.length || state.state.has(columns.state.texts[i])) && tests.every((passes) => passes(i)));
+  let understood = "";  // the last filter without an error: it stays in use while the next one is being typed
+  const filtered = (rows) => {
+    try {
+      const kept = rows.filter(passing(state.filter));
+      [understood, problem.textContent, box.ariaInvalid] = [state.filter, "", "false"];
+      return kept;
+    } catch (error) {
+      if (!(error instanceof conditions.ConditionError)) throw error;
+      [problem.textContent, box.ariaInvalid] = [error.message, "true"];
+      return rows.filter(passing(understood));
+    }
   };
+  const chosen = () => filtered(
+    [...Array(total).keys()].filter((i) => !states.length || state.state.has(columns.state.texts[i])));
   const sorted = (rows) => {
     const column = state.sort.replace(/^-/, ""), sign = state.sort.startsWith("-") ? -1 : 1;
     if (!has(column)) return rows;
@@ -43,7 +53,7 @@
     return rows.sort(order);
   };
 
-  const cell = (column, i) => {
+  const tableCell = (column, i) => {
     const td = make("td", { className: columns[column].numeric ? "num" : "" });
     if (column !== "state") td.textContent = text(column, i);
     else td.append(make("span", { className: `state ${text(column, i)}`, textContent: text(column, i) }));
@@ -65,7 +75,7 @@
     const rows = sorted(chosen());
     table.tHead.replaceChildren(make("tr", {}, ...state.columns.map(heading)));
     table.tBodies[0].replaceChildren(
-      ...rows.map((i) => make("tr", {}, ...state.columns.map((column) => cell(column, i)))));
+      ...rows.map((i) => make("tr", {}, ...state.columns.map((column) => tableCell(column, i)))));
     count.textContent = `${rows.length.toLocaleString("en")} of ${total.toLocaleString("en")} runs`;
     remember();
   };
@@ -90,8 +100,8 @@
     return true;
   };
 
-  const box = make("input", { type: "search", placeholder: "k=32 nmse<0.2 or any word", spellcheck: false });
-  const count = make("output");
+  const box = make("input", { type: "search", placeholder: "k == 32 and nmse < 0.2, or any word", spellcheck: false });
+  const count = make("output"), problem = make("output", { className: "problem" });
   const chips = states.map((name) => {
     const chip = make("button", { type: "button", className: `chip state ${name}` },
       `${columns.state.texts.filter((s) => s === name).length.toLocaleString("en")} ${name}`);
@@ -119,7 +129,7 @@
   document.getElementById("runs-controls").append(
     make("label", { className: "filter" }, "Filter ", box),
     ...(chips.length ? [make("span", { className: "chips", role: "group", ariaLabel: "States" }, ...chips.map(([, chip]) => chip))] : []),
-    count,
+    count, problem,
     make("details", {}, make("summary", {}, `Columns (${every.length})`),
       make("div", { className: "picks" }, ...picks.map(([column, pick]) => make("label", {}, pick, ` ${column}`)))));
   document.getElementById("runs-controls").hidden = false;

@@ -61,7 +61,7 @@ SECTIONS = (
 
 def page(source: Source) -> str:
     """The HTML of the page: the same bytes for the same tables; it requests nothing over the network."""
-    script, style = ((HERE / f"page.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
+    script, style = _file("conditions.js") + _file("page.js"), _file("page.css")
     html = render(
         "page",
         name=source.name,
@@ -77,6 +77,10 @@ def page(source: Source) -> str:
         ],
     )
     return str(html)  # plain: joining text to a Markup would escape it
+
+
+def _file(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
 
 
 def section_html(template: str, facts: Callable[[Source], Any], source: Source) -> Markup:

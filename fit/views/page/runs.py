@@ -31,17 +31,14 @@ ORDER = ("study", "data", "d_model", "k", "n_latents", "lr", "batch_tokens", "se
 
 @dataclass(frozen=True)
 class Column:
-    """The cells of a column as texts, None for a missing one; values: also as numbers to sort by, None for a column
-    of texts.
+    """The cells of a column as texts, None for a missing one. values: also as the numbers or truths that they are, to
+    sort and filter by; None for a column of texts.
     """
 
     name: str
     texts: list[str | None]
-    values: list[float | None] | None = None
-
-    @property
-    def numeric(self) -> bool:
-        return self.values is not None
+    values: list[float | None] | list[bool | None] | None = None
+    numeric: bool = False
 
     def css_class(self, row: int) -> str:
         """The class of a cell of the column of states; states that are not ours have no colour."""
@@ -51,13 +48,13 @@ class Column:
     def to_json(self) -> dict[str, Any]:
         """What page.js reads."""
         data: dict[str, Any] = {"numeric": self.numeric, "texts": self.texts}
-        return {**data, "values": self.values} if self.numeric else data
+        return data if self.values is None else {**data, "values": self.values}
 
 
 @dataclass(frozen=True)
 class RunTable:
     """count: of the rows. first: the columns that are shown at first. empty: columns without any value. data: for
-    page.js, every other column and the states that occur.
+    page.js, every other column with its cells, the names of the empty ones, and the states that occur.
     """
 
     count: int
@@ -78,6 +75,7 @@ def run_table(source: Source) -> RunTable:
     data = {
         "columns": {name: column.to_json() for name, column in columns.items()},
         "shown": first,
+        "empty": list(empty),
         "states": list(state_counts(runs)) if "state" in columns else [],
     }
     return RunTable(len(runs), tuple(columns[name] for name in first), empty, data)
@@ -102,5 +100,8 @@ def _column(runs: pd.DataFrame, name: str) -> Column:
     texts: list[str | None] = [cell_text(value, name) for value in cells]
     if pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells):
         values = as_floats(runs, name).tolist()
-        return Column(name, texts, [value if np.isfinite(value) else None for value in values])
-    return Column(name, [text if known(value) else None for text, value in zip(texts, cells, strict=True)])
+        return Column(name, texts, [value if np.isfinite(value) else None for value in values], numeric=True)
+    texts = [text if known(value) else None for text, value in zip(texts, cells, strict=True)]
+    if all(isinstance(value, bool | np.bool_) for value in cells if known(value)):
+        return Column(name, texts, [bool(value) if known(value) else None for value in cells])
+    return Column(name, texts)

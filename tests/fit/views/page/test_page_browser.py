@@ -3,10 +3,12 @@
 import html
 import json
 import re
+from urllib.parse import quote
 
 import pandas as pd
 import pytest
 
+from fit.data import tables
 from fit.views.figures import gallery
 from fit.views.page.page import page
 from fit.views.page.source import read
@@ -92,7 +94,7 @@ def test_it_fits_its_window_at_1280_and_400_pixels_and_a_click_sorts(browser, re
 
 
 def test_the_address_sorts_and_filters(browser, mess_file):
-    url = f"file://{mess_file}#sort=-nmse&filter=k=32&columns=state,n_latents,k,nmse,run_id"
+    url = f"file://{mess_file}#sort=-nmse&filter=k == 32&columns=state,n_latents,k,nmse,run_id"
     dom, console = browser.dom(url)
     assert not console
     shown = rows(dom)
@@ -108,13 +110,35 @@ def test_the_address_sorts_and_filters(browser, mess_file):
 
 def test_numbers_sort_as_numbers_states_and_comparisons_filter(browser, mess_file):
     dom, console = browser.dom(
-        f"file://{mess_file}#sort=n_latents&filter=n_latents>=320 nmse<0.3&state=done,diverged"
+        f"file://{mess_file}#sort=n_latents&filter=n_latents>=320 and nmse<0.3&state=done,diverged"
     )
     assert not console
     shown = rows(dom)
     latents = [int(row["n_latents"].replace(",", "")) for row in shown]
     assert latents == sorted(latents) and set(latents) == {320, 512, 800, 1280, 2048}
     assert {row["state"] for row in shown} == {"done"}
+
+
+def test_the_filter_takes_conditions_and_words_and_explains_a_mistake(browser, mess_file):
+    table = tables.read(mess_file.parent / "runs.parquet")
+    for condition in (
+        "n_latents in [320, 512] and nmse < 4 * sqrt(k) / 20",
+        "not (k == 32) and nmse is not missing",
+        "converged == True or state != 'done'",
+        "clip_grad is missing and lr * n_latents > 1",
+    ):
+        dom, console = browser.dom(f"file://{mess_file}#columns=run_id&filter={quote(condition)}")
+        assert not console and {row["run_id"] for row in rows(dom)} == {
+            *tables.where(table, condition)["run_id"]
+        }
+    dom, _ = browser.dom(f"file://{mess_file}#columns=run_id&filter=KeyError")
+    assert [row["run_id"] for row in rows(dom)] == list(table["run_id"][table["failure"] == "bug"])
+    dom, console = browser.dom(f"file://{mess_file}#filter={quote('n_latent > 3')}")
+    assert not console and len(rows(dom)) == 14 and 'aria-invalid="true"' in dom
+    assert (
+        "'n_latent &gt; 3' names n_latent, which is not a column here" in dom
+        and "Did you mean n_latents?" in dom
+    )
 
 
 def test_where_its_script_may_not_run_the_table_is_there(browser, report):
