@@ -1,4 +1,4 @@
-"""L(C) of one group of curves, with N*(C), D*(C), lr*(C) and how much its exponent depends on choices."""
+"""L(C) of one group of curves, with N*(C), D*(C), lr*(C) and how much its exponent depends on analysis choices."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from fit.law.fit import fit_law
 from fit.law.json_values import integral, plain
 from fit.law.law import Law, RowSource
 from fit.law.laws import L_C
-from fit.law.options import Choices
+from fit.law.options import FitOptions
 from fit.law.result import FitResult
 
 NEEDED = len(L_C.internal) + 2
@@ -33,17 +33,17 @@ class CurveGroup:
     rows: pd.DataFrame
     group: dict[str, Any]
     source: str
-    choices: Choices
+    options: FitOptions
 
     @cached_property
     def found(self) -> Frontier:
         """Their frontier. FitError where there is none."""
-        return frontier(self.rows, f"flops_{self.choices.flops}", NEEDED, self.choices.min_flops)
+        return frontier(self.rows, f"flops_{self.options.flops}", NEEDED, self.options.min_flops)
 
     @cached_property
     def best(self) -> Optima:
         """N*(C), D*(C) and lr*(C) of that frontier."""
-        return optima(self.found, self.choices.frontiers, self.choices.seed, self.choices.objective)
+        return optima(self.found, self.options.frontiers, self.options.seed, self.options.objective)
 
 
 def fit_frontier(law: Law, of: CurveGroup, with_optima: bool, say: Callable[[str], None]) -> list[FitResult]:
@@ -54,7 +54,7 @@ def fit_frontier(law: Law, of: CurveGroup, with_optima: bool, say: Callable[[str
         fits = _with_companions(law, of, with_optima, say)
     else:
         fits = [_fit(law, of)]
-    return [replace(fit, group=of.group, flops=of.choices.flops) for fit in fits]
+    return [replace(fit, group=of.group, flops=of.options.flops) for fit in fits]
 
 
 def _with_companions(
@@ -62,7 +62,7 @@ def _with_companions(
 ) -> list[FitResult]:
     """L(C), what its exponent depends on, and the laws of the compute optimum."""
     found, base = of.found, _fit(law, of)
-    moved = sensitivity(of.rows, f"flops_{of.choices.flops}", base, found, NEEDED, of.choices.objective)
+    moved = sensitivity(of.rows, f"flops_{of.options.flops}", base, found, NEEDED, of.options.objective)
     best = of.best if with_optima else Optima((), (), tuple(at_the_edge_of_lr(found)))
     vertices = tuple(IsoflopVertex(**plain(row)) for row in found.vertices.points.to_dict("records"))
     extra = Extra(
@@ -78,19 +78,19 @@ def _with_companions(
 
 
 def _fit(law: Law, of: CurveGroup) -> FitResult:
-    found, points, choices = of.found, of.found.points, of.choices
-    how: dict[str, Any] = dict(choices.how)
+    found, points, options = of.found, of.found.points, of.options
+    how: dict[str, Any] = dict(options.of_law)
     replicates, unfollowed = None, list[Caution]()
     # Points of as many different runs are independent measurements; points of a curve are not.
     if not points["run_id"].is_unique:
-        unfollowed = choices.unfollowed
+        unfollowed = options.unfollowed
         how |= {"method": "auto", "cluster": points["run_id"]}
         if found.selection.runs_on_frontier >= FEWEST:
-            replicates = resampled(found, choices.frontiers, choices.seed, len(law.internal) + 2)
+            replicates = resampled(found, options.frontiers, options.seed, len(law.internal) + 2)
     result = fit_law(law, {"flops": points["flops"]}, points["nmse"], replicates=replicates, **how)
     n = points["n_latents"].map(integral) if "n_latents" in points.columns else None
     drawn = 0 if replicates is None else len(replicates.weights)
-    selection = replace(found.selection, source=of.source, draws=drawn, seed=choices.seed)
+    selection = replace(found.selection, source=of.source, draws=drawn, seed=options.seed)
     result = replace(result, regime="compute", selection=selection)
     result = result.with_runs({"run_id": points["run_id"], "n_latents": n})
     return result.with_cautions(before=(*found.cautions, *_few(found), *unfollowed))
@@ -98,7 +98,7 @@ def _fit(law: Law, of: CurveGroup) -> FitResult:
 
 def _optima(of: CurveGroup, name: str) -> list[FitResult]:
     best = of.best
-    cautions = (*of.choices.unfollowed, *best.cautions)
+    cautions = (*of.options.unfollowed, *best.cautions)
     fits = [fit.with_cautions(after=cautions) for fit in best.fits if fit.law == name]
     if not fits:
         raise FitError(" ".join(skipped.text for skipped in best.skipped if skipped.law == name))
@@ -115,16 +115,16 @@ def _few(found: Frontier) -> list[Caution]:
     return [Caution(Kind.INTERVALS, text)]
 
 
-def curve_groups(table: pd.DataFrame, choices: Choices, source: str = "curves") -> Iterator[CurveGroup]:
+def curve_groups(table: pd.DataFrame, options: FitOptions, source: str = "curves") -> Iterator[CurveGroup]:
     """Rows with a number, checked; batch, learning rate and n are what the frontier is taken over."""
-    flops = f"flops_{choices.flops}"
+    flops = f"flops_{options.flops}"
     tables.require(table, flops, "nmse")
     table = tables.numeric(table, flops, "nmse", "n_latents", "k")
     if {"run_id", "state"} <= set(table.columns) or {"run_id", "step"} <= set(table.columns):
         table = _with_losses(table, flops)
     tables.positive(table, flops, "nmse")
     for group, rows in groups(table, ["k"], [name for name in GROUPS if name != "batch_tokens"]):
-        yield CurveGroup(rows, group, source, choices)
+        yield CurveGroup(rows, group, source, options)
 
 
 def _with_losses(table: pd.DataFrame, flops: str) -> pd.DataFrame:

@@ -11,13 +11,13 @@ from fit.converged.runs import Converged
 from fit.converged.tokens import by_budget, to_convergence
 from fit.data import tables
 from fit.law.caution import Caution, Kind, texts
-from fit.law.error_weights import precision
+from fit.law.error_weights import error_weights
 from fit.law.errors import FitError
 from fit.law.extra import Extra, PaperExponent
 from fit.law.fit import fit_law
 from fit.law.law import Law
 from fit.law.losses import objective
-from fit.law.options import Choices
+from fit.law.options import FitOptions
 from fit.law.result import FitResult
 from fit.law.selection import BudgetSelection, LrSelection
 
@@ -27,28 +27,30 @@ PAPER_G = (0.60, 0.65)
 OF_RUN = ("run_id", "lr", "batch_tokens", "seed", "tokens")
 
 
-def fit_converged(law: Law, chosen: Converged, choices: Choices) -> list[FitResult]:
+def fit_converged(law: Law, chosen: Converged, options: FitOptions) -> list[FitResult]:
     """The law at convergence; extrapolated losses count by their errors."""
     rows = _some(chosen)
     x, y = {name: tables.numbers(rows, name) for name in law.inputs}, tables.numbers(rows, law.response)
-    weights = tables.numbers(rows, choices.weights) if choices.weights else None
+    weights = tables.numbers(rows, options.weights) if options.weights else None
     if "relative_error" in rows.columns:
         own = tables.numbers(rows, "relative_error")
-        weights = precision(law, x, y, own, objective(choices.objective), weights)
-    cluster = _column(rows, choices.cluster)
-    result = fit_law(law, x, y, weights=weights, cluster=cluster, **choices.how)
+        weights = error_weights(law, x, y, own, objective(options.objective), weights)
+    cluster = _column(rows, options.cluster)
+    result = fit_law(law, x, y, weights=weights, cluster=cluster, **options.of_law)
     of_run = {name: rows.get(name) for name in (*OF_RUN, "extrapolated")}
     result = result.with_runs({**of_run, "oracle": _known(rows, "nmse_oracle")})
-    return [_of(chosen, result.with_cautions(before=_repeated(rows, law, choices)))]
+    return [_of(chosen, result.with_cautions(before=_repeated(rows, law, options)))]
 
 
-def fit_tokens(law: Law, chosen: Converged, curves: pd.DataFrame | None, choices: Choices) -> list[FitResult]:
+def fit_tokens(
+    law: Law, chosen: Converged, curves: pd.DataFrame | None, options: FitOptions
+) -> list[FitResult]:
     """T(n) of the runs that stand for L(N)."""
     rows, rule = to_convergence(_some(chosen), curves)
     left = len(chosen.rows) - len(rows)
     absent = f"{left} of {len(chosen.rows)} runs have no tokens to convergence ({rule}) and are left out."
     x = {"n_latents": tables.numbers(rows, "n_latents")}
-    result = fit_law(law, x, tables.numbers(rows, "tokens"), **choices.how)
+    result = fit_law(law, x, tables.numbers(rows, "tokens"), **options.of_law)
     low, high = PAPER_G
     note = f"The paper's exponents are {low:.2f} for GPT-2 small and {high:.2f} for GPT-4."
     extra = Extra(paper=PaperExponent(PAPER_G, "Gao et al. 2024, Fig. 11"), note=note)
@@ -58,14 +60,14 @@ def fit_tokens(law: Law, chosen: Converged, curves: pd.DataFrame | None, choices
     return [_of(chosen, result.with_cautions(before=cautions))]
 
 
-def fit_lr(law: Law, part: pd.DataFrame, group: dict[str, Any], choices: Choices) -> list[FitResult]:
+def fit_lr(law: Law, part: pd.DataFrame, group: dict[str, Any], options: FitOptions) -> list[FitResult]:
     """lr*(n) at convergence, each n's by a parabola through its lr grid, whatever is chosen for unconverged runs."""
     usable, left = _usable(part)
     best, reasons = lr_optima(usable)
     if best.empty:
         raise FitError(" ".join(reasons) or "No n was trained at three lr.")
     result = fit_law(
-        law, {"n_latents": tables.numbers(best, "n_latents")}, tables.numbers(best, "lr"), **choices.how
+        law, {"n_latents": tables.numbers(best, "n_latents")}, tables.numbers(best, "lr"), **options.of_law
     )
     selection = LrSelection(len(part), "vertex of ln L over ln lr", len(best), tuple(reasons))
     unknown = [Caution(Kind.ROWS, reason, ("lr",)) for reason in reasons]
@@ -73,17 +75,19 @@ def fit_lr(law: Law, part: pd.DataFrame, group: dict[str, Any], choices: Choices
     return [result.with_cautions(before=[*left, *unknown])]
 
 
-def fit_budgets(law: Law, part: pd.DataFrame, group: dict[str, Any], choices: Choices) -> list[FitResult]:
+def fit_budgets(law: Law, part: pd.DataFrame, group: dict[str, Any], options: FitOptions) -> list[FitResult]:
     """L(N, D) or L(N, D, K): every evaluation of a constant lr is a run at its budget; whole runs are resampled."""
     rows = by_budget(part)
     x = {name: tables.numbers(rows, name) for name in law.inputs}
-    own = rows.get("run_id") if choices.cluster is None else _column(rows, choices.cluster)
-    weights = tables.numbers(rows, choices.weights) if choices.weights else None
-    result = fit_law(law, x, tables.numbers(rows, law.response), weights=weights, cluster=own, **choices.how)
+    own = rows.get("run_id") if options.cluster is None else _column(rows, options.cluster)
+    weights = tables.numbers(rows, options.weights) if options.weights else None
+    result = fit_law(
+        law, x, tables.numbers(rows, law.response), weights=weights, cluster=own, **options.of_law
+    )
     rule = "all rows" if "run_id" not in rows.columns else "lowest nmse of each n at each budget of tokens"
     selection = BudgetSelection(part.get("run_id", pd.Series(part.index)).nunique(), rule, len(rows))
     result = replace(result, group=group, selection=selection).with_runs({"run_id": rows.get("run_id")})
-    return [result.with_cautions(before=_repeated(rows, law, choices))]
+    return [result.with_cautions(before=_repeated(rows, law, options))]
 
 
 def _some(chosen: Converged) -> pd.DataFrame:
@@ -129,11 +133,11 @@ def _known(rows: pd.DataFrame, column: str) -> pd.Series | None:
     return pd.Series(tables.numbers(rows, column))
 
 
-def _repeated(rows: pd.DataFrame, law: Law, choices: Choices) -> list[Caution]:
+def _repeated(rows: pd.DataFrame, law: Law, options: FitOptions) -> list[Caution]:
     """A caution where rows are the same in every input and the loss: they count twice."""
     same: Mapping[str, Any] = {name: tables.numbers(rows, name) for name in (*law.inputs, law.response)}
     count = int(pd.DataFrame(same).duplicated().sum())
-    if not count or choices.weights:
+    if not count or options.weights:
         return []
     rows_are = "1 row repeats" if count == 1 else f"{count} rows repeat"
     text = f"{rows_are} another in every input and in the loss, and count again: were tables joined twice?"

@@ -16,7 +16,7 @@ ROUNDS = 5
 LEAST = 1e-3
 
 
-def precision(
+def error_weights(
     law: Law, x: Any, loss: Any, relative_error: Any, objective: Objective, weights: Any = None
 ) -> Array:
     """Weights (rows,) ∝ 1/(s²/m_i + s_i²), s the scatter of ln L about the law, s_i the error of row i's ln L.

@@ -1,7 +1,6 @@
 """One law fitted to one set of rows: the best of many starts, with its predictions and correlations."""
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -9,15 +8,15 @@ from fit.law.basis import Basis, Terms
 from fit.law.law import Array, Inputs, Law
 from fit.law.losses import LOG, Objective
 from fit.law.rows import Rows, check_rows
-from fit.law.seeds import seeds
 from fit.law.solver import Problem, Solution, evaluate, minimise
 from fit.law.starts import (
     best_of,
     deviance_of_all,
     may_vanish,
-    of_all_rows,
+    on_all_rows,
     refined,
     sampled,
+    starting_points,
     with_floors,
     without,
 )
@@ -39,18 +38,15 @@ class Estimate:
     solution: Solution
     starts: Array
     agree: int
+    # What `without` found so far: each takes some starts, and few are asked for.
+    known_without: dict[int, float] = field(default_factory=dict, repr=False, compare=False)
 
     def without(self, term: int) -> float:
         """The deviance of the law without one of its terms, infinite where no other is left."""
-        if term not in self._known_without:
+        if term not in self.known_without:
             bare = without(term, sampled(self.problem), self.starts)
-            self._known_without[term] = np.inf if bare is None else deviance_of_all(self.problem, bare)
-        return self._known_without[term]
-
-    @cached_property
-    def _known_without(self) -> dict[int, float]:
-        """What `without` found so far: each takes some starts, and few are asked for."""
-        return {}
+            self.known_without[term] = np.inf if bare is None else deviance_of_all(self.problem, bare)
+        return self.known_without[term]
 
     @property
     def tried(self) -> int:
@@ -95,10 +91,10 @@ class Estimate:
 
     def scatter(self) -> float:
         """τ, by which a deviance is divided to be χ² of one degree: Σwψ²/ν over the mean of ψ' (for squares s²)."""
-        psi, inside = self._influence()
+        psi, inside = self.influence()
         return float((self.weights * psi**2).sum() / self.dof / inside)
 
-    def _influence(self) -> tuple[Array, float]:
+    def influence(self) -> tuple[Array, float]:
         """ψ of the rows, (rows,), and the mean of ψ'."""
         of, w = self.problem.objective, self.weights
         r = of.residual(self.log_fitted(), self.problem.ln_y)
@@ -124,7 +120,7 @@ class Estimate:
 
     def errors(self) -> Array:
         """Standard errors of the internal parameters by the delta method, (p,); NaN for those of a vanished floor."""
-        _, inside = self._influence()
+        _, inside = self.influence()
         inner = self.basis.inverse @ self.covariance() @ self.basis.inverse.T
         variance = np.diag(inner) * self.scatter() / inside
         return np.sqrt(np.where(variance > 0, variance, np.nan))
@@ -147,14 +143,14 @@ def log_losses(terms: Terms, solution: Solution) -> Array:
 
 
 def estimate(law: Law, rows: Rows, objective: Objective = LOG) -> Estimate:
-    """Fits a law to rows: seeds by variable projection, all refined at once, the lowest taken.
+    """Fit a law to rows: starts by variable projection, all refined at once, the lowest taken.
 
     The floor may vanish: the law without it is fitted too, and is the optimum where no floor does better.
     """
     check_rows(law, rows)
     basis = Basis.of(law, rows.x)
     problem = Problem(basis.terms, np.log(rows.loss), rows.weights[None], objective)
-    starts = seeds(basis, rows.x, rows.loss, rows.weights)
+    starts = starting_points(basis, rows.x, rows.loss, rows.weights)
     sample = sampled(problem)
     everything = np.ones((len(starts), len(law.terms)), dtype=bool)
     found = with_floors(basis, sample, refined(sample, starts, everything, may_vanish(law)))
@@ -165,13 +161,14 @@ def estimate(law: Law, rows: Rows, objective: Objective = LOG) -> Estimate:
     tiny = 1e-20 * float(sample.w.sum())
     agree = int((found.deviance <= best.deviance[0] * (1 + SAME) + tiny).sum())
     if sample is not problem:
-        best = of_all_rows(basis, problem, best)
-    at = Estimate(basis, problem, best, starts, agree)
+        best = on_all_rows(basis, problem, best)
+    without_floor = {}
     if bare is not None and law.floor is not None:
-        at._known_without[law.floor] = deviance_of_all(problem, bare)
-    return at
+        without_floor[law.floor] = deviance_of_all(problem, bare)
+    return Estimate(basis, problem, best, starts, agree, without_floor)
 
 
 def improved(at: Estimate, better: Solution) -> Estimate:
     """The estimate moved to a lower optimum near a solution that a profile ran into; no start had reached it."""
-    return replace(at, solution=minimise(at.problem, better.theta, better.alive, may_vanish(at.law)), agree=0)
+    solution = minimise(at.problem, better.theta, better.alive, may_vanish(at.law))
+    return replace(at, solution=solution, agree=0, known_without={})

@@ -7,12 +7,12 @@ import numpy as np
 
 from fit.law import diagnostics, losses, model_comparison
 from fit.law.estimate import Estimate, estimate, improved
-from fit.law.held_out import How, splits, try_held_out
+from fit.law.held_out import splits, try_held_out
 from fit.law.intervals.choose import Intervals, ProfileIntervals, intervals
 from fit.law.json_values import finite
 from fit.law.law import Law
 from fit.law.laws import named
-from fit.law.options import AUTO
+from fit.law.options import AUTO, DRAWS, FitOptions
 from fit.law.param import Param, derived_quantities
 from fit.law.points import Point, curve, fitted_points
 from fit.law.result import FitResult, Starts
@@ -29,28 +29,41 @@ def fit_law(
     replicates: Rows | None = None,
     objective: str | tuple[str, float] | losses.Objective = "log",
     method: str = AUTO,
-    draws: int = 1000,
+    draws: int = DRAWS,
     seed: int = 0,
     hold_out: bool = True,
     compare: bool = True,
 ) -> FitResult:
-    """Fits a law, by default by least squares on ln L.
+    """Fit a law to arrays, by default by least squares on ln L.
 
-    x: mapping of the law's inputs to (rows,), or an array (rows, inputs); loss: (rows,), positive, the law's response.
-    weights: how many measurements each row stands for. cluster: (rows,) labels of the runs or cells that rows belong
-    to, which are then resampled whole. replicates: given resamplings, see `Rows`. objective: log, linear, huber or
-    ("huber", δ), see `losses`. method: of the intervals, auto, profile, bootstrap or delta, see
-    `uncertainty.intervals`; draws, seed: of its bootstrap. hold_out: also fit without the largest scales and predict
-    them. compare: also fit the law's alternatives.
-    Raises FitError for numbers that have no logarithm, and for too few or too similar rows.
+    Parameters
+    ----------
+    x : mapping of the law's inputs to (rows,), or an array (rows, inputs).
+    loss : (rows,), positive: the law's response.
+    weights : how many measurements each row stands for.
+    cluster : (rows,) labels of the runs or cells that rows belong to, which are then resampled whole.
+    replicates : resamplings to use instead of drawing them, see `Rows`.
+    objective : log, linear, huber or ("huber", δ), see `losses`.
+    method : of the intervals: auto, profile, bootstrap or delta, see `intervals.choose.intervals`.
+    draws, seed : of its bootstrap.
+    hold_out : also fit without the largest scales, and predict them.
+    compare : also fit the law's alternatives.
+
+    Raises
+    ------
+    FitError
+        For numbers that have no logarithm, and for too few or too similar rows.
     """
     law = named(law)
     rows = make_rows(law, x, loss, weights, cluster)
-    how = How(losses.objective(objective), replicates, method, draws, seed)
-    at, ends, params = _with_intervals(estimate(law, rows, how.objective), rows, how)
-    own, reason = splits(law, rows, how.objective) if hold_out else (None, None)
-    held, reasons = (None, []) if own is None else try_held_out(own, reason, how)
-    laws = model_comparison.comparison(at, rows, how.objective, own) if compare else []
+    minimised = losses.objective(objective)
+    options = FitOptions(intervals=method, draws=draws, seed=seed)
+    at, ends, params = _with_intervals(estimate(law, rows, minimised), rows, options, replicates)
+    known_splits, reason = splits(law, rows, minimised) if hold_out else (None, None)
+    held, reasons = (
+        (None, []) if known_splits is None else try_held_out(known_splits, reason, options, replicates)
+    )
+    laws = model_comparison.comparison(at, rows, minimised, known_splits) if compare else []
     apart = diagnostics.outliers(at)
     points = fitted_points(rows, at, apart)
     return FitResult(
@@ -60,7 +73,7 @@ def fit_law(
         response=law.response,
         inputs=law.inputs,
         rows=len(rows.loss),
-        loss=f"{how.objective.words} {law.response}",
+        loss=f"{minimised.words} {law.response}",
         objective=at.deviance / 2,
         rms_log=float(np.sqrt((rows.weights * at.residuals() ** 2).sum() / rows.weights.sum())),
         params=params,
@@ -79,7 +92,7 @@ def fit_law(
             *diagnostics.trade_offs(at),
             *diagnostics.ill_conditioned(at),
             *diagnostics.curved(at, params),
-            *diagnostics.outlying(_inputs(points), apart, how.objective),
+            *diagnostics.outlying(_inputs(points), apart, minimised),
             *model_comparison.beaten(law, laws),
             *reasons,
         ),
@@ -90,10 +103,12 @@ def fit_law(
     )
 
 
-def _with_intervals(at: Estimate, rows: Rows, how: How) -> tuple[Estimate, Intervals, dict[str, Param]]:
+def _with_intervals(
+    at: Estimate, rows: Rows, options: FitOptions, replicates: Rows | None = None
+) -> tuple[Estimate, Intervals, dict[str, Param]]:
     """Intervals of the parameters; where profiling runs into a lower optimum, that one is taken and profiled anew."""
     for _ in range(3):
-        ends = intervals(at, rows, how.replicates, how.method, how.draws, how.seed)
+        ends = intervals(at, rows, replicates, options.intervals, options.resamples, options.seed)
         found = ends.parameters()
         better = ends.profile.better if isinstance(ends, ProfileIntervals) else None
         if better is None:

@@ -13,7 +13,7 @@ from fit.law.intervals.choose import NONE, intervals
 from fit.law.json_values import finite, record
 from fit.law.law import Array, Law
 from fit.law.losses import Objective
-from fit.law.options import AUTO
+from fit.law.options import FitOptions
 from fit.law.rows import Rows
 from fit.law.solver import Flags
 
@@ -23,17 +23,6 @@ MOST_SCALES = 3
 MOST_VALUES = 20
 # A held-out scale of a table of 10⁶ rows has 10⁵; the error is over all, the points listed are the first.
 MOST_POINTS = 1_000
-
-
-@dataclass(frozen=True)
-class How:
-    """How a law is fitted and its intervals are made, see `fit_law`."""
-
-    objective: Objective
-    replicates: Rows | None = None
-    method: str = AUTO
-    draws: int = 1000
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -162,17 +151,17 @@ def splits(law: Law, rows: Rows, objective: Objective) -> tuple[list[Split], str
     )
 
 
-def held_out(found: Sequence[Split], how: How) -> HeldOut:
+def held_out(found: Sequence[Split], options: FitOptions, replicates: Rows | None = None) -> HeldOut:
     """What the fit without the largest scale says of that scale."""
     first = found[0]
     scores = tuple(split.score for split in found)
-    return HeldOut(first.at.law.inputs[0], scores[0], _points(first, how), scores)
+    return HeldOut(first.at.law.inputs[0], scores[0], _points(first, options, replicates), scores)
 
 
-def _points(split: Split, how: How) -> tuple[HeldOutPoint, ...]:
+def _points(split: Split, options: FitOptions, replicates: Rows | None) -> tuple[HeldOutPoint, ...]:
     at, test = split.at, split.test
-    replicates = None if how.replicates is None else _up_to(how.replicates, split)
-    ends = intervals(at, split.train, replicates, how.method, how.draws, how.seed)
+    replicates = None if replicates is None else _up_to(replicates, split)
+    ends = intervals(at, split.train, replicates, options.intervals, options.resamples, options.seed)
     low, high = ends.measurement(test.x)
     predicted = np.exp(at.log_loss(test.x))
     known = ends.method != NONE
@@ -204,13 +193,13 @@ def _up_to(replicates: Rows, split: Split) -> Rows:
 
 
 def try_held_out(
-    found: Sequence[Split], reason: str | None, how: How
+    found: Sequence[Split], reason: str | None, options: FitOptions, replicates: Rows | None = None
 ) -> tuple[HeldOut | None, list[Caution]]:
     """`held_out`, or None and the reason as a caution."""
     try:
         if not found:
             raise FitError(reason)
-        return held_out(found, how), []
+        return held_out(found, options, replicates), []
     except FitError as error:
         text = f"No check at the largest scale. Without it {error}"
         return None, [Caution(Kind.HELD_OUT, text)]

@@ -44,7 +44,7 @@ class Bend:
     input: int = 0
 
     def cells(self, u: Array) -> Array:
-        """Values of (Δ, u₀, q) that seeds try, (cells, 3), for coordinates (rows,)."""
+        """Values of (Δ, u₀, q) that starting points try, (cells, 3), for coordinates (rows,)."""
         low, high = u.min(), u.max()
         places = low + (high - low) * np.array([0.2, 0.35, 0.5, 0.65, 0.8])
         deltas = np.array([-0.6, -0.2, -0.07, 0.07, 0.2, 0.6])
@@ -89,7 +89,7 @@ class Term:
     """One exponential exp(z), z = φ(x)·θ, with a bend also + h(x; ν).
 
     params: names of its internal parameters θ, the intercept first. columns: log inputs, in the order of the law's
-    inputs, to the columns of φ. slopes: for each parameter after the intercept, the values that seeds try when the log
+    inputs, to the columns of φ. slopes: for each parameter after the intercept, the values that starting points try when the log
     inputs are centred. bend: a break in the slope, see `Bend`.
     """
 

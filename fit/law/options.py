@@ -1,4 +1,4 @@
-"""What the user of a fit may choose."""
+"""The options of a fit: how rows are chosen, laws are fitted and intervals are made."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ UNFOLLOWED = (
 
 
 @dataclass(frozen=True)
-class Choices:
+class FitOptions:
     """How rows are chosen and laws are fitted to them.
 
     unconverged: drop, keep or extrapolate. flops: convention of C, sparse or dense. min_flops: C below which the
@@ -40,10 +40,19 @@ class Choices:
     cluster: str | None = None
 
     @property
-    def how(self) -> dict[str, Any]:
-        """The options of `fit_law`."""
-        draws = DRAWS if self.draws is None else self.draws
-        return {"objective": self.objective, "method": self.intervals, "draws": draws, "seed": self.seed}
+    def of_law(self) -> dict[str, Any]:
+        """The keyword arguments of `fit_law`."""
+        return {
+            "objective": self.objective,
+            "method": self.intervals,
+            "draws": self.resamples,
+            "seed": self.seed,
+        }
+
+    @property
+    def resamples(self) -> int:
+        """How many resamplings of rows or clusters are made."""
+        return DRAWS if self.draws is None else self.draws
 
     @property
     def frontiers(self) -> int:

@@ -1,11 +1,17 @@
-"""The search for a law's optimum: many starts refined on a sample of the rows, floors that vanish and come back."""
+"""The search for a law's optimum: starting points from a grid, refined, with floors that vanish and come back.
 
+Starting points are found by variable projection: a grid over the slopes, the coefficients of each cell by non-negative
+least squares. All of them are refined on a sample of the rows, and the best on all rows.
+"""
+
+import itertools
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fit.law.basis import Basis
-from fit.law.law import Array, Law
+from fit.law.law import Array, Inputs, Law, Term
 from fit.law.solver import Flags, Problem, Solution, minimise
 
 # Huber's δ is lowered tenfold at a time: at 1e-3 most residuals pull with the same force, a far start sees no valley.
@@ -17,6 +23,125 @@ FEW = 4
 MOST_ROWS = 5_000
 # Such a table's refit stops where the deviance would fall by less than this share of a row's, 1e-2 standard errors.
 NEAR = 1e-4
+# What NNLS sets to 0 starts at this share of the lowest loss instead, since the engine works with its logarithm.
+SMALLEST = 1e-3
+STARTS = 16
+# A grid of slopes has some hundred cells for each term; those of more rows than this are laid out over a sample.
+GRID_ROWS = 2_000
+
+
+def starting_points(basis: Basis, x: Inputs, loss: Array, weights: Array, count: int = STARTS) -> Array:
+    """The `count` best cells of the grid that do not touch one another, as whitened parameters, (count, p).
+
+    Given its slopes a law is linear in the coefficients c_j ≥ 0 of its terms; each cell solves
+    min Σ w_i (Σ_j c_j exp(slopes_j·φ_ji)/L_i − 1)², the relative error, with centred log inputs. Neighbours would run
+    to the same optimum and their agreement would prove nothing.
+    """
+    law = basis.law
+    some = _sample(len(loss))
+    of = {name: x[name][some] for name in law.inputs}
+    grids = [_shapes(law, term, of) for term in law.terms]
+    root = np.sqrt(weights[some])
+    columns = [np.exp(shape) * root / loss[some] for _, _, shape in grids]
+    cells, coefficients = _solved(columns, root)
+    chosen = _apart(cells, [index for index, _, _ in grids], count)
+    smallest = SMALLEST * loss.min()
+    theta = np.empty((len(chosen), len(law.internal)))
+    for j, (_, bends, shape) in enumerate(grids):
+        at = np.unravel_index(chosen, cells.shape)[j]
+        c = np.maximum(coefficients[j].ravel()[chosen], smallest)
+        z = np.log(c)[:, None] + shape[at]
+        theta[:, law.bend_block(j)] = bends[at]
+        bend = law.terms[j].bend
+        if bend:
+            z = z - bend.value(law.coordinates(of)[bend.input], bends[at])
+        theta[:, law.block(j)] = _projected(basis, j, z, some)
+    return theta
+
+
+def _sample(rows: int) -> NDArray[np.intp]:
+    if rows <= GRID_ROWS:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(0).choice(rows, GRID_ROWS, replace=False))
+
+
+def _projected(basis: Basis, j: int, z: Array, some: NDArray[np.intp]) -> Array:
+    if len(some) == basis.terms.rows:
+        return basis.project(j, z)
+    return np.asarray(np.linalg.lstsq(basis.terms.phi[j][:, some].T, z.T, rcond=None)[0].T, dtype=float)
+
+
+def _shapes(law: Law, term: Term, x: Inputs) -> tuple[NDArray[np.intp], Array, Array]:
+    """The cells of a term: places in its grid, (cells, axes), its bend's parameters, and z − θ_0, (cells, rows)."""
+    coordinates = law.coordinates(x)
+    centred = [
+        u if name in law.as_is else u - u.mean() for name, u in zip(law.inputs, coordinates, strict=True)
+    ]
+    phi = np.stack([np.broadcast_to(c, centred[0].shape) for c in term.columns(*centred)])
+    bends = term.bend.cells(coordinates[term.bend.input]) if term.bend else np.empty((1, 0))
+    sizes = [len(s) for s in term.slopes] + [len(bends)]
+    index = np.array(list(itertools.product(*map(range, sizes))), dtype=np.intp)
+    slopes = [values[index[:, a]] for a, values in enumerate(term.slopes)]
+    z = np.stack(slopes, axis=1) @ phi[1:] if slopes else np.zeros((len(index), phi.shape[1]))
+    nu = bends[index[:, -1]]
+    if term.bend:
+        z = z + term.bend.value(coordinates[term.bend.input], nu)
+    return index, nu, z
+
+
+def _solved(columns: list[Array], target: Array) -> tuple[Array, list[Array]]:
+    """NNLS of min ‖Σ_j c_j columns_j − target‖² for every combination of one column a term.
+
+    Returns the residual and each c_j, (cells of term 0, cells of term 1, …). With at most a few terms every set of
+    positive coefficients is solved by its normal equations, all cells at once.
+    """
+    J = len(columns)
+    shape = tuple(len(c) for c in columns)
+
+    def spread(values: Array, *axes: int) -> Array:
+        return np.broadcast_to(values.reshape([shape[a] if a in axes else 1 for a in range(J)]), shape)
+
+    gram = np.empty((*shape, J, J))
+    right = np.empty((*shape, J))
+    for i in range(J):
+        right[..., i] = spread(columns[i] @ target, i)
+        gram[..., i, i] = spread((columns[i] ** 2).sum(axis=1), i)
+        for j in range(i):
+            gram[..., i, j] = gram[..., j, i] = spread(columns[j] @ columns[i].T, j, i)
+    best, coefficients = np.zeros(shape), np.zeros((*shape, J))
+    for size in range(1, J + 1):
+        for present in itertools.combinations(range(J), size):
+            c, gain, feasible = _normal(gram, right, list(present))
+            better = feasible & (gain > best)
+            best = np.where(better, gain, best)
+            full = np.zeros((*shape, J))
+            full[..., list(present)] = c
+            coefficients = np.where(better[..., None], full, coefficients)
+    return target @ target - best, [coefficients[..., j] for j in range(J)]
+
+
+def _normal(gram: Array, right: Array, present: list[int]) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """The coefficients of some terms, the decrease of the residual, and whether all are positive."""
+    G = gram[..., present, :][..., present].copy()
+    b = right[..., present]
+    diagonal = np.einsum("...ii->...i", G)
+    diagonal *= 1 + 1e-12
+    c = np.asarray(np.linalg.solve(G, b[..., None])[..., 0], dtype=float)
+    return c, (c * b).sum(axis=-1), np.all(c > 0, axis=-1, keepdims=True)[..., 0]
+
+
+def _apart(cells: Array, places: list[NDArray[np.intp]], count: int) -> NDArray[np.intp]:
+    """Indices of the best cells, each at least two steps of the grid from those before; then the best of the rest."""
+    order = np.argsort(cells, axis=None, kind="stable")[: 64 * count]
+    at = np.unravel_index(order, cells.shape)
+    where = np.concatenate([place[i] for place, i in zip(places, at, strict=True)], axis=1)
+    free = np.ones(len(order), dtype=bool)
+    chosen: list[int] = []
+    while free.any() and len(chosen) < count:
+        chosen.append(int(np.argmax(free)))
+        free &= np.abs(where - where[chosen[-1]]).max(axis=1) >= 2
+    rest = [i for i in range(len(order)) if i not in chosen]
+    return order[np.array(chosen + rest[: count - len(chosen)], dtype=np.intp)]
 
 
 def may_vanish(law: Law) -> Flags:
@@ -32,7 +157,7 @@ def sampled(problem: Problem) -> Problem:
     return replace(problem, terms=problem.terms.take(some), ln_y=problem.ln_y[some], w=problem.w[:, some])
 
 
-def of_all_rows(basis: Basis, problem: Problem, found: Solution) -> Solution:
+def on_all_rows(basis: Basis, problem: Problem, found: Solution) -> Solution:
     """The optimum from that of a sample of the rows; a floor that the sample lacks may show in all of them."""
     best = _to_the_end(problem, found, may_vanish(basis.law))
     if found.alive.all():

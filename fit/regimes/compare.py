@@ -16,7 +16,7 @@ from fit.data import tables
 from fit.law.caution import Caution, read_cautions, texts
 from fit.law.errors import FitError
 from fit.law.json_values import plain, record
-from fit.law.options import Choices
+from fit.law.options import FitOptions
 from fit.law.result import FitResult
 from fit.regimes import batch, budgets, floors
 from fit.regimes.batch import Batch
@@ -91,7 +91,7 @@ def compare(
     runs: pd.DataFrame,
     curves: pd.DataFrame | None,
     fits: Sequence[FitResult],
-    choices: Choices,
+    options: FitOptions,
     parts: Sequence[CurveGroup] | None = None,
 ) -> Regimes:
     """Ratio of the optimal lr, dependence on the batch, floors, and budgets, as far as the tables tell.
@@ -103,7 +103,7 @@ def compare(
     cautions = tuple(floors.disagreements(known))
     table = runs if curves is None else curves
     try:
-        parts = list(curve_groups(table, choices)) if parts is None else parts
+        parts = list(curve_groups(table, options)) if parts is None else parts
     except FitError as error:
         return Regimes((), tuple(known), cautions, (str(error),))
     groups = tuple(_group(_of(runs, part.rows), curves, part) for part in parts)
@@ -116,7 +116,7 @@ def _of(runs: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
 
 
 def _group(runs: pd.DataFrame, curves: pd.DataFrame | None, of: CurveGroup) -> Group:
-    every, best, reasons = _converged(runs, curves, of.choices)
+    every, best, reasons = _converged(runs, curves, of.options)
     at_end = batch.at_convergence(every)
     try:
         points = _touches(of, curves)
@@ -157,11 +157,11 @@ def _ratio(
 
 
 def _converged(
-    runs: pd.DataFrame, curves: pd.DataFrame | None, choices: Choices
+    runs: pd.DataFrame, curves: pd.DataFrame | None, options: FitOptions
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """All converged runs, those that stand for each n with their tokens to convergence, and what is missing."""
     try:
-        groups = list(converged(runs, unconverged=choices.unconverged))
+        groups = list(converged(runs, unconverged=options.unconverged))
     except FitError as error:
         return pd.DataFrame(), pd.DataFrame(), [str(error)]
     every = pd.concat([group.every for group in groups])

@@ -15,7 +15,7 @@ from fit.data.curves import decays
 from fit.law.errors import FitError
 from fit.law.law import Law, RowSource
 from fit.law.laws import named
-from fit.law.options import DEFAULT_LAWS, FLOPS, Choices
+from fit.law.options import DEFAULT_LAWS, FLOPS, FitOptions
 from fit.law.result import FitResult
 from fit.regimes.compare import Regimes, compare
 
@@ -37,16 +37,16 @@ def fit_study(
     laws: Sequence[str] | None = None,
     mapping: Mapping[str, str] | None = None,
     where: str | None = None,
-    choices: Choices | None = None,
+    options: FitOptions | None = None,
     say: Callable[[str], None] = print,
 ) -> Study:
     """`fit_table`, and the two regimes against each other where both were fitted. Arguments and errors as there."""
-    choices = choices or Choices()
-    source = Source(*prepared(runs, curves, mapping, where), choices)
+    options = options or FitOptions()
+    source = Source(*prepared(runs, curves, mapping, where), options)
     fits = _fit_all(source, laws, say)
     if not {"compute", "converged"} <= {fit.regime for fit in fits if fit.response == "nmse"}:
         return Study(tuple(fits), None)
-    return Study(tuple(fits), compare(source.runs, source.curves, fits, choices, source.curve_groups))
+    return Study(tuple(fits), compare(source.runs, source.curves, fits, options, source.curve_groups))
 
 
 def fit_table(
@@ -55,7 +55,7 @@ def fit_table(
     laws: Sequence[str] | None = None,
     mapping: Mapping[str, str] | None = None,
     where: str | None = None,
-    choices: Choices | None = None,
+    options: FitOptions | None = None,
     say: Callable[[str], None] = print,
 ) -> list[FitResult]:
     """Fits each law to each group of rows: L_N for each k, L_NK, and L_C over the frontier of the curves.
@@ -64,7 +64,7 @@ def fit_table(
     laws: default `DEFAULT_LAWS`, as far as the table supports them. mapping: our column names to the table's. where:
     condition on columns. A law or group that is skipped is told through `say`. FitError when every law fails.
     """
-    return _fit_all(Source(*prepared(runs, curves, mapping, where), choices or Choices()), laws, say)
+    return _fit_all(Source(*prepared(runs, curves, mapping, where), options or FitOptions()), laws, say)
 
 
 @dataclass(frozen=True)
@@ -73,18 +73,18 @@ class Source:
 
     runs: pd.DataFrame
     curves: pd.DataFrame | None
-    choices: Choices
+    options: FitOptions
 
     @cached_property
     def curve_groups(self) -> list[CurveGroup]:
         """The groups of L(C), which its laws and the regimes share."""
         table, name = (self.runs, "rows of the table") if self.curves is None else (self.curves, "curves")
-        return list(curve_groups(table, self.choices, name))
+        return list(curve_groups(table, self.options, name))
 
 
 def _fit_all(source: Source, laws: Sequence[str] | None, say: Callable[[str], None]) -> list[FitResult]:
     """Every law that was asked for, or `DEFAULT_LAWS`."""
-    flops = source.choices.flops
+    flops = source.options.flops
     if flops not in FLOPS:
         raise FitError(f"There is no convention {flops!r} of FLOPs: choose sparse or dense.")
     wanted = [_of_tables(named(law)) for law in dict.fromkeys(laws or DEFAULT_LAWS)]
@@ -185,23 +185,23 @@ def _reason(groups: str, text: str) -> str:
 
 def _attempts(law: Law, source: Source, with_optima: bool, say: Callable[[str], None]) -> Iterator[Attempt]:
     """For each group of rows what they have in common, and how its fits are made."""
-    runs, curves, choices = source.runs, source.curves, source.choices
+    runs, curves, options = source.runs, source.curves, source.options
     match law.rows:
         case RowSource.FRONTIER | RowSource.OPTIMUM:
             for part in source.curve_groups:
                 yield part.group, partial(fit_frontier, law, part, with_optima, say)
         case RowSource.BUDGETS:
             for group, rows in _budget_groups(law, runs if curves is None else curves):
-                yield group, partial(fit_budgets, law, rows, group, choices)
+                yield group, partial(fit_budgets, law, rows, group, options)
         case RowSource.LR:
             for group, rows in groups(runs, ["k"], GROUPS):
-                yield group, partial(fit_lr, law, rows, group, choices)
+                yield group, partial(fit_lr, law, rows, group, options)
         case RowSource.TOKENS:
-            for chosen in converged(runs, law.inputs, choices.unconverged):
-                yield chosen.group, partial(fit_tokens, law, chosen, curves, choices)
+            for chosen in converged(runs, law.inputs, options.unconverged):
+                yield chosen.group, partial(fit_tokens, law, chosen, curves, options)
         case _:
-            for chosen in converged(runs, law.inputs, choices.unconverged):
-                yield chosen.group, partial(fit_converged, law, chosen, choices)
+            for chosen in converged(runs, law.inputs, options.unconverged):
+                yield chosen.group, partial(fit_converged, law, chosen, options)
 
 
 def _budget_groups(law: Law, table: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:

@@ -42,7 +42,7 @@ def optional(at: Estimate) -> Flags:
 
     A term whose size is known to a tenth is 10 standard errors from absent, and is not asked.
     """
-    _, inside = at._influence()
+    _, inside = at.influence()
     # Whitened, the first parameter of a term is the mean of its logarithm over the rows.
     first = [at.law.block(j).start for j in range(len(at.law.terms))]
     variance = np.diag(at.covariance())[first] * at.scatter() / inside

@@ -29,7 +29,7 @@ class DeltaIntervals:
     def __init__(self, at: Estimate, rows: Rows) -> None:
         self.at = at
         self.plane = revived(at.basis, at.problem, at.solution, SMALL)
-        psi, inside = at._influence()
+        psi, inside = at.influence()
         scores = at.jacobian(self.plane) * (at.weights * psi)
         bread = at.covariance(self.plane) / inside
         labels = np.arange(scores.shape[1]) if rows.cluster is None else rows.cluster

@@ -15,7 +15,7 @@ from fit.law.options import (
     FRONTIERS,
     METHODS,
     UNCONVERGED,
-    Choices,
+    FitOptions,
 )
 from fit.views.verbs.command import Verb
 
@@ -124,7 +124,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _choices(options: argparse.Namespace) -> Choices:
+def _choices(options: argparse.Namespace) -> FitOptions:
     names = (
         "unconverged",
         "flops",
@@ -136,7 +136,7 @@ def _choices(options: argparse.Namespace) -> Choices:
         "weights",
         "cluster",
     )
-    return Choices(**{name: getattr(options, name) for name in names})
+    return FitOptions(**{name: getattr(options, name) for name in names})
 
 
 def _curves_path(options: argparse.Namespace, has_runs: bool) -> Path | None:

@@ -9,7 +9,7 @@ from fit.data.curves import candidates
 from fit.law.caution import texts
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
-from fit.law.options import Choices
+from fit.law.options import FitOptions
 from fit.study import fit_table
 from tests.fit.compute_sweeps import best, sweep
 
@@ -201,7 +201,7 @@ def test_tells_what_was_cut_and_why():
 def test_same_seed_gives_the_same_intervals():
     table = curves(seeds=3, noise=0.2)
     one, same, other = (
-        fit_table(table, laws=["L_C"], choices=Choices(draws=60, seed=seed))[0].params["alpha"]
+        fit_table(table, laws=["L_C"], options=FitOptions(draws=60, seed=seed))[0].params["alpha"]
         for seed in (0, 0, 1)
     )
     assert one == same and one != other
@@ -247,7 +247,7 @@ def test_a_frontier_of_fewer_than_three_runs_has_no_intervals(ends):
         loss = np.where(holds, 1.0, 1.3 + 0.1 * run) * (0.1 + 30 * grid**-0.25)
         part = {"flops_sparse": grid, "nmse": loss, "run_id": run, "n_latents": 512 if run < 4 else 256}
         parts.append(pd.DataFrame(part))
-    (fit,) = fit_table(pd.concat(parts), laws=["L_C"], choices=Choices(draws=60))
+    (fit,) = fit_table(pd.concat(parts), laws=["L_C"], options=FitOptions(draws=60))
     assert fit.selection.runs_on_frontier == ends
     known = [param.low is not None for param in fit.params.values()]
     assert all(known) if ends == 3 else not any(known)

@@ -8,7 +8,7 @@ from fit.converged.runs import converged
 from fit.law.caution import texts
 from fit.law.errors import FitError
 from fit.law.laws import LAWS
-from fit.law.options import Choices
+from fit.law.options import FitOptions
 from fit.study import fit_table
 
 N = 2 ** np.arange(9, 16)
@@ -198,7 +198,7 @@ def test_group_that_cannot_be_fitted_is_skipped_with_its_reason():
 
 def test_unknown_choice():
     with pytest.raises(FitError, match="keep, drop, extrapolate"):
-        fit_table(runs(), laws=["L_N"], choices=Choices(unconverged="ignore"))
+        fit_table(runs(), laws=["L_N"], options=FitOptions(unconverged="ignore"))
 
 
 def test_an_input_of_a_law_does_not_part_its_rows(monkeypatch):

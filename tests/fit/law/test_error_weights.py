@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from fit.law.error_weights import precision
+from fit.law.error_weights import error_weights
 from fit.law.fit import fit_law
 from fit.law.laws import named
 from fit.law.losses import LOG
-from fit.law.options import Choices
+from fit.law.options import FitOptions
 from fit.study import fit_table
 from tests.fit.laws_under_test import TRUTH
 from tests.fit.sweep_tables import LRS, N, Sweep
@@ -23,7 +23,7 @@ def noisy(own, seed=0, scatter=0.005):
 
 def test_a_row_whose_error_is_the_scatter_counts_half():
     own = np.where(np.arange(24) % 3 == 0, 0.005, 0.0)
-    weights = np.array([precision(L_N, X, noisy(own, seed), own, LOG) for seed in range(20)])
+    weights = np.array([error_weights(L_N, X, noisy(own, seed), own, LOG) for seed in range(20)])
     assert np.ptp(weights[:, own == 0], axis=1) == pytest.approx(0, abs=1e-12)
     assert (weights[:, 0] / weights[:, 1]).mean() == pytest.approx(0.5, abs=0.1)
 
@@ -31,21 +31,21 @@ def test_a_row_whose_error_is_the_scatter_counts_half():
 def test_weights_are_as_many_as_the_rows_however_large_their_errors():
     """Ten rows with errors of 5 % are ten measurements: as 0.4, their intervals would have no degree of freedom."""
     for own in (np.zeros(24), np.full(24, 0.001), np.full(24, 0.05)):
-        np.testing.assert_allclose(precision(L_N, X, noisy(own), own, LOG), 1.0)
+        np.testing.assert_allclose(error_weights(L_N, X, noisy(own), own, LOG), 1.0)
     own = np.linspace(0, 0.05, 24)
-    assert precision(L_N, X, noisy(own), own, LOG).sum() == pytest.approx(24)
+    assert error_weights(L_N, X, noisy(own), own, LOG).sum() == pytest.approx(24)
 
 
 def test_a_hopeless_row_hardly_counts():
     own = np.zeros(24)
     own[5] = 0.5
-    assert precision(L_N, X, noisy(own), own, LOG)[5] < 0.01
+    assert error_weights(L_N, X, noisy(own), own, LOG)[5] < 0.01
 
 
 def test_counts_and_errors_are_taken_together():
     own = np.where(np.arange(24) % 2, 0.0, 0.005)
     counts = np.where(np.arange(24) < 12, 4.0, 1.0)
-    weights = precision(L_N, X, noisy(own), own, LOG, counts)
+    weights = error_weights(L_N, X, noisy(own), own, LOG, counts)
     assert weights.sum() == pytest.approx(counts.sum())
     assert weights[1] / weights[13] == pytest.approx(4) and 1 < weights[0] / weights[12] < 4
 
@@ -54,13 +54,13 @@ def test_counts_and_errors_are_taken_together():
 def test_intervals_of_extrapolated_runs_cover(own):
     """40 sweeps with 0.3 % between runs, none or half of them converged: two standard errors of 95 % are 7 %.
 
-    200 sweeps cover 92 to 95 %, see `precision`.
+    200 sweeps cover 92 to 95 %, see `error_weights`.
     """
     n, truth = 2.0 ** np.linspace(9, 16.5, 16), TRUTH["L_N"]
     y, hits = L_N.loss(truth, {"n_latents": n}), []
     for seed in range(40):
         loss = y * np.exp(np.hypot(0.003, own) * np.random.default_rng(seed).standard_normal(16))
-        weights = precision(L_N, n, loss, own, LOG)
+        weights = error_weights(L_N, n, loss, own, LOG)
         alpha = fit_law("L_N", n, loss, weights=weights, hold_out=False, compare=False).params["alpha"]
         hits.append((alpha.low or -np.inf) <= truth["alpha"] <= (alpha.high or np.inf))
     assert np.mean(hits) >= 0.86
@@ -75,7 +75,7 @@ def test_an_uncertain_limit_does_not_move_the_law_much():
     alphas = {}
     for error in (1e-9, 0.1):
         runs.loc[last, "nmse_inf_se"] = error * runs.loc[last, "nmse_inf"]
-        (fit,) = fit_table(runs, laws=["L_N"], choices=Choices(unconverged="extrapolate"))
+        (fit,) = fit_table(runs, laws=["L_N"], options=FitOptions(unconverged="extrapolate"))
         alphas[error] = fit.params["alpha"].value
     (without,) = fit_table(runs, laws=["L_N"])
     truth = without.params["alpha"].value
@@ -85,7 +85,7 @@ def test_an_uncertain_limit_does_not_move_the_law_much():
 def test_weights_are_in_the_result():
     runs, _ = Sweep(noise=0.002).tables(lrs=LRS[4:5])
     runs.loc[runs["n_latents"] == N[2], "converged"] = False
-    (fit,) = fit_table(runs, laws=["L_N"], choices=Choices(unconverged="extrapolate"))
+    (fit,) = fit_table(runs, laws=["L_N"], options=FitOptions(unconverged="extrapolate"))
     weights = [point.weight for point in fit.points]
     assert weights[2] < weights[0] == weights[1] and sum(weights) == pytest.approx(len(weights))
     assert [point.run.extrapolated for point in fit.points] == [False, False, True, False, False, False]

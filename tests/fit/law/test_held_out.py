@@ -9,6 +9,7 @@ from fit.law.errors import FitError
 from fit.law.fit import fit_law
 from fit.law.laws import named
 from fit.law.losses import LOG
+from fit.law.options import FitOptions
 from fit.law.rows import Rows, make_rows
 from tests.fit.laws_under_test import INPUTS, TRUTH, N
 
@@ -90,7 +91,6 @@ def test_draws_know_nothing_of_the_scale_that_is_held_out():
     split = held_out.splits(named("N_C"), rows, LOG)[0]
     moved = rows.loss * np.where(x["flops"] > split[0].up_to, 10, 1)
     one, other = (
-        held_out.held_out(split, held_out.How(LOG, Rows(x, loss, weights))).points
-        for loss in (rows.loss, moved)
+        held_out.held_out(split, FitOptions(), Rows(x, loss, weights)).points for loss in (rows.loss, moved)
     )
     assert one == other

@@ -12,7 +12,7 @@ from fit.law.errors import FitError
 from fit.law.fit import fit_law
 from fit.law.law import RowSource
 from fit.law.laws import LAWS, named
-from fit.law.options import Choices
+from fit.law.options import FitOptions
 from fit.law.result import FitResult
 from fit.law.selection import (
     BudgetSelection,
@@ -47,7 +47,7 @@ def study():
     runs, curves = (pd.concat(part) for part in zip(*parts, strict=True))
     runs = runs.assign(nmse_oracle=np.where(runs["n_latents"] > 1000, 0.9 * runs["nmse"], np.nan))
     laws = [*(law for law in LAWS if named(law).rows is not RowSource.NONE and "broken" not in law)]
-    return fit_study(runs, curves, laws, choices=Choices(draws=30), say=str)
+    return fit_study(runs, curves, laws, options=FitOptions(draws=30), say=str)
 
 
 def test_every_fit_of_a_study_is_read_back_as_it_was(study):
@@ -63,7 +63,7 @@ def test_the_regimes_are_read_back_as_they_were(study):
     assert study.regimes.groups and study.regimes.floors and study.regimes.groups[0].budgets
     assert Regimes.from_dict(through_json(study.regimes.to_dict())) == study.regimes
     lacking = fit_study(
-        *Sweep().tables(lrs=(1e-4,)), ["L_C", "L_N"], choices=Choices(draws=30), say=str
+        *Sweep().tables(lrs=(1e-4,)), ["L_C", "L_N"], options=FitOptions(draws=30), say=str
     ).regimes
     assert Regimes.from_dict(through_json(lacking.to_dict())) == lacking
 

@@ -16,9 +16,8 @@ from fit.law.laws import LAWS, named
 from fit.law.losses import LOG, objective
 from fit.law.result import Starts
 from fit.law.rows import make_rows
-from fit.law.seeds import _solved, seeds
 from fit.law.solver import Problem, evaluate, minimise
-from fit.law.starts import may_vanish
+from fit.law.starts import _solved, may_vanish, starting_points
 from tests.fit.laws_under_test import INPUTS, TRUTH, N
 
 GAO = datasets.load("gao2024_gpt4_lnk")
@@ -257,7 +256,7 @@ def test_coefficients_of_every_cell_are_those_of_nnls():
 def test_best_seed_is_already_a_fair_fit_and_starts_are_apart(law):
     x, y = INPUTS[law], noisy(law)
     basis = Basis.of(named(law), x)
-    starts = seeds(basis, x, y, np.ones(len(y)))
+    starts = starting_points(basis, x, y, np.ones(len(y)))
     f, _ = evaluate(basis.terms, starts, np.ones((len(starts), len(basis.law.terms)), dtype=bool))
     rms = np.sqrt(np.mean((f - np.log(y)) ** 2, axis=1))
     assert rms[0] < 0.5 and rms[0] == rms.min()
@@ -273,7 +272,7 @@ def test_all_starts_reach_the_optimum_of_clean_rows(law):
 def test_engine_itself_takes_a_useless_floor_out():
     y = 2 * N**-0.2 - 0.03
     basis = Basis.of(L_N, {"n_latents": N})
-    starts = seeds(basis, {"n_latents": N}, y, np.ones(10))
+    starts = starting_points(basis, {"n_latents": N}, y, np.ones(10))
     problem = Problem(basis.terms, np.log(y), np.ones((1, 10)), LOG)
     found = minimise(problem, starts, np.ones((16, 2), dtype=bool), may_vanish(L_N))
     assert found.settled.all() and not found.alive[:, 1].any()

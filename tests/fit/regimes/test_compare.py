@@ -13,7 +13,7 @@ from fit.compute.frontier import LOOSER, frontier
 from fit.compute.optimal_point import touches
 from fit.law.caution import Kind
 from fit.law.json_values import plain
-from fit.law.options import Choices
+from fit.law.options import FitOptions
 from fit.law.param import DerivedQuantity, Param
 from fit.regimes import batch, floors
 from fit.regimes.compare import compare
@@ -30,7 +30,7 @@ FOUND = frontier(CURVES, "flops_sparse", 5)
 
 
 def regimes(runs=RUNS, curves=CURVES, fits=()):
-    return compare(runs, curves, fits, Choices())
+    return compare(runs, curves, fits, FitOptions())
 
 
 def test_an_n_is_compute_optimal_in_the_middle_of_its_stretch_of_the_frontier():
@@ -237,7 +237,7 @@ def test_a_frontier_is_built_once_a_group(monkeypatch):
     vertices = []
     original = fit_frontiers.isoflops
     monkeypatch.setattr(fit_frontiers, "isoflops", lambda *a, **k: vertices.append(1) or original(*a, **k))
-    fit_study(RUNS, CURVES, laws=["L_C", "N_C", "L_N"], choices=Choices(draws=20), say=str)
+    fit_study(RUNS, CURVES, laws=["L_C", "N_C", "L_N"], options=FitOptions(draws=20), say=str)
     assert built == ["fit.compute.fit", "fit.compute.sensitivity"] and len(vertices) == 1
 
 

@@ -9,7 +9,7 @@ from fit.compute.frontier import LOOSER
 from fit.law.fit import fit_law
 from fit.law.held_out import HeldOut, HeldOutPoint, Score
 from fit.law.laws import named
-from fit.law.options import Choices
+from fit.law.options import FitOptions
 from fit.study import fit_study, fit_table
 from fit.views import text as report
 from tests.fit.laws_under_test import INPUTS, TRUTH
@@ -28,7 +28,7 @@ def noisy(law, scale=0.005, seed=0):
 
 @pytest.fixture(scope="module")
 def compute():
-    return fit_study(*Sweep(noise=0.003).tables(), laws=["L_C"], choices=Choices(draws=40), say=str)
+    return fit_study(*Sweep(noise=0.003).tables(), laws=["L_C"], options=FitOptions(draws=40), say=str)
 
 
 def test_an_end_that_is_not_there_is_infinite():

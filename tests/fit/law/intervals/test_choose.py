@@ -11,10 +11,9 @@ from scipy.stats import f as fisher
 from fit.law.errors import FitError
 from fit.law.estimate import estimate
 from fit.law.fit import _with_intervals, fit_law
-from fit.law.held_out import How
 from fit.law.intervals.choose import ProfileIntervals
 from fit.law.laws import L_N, named
-from fit.law.losses import LOG
+from fit.law.options import FitOptions
 from fit.law.rows import make_rows
 from fit.law.solver import evaluate
 from tests.fit.laws_under_test import TRUTH as TRUTHS
@@ -166,7 +165,7 @@ def test_a_lower_optimum_met_by_the_profile_is_taken_over():
     beside = replace(
         at, solution=replace(at.solution, theta=moved, deviance=((f - at.problem.ln_y) ** 2).sum(axis=1))
     )
-    found, _, _ = _with_intervals(beside, make_rows(L_N, X, np.exp(at.problem.ln_y)), How(LOG))
+    found, _, _ = _with_intervals(beside, make_rows(L_N, X, np.exp(at.problem.ln_y)), FitOptions())
     assert beside.deviance > 1.5 * at.deviance
     assert found.deviance == pytest.approx(at.deviance, rel=1e-9)
     assert found.agree == 0

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pytest
 
-from fit.law.options import Choices
+from fit.law.options import FitOptions
 from fit.study import fit_study
 from fit.study.fits_file import write_json
 from tests.fit.sweep_tables import Sweep
@@ -42,7 +42,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Tables]:
     """Fits tables and returns them with the content of fits.json, as the command would read it."""
 
     def fit(runs: pd.DataFrame, curves: pd.DataFrame | None, laws: list[str] | None = None) -> Tables:
-        study = fit_study(runs, curves, laws, choices=Choices(draws=20), say=lambda _: None)
+        study = fit_study(runs, curves, laws, options=FitOptions(draws=20), say=lambda _: None)
         path: Path = tmp_path_factory.mktemp("fits") / "fits.json"
         write_json(study.fits, "runs.parquet", path, study.regimes)
         return Tables(runs, curves, json.loads(path.read_text()))  # type: ignore[arg-type]
