@@ -69,7 +69,8 @@ RUNS = (
     _result(
         "failure",
         TEXT,
-        "kind of its failure: `oom`, `host_oom`, `node`, `disk`, `lost`, `data` or `bug`; missing unless it failed",
+        "kind of its failure: `oom`, `host_oom`, `node`, `disk`, `stalled`, `lost`, `data` or `bug`; "
+        "missing unless it failed",
     ),
     _result("message", TEXT, "last line of the failure"),
     _result("failures", WHOLE, "how often it has failed in all, earlier attempts included"),

@@ -24,7 +24,7 @@ def submit(
     executor = submitit.LocalExecutor(folder=folder)
     executor.update_parameters(timeout_min=launcher.timeout_min)
     jobs = []
-    # Two OpenMP threads that spin for work on shared cores cost 30× (104 ms a step for 3 ms, measured): let them sleep.
+    # Two OpenMP threads that spin for work on shared cores cost 30× (104 ms per step against 3 ms, measured).
     quiet = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(launcher.threads)}
     path = os.pathsep.join(filter(None, [str(code.absolute()), os.environ.get("PYTHONPATH")]))
     with _environment(quiet | {"PYTHONSAFEPATH": "1", "PYTHONPATH": path}), _stderr_to(folder / "stderr.txt"):

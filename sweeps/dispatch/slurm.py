@@ -1,4 +1,4 @@
-"""SLURM, asked through submitit and its own commands: submit arrays, see how jobs stand, cancel them."""
+"""SLURM, through submitit and SLURM's own commands: submit arrays, ask for the state of jobs, cancel them."""
 
 import shlex
 import shutil
@@ -17,7 +17,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from sweeps.config.launcher import Launcher
 from sweeps.errors import SweepError
 
-# What a controller that is down, restarting or swamped makes sbatch, squeue and sacct say. Anything else is an answer.
+# Errors of sbatch, squeue and sacct from a controller that is down, restarting or overloaded. Others are answers.
 _SILENT = (
     "Unable to contact slurm controller",
     "Connection refused",
@@ -51,28 +51,34 @@ _MOST_JOBS = 1001  # SLURM's default MaxArraySize
 
 @dataclass(frozen=True)
 class JobState:
-    """state: SLURM's word. live: queued or running, or about to be again. reason: why it waits, or its exit code."""
+    """How a job stands.
+
+    state: as SLURM names it. live: queued or running, or about to be again. reason: why it waits, or its exit code.
+    nodes: where it ran. elapsed_s, limit_s: how long it ran and might have run; None where unknown.
+    """
 
     state: str
     live: bool
     reason: str = ""
     nodes: str = ""
+    elapsed_s: int | None = None
+    limit_s: int | None = None
 
 
 def available() -> bool:
-    """Whether this machine can submit and ask."""
+    """Whether this machine has SLURM's commands."""
     return shutil.which("sbatch") is not None and shutil.which("squeue") is not None
 
 
 def check(patience_s: float) -> None:
-    """SweepError unless this machine can submit and a controller answers, who is given some time to."""
+    """Raise SweepError unless sbatch exists and the controller answers within `patience_s`."""
     if not available():
         raise SweepError("launcher.kind is slurm, and this machine has no sbatch: launch from a login node.")
     _patiently(lambda: _asked("squeue", "--noheader", "--me"), patience_s)
 
 
 def executor(launcher: Launcher, folder: Path, name: str, code: Path | None) -> submitit.SlurmExecutor:
-    """submitit's executor for jobs of this launcher. code: the snapshot that they import."""
+    """submitit's executor for the jobs of this launcher. code: the snapshot of the code that they import."""
     ask = launcher.slurm
     python = ask.python or shlex.quote(sys.executable)
     found = submitit.SlurmExecutor(folder=folder, python=f"{python} -ISc {shlex.quote(_HOLD_SIGNALS)}")
@@ -114,7 +120,7 @@ def _environment(launcher: Launcher, code: Path | None) -> list[str]:
 
 
 def script(launcher: Launcher, folder: Path, name: str, jobs: int) -> str:
-    """The text that sbatch would get for an array of so many jobs."""
+    """The script that sbatch would get for an array of `jobs` jobs."""
     one = executor(launcher, folder, name, folder / "code")
     if jobs > 1:
         one.parameters["map_count"] = jobs
@@ -141,7 +147,7 @@ def submit(
 
 
 def _patiently(ask: Callable[[], Any], patience_s: float) -> Any:
-    """The answer, asked for again while the controller is silent."""
+    """Call `ask` until the controller answers, for at most `patience_s`."""
     until, pause = time.monotonic() + patience_s, 2.0
     while True:
         try:
@@ -163,7 +169,7 @@ def silent(text: str) -> bool:
 
 
 def _words(text: str) -> str:
-    """sbatch's own sentence in submitit's report of it."""
+    """sbatch's own error in submitit's report of it."""
     at = text.rfind("sbatch: error:")
     return text[at:][:300] if at >= 0 else text[-300:]
 
@@ -178,10 +184,10 @@ def _longest_array() -> int:
 
 
 def states(ids: Iterable[str]) -> dict[str, JobState]:
-    """How jobs stand, by one call of squeue for the living and one of sacct for the rest.
+    """The states of jobs, from one call of squeue for those in the queue and one of sacct for the rest.
 
-    sacct is up to 5 s behind the controller (measured), so a job that squeue has lost may still be RUNNING there. A job
-    that neither knows is missing. SweepError when the controller does not answer.
+    sacct is up to 5 s behind the controller (measured), so a job that has left squeue may still be RUNNING there. Jobs
+    that neither knows are left out. SweepError when the controller does not answer.
     """
     wanted = set(ids)
     if not wanted:
@@ -197,24 +203,26 @@ def states(ids: Iterable[str]) -> dict[str, JobState]:
 
 def _ended(ids: set[str]) -> dict[str, JobState]:
     arrays = ",".join(sorted({job.partition("_")[0] for job in ids}))
-    fields = "--format=JobID,State,ExitCode,NodeList,End"
+    fields = "--format=JobID,State,ExitCode,NodeList,End,ElapsedRaw,TimelimitRaw"
     try:
         text = _asked("sacct", "--noheader", "--allocations", "--parsable2", "--jobs", arrays, fields)
-    except SweepError:  # no accounting here: what is not in the queue is gone, nobody knows how
+    except SweepError:  # no accounting here, so how a job ended cannot be known
         return {}
     found = {}
     for line in text.splitlines():
-        job, state, code, nodes, end = line.split("|")
+        job, state, code, nodes, end, elapsed_s, limit_min = line.split("|")
         word = state.split()[0]
         if job in ids:
             # FAILED without an end was seen to be rewritten a moment later, with another exit code.
             live = word not in FINAL or end == "Unknown"
-            found[job] = JobState(word, live, code, "" if nodes == "None assigned" else nodes)
+            where = "" if nodes == "None assigned" else nodes
+            limit_s = int(limit_min) * 60 if limit_min.isdigit() else None  # or UNLIMITED, Partition_Limit
+            found[job] = JobState(word, live, code, where, int(elapsed_s), limit_s)
     return found
 
 
 def cancel(ids: Sequence[str]) -> None:
-    """scancel; jobs that are over already do not matter."""
+    """Cancel jobs with scancel, which ignores those that have ended."""
     if ids:
         _asked("scancel", *ids)
 

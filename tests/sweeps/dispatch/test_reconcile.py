@@ -107,6 +107,33 @@ def test_a_claim_of_the_job_that_is_over_is_freed_at_once(given, monkeypatch):
     assert states(runs)[0] == ("failed", "lost")
 
 
+def test_jobs_killed_at_their_limit_before_their_start_has_ended_are_given_up_as_stalled(given):
+    """As `launch --wait` would start them for ever; a round in which a worker had any of the runs does not count."""
+    plan, runs, stands = given
+    ids = [run.run_id for run in runs]
+    for number in range(1, 4):
+        job = f"7_{number}"
+        record(new_folder(plan.study), "slurm", plan.overrides, {job: ids})
+        stands[job] = JobState("TIMEOUT", False, "0:0", "n1", 613, 600)
+        settle(plan.study)
+        assert settle(plan.study) == {}  # counted once
+        if number < 3:
+            assert [run.status().rounds for run in runs] == [number] * 3 and len(missing(plan)) == 3
+    assert states(runs) == [("failed", "stalled")] * 3
+    assert "7_3 on n1, which ran 613 s with a limit of 600 s" in runs[0].status().message
+    assert missing(plan) == []
+
+
+def test_a_limit_reached_by_a_job_that_had_begun_is_not_a_stall(given, monkeypatch):
+    plan, runs, stands = given
+    monkeypatch.setenv("SLURM_JOB_ID", "7_0")
+    claim(runs[0], 600)
+    monkeypatch.delenv("SLURM_JOB_ID")
+    stands["7_0"] = JobState("TIMEOUT", False, "0:0", "n1", 613, 600)
+    settle(plan.study)
+    assert [run.status().rounds for run in runs] == [0, 0, 0]
+
+
 def test_the_last_launch_of_a_run_is_the_one_that_counts(given):
     plan, runs, stands = given
     record(new_folder(plan.study), "slurm", plan.overrides, {"9": [runs[0].run_id]})

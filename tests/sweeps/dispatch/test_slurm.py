@@ -34,17 +34,21 @@ def commands(tmp_path, monkeypatch):
 
 def test_states_take_one_call_each_and_the_queue_first(commands):
     commands("squeue", "7_0|RUNNING|None|n1\n7_1|PENDING|Priority|\n99|RUNNING|None|n2")
-    ended = ["7_1|NODE_FAIL|0:0|n1|12:00", "7_2|CANCELLED by 0|0:15|n1|12:00", "7_3|FAILED|1:0|n2|12:00"]
-    not_yet = ["8|RUNNING|0:0|None assigned|Unknown", "10|FAILED|0:0|n1|Unknown"]
+    ended = [
+        "7_1|NODE_FAIL|0:0|n1|12:00|5|60",
+        "7_2|CANCELLED by 0|0:15|n1|12:00|61|1",
+        "7_3|FAILED|1:0|n2|12:00|7|UNLIMITED",
+    ]
+    not_yet = ["8|RUNNING|0:0|None assigned|Unknown|0|60", "10|FAILED|0:0|n1|Unknown|3|60"]
     commands("sacct", "\n".join(ended + not_yet))
     found = states(["7_0", "7_1", "7_2", "7_3", "8", "9", "10"])
     assert found == {
         "7_0": JobState("RUNNING", True, "", "n1"),
         "7_1": JobState("PENDING", True, "Priority", ""),  # sacct's NODE_FAIL is of its earlier life
-        "7_2": JobState("CANCELLED", False, "0:15", "n1"),
-        "7_3": JobState("FAILED", False, "1:0", "n2"),
-        "8": JobState("RUNNING", True, "0:0", ""),  # the accounting is some seconds late
-        "10": JobState("FAILED", True, "0:0", "n1"),  # not its last word
+        "7_2": JobState("CANCELLED", False, "0:15", "n1", 61, 60),
+        "7_3": JobState("FAILED", False, "1:0", "n2", 7, None),
+        "8": JobState("RUNNING", True, "0:0", "", 0, 3600),  # the accounting is some seconds late
+        "10": JobState("FAILED", True, "0:0", "n1", 3, 3600),  # not its last word
     }
     assert len(commands.calls()) == 2 and "--jobs 10,7,8,9" in commands.calls()[1]
 

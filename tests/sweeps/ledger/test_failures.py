@@ -3,8 +3,19 @@
 import pytest
 import torch
 
+from fit.data.columns import RUNS
 from sae_core.errors import DataError
-from sweeps.ledger.failures import KINDS, Failure, failures, kind_of, may_retry, message_of, record, reset
+from sweeps.ledger.failures import (
+    KINDS,
+    RETRIES,
+    Failure,
+    failures,
+    kind_of,
+    may_retry,
+    message_of,
+    record,
+    reset,
+)
 from sweeps.ledger.run_folder import RunFolder
 
 
@@ -72,3 +83,9 @@ def test_a_torn_line_is_no_failure(tmp_path, folder):
     with open(tmp_path / "failures.jsonl", "a") as file:
         file.write('{"kind": "di')
     assert [one.kind for one in failures(folder)] == ["disk"]
+
+
+def test_every_kind_has_its_retries_and_is_in_the_table_of_columns():
+    assert RETRIES.keys() == KINDS.keys()
+    (column,) = (one for one in RUNS if one.name == "failure")
+    assert all(f"`{kind}`" in column.meaning for kind in KINDS)
