@@ -10,6 +10,10 @@ _PREPARED = {
 }
 
 
+# The keys of formats.FORMATS, known here without importing torch; a test compares them.
+FORMAT_NAMES = ("saelens", "sparsify", "dictionary_learning", "openai")
+
+
 class ExportError(ValueError):
     """An export that cannot be written, or cannot be read: one sentence."""
 

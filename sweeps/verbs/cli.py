@@ -1,17 +1,21 @@
-"""The `saescale` command: one verb a step of the way from a config to figures."""
+"""The `saescale` command: one verb for each step of the way from a config to figures."""
 
+import argparse
 import importlib
 import sys
 from collections.abc import Sequence
 
-# verb: (module with main(arguments) -> exit code, what it does). Imported when called: `saescale fit` needs no torch.
+from fit.data.near_names import did_you_mean
+from fit.views.verbs.command import DONE, USAGE, Parser, UsageError, Verb, guarded
+
+# verb: (module with a `main` of type Verb, what it does). Imported when called: `saescale fit` needs no torch.
 VERBS = {
     "harvest": ("sweeps.verbs.harvest", "write a language model's activations into a store"),
     "plan": ("sweeps.verbs.plan", "show the runs of a study and their cost"),
     "launch": ("sweeps.verbs.launch", "train what is missing of a study"),
     "status": ("sweeps.verbs.status", "show how its runs stand"),
     "cancel": ("sweeps.verbs.cancel", "cancel runs of it"),
-    "retry": ("sweeps.verbs.retry", "let failed and cancelled runs of it be tried again"),
+    "retry": ("sweeps.verbs.retry", "try failed and cancelled runs of it again"),
     "collect": ("sweeps.verbs.collect", "rebuild the tables: runs.parquet, curves.parquet, latents.parquet"),
     "fit": ("fit.views.verbs.fit", "fit L(N), L(C), L(N, K) to a table"),
     "figures": ("fit.views.verbs.figures", "draw the figures of a table and its fits"),
@@ -19,30 +23,56 @@ VERBS = {
     "export": ("sweeps.verbs.export", "write runs in the layouts that other tools open: SAELens, sparsify …"),
     "bench": ("sweeps.verbs.bench", "measure this code beside its peers"),
 }
+_EPILOG = """saescale VERB --help explains a verb. The whole way:
+  saescale plan study=demo && saescale launch study=demo --wait && saescale collect study=demo
+  saescale fit runs/demo/runs.parquet && saescale figures runs/demo/runs.parquet"""
 
 
-def usage() -> str:
-    verbs = "\n".join(f"  {name:9s}{text}" for name, (_, text) in VERBS.items())
-    return (
-        "usage: saescale VERB [arguments]\n\n"
-        "Scaling laws of sparse autoencoders, from a grid in a Hydra config to fitted laws and figures.\n\n"
-        f"{verbs}\n\n"
-        "saescale VERB --help explains a verb. The whole way:\n"
-        "  saescale plan study=demo && saescale launch study=demo --wait && saescale collect study=demo\n"
-        "  saescale fit runs/demo/runs.parquet && saescale figures runs/demo/runs.parquet"
+class _Version(argparse.Action):
+    """`--version`; the metadata is read when asked for, 0.07 s that no verb needs."""
+
+    def __call__(self, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"saescale {version('saescale')}")
+        raise SystemExit(DONE)
+
+
+def parser() -> Parser:
+    """The parser of `saescale` itself: a verb, and everything after it for the verb's own parser."""
+    verbs = "\n".join(f"  {name:12s}{text}" for name, (_, text) in VERBS.items())
+    root = Parser(
+        prog="saescale",
+        usage="saescale VERB [arguments] [options]",
+        description="Scaling laws of sparse autoencoders, from a grid in a Hydra config to fitted laws and figures.",
+        epilog=f"verbs:\n{verbs}\n\n{_EPILOG}",
     )
+    root.add_argument("--version", nargs=0, action=_Version, help="show the version")
+    root.add_argument("verb", metavar="VERB", help="what to do, see below")
+    root.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return root
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] in ("-h", "--help"):
-        print(usage())
-        return 0 if given else 2
-    verb, *rest = given
+def named(verb: str) -> Verb:
+    """The verb of that name, imported now. UsageError if there is none."""
     if verb not in VERBS:
-        print(f"saescale: {verb!r} is not a verb; there are: {', '.join(VERBS)}.", file=sys.stderr)
-        return 2
-    return importlib.import_module(VERBS[verb][0]).main(rest)
+        raise UsageError(f"{verb!r} is not a verb; there are {', '.join(VERBS)}.{did_you_mean(verb, VERBS)}")
+    found: Verb = importlib.import_module(VERBS[verb][0]).main
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb that the arguments name, those of this process by default, and return its exit code."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    return guarded("saescale", lambda: _run(given))
+
+
+def _run(given: list[str]) -> int:
+    if not given:
+        parser().print_help()
+        return USAGE
+    arguments = parser().parse(given)
+    return named(arguments.verb)(arguments.rest)
 
 
 if __name__ == "__main__":

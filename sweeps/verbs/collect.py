@@ -1,39 +1,47 @@
 """Rebuild the tables of a study. `saescale collect runs/demo`"""
 
-from collections.abc import Sequence
+import argparse
 
-import pandas as pd
-
-from sweeps.dispatch.reconcile import settle
-from sweeps.errors import SweepError
-from sweeps.ledger.tables import write_tables
-from sweeps.verbs.command import verb
-from sweeps.verbs.locate import find_study
+from sweeps.verbs.arguments import SweepVerb, add_study, find_study
 
 
-@verb("collect", "STUDY")
-def main(arguments: Sequence[str]) -> int:
-    """Rebuild runs.parquet and curves.parquet of a study from its folders, at any time, from partial results too.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare STUDY."""
+    add_study(parser)
 
-    saescale collect runs/demo
-    saescale collect study=demo
-    """
-    study = find_study(arguments)
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the tables and say what they hold."""
+    import pandas as pd
+
+    from sweeps.dispatch.reconcile import settle
+    from sweeps.errors import SweepError
+    from sweeps.ledger.tables import write_tables
+
+    study = find_study(arguments.study)
     try:
         settle(study)
     except SweepError as error:
         print(f"SLURM: {error}; from the folders alone.")
     paths = write_tables(study)
-    states = pd.read_parquet(paths[0], columns=["state"]).state.value_counts()
-    print(
-        f"{study.name}: {states.sum()} runs ("
-        + ", ".join(f"{c} {s}" for s, c in states.sort_index().items())
-        + ")"
-    )
+    states = pd.read_parquet(paths[0], columns=["state"]).state.value_counts().sort_index()
+    print(f"{study.name}: {states.sum()} runs ({', '.join(f'{count} {s}' for s, count in states.items())})")
     for path in paths:
         print(f"wrote {path}")
     return 0
 
+
+main = SweepVerb(
+    "collect",
+    add_arguments,
+    run,
+    "Rebuild runs.parquet, curves.parquet and latents.parquet of a study from its folders, at any time, from partial "
+    "results too.",
+    examples="""
+    saescale collect runs/demo
+    saescale collect study=demo
+    """,
+)
 
 if __name__ == "__main__":
     raise SystemExit(main())

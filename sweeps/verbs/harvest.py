@@ -1,130 +1,76 @@
 """Fill activation stores from a language model or an array, and verify them. `saescale harvest data=smollm2`"""
 
-from collections.abc import Callable, Iterator, Sequence
+import argparse
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import product
-from pathlib import Path
-from typing import Any
 
-from omegaconf import MISSING, OmegaConf
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from sae_core.data.harvest import harvest_layers
-from sae_core.data.harvest_config import HarvestConfig
-from sae_core.data.import_array import from_array
-from sae_core.data.store import Store
-from sweeps.config.compose import compose, hydra_session, parse
-from sweeps.errors import SweepError
-from sweeps.verbs.command import verb
-
-_IN_ONE_PASS = ("data.harvest.layer", "data.harvest.hook")
+from sweeps.verbs.arguments import SweepVerb, add_overrides, prints_config
 
 
-def harvest(overrides: Sequence[str]) -> list[Path]:
-    """Fill `data.store` as `data.harvest` or `data.array` says; resumes, and returns at once when it is complete.
-
-    Several values of data.harvest.layer are as many stores, filled in one pass of the model.
-    """
-    cells = _data(overrides)
-    if array := cells[0].get("array"):
-        if array["path"] == MISSING:
-            raise SweepError(
-                "data.array.path is not given: name a .npy or .safetensors file, or a folder of them."
-            )
-        with _progress("rows") as progress:
-            given = dict(array)
-            return [from_array(given.pop("path"), cells[0]["store"], **given, progress=progress)]
-    if not cells[0]["harvest"]:
-        raise SweepError(
-            "Name one data config with `store` and `harvest`, e.g. saescale harvest data=smollm2."
-        )
-    with _progress("tokens") as progress:
-        cfgs = [HarvestConfig(**data["harvest"]) for data in cells]
-        return harvest_layers(cfgs, [data["store"] for data in cells], progress)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare OVERRIDES and --verify."""
+    add_overrides(parser)
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="read every shard of the store and compare the checksums; write nothing",
+    )
 
 
-def verify(overrides: Sequence[str]) -> list[Path]:
-    """Compare the checksum of every shard of `data.store` with its manifest. DataError at the first that differs."""
-    stores = [Store(data["store"], data["d_model"]) for data in _data(overrides)]
-    for store in stores:
-        with _progress("bytes") as progress:
-            store.verify(progress)
-    return [store.path for store in stores]
+@prints_config
+def run(arguments: argparse.Namespace) -> int:
+    """Fill or verify the stores that the overrides name."""
+    from sweeps.dispatch.harvest import described, harvest, verify
 
-
-def described(path: Path) -> str:
-    """One line about a finished store: its rows, and what was dropped."""
-    m = Store(path).manifest
-    counts = {key: n for key, n in m.dropped.items() if isinstance(n, int) and n}
-    dropped = ", ".join(f"{n:,} {key.replace('_', ' ')}" for key, n in counts.items()) or "nothing"
-    rows = f"{m.rows('train'):,} training and {m.rows('held_out'):,} held-out rows"
-    return f"{path}: {rows} of width {m.d_model}, {m.dtype}; dropped: {dropped}"
-
-
-def _data(overrides: Sequence[str]) -> list[dict[str, Any]]:
-    """The data config of every layer that the overrides name; each has a store."""
-    with hydra_session() as loader:
-        line = parse(loader, overrides)
-        if other := [key for key in line.axes if key not in _IN_ONE_PASS]:
-            raise SweepError(
-                f"harvest takes several values of {' and '.join(_IN_ONE_PASS)} only, not of {other[0]}."
-            )
-        cells = [dict(zip(line.axes, values, strict=True)) for values in product(*line.axes.values())]
-        configs = [compose([*line.fixed, *(f"{k}={v}" for k, v in cell.items())]).data for cell in cells]
-        found = [OmegaConf.to_container(data, resolve=True) for data in configs]
-    for data in found:
-        assert isinstance(data, dict)
-        if not data["store"]:
-            raise SweepError(
-                f"data {data['name']!r} names no store: data.store=FOLDER, or a config with one, as data=smollm2 "
-                "for saescale harvest."
-            )
-    return found  # type: ignore[return-value]
+    if arguments.verify:
+        for path in verify(arguments.overrides, _progress):
+            print(f"every checksum is the manifest's in {path}")
+        return 0
+    for path in harvest(arguments.overrides, _progress):
+        print(f"wrote {described(path)}")
+    return 0
 
 
 @contextmanager
 def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, a line every tenth of the way elsewhere."""
+    """Show a bar on a terminal, and print a line every tenth of the way elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
     console = Console()
     columns = (
         BarColumn(30),
         TextColumn(f"{{task.completed:,}}/{{task.total:,}} {unit}"),
         TimeElapsedColumn(),
     )
-    said = -1
+    printed = -1
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=1, visible=False)
 
         def progress(done: int, total: int) -> None:
-            nonlocal said
+            nonlocal printed
             bar.update(task, completed=done, total=total, visible=True)
-            if not console.is_terminal and 10 * done // total > said:
-                said = 10 * done // total
+            if not console.is_terminal and 10 * done // total > printed:
+                printed = 10 * done // total
                 print(f"{done / total:4.0%}  {done:,} of {total:,} {unit}", flush=True)
 
         yield progress
 
 
-@verb("harvest", flags=("--verify",))
-def main(overrides: Sequence[str], only_verify: bool = False) -> int:
-    """Write activations into a sharded, checksummed store: those of a language model run over text, or a file's.
-
+main = SweepVerb(
+    "harvest",
+    add_arguments,
+    run,
+    "Write activations into a sharded, checksummed store: those of a language model run over text, or those of a file.",
+    examples="""
     saescale harvest data=smollm2
-    saescale harvest data=smollm2 data.harvest.layer=5,10,15                a store a layer, in one pass of the model
+    saescale harvest data=smollm2 data.harvest.layer=5,10,15     (a store per layer, in one pass of the model)
     saescale harvest data=array data.array.path=acts.npy data.store=stores/acts
-    saescale harvest --verify data=smollm2                                  read every shard, compare the checksums
-
-    The same command again goes on where it stopped, and does nothing when the store is complete.
-    """
-    if only_verify:
-        for path in verify(overrides):
-            print(f"every checksum is the manifest's in {path}")
-        return 0
-    for path in harvest(overrides):
-        print(f"wrote {described(path)}")
-    return 0
-
+    saescale harvest --verify data=smollm2
+    """,
+    notes="The same command again goes on where it stopped, and does nothing when the store is complete.",
+    interrupted="interrupted; the same command goes on where it stopped.",
+)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,41 +1,40 @@
 """Launch a study: write its run folders, start workers for what is missing. `saescale launch study=demo --wait`"""
 
+import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from sweeps.dispatch.launch import launch, relauncher, unfinished
-from sweeps.dispatch.submit import script
-from sweeps.planning.plan import Plan, make_plan
-from sweeps.planning.table import summary
-from sweeps.verbs.command import verb
-from sweeps.verbs.progress import follow
+from sweeps.verbs.arguments import SweepVerb, add_overrides, prints_config
+
+if TYPE_CHECKING:
+    from sweeps.planning.plan import Plan
 
 
-@verb("launch", flags=["--wait", "--dry-run"])
-def main(overrides: Sequence[str], wait_for_end: bool, dry_run: bool) -> int:
-    """Train what is missing of a study. Returns at once; with --wait it follows to the end.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare OVERRIDES, --wait and --dry-run."""
+    add_overrides(parser)
+    parser.add_argument(
+        "--wait", action="store_true", help="follow the study to its end, and launch again what died"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the script that sbatch would get")
 
-    saescale launch study=demo --wait
-    saescale launch study=demo launcher.workers=4 launcher.runs_per_pack=8
-    saescale launch study=demo launcher=slurm launcher.slurm.partition=gpu
-    saescale launch study=demo launcher=slurm --dry-run      (prints the script that sbatch would get)
-    saescale launch study=demo launcher=debug                (in this process)
-    saescale launch study=demo_lr,demo_tuned --wait          (phases in order: the second uses what the first found)
 
-    The same command again trains only what is missing. With --wait what died and may be tried again is launched again;
-    exit code: 0 every run has a result (a diverged run is one), 1 some have none. Ctrl-C: local workers save and stop,
-    jobs on SLURM go on; the same command follows them again.
-    """
-    from sweeps.dispatch import phases  # it imports scipy, 0.5 s
+@prints_config
+def run(arguments: argparse.Namespace) -> int:
+    """Launch the phases in order, each when the one before has ended."""
+    from sweeps.dispatch import phases
+    from sweeps.dispatch.submit import script
+    from sweeps.planning.plan import make_plan
 
-    lists = phases.split(overrides)
-    if dry_run:
-        print("\n".join(script(make_plan(mine)) for mine in lists))
+    lists = phases.split(arguments.overrides)
+    if arguments.dry_run:
+        print("\n".join(script(make_plan(overrides)) for overrides in lists))
         return 0
-    for number, mine in enumerate(lists, 1):
+    for number, overrides in enumerate(lists, 1):
         if len(lists) > 1:
             print(f"phase {number} of {len(lists)}")
-        plan = make_plan(mine)
-        code = start(plan, wait_for_end)
+        plan = make_plan(overrides)
+        code = start(plan, arguments.wait)
         if code or number == len(lists):
             return code
         if not phases.finished(plan):
@@ -45,34 +44,36 @@ def main(overrides: Sequence[str], wait_for_end: bool, dry_run: bool) -> int:
     return 0
 
 
-def start(plan: Plan, wait_for_end: bool = False) -> int:
-    """Launch, say what was started, follow it if asked to; the exit code of the verb."""
+def start(plan: "Plan", wait_for_end: bool = False) -> int:
+    """Launch, say what was started, follow it if asked to. Returns the exit code of the verb."""
+    from sweeps.dispatch.launch import launch, relauncher
+    from sweeps.planning.table import summary
+    from sweeps.verbs.progress import follow
+
     print(summary(plan))
     plan.check_ready()
     plan.check_budget()
-    try:
-        launched = launch(plan)
-        started = launched.local or launched.slurm
-        if started and not wait_for_end:
-            where = "workers started" if launched.local else f"jobs submitted ({_shown(launched.slurm)})"
-            print(f"{len(started)} {where}, logs in {launched.folder}.")
-            print(f"Follow with: saescale status {plan.study.path}")
-            return 0
-        if wait_for_end and plan.launcher.kind != "debug":
-            follow(plan, relauncher(plan, launched))
-    except KeyboardInterrupt:
-        print("Interrupted. The same command goes on.")
-        return 130
+    launched = launch(plan)
+    started = launched.local or launched.slurm
+    if started and not wait_for_end:
+        where = "workers started" if launched.local else f"jobs submitted ({_named(launched.slurm)})"
+        print(f"{len(started)} {where}, logs in {launched.folder}.")
+        print(f"Follow with: saescale status {plan.study.path}")
+        return 0
+    if wait_for_end and plan.launcher.kind != "debug":
+        follow(plan, relauncher(plan, launched))
     return report(plan, wait_for_end or plan.launcher.kind == "debug")
 
 
-def _shown(ids: Sequence[str]) -> str:
+def _named(ids: Sequence[str]) -> str:
     arrays = list(dict.fromkeys(one.partition("_")[0] for one in ids))
     return f"{'array' if len(ids) > 1 else 'job'} {', '.join(arrays)}"
 
 
-def report(plan: Plan, ended: bool) -> int:
-    """Say how the study stands; the exit code: 1 if it was to have ended and some run has no result."""
+def report(plan: "Plan", ended: bool) -> int:
+    """Print which runs have no result. Returns the exit code: 1 if there are such and the launch should have ended."""
+    from sweeps.dispatch.launch import unfinished
+
     lines = unfinished(plan)
     for line in lines[:10]:
         print(line)
@@ -84,6 +85,27 @@ def report(plan: Plan, ended: bool) -> int:
     print(f"All {len(plan.runs)} runs of {plan.study.name} have their result in {plan.study.path}")
     return 0
 
+
+main = SweepVerb(
+    "launch",
+    add_arguments,
+    run,
+    "Train what is missing of a study. Returns at once; with --wait it follows to the end.",
+    examples="""
+    saescale launch study=demo --wait
+    saescale launch study=demo launcher.workers=4 launcher.runs_per_pack=8
+    saescale launch study=demo launcher=slurm launcher.slurm.partition=gpu
+    saescale launch study=demo launcher=slurm --dry-run
+    saescale launch study=demo launcher=debug              (in this process)
+    saescale launch study=demo_lr,demo_tuned --wait        (phases in order: the second uses what the first found)
+    """,
+    notes="""
+The same command again trains only what is missing. With --wait, runs that died and may be tried again are launched
+again. Ctrl-C: local workers save and stop, jobs on SLURM go on; the same command follows them again.
+""",
+    interrupted="interrupted; the same command goes on where it stopped.",
+    failure="with --wait, some run has no result (a diverged run has one); or nothing could be launched",
+)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sweeps.ledger.claims import current_status
 from sweeps.ledger.run_folder import ENDED
 from sweeps.planning.plan import Plan
-from sweeps.verbs.clock import clock
+from sweeps.verbs.status import clock
 
 _POLL_S = 0.5
 _LINE_S = 15.0  # between lines where there is no terminal

@@ -7,19 +7,17 @@ from pathlib import Path
 
 from fit.views.verbs import report as of_tables
 from sweeps.ledger.run_folder import Study
-from sweeps.verbs.command import USER_ERRORS
+from sweeps.verbs.arguments import USER_ERRORS, find_study
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page; a study's folder, or the overrides that name it, are collected first."""
     if not _is_table(arguments.study):
-        from sweeps.verbs import collect  # with torch and Hydra, which a table does not need
-        from sweeps.verbs.locate import find_study
+        from sweeps.verbs import collect
 
         study = find_study(arguments.study)
         arguments.study = [str(study.path)]
-        if code := collect.main(arguments.study):
-            return code
+        collect.run(arguments)
     return of_tables.run(arguments)
 
 

@@ -1,51 +1,36 @@
-"""Try again what failed or was cancelled, as if it never had. `saescale retry runs/demo`"""
+"""Try failed and cancelled runs again. `saescale retry runs/demo`"""
 
+import argparse
 import shlex
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from sweeps.dispatch.reconcile import again
-from sweeps.ledger import failures, launches
-from sweeps.ledger.claims import claim
-from sweeps.ledger.run_folder import RunFolder, Study
-from sweeps.planning.plan import make_plan
-from sweeps.verbs.command import verb
-from sweeps.verbs.launch import start
-from sweeps.verbs.select import chosen
+from sweeps.verbs.arguments import SweepVerb, add_study, runs_named
+
+if TYPE_CHECKING:
+    from sweeps.ledger.run_folder import Study
 
 
-def retry(study: Study, runs: Sequence[RunFolder]) -> list[RunFolder]:
-    """Set failed and cancelled runs back to pending, their failures forgiven; returns those it met."""
-    met = []
-    for folder in runs:
-        if folder.status().state not in ("failed", "cancelled", "unreadable") and not folder.cancelled:
-            continue
-        ours = claim(folder, lease_s=60)
-        if ours is None:  # a worker is saving it just now
-            continue
-        folder.withdraw_cancel()
-        failures.reset(folder)
-        again(study, folder)
-        ours.release()
-        met.append(folder)
-    return met
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare STUDY and which runs of it."""
+    add_study(parser, runs=True)
 
 
-@verb("retry", "STUDY")
-def main(arguments: Sequence[str]) -> int:
-    """Try failed and cancelled runs of a study again, from their last checkpoints: it is launched as it was last.
+def run(arguments: argparse.Namespace) -> int:
+    """Set the runs named back to pending and launch the study as it was launched last."""
+    from sweeps.dispatch.cancel import retry
 
-    saescale retry runs/demo
-    saescale retry runs/demo 'where=k == 32'          (names: the columns of runs.parquet)
-    saescale retry runs/demo 3f2a9c01b7de
-    """
-    study, runs = chosen(arguments)
-    met = retry(study, runs)
-    print(f"{study.path}: {len(met)} runs will be tried again.")
-    return _launch_again(study) if met else 0
+    study, runs = runs_named(arguments.study)
+    retried = retry(study, runs)
+    print(f"{study.path}: {len(retried)} runs will be tried again.")
+    return _launch_again(study) if retried else 0
 
 
-def _launch_again(study: Study) -> int:
-    """As it was launched last; the words to type where that cannot be told from here."""
+def _launch_again(study: "Study") -> int:
+    """Launch with the overrides of the last launch; print the command where these do not lead back to the study."""
+    from sweeps.ledger import launches
+    from sweeps.planning.plan import make_plan
+    from sweeps.verbs.launch import start
+
     known = launches.launches(study)
     overrides = known[-1].overrides if known else []
     plan = make_plan(overrides) if known else None
@@ -54,6 +39,19 @@ def _launch_again(study: Study) -> int:
         return 0
     return start(plan)
 
+
+main = SweepVerb(
+    "retry",
+    add_arguments,
+    run,
+    "Try failed and cancelled runs of a study again, from their last checkpoints, as the study was last launched.",
+    examples="""
+    saescale retry runs/demo
+    saescale retry runs/demo 'where=k == 32'     (names: the columns of runs.parquet)
+    saescale retry runs/demo 3f2a9c01b7de
+    """,
+    interrupted="interrupted; saescale launch goes on where it stopped.",
+)
 
 if __name__ == "__main__":
     raise SystemExit(main())

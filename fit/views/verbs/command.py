@@ -80,7 +80,8 @@ class Verb:
     description : what the verb does; the first paragraph of its help
     examples : command lines, one a line
     notes : further paragraphs of the help
-    failure : when the exit code is 1, after "1 "
+    failure : what exit code 1 means
+    interrupted : what Ctrl-C says
     errors : the exceptions whose text is a sentence for the user
     """
 
@@ -91,6 +92,7 @@ class Verb:
     examples: str = ""
     notes: str = ""
     failure: str = "it could not be done, and a sentence says why"
+    interrupted: str = "interrupted."
     errors: tuple[type[Exception], ...] = (FitError,)
 
     def parser(self) -> Parser:
@@ -109,14 +111,20 @@ class Verb:
     def __call__(self, argv: Sequence[str] | None = None) -> int:
         """Parse the arguments, those of this process by default, and run the verb. Returns the exit code."""
         given = sys.argv[1:] if argv is None else argv
-        return guarded(f"saescale {self.name}", lambda: self.run(self.parser().parse(given)), self.errors)
+        command = f"saescale {self.name}"
+        return guarded(command, lambda: self.run(self.parser().parse(given)), self.errors, self.interrupted)
 
 
 def _indented(lines: str) -> str:
     return "\n".join(f"  {line.strip()}" for line in lines.strip().splitlines())
 
 
-def guarded(command: str, body: Callable[[], int], errors: tuple[type[Exception], ...] = (FitError,)) -> int:
+def guarded(
+    command: str,
+    body: Callable[[], int],
+    errors: tuple[type[Exception], ...] = (FitError,),
+    interrupted: str = "interrupted.",
+) -> int:
     """Run `body` and return its exit code; every error that a user can cause becomes one sentence on stderr."""
     try:
         code = body()
@@ -135,7 +143,7 @@ def guarded(command: str, body: Callable[[], int], errors: tuple[type[Exception]
         where = f"{error.filename}: " if error.filename else ""
         return _tell(command, f"{where}{error.strerror or error}", FAILED)
     except KeyboardInterrupt:
-        return _tell(command, "interrupted.", INTERRUPTED)
+        return _tell(command, interrupted, INTERRUPTED)
 
 
 def _tell(command: str, sentence: str, code: int) -> int:

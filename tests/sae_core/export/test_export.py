@@ -15,10 +15,10 @@ from sae_core.export import canonical, formats
 from sae_core.export.about import About, ExportError
 from sae_core.export.formats import FORMATS, export, load, refusal
 from sae_core.training import checkpoint
+from sweeps.dispatch.export import best, describe
 from sweeps.errors import SweepError
 from sweeps.verbs import launch
 from sweeps.verbs.cli import main
-from sweeps.verbs.export import best, describe
 from tests.sae_core.export.exported import ABOUT, ACTIVATIONS, HELD, D, K, N, an_sae, inputs
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from sweeps.dispatch import slurm
+from sweeps.dispatch.cancel import retry
 from sweeps.dispatch.launch import missing, write_runs
 from sweeps.dispatch.reconcile import settle
 from sweeps.dispatch.slurm import JobState
@@ -12,7 +13,6 @@ from sweeps.ledger.claims import claim, held
 from sweeps.ledger.launches import launches, new_folder, record
 from sweeps.ledger.run_folder import Status
 from sweeps.planning.plan import make_plan
-from sweeps.verbs.retry import retry
 
 
 @pytest.fixture

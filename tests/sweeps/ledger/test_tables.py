@@ -13,12 +13,12 @@ from sae_core.data.streaming import StreamingConfig
 from sae_core.data.synthetic import SyntheticConfig
 from sweeps.config import schema
 from sweeps.dispatch.launch import launch
+from sweeps.dispatch.states import states
 from sweeps.ledger.run_folder import Study
 from sweeps.ledger.tables import collect, collect_latents
 from sweeps.planning.plan import make_plan
 from sweeps.verbs.collect import main as collect_main
 from sweeps.verbs.status import main as status_main
-from sweeps.verbs.status import states
 
 
 @pytest.fixture
@@ -149,5 +149,5 @@ def test_no_study_is_a_sentence(main, tmp_path, capsys):
     assert main([str(tmp_path / "absent")]) == 1
     err = capsys.readouterr().err
     assert "No study at" in err and err.count("\n") == 1
-    assert main([]) == 1
-    assert "Name one study" in capsys.readouterr().err
+    assert main([]) == 2
+    assert "required: STUDY" in capsys.readouterr().err

@@ -87,6 +87,6 @@ def test_hydras_own_flags_are_understood(tiny, capsys):
     code, printed = shown([*tiny("seed=0,1"), "--cfg", "job"], capsys)
     assert code == 0 and "n_latents: 32" in printed.out and "launcher:" in printed.out
     code, printed = shown([*tiny(), "--cfg", "hydra"], capsys)
-    assert code == 1 and "write --cfg job" in printed.err
+    assert code == 2 and "not among the choices job" in printed.err
     code, printed = shown(["study=demo", "+experiment=lr_sweep"], capsys)
     assert code == 0 and "× 5 lr" in printed.out

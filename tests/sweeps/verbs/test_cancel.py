@@ -11,7 +11,7 @@ from sweeps.ledger.run_folder import Status
 from sweeps.planning.plan import make_plan
 from sweeps.verbs import cancel as cancel_module
 from sweeps.verbs import retry as retry_module
-from sweeps.verbs import select
+from sweeps.verbs.arguments import runs_named
 from sweeps.worker.worker import work
 
 
@@ -53,7 +53,7 @@ def test_conditions_speak_of_the_columns_of_runs_parquet(study, capsys):
         ("n_latents >= 4 * sqrt(k) and not state == 'failed'", [runs[2, 1], runs[3, 0]]),
         ("state == 'unreadable' and k is missing", [runs[3, 1]]),
     ):
-        assert arguments([path, f"where={condition}"]) == {folder.run_id for folder in chosen}
+        assert selected([path, f"where={condition}"]) == {folder.run_id for folder in chosen}
     assert cancel_module.main([path, "where=n_latent > 3"]) == 1
     said = capsys.readouterr().err
     assert (
@@ -62,8 +62,8 @@ def test_conditions_speak_of_the_columns_of_runs_parquet(study, capsys):
     )
 
 
-def arguments(given):
-    return {folder.run_id for folder in select.chosen(given)[1]}
+def selected(given):
+    return {folder.run_id for folder in runs_named(given)[1]}
 
 
 def test_a_running_one_is_saved_and_left_and_the_others_go_on(study, monkeypatch):

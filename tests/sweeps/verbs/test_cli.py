@@ -1,8 +1,12 @@
 """The command line: help for every verb, errors as one sentence, exit codes, no traceback, nothing half-written."""
 
+import signal
 import subprocess
 import sys
+import time
+from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,17 +28,72 @@ def saescale(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPr
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself(verb, capsys):
-    try:
-        code = main([verb, "--help"])
-    except SystemExit as exit_:  # argparse leaves this way
-        code = exit_.code or 0
-    assert code == 0
-    assert f"saescale {verb}" in capsys.readouterr().out
+    assert main([verb, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: saescale {verb} ")
+    parts = ["\narguments:\n", "\noptions:\n", f"\nexamples:\n  saescale {verb} ", "\nexit codes: 0 done; 1 "]
+    assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
+
+
+def test_help_and_version_need_no_heavy_import():
+    """Each verb's parser answers at once: torch alone takes two seconds to import."""
+    code = """
+import sys
+from sweeps.verbs.cli import VERBS, main, named
+assert main(["--help"]) == 0 and main(["--version"]) == 0
+for verb in VERBS:
+    assert main([verb, "--help"]) == 0 and named(verb).name == verb
+heavy = {"torch", "hydra", "omegaconf", "submitit", "scipy", "matplotlib", "pandas", "rich"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_usage(capsys):
     assert main(["--help"]) == 0 and main([]) == 2 and main(["dance"]) == 2
     assert "'dance' is not a verb" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"saescale {version('saescale')}\n"
+
+
+def test_near_names_are_suggested_for_verbs_and_options(capsys):
+    assert main(["lanch", "study=demo"]) == 2
+    assert "Did you mean launch" in capsys.readouterr().err
+    assert main(["launch", "study=demo", "--wiat"]) == 2
+    assert "--wiat is not an option here. Did you mean --wait?" in capsys.readouterr().err
+
+
+def test_options_of_hydra_are_taken(capsys):
+    assert main(["plan", "study=demo", "--cfg", "job", "sae.k=8", "-m"]) == 0
+    assert "\n  k: 8\n" in capsys.readouterr().out
+    assert main(["plan", "--cfg", "hydra"]) == 2
+    assert "--cfg: 'hydra' is not among the choices job." in capsys.readouterr().err
+
+
+def test_ctrl_c_is_a_sentence_and_exit_code_130(tmp_path, tiny, monkeypatch, capsys):
+    overrides = tiny("train.max_tokens=1000000000", "launcher=debug")
+    launching = subprocess.Popen(
+        [sys.executable, "-m", "sweeps.verbs.cli", "launch", *overrides], stderr=subprocess.PIPE, text=True
+    )
+    while not list(tmp_path.glob("tiny/*/curve.jsonl")):
+        assert launching.poll() is None, launching.communicate()
+        time.sleep(0.1)
+
+    def ctrl_c(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sweeps.verbs.status.time", SimpleNamespace(sleep=ctrl_c))
+    assert main(["status", str(tmp_path / "tiny"), "--watch"]) == 130
+    assert capsys.readouterr().err == "saescale status: interrupted.\n"
+    launching.send_signal(signal.SIGINT)
+    sentence = "saescale launch: interrupted; the same command goes on where it stopped.\n"
+    assert launching.communicate(timeout=120)[1] == sentence and launching.returncode == 130
+    assert main(["status", str(tmp_path / "tiny")]) == 1
+    assert "1 stopped" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

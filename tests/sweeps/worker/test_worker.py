@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from sae_core.training.run import CLOCKS, Run
+from sweeps.dispatch.cancel import retry
 from sweeps.dispatch.launch import launch, write_runs
 from sweeps.ledger.claims import Heartbeat, claim
 from sweeps.ledger.failures import failures
 from sweeps.ledger.run_folder import Status, Study
 from sweeps.planning.plan import make_plan
-from sweeps.verbs.retry import retry
 from sweeps.worker.worker import work
 
 

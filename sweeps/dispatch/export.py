@@ -1,0 +1,171 @@
+"""Writing the SAEs of finished runs in the layouts of other tools."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sae_core.config import RunConfig, SAEConfig
+from sae_core.data.harvest_config import HarvestConfig
+from sae_core.data.manifest import Manifest, read_manifest
+from sae_core.errors import DataError
+from sae_core.export import canonical
+from sae_core.export.about import About, ExportError
+from sae_core.export.formats import FORMATS, export, refusal, refuse_taken, target
+from sweeps.errors import SweepError
+from sweeps.ledger.run_folder import RunFolder, open_study
+
+_UNIT = 1e-5  # SAEBench refuses a float32 decoder whose rows are further from norm 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be exported, and how.
+
+    path: the folder of a run, or of a study, for its done runs. format: a name in FORMATS, or "all". out: the folder
+    written; a study's runs go to out/RUN_ID. weights: best, live or ema. model, layer, hook: in place of what the run's
+    data says of itself.
+    """
+
+    path: Path
+    format: str
+    out: Path
+    weights: str = "best"
+    model: str | None = None
+    layer: int | None = None
+    hook: str | None = None
+
+
+@dataclass(frozen=True)
+class RunExport:
+    """One run's exports, checked; its tensors are read when they are written, one run at a time."""
+
+    weights: Path
+    sae: SAEConfig
+    about: About
+    wanted: list[tuple[str, Path]]  # layouts, and the folders to write them in
+    left_out: list[str]  # why
+
+    @property
+    def run_id(self) -> str:
+        return str(self.about.run_id)
+
+    def write(self) -> list[str]:
+        """Write the exports and return what to print; CheckpointError or ExportError if a run cannot be exported."""
+        sae, _ = canonical.of_run(self.weights, self.about.weights)
+        notes = [
+            f"{self.run_id}: {self.about.weights} weights as {name} in {export(name, sae, self.about, out)}"
+            for name, out in self.wanted
+        ]
+        notes += [f"{self.run_id}: left out: {why}" for why in self.left_out]
+        off = float((sae.W_dec.detach().norm(dim=1) - 1).abs().max())
+        layouts = [name for name, _ in self.wanted]
+        if self.sae.activation == "topk" and off > _UNIT and "dictionary_learning" in layouts:
+            notes.append(
+                f"{self.run_id}: rows of the {self.about.weights} decoder are up to {off:.1e} off unit norm, and "
+                "SAEBench refuses more than 1e-5: the live weights have unit rows."
+            )
+        return notes
+
+
+def planned(request: Request) -> list[RunExport]:
+    """Check everything that configs, curves and folders tell, before the first folder is written."""
+    if request.layer is not None and request.layer < 0:
+        raise SweepError(f"--layer is {request.layer}; blocks are counted from 0.")
+    if is_run(request.path):
+        return [_planned(RunFolder(request.path), request, request.out)]
+    return [_planned(folder, request, request.out / folder.run_id) for folder in _done(request.path)]
+
+
+def is_run(path: Path) -> bool:
+    """Whether it is the folder of a run, and not of a study."""
+    return RunFolder(path).exists
+
+
+def _done(path: Path) -> list[RunFolder]:
+    study = open_study(path)
+    done = [folder for folder in study.runs() if folder.status().state == "done"]
+    if not done:
+        raise SweepError(f"{path} has no run that is done; see saescale status {path}.")
+    return done
+
+
+def _planned(folder: RunFolder, request: Request, out: Path) -> RunExport:
+    """The exports of one run. SweepError if it has not ended, ExportError if no layout can hold it."""
+    config, weights = folder.config(), folder.weights_path
+    if not weights.is_file():
+        raise SweepError(
+            f"{folder.path} is {folder.status().state} and has no {weights.name}: a run has them when it ends."
+        )
+    which = best(folder.curve()) if request.weights == "best" else request.weights
+    run = RunConfig.from_dict(config["run"])
+    given = {key: getattr(request, key) for key in ("model", "layer", "hook")}
+    named = {key: value for key, value in given.items() if value is not None}
+    about = describe(config["data"], run.data.fingerprint)
+    about = replace(about, weights=which, run_id=folder.run_id, run=run.as_dict(), **named)
+    everything = request.format == "all"
+    layouts = tuple(FORMATS) if everything else (request.format,)
+    refusals = {name: refusal(name, run.sae.activation, about) for name in layouts}
+    wanted = [(name, out / name if everything else out) for name in layouts if not refusals[name]]
+    left_out = [why for why in refusals.values() if why]
+    if not wanted:
+        raise ExportError(f"{folder.run_id}: {' '.join(left_out)}")
+    for name, place in wanted:
+        refuse_taken(target(name, place, about))
+    return RunExport(weights, run.sae, about, wanted, left_out)
+
+
+def best(curve: Sequence[dict[str, Any]]) -> str:
+    """Whichever of "live" and "ema" had the lower NMSE in the last evaluation; SweepError where neither had one."""
+    row = curve[-1] if curve else {}
+    nmse = {which: row.get(f"nmse_{which}") for which in ("live", "ema")}
+    known = {which: value for which, value in nmse.items() if value is not None}
+    if not known:
+        raise SweepError("The run's curve ends without an NMSE to choose by: give --weights live or ema.")
+    return min(known, key=known.__getitem__)  # live where they are equal
+
+
+def describe(data: dict[str, Any], fingerprint: str) -> About:
+    """Model, layer, hook and preparation of a run's data, from its store's manifest or, failing that, its config."""
+    harvest = data.get("harvest") or {}
+    prepare = "none" if data.get("synthetic") else None
+    if harvest:
+        prepare = harvest.get("prepare", HarvestConfig.prepare)
+    store = _manifest(data.get("store"), fingerprint)
+    if store:
+        harvest, prepare = store.config, store.prepare
+    layer = harvest.get("layer")
+    return About(
+        model=harvest.get("model"),
+        layer=layer - 1 if isinstance(layer, int) else None,
+        hook=harvest.get("hook"),
+        prepare=prepare,
+        dataset=harvest.get("text"),
+        context=harvest.get("context"),
+    )
+
+
+def _manifest(store: str | None, fingerprint: str) -> Manifest | None:
+    """The store's manifest; None if the store is gone, or is no longer the one that the run was trained on."""
+    try:
+        manifest = read_manifest(Path(store)) if store else None
+    except (DataError, OSError):
+        return None
+    return manifest if manifest and manifest.fingerprint == fingerprint else None
+
+
+def usage_notes(exports: Sequence[RunExport]) -> list[str]:
+    """What a user of the exports has to know, each sentence once."""
+    notes = [
+        f"Inputs to prepare before encoding, not folded into the weights: {how}."
+        for how in sorted({one.about.preparation for one in exports})
+    ]
+    if any(one.about.model is None or one.about.layer is None for one in exports):
+        notes.append(
+            "The model or its layer is not known, which SAEBench and hooks ask for: give --model and --layer."
+        )
+    if any(one.sae.activation == "topk" and name == "openai" for one in exports for name, _ in one.wanted):
+        notes.append(
+            "openai: set `normalize = False` once loaded: that tool turns on a LayerNorm for every TopK."
+        )
+    return notes

@@ -1,0 +1,82 @@
+"""Filling activation stores from a language model or an array, and verifying them."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING, OmegaConf
+
+from sae_core.data.harvest import harvest_layers
+from sae_core.data.harvest_config import HarvestConfig
+from sae_core.data.import_array import from_array
+from sae_core.data.store import Store
+from sweeps.config.compose import compose, hydra_session, parse
+from sweeps.errors import SweepError
+
+# Opened with a unit; gives a function that is called with how many are done and how many there are.
+Showing = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+_IN_ONE_PASS = ("data.harvest.layer", "data.harvest.hook")
+
+
+def harvest(overrides: Sequence[str], showing: Showing) -> list[Path]:
+    """Fill `data.store` as `data.harvest` or `data.array` says; resumes, and returns at once when it is complete.
+
+    Several values of data.harvest.layer are as many stores, filled in one pass of the model.
+    """
+    cells = _data(overrides)
+    if array := cells[0].get("array"):
+        if array["path"] == MISSING:
+            raise SweepError(
+                "data.array.path is not given: name a .npy or .safetensors file, or a folder of them."
+            )
+        with showing("rows") as progress:
+            given = dict(array)
+            return [from_array(given.pop("path"), cells[0]["store"], **given, progress=progress)]
+    if not cells[0]["harvest"]:
+        raise SweepError(
+            "Name one data config with `store` and `harvest`, e.g. saescale harvest data=smollm2."
+        )
+    with showing("tokens") as progress:
+        cfgs = [HarvestConfig(**data["harvest"]) for data in cells]
+        return harvest_layers(cfgs, [data["store"] for data in cells], progress)
+
+
+def verify(overrides: Sequence[str], showing: Showing) -> list[Path]:
+    """Compare the checksum of every shard of `data.store` with its manifest. DataError at the first that differs."""
+    stores = [Store(data["store"], data["d_model"]) for data in _data(overrides)]
+    for store in stores:
+        with showing("bytes") as progress:
+            store.verify(progress)
+    return [store.path for store in stores]
+
+
+def described(path: Path) -> str:
+    """One line about a finished store: its rows, and what was dropped."""
+    m = Store(path).manifest
+    counts = {key: n for key, n in m.dropped.items() if isinstance(n, int) and n}
+    dropped = ", ".join(f"{n:,} {key.replace('_', ' ')}" for key, n in counts.items()) or "nothing"
+    rows = f"{m.rows('train'):,} training and {m.rows('held_out'):,} held-out rows"
+    return f"{path}: {rows} of width {m.d_model}, {m.dtype}; dropped: {dropped}"
+
+
+def _data(overrides: Sequence[str]) -> list[dict[str, Any]]:
+    """The data config of every layer that the overrides name; each has a store."""
+    with hydra_session() as loader:
+        line = parse(loader, overrides)
+        if other := [key for key in line.axes if key not in _IN_ONE_PASS]:
+            raise SweepError(
+                f"harvest takes several values of {' and '.join(_IN_ONE_PASS)} only, not of {other[0]}."
+            )
+        cells = [dict(zip(line.axes, values, strict=True)) for values in product(*line.axes.values())]
+        configs = [compose([*line.fixed, *(f"{k}={v}" for k, v in cell.items())]).data for cell in cells]
+        found = [OmegaConf.to_container(data, resolve=True) for data in configs]
+    for data in found:
+        assert isinstance(data, dict)
+        if not data["store"]:
+            raise SweepError(
+                f"data {data['name']!r} names no store: data.store=FOLDER, or a config with one, as data=smollm2 "
+                "for saescale harvest."
+            )
+    return found  # type: ignore[return-value]

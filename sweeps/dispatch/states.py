@@ -1,0 +1,84 @@
+"""How the runs of a study stand, from their folders and SLURM's queue, and all that is known of one run."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sae_core.config import RunConfig
+from sweeps.dispatch.reconcile import settle
+from sweeps.dispatch.slurm import JobState
+from sweeps.errors import SweepError
+from sweeps.ledger import failures, launches
+from sweeps.ledger.claims import current_status
+from sweeps.ledger.run_folder import RunFolder, Status, Study
+
+
+def states(study: Study, in_jobs: Mapping[str, JobState] | None = None) -> pd.DataFrame:
+    """One row per run: run_id, n_latents, k, lr, state, tokens, budget, nmse (last evaluation), seconds_left, message.
+
+    in_jobs: the state of the SLURM job that a run is in, see `settle`.
+    """
+    return pd.DataFrame([_row(folder, (in_jobs or {}).get(folder.run_id)) for folder in study.runs()])
+
+
+def _row(folder: RunFolder, job: JobState | None) -> dict[str, Any]:
+    status, curve = current_status(folder), folder.curve()
+    row = {"run_id": folder.run_id, "tokens": status.tokens, "state": status.state, "message": status.message}
+    if status.state == "failed":
+        row["state"] = f"failed ({status.failure})"
+    if job is not None and status.state in ("pending", "stopped"):
+        row |= {"state": "queued", "message": job.reason or f"job {job.state.lower()}"}
+    last = {key: curve[-1].get(key) if curve else None for key in ("nmse", "tokens_per_second")}
+    try:
+        run = RunConfig.from_dict(folder.config()["run"])
+    except SweepError as error:
+        return row | last | {"state": "unreadable", "message": str(error)}
+    row |= {"n_latents": run.sae.n_latents, "k": run.sae.k, "lr": run.train.lr, "budget": run.train.budget}
+    return row | last | {"seconds_left": _left(status, run.train.budget)}
+
+
+def _left(status: Status, budget: int) -> float | None:
+    """Seconds to the end of a running run's budget, at its worker's pace so far; None before the pace is known."""
+    if status.state != "running" or not status.rate:
+        return None
+    return (budget - status.tokens) / status.rate
+
+
+def states_now(study: Study) -> tuple[pd.DataFrame, str]:
+    """`states` with the jobs in SLURM's queue, where SLURM is here and answers, and a line of counts."""
+    note = ""
+    try:
+        in_jobs = settle(study)
+    except SweepError as error:
+        in_jobs, note = {}, f" (SLURM: {error}; from the folders alone)"
+    frame = states(study, in_jobs)
+    counts = Counter(frame.state)
+    return frame, f"{study.path}: " + ", ".join(f"{c} {s}" for s, c in sorted(counts.items())) + note
+
+
+def run_detail(folder: RunFolder) -> list[str]:
+    """Return what is known of one run, a line each: where it ran, how it ended, why it failed, its logs."""
+    status = current_status(folder)
+    found = [f"{folder.path}: {status.state} at {status.tokens:,} tokens"]
+    if status.message:
+        found.append(f"  {status.message}")
+    for facts in (folder.environment() or {}, folder.result() or {}):
+        found += [f"  {key}: {value}" for key, value in facts.items() if value is not None]
+    found += [
+        f"  failed {one.at}: {one.kind}, {one.message}" + (f" ({one.host})" if one.host else "")
+        for one in failures.failures(folder, since_retry=False)
+    ]
+    found += [f"  log: {path}" for path in logs(folder)]
+    return found + (folder.traceback() or "").splitlines()
+
+
+def logs(folder: RunFolder) -> list[Path]:
+    """The logs of the jobs that were given the run, the newest last."""
+    found = []
+    for launch in launches.launches(Study(folder.path.parent)):
+        given = [job for job, runs in launch.jobs.items() if folder.run_id in runs]
+        found += [path for job in given for path in sorted(launch.folder.glob(f"{job}_*log.out"))]
+    return found

@@ -1,0 +1,116 @@
+"""What the verbs of a study share: OVERRIDES and STUDY as arguments, and the errors that are sentences."""
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fit.law.errors import FitError
+from fit.views.verbs.command import Verb
+from sae_core.errors import CheckpointError, ConfigError, DataError
+from sae_core.export.about import ExportError
+from sweeps.errors import SweepError
+
+if TYPE_CHECKING:
+    from sweeps.ledger.run_folder import RunFolder, Study
+
+# Their text is a sentence for the user; any other exception is a fault of this program.
+USER_ERRORS = (SweepError, ConfigError, DataError, CheckpointError, ExportError, FitError)
+RUN_ID = re.compile("[0-9a-f]{12}")
+Run = Callable[[argparse.Namespace], int]
+
+
+@dataclass(frozen=True)
+class SweepVerb(Verb):
+    """A verb whose errors may come from configs, run folders, stores and checkpoints too."""
+
+    errors: tuple[type[Exception], ...] = USER_ERRORS
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Declare OVERRIDES, and the two options of Hydra's own command line that make sense here."""
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="OVERRIDES",
+        help="Hydra's: key=value, group=choice; sweeps: key=a,b,c  key=range(1,5)  key=geom(start,stop,ratio)",
+    )
+    parser.add_argument(
+        "-c", "--cfg", choices=["job"], help="print the composed config, without the sweeps, and end"
+    )
+    parser.add_argument(
+        "-m",
+        "--multirun",
+        action="store_true",
+        help="accepted as in Hydra, and not needed: sweeps are always swept",
+    )
+
+
+def prints_config(run: Run) -> Run:
+    """Let `--cfg job` print the composed config in place of `run`."""
+
+    @wraps(run)
+    def instead(arguments: argparse.Namespace) -> int:
+        if not arguments.cfg:
+            return run(arguments)
+        from sweeps.config.compose import config_text
+
+        print(config_text(arguments.overrides))
+        return 0
+
+    return instead
+
+
+def add_study(parser: argparse.ArgumentParser, ids: bool = False, runs: bool = False) -> None:
+    """Declare STUDY; ids: and run ids; runs: and run ids or a condition."""
+    which = "; then ids of runs"
+    which += ", or where=CONDITION for the runs that meet it (default: all runs)" if runs else ""
+    parser.add_argument(
+        "study",
+        nargs="+",
+        metavar="STUDY",
+        help=f"its folder, or the overrides that name it, as study=demo{which if ids or runs else ''}",
+    )
+
+
+def find_study(arguments: Sequence[str]) -> "Study":
+    """The one existing study that the arguments name: its folder runs/demo, or overrides, as study=demo."""
+    from sweeps.config.compose import compose, hydra_session, parse
+    from sweeps.ledger.run_folder import open_study
+
+    paths = [a for a in arguments if "=" not in a]
+    if len(paths) == 1 and len(arguments) == 1:
+        return open_study(Path(paths[0]))
+    if paths or not arguments:
+        raise SweepError("Name one study: its folder, as in runs/demo, or its config, as in study=demo.")
+    with hydra_session() as loader:
+        line = parse(loader, arguments)
+        if line.axes:
+            raise SweepError(f"{next(iter(line.axes))} has several values here: name one study.")
+        config = compose(line.fixed)
+        return open_study(Path(config.runs) / config.name)
+
+
+def runs_named(arguments: Sequence[str]) -> "tuple[Study, list[RunFolder]]":
+    """The study and its runs: STUDY [RUN_ID …] [where='n_latents > 4096']."""
+    ids = [a for a in arguments if RUN_ID.fullmatch(a)]
+    conditions = [a.removeprefix("where=") for a in arguments if a.startswith("where=")]
+    study = find_study([a for a in arguments if a not in ids and not a.startswith("where=")])
+    known = {folder.run_id: folder for folder in study.runs()}
+    for run_id in ids:
+        if run_id not in known:
+            raise SweepError(f"There is no run {run_id} in {study.path}.")
+    runs = [known[run_id] for run_id in ids] or list(known.values())
+    return study, [folder for folder in runs if all(_holds(text, study, folder) for text in conditions)]
+
+
+def _holds(condition: str, study: "Study", folder: "RunFolder") -> bool:
+    """Whether the condition holds for the run's row of runs.parquet, as it would be collected now."""
+    from sweeps.config.expression import holds
+    from sweeps.ledger.tables import RUN_COLUMNS, run_row
+
+    row = run_row(folder, study.name, folder.curve())
+    return holds(condition, {column: row.get(column) for column in RUN_COLUMNS})
