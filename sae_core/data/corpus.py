@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sae_core.data.harvest_config import HarvestConfig
+from sae_core.data.configs import HarvestConfig
 from sae_core.data.language_model import LanguageModel, Site, load_language_model
 from sae_core.data.model_files import ModelFiles
 from sae_core.data.text import Contexts, Document, contexts, documents, fingerprint, split_documents

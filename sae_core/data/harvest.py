@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sae_core.data.configs import HarvestConfig, check_one_pass
 from sae_core.data.corpus import Corpus
-from sae_core.data.harvest_config import HarvestConfig, check_one_pass
 from sae_core.data.language_model import Site
 from sae_core.data.store_writer import StoreWriter, finished
 from sae_core.errors import DataError

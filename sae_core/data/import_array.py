@@ -1,7 +1,6 @@
 """An array of activations that a user has, written as an activation store: the plain way in besides `harvest`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from numpy.typing import NDArray
@@ -12,19 +11,6 @@ from sae_core.data.store_writer import StoreWriter, finished
 from sae_core.errors import DataError
 
 _MEDIAN_ROWS = 65_536  # training rows that give the median norm
-
-
-@dataclass(frozen=True)
-class ArrayConfig:
-    """Activations in files. The last `held_out` rows are held out."""
-
-    path: str  # .npy or .safetensors file of shape (rows, d), or a folder of such files
-    held_out: int = 16_384
-    prepare: str = "none"
-    dtype: str = "float16"
-    format: str = "safetensors"
-    shard_rows: int = 65_536
-    drop_above: float | None = None  # rows of a norm above so many medians are dropped; null: none are
 
 
 def from_array(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import OrderedDict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from threading import RLock
 
@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sae_core.data.configs import HarvestConfig, StreamingConfig, check
 from sae_core.data.corpus import Corpus
-from sae_core.data.harvest_config import HarvestConfig, check
 from sae_core.data.model_files import ModelFiles
 from sae_core.data.prepare import prepared
 from sae_core.data.row_statistics import mean_row, mean_square
@@ -25,16 +25,6 @@ _KEPT_BLOCKS = 2  # a batch, or the runs of a pack between two steps, may stand 
 _SAMPLE_EPOCH = -1  # no epoch of the stream, as in a store
 _BLOCK_EPOCH = -2  # block b is shuffled by the permutation of "epoch" −2 − b, which no epoch of contexts has
 _ELSEWHERE = ("model", "gguf_file", "text", "format", "shard_rows")  # where and how, not what
-
-
-@dataclass(frozen=True)
-class StreamingConfig:
-    """How much of the stream is in memory. What is streamed is a `HarvestConfig`."""
-
-    buffer_tokens: int = 262_144  # rows of a block, shuffled together; two blocks are kept
-    sample_tokens: int = (
-        32_768  # training rows for the mean and for b_pre, run through the model at every start
-    )
 
 
 class Streaming:

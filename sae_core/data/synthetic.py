@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 
 import numpy as np
@@ -11,26 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sae_core.data.configs import SyntheticConfig
 from sae_core.errors import ConfigError
 
 _CHUNK = 1024  # rows drawn from one random key, so that any token range can be made without those before it
 _SAMPLE, _HELD_OUT, _STREAM = 1, 2, 3  # first word of the random key: the three never share rows
-
-
-@dataclass(frozen=True)
-class SyntheticConfig:
-    """x = Σ_{j=1..K} c_j f_{i_j} over unit features f, K ~ Poisson(l0), i ~ Zipf(zipf), c = ½ + Exp(mean ½).
-
-    The defaults are those of `make demo`.
-    """
-
-    d_model: int = 128
-    n_features: int = 65_536
-    zipf: float = 1.2  # frequency of the i-th feature ∝ i^−zipf
-    l0: float = 4.0  # features per token, on average
-    tail: bool = True  # add the energy of the missing features i > n_features as isotropic noise
-    held_out: int = 16_384
-    seed: int = 0  # of the feature directions
 
 
 class Synthetic:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sae_core.data.harvest_config import HarvestConfig
+from sae_core.data.configs import HarvestConfig
 from sae_core.data.store import Store
 from sae_core.data.streaming import Streaming, StreamingConfig
 from sae_core.data.synthetic import Synthetic, SyntheticConfig

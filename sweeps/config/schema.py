@@ -9,10 +9,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from sae_core.config import SAEConfig, TrainConfig
-from sae_core.data.harvest_config import HarvestConfig
-from sae_core.data.import_array import ArrayConfig
-from sae_core.data.streaming import StreamingConfig
-from sae_core.data.synthetic import SyntheticConfig
+from sae_core.data.configs import ArrayConfig, HarvestConfig, StreamingConfig, SyntheticConfig
 from sweeps.config.launcher import Launcher
 
 

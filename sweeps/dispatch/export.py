@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sae_core.config import RunConfig, SAEConfig
-from sae_core.data.harvest_config import HarvestConfig
+from sae_core.data.configs import HarvestConfig
 from sae_core.data.manifest import Manifest, read_manifest
 from sae_core.errors import DataError
 from sae_core.export import canonical

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from sae_core.data.configs import HarvestConfig
 from sae_core.data.harvest import harvest, harvest_layers
-from sae_core.data.harvest_config import HarvestConfig
 from sae_core.data.manifest import MANIFEST
 from sae_core.data.store import Store
 from sae_core.data.text import contexts, documents, locate, split_documents

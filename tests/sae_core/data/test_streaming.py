@@ -8,9 +8,9 @@ import threading
 import pytest
 import torch
 
+from sae_core.data.configs import HarvestConfig
 from sae_core.data.corpus import Corpus
 from sae_core.data.harvest import harvest
-from sae_core.data.harvest_config import HarvestConfig
 from sae_core.data.store import Store
 from sae_core.data.streaming import Streaming, StreamingConfig
 from sae_core.errors import DataError

@@ -7,7 +7,7 @@ import pytest
 
 from fit.data.columns import CURVES, LATENTS, RUNS, dtypes
 from sae_core.config import DataKey, RunConfig, SAEConfig, TrainConfig
-from sae_core.data.harvest_config import HarvestConfig
+from sae_core.data.configs import HarvestConfig
 from sae_core.data.import_array import ArrayConfig
 from sae_core.data.streaming import StreamingConfig
 from sae_core.data.synthetic import SyntheticConfig

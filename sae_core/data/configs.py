@@ -1,13 +1,13 @@
-"""What is harvested: a language model, a place in it, a text, and which of its rows are kept."""
+"""The settings of each kind of data: harvested, an array's, streamed, synthetic. Importing them needs no torch."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sae_core.data.language_model import COMPUTE, Site
-from sae_core.data.prepare import PREPARATIONS
-from sae_core.data.shards import FORMATS, TORCH_DTYPES
 from sae_core.errors import DataError, one_of
+
+if TYPE_CHECKING:
+    from sae_core.data.language_model import Site
 
 _NOTES = ("name", "license", "source")  # words about the rows: other words do not make other rows
 _OF_ONE_STORE = ("layer", "hook", "prepare", "dtype", "format", "drop_above", *_NOTES)
@@ -42,7 +42,9 @@ class HarvestConfig:
     source: str = ""
 
     @property
-    def site(self) -> Site:
+    def site(self) -> "Site":
+        from sae_core.data.language_model import Site
+
         return Site(self.layer, self.hook)
 
     def identity(self) -> dict[str, Any]:
@@ -50,8 +52,51 @@ class HarvestConfig:
         return {key: value for key, value in asdict(self).items() if key not in _NOTES}
 
 
+@dataclass(frozen=True)
+class ArrayConfig:
+    """Activations in files. The last `held_out` rows are held out."""
+
+    path: str  # .npy or .safetensors file of shape (rows, d), or a folder of such files
+    held_out: int = 16_384
+    prepare: str = "none"
+    dtype: str = "float16"
+    format: str = "safetensors"
+    shard_rows: int = 65_536
+    drop_above: float | None = None  # rows of a norm above so many medians are dropped; null: none are
+
+
+@dataclass(frozen=True)
+class StreamingConfig:
+    """How much of the stream is in memory. What is streamed is a `HarvestConfig`."""
+
+    buffer_tokens: int = 262_144  # rows of a block, shuffled together; two blocks are kept
+    sample_tokens: int = (
+        32_768  # training rows for the mean and for b_pre, run through the model at every start
+    )
+
+
+@dataclass(frozen=True)
+class SyntheticConfig:
+    """x = Σ_{j=1..K} c_j f_{i_j} over unit features f, K ~ Poisson(l0), i ~ Zipf(zipf), c = ½ + Exp(mean ½).
+
+    The defaults are those of `make demo`.
+    """
+
+    d_model: int = 128
+    n_features: int = 65_536
+    zipf: float = 1.2  # frequency of the i-th feature ∝ i^−zipf
+    l0: float = 4.0  # features per token, on average
+    tail: bool = True  # add the energy of the missing features i > n_features as isotropic noise
+    held_out: int = 16_384
+    seed: int = 0  # of the feature directions
+
+
 def check(cfg: HarvestConfig) -> None:
     """Raise DataError for values that no model and no text can make right."""
+    from sae_core.data.language_model import COMPUTE
+    from sae_core.data.prepare import PREPARATIONS
+    from sae_core.data.shards import FORMATS, TORCH_DTYPES
+
     least = {"layer": 1, "context": 2, "held_out": 1, "held_out_every": 2, "shard_rows": 1}
     for key, low in (least | {"batch_contexts": 1, "drop_first": 0}).items():
         if getattr(cfg, key) < low:
