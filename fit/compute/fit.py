@@ -10,9 +10,9 @@ import pandas as pd
 from fit.compute.frontier import FEWEST, Frontier, frontier, resampled
 from fit.compute.optima import Optima, at_the_edge_of_lr, optima
 from fit.compute.sensitivity import sensitivity
-from fit.converged.runs import GROUPS, groups
 from fit.data import tables
 from fit.data.curves import decays
+from fit.data.groups import GROUPS, groups
 from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
 from fit.law.extra import Extra, IsoflopVertex, IsoflopVertices

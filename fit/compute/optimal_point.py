@@ -9,7 +9,7 @@ from fit.compute.isoflop import Curve, best_of
 
 
 @dataclass(frozen=True)
-class Touch:
+class ComputeOptimal:
     """n at the geometric middle of the C at which it holds the frontier: ln C, ln L and ln D (NaN if unknown) there.
 
     curve: the lowest loss of n over lr, batch and seed, as a curve of C. rates: the same for each lr, where known.
@@ -23,10 +23,11 @@ class Touch:
     rates: dict[float, Curve]
 
 
-def touches(found: Frontier) -> dict[float, Touch]:
+def compute_optimal_points(found: Frontier) -> dict[float, ComputeOptimal]:
     """The compute-optimal point of every n that holds the frontier within the grid of n, by rising n.
 
-    An n that never does, and the smallest and largest where they hold its ends for want of another, have none.
+    Sizes that never reach the frontier are left out, and so are the smallest and the largest size where they bound the
+    grid.
     """
     of = found.candidates
     n, lr = of.of("n_latents"), of.of("lr")
@@ -39,7 +40,7 @@ def touches(found: Frontier) -> dict[float, Touch]:
         middle = float(log_c[held == size].mean())
         curve = curves[float(size)]
         rates = {} if lr is None else best_of(of, lr, n == size)
-        points[float(size)] = Touch(
+        points[float(size)] = ComputeOptimal(
             float(size), middle, curve.loss(middle), curve.tokens(middle), curve, rates
         )
     return points

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from fit.compute.frontier import Frontier, frontier
-from fit.compute.hull import hull
 from fit.data import tables
+from fit.data.curves import Candidates, falling
 from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
 from fit.law.extra import Choice
@@ -46,6 +46,28 @@ def ways(found: Frontier) -> dict[str, pd.DataFrame]:
         "hull": vertices[inside].reset_index(drop=True),
         "isoflop": found.vertices.points,
     }
+
+
+def hull(of: Candidates, present: np.ndarray) -> np.ndarray:
+    """Indices of the vertices, by rising C, of the hull below the points `present`, (m,) flags, in (ln C, ln L).
+
+    ln (E + A·C^−α) is convex in ln C, so a law may pass through every vertex. Between two vertices the hull is below
+    the curves: a mixture of two runs that nobody trained. Its ends are vertices whatever the curves are.
+    """
+    kept: list[int] = []
+    # Only points below all of less compute can be vertices of the falling part (Andrew 1979, the lower chain).
+    for i in falling(of, present):
+        while len(kept) >= 2 and not _below(of, kept[-2], kept[-1], i):
+            kept.pop()
+        kept.append(int(i))
+    return np.array(kept, dtype=int)
+
+
+def _below(of: Candidates, left: int, middle: int, right: int) -> bool:
+    """Whether the middle point is below the chord from left to right."""
+    x, y = of.log_c, of.log_l
+    slope = (y[right] - y[left]) / (x[right] - x[left]) if x[right] > x[left] else np.inf
+    return bool(y[middle] < y[left] + slope * (x[middle] - x[left]))
 
 
 def sensitivity(

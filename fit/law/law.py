@@ -89,8 +89,8 @@ class Term:
     """One exponential exp(z), z = φ(x)·θ, with a bend also + h(x; ν).
 
     params: names of its internal parameters θ, the intercept first. columns: log inputs, in the order of the law's
-    inputs, to the columns of φ. slopes: for each parameter after the intercept, the values that starting points try when the log
-    inputs are centred. bend: a break in the slope, see `Bend`.
+    inputs, to the columns of φ. slopes: for each parameter after the intercept, the values that starting points
+    try when the log inputs are centred. bend: a break in the slope, see `Bend`.
     """
 
     params: tuple[str, ...]

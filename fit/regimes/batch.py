@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import f as fisher
 from scipy.stats import t as student
 
-from fit.compute.optimal_point import Touch
+from fit.compute.optimal_point import ComputeOptimal
 from fit.data import tables
 from fit.data.curves import STEP, Candidates, falling
 from fit.law.intervals.profile import LEVEL
@@ -84,7 +84,7 @@ def at_convergence(converged: pd.DataFrame) -> Batch:
     return _tested(regime, x, y, of, _tuned(runs, cell))
 
 
-def at_compute(of: Candidates, points: Mapping[float, Touch]) -> Batch:
+def at_compute(of: Candidates, points: Mapping[float, ComputeOptimal]) -> Batch:
     """L(C): the frontier of each batch at every C where an n is compute-optimal, which are the cells.
 
     Points of one run are off by the same error, and a test that takes each for a measurement finds an effect where
@@ -101,7 +101,7 @@ def at_compute(of: Candidates, points: Mapping[float, Touch]) -> Batch:
     held = {float(B): falling(of, shared & (sizes == B)) for B in np.unique(sizes)}
     rows: list[tuple[float, float, int]] = []
     used: set[int] = set()
-    for cell, log_c in enumerate(sorted(touch.log_c for touch in points.values())):
+    for cell, log_c in enumerate(sorted(optimum.log_c for optimum in points.values())):
         at = {B: i for B, index in held.items() if (i := _holder(of, index, log_c)) is not None}
         runs = {int(of.run[i]) for i in at.values()}
         if not runs & used:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fit.compute.optimal_point import Touch
+from fit.compute.optimal_point import ComputeOptimal
 from fit.law.json_values import record
 
 # Budgets from the compute-optimal to the converged one, both included, evenly in ln D.
@@ -72,7 +72,9 @@ class Budgets:
         )
 
 
-def budgets(points: Mapping[float, Touch], converged: pd.DataFrame) -> tuple[list[Budgets], list[str]]:
+def budgets(
+    points: Mapping[float, ComputeOptimal], converged: pd.DataFrame
+) -> tuple[list[Budgets], list[str]]:
     """The budgets of each n that is in both regimes, and a reason for each kind of n that is not.
 
     points: the compute-optimal points; converged: one row for each n with n_latents, nmse, tokens (to convergence, NaN
@@ -88,7 +90,9 @@ def budgets(points: Mapping[float, Touch], converged: pd.DataFrame) -> tuple[lis
     return [_row(points[n], *at_end[n]) for n in usable], list(_reasons(points, at_end))
 
 
-def _reasons(points: Mapping[float, Touch], at_end: Mapping[float, tuple[float, float]]) -> Iterator[str]:
+def _reasons(
+    points: Mapping[float, ComputeOptimal], at_end: Mapping[float, tuple[float, float]]
+) -> Iterator[str]:
     """One sentence for each kind of n that has no row."""
     both = [n for n in points if n in at_end]
     lacking = {
@@ -102,22 +106,22 @@ def _reasons(points: Mapping[float, Touch], at_end: Mapping[float, tuple[float, 
             yield f"No gap at n_latents={', '.join(f'{n:,.0f}' for n in sorted(sizes))}: {reason}."
 
 
-def _row(touch: Touch, loss: float, tokens: float) -> Budgets:
-    D, C, L = (float(np.exp(v)) for v in (touch.log_d, touch.log_c, touch.log_l))
+def _row(optimum: ComputeOptimal, loss: float, tokens: float) -> Budgets:
+    D, C, L = (float(np.exp(v)) for v in (optimum.log_d, optimum.log_c, optimum.log_l))
     return Budgets(
-        touch.n,
+        optimum.n,
         ComputeBudget(D, C, L),
         ConvergedBudget(tokens, loss),
-        float(tokens / np.exp(touch.log_d)),
-        float(np.exp(touch.log_l) / loss - 1),
-        tuple(_between(touch, loss, tokens)),
+        float(tokens / np.exp(optimum.log_d)),
+        float(np.exp(optimum.log_l) / loss - 1),
+        tuple(_between(optimum, loss, tokens)),
     )
 
 
-def _between(touch: Touch, loss: float, tokens: float) -> Iterator[BetweenBudget]:
+def _between(optimum: ComputeOptimal, loss: float, tokens: float) -> Iterator[BetweenBudget]:
     """Budgets along the lowest curve of n, as far as it goes."""
-    curve = touch.curve
-    for log_d in np.linspace(touch.log_d, np.log(tokens), STEPS):
+    curve = optimum.curve
+    for log_d in np.linspace(optimum.log_d, np.log(tokens), STEPS):
         if curve.log_d[0] - 1e-9 <= log_d <= curve.log_d[-1] + 1e-9:
             C, L = (float(np.exp(np.interp(log_d, curve.log_d, v))) for v in (curve.log_c, curve.log_l))
             yield BetweenBudget(float(np.exp(log_d)), C, L, L / loss - 1)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from fit.compute.fit import CurveGroup, curve_groups
 from fit.compute.frontier import LOOSER
-from fit.compute.optimal_point import Touch, touches
+from fit.compute.optimal_point import ComputeOptimal, compute_optimal_points
 from fit.converged.runs import converged
 from fit.converged.tokens import to_convergence
 from fit.data import tables
@@ -119,7 +119,7 @@ def _group(runs: pd.DataFrame, curves: pd.DataFrame | None, of: CurveGroup) -> G
     every, best, reasons = _converged(runs, curves, of.options)
     at_end = batch.at_convergence(every)
     try:
-        points = _touches(of, curves)
+        points = _optimal_points(of, curves)
     except FitError as error:
         unknown = Ratio((), None, None, None, None, (str(error),))
         return Group(of.group, unknown, (at_end, Batch("compute", reason=str(error))), (), tuple(reasons))
@@ -131,15 +131,15 @@ def _group(runs: pd.DataFrame, curves: pd.DataFrame | None, of: CurveGroup) -> G
     return Group(of.group, ratio, tests, tuple(rows), tuple(absent))
 
 
-def _touches(of: CurveGroup, curves: pd.DataFrame | None) -> dict[float, Touch]:
+def _optimal_points(of: CurveGroup, curves: pd.DataFrame | None) -> dict[float, ComputeOptimal]:
     """Where each n is compute-optimal. FitError without a frontier of curves."""
     if curves is None:
         raise FitError(WITHOUT_CURVES)
-    return touches(of.found)
+    return compute_optimal_points(of.found)
 
 
 def _ratio(
-    of: CurveGroup, points: dict[float, Touch], curves: pd.DataFrame | None, converged: pd.DataFrame
+    of: CurveGroup, points: dict[float, ComputeOptimal], curves: pd.DataFrame | None, converged: pd.DataFrame
 ) -> Ratio:
     """ρ at one batch size, since lr* depends on it: the one with the most pairs (n, lr), the smaller of two."""
     rows = of.rows
@@ -151,7 +151,7 @@ def _ratio(
     about = f"Of {len(count)} batch sizes only B={B:,.0f} counts here."
     rows, converged = (part[(part["batch_tokens"] == B).to_numpy(bool)] for part in (rows, converged))
     try:
-        return lr_ratio(_touches(replace(of, rows=rows), curves), converged, (about,))
+        return lr_ratio(_optimal_points(replace(of, rows=rows), curves), converged, (about,))
     except FitError as error:
         return Ratio((), None, None, None, None, (about, str(error)))
 

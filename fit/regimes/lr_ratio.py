@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from fit.compute.optimal_point import Touch
+from fit.compute.optimal_point import ComputeOptimal
 from fit.converged.lr import lr_optima
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
@@ -54,7 +54,9 @@ class Ratio:
         return record(cls, content, points=tuple(record(BestLr, point) for point in content["points"]))
 
 
-def lr_ratio(points: Mapping[float, Touch], converged: pd.DataFrame, about: Sequence[str] = ()) -> Ratio:
+def lr_ratio(
+    points: Mapping[float, ComputeOptimal], converged: pd.DataFrame, about: Sequence[str] = ()
+) -> Ratio:
     """ρ of lr*(n, r) = A·n^−α·ρ^r from the optima of both regimes, each the vertex of ln L over ln lr.
 
     points: where each n is compute-optimal; converged: converged runs with n_latents, lr, nmse; about: sentences to
@@ -71,13 +73,13 @@ def lr_ratio(points: Mapping[float, Touch], converged: pd.DataFrame, about: Sequ
     return _ratio([*rows, *_rows(best, 0)], (*reasons, *(f"At convergence {reason}" for reason in missing)))
 
 
-def _at_compute(points: Mapping[float, Touch]) -> tuple[pd.DataFrame, list[str]]:
+def _at_compute(points: Mapping[float, ComputeOptimal]) -> tuple[pd.DataFrame, list[str]]:
     """lr* of each n at the C where it is compute-optimal, from the curves that reach it."""
     losses = [
-        {"n_latents": n, "lr": lr, "nmse": np.exp(curve.loss(touch.log_c))}
-        for n, touch in points.items()
-        for lr, curve in touch.rates.items()
-        if curve.reaches(touch.log_c)
+        {"n_latents": n, "lr": lr, "nmse": np.exp(curve.loss(optimum.log_c))}
+        for n, optimum in points.items()
+        for lr, curve in optimum.rates.items()
+        if curve.reaches(optimum.log_c)
     ]
     best, reasons = lr_optima(pd.DataFrame(losses, columns=["n_latents", "lr", "nmse"]))
     if not points:

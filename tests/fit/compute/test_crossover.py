@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fit.compute.crossover import crossovers
 from fit.compute.frontier import frontier
+from fit.compute.optima import crossovers
 from fit.data.curves import Candidates, candidates
 from tests.fit.compute_sweeps import sweep
 

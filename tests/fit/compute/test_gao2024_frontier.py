@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from fit import datasets
-from fit.compute.crossover import crossovers
 from fit.compute.frontier import envelope, frontier, resampled
 from fit.compute.isoflop import isoflops
+from fit.compute.optima import crossovers
 from fit.compute.sensitivity import sensitivity, ways
 from fit.data.curves import candidates
 from fit.law.fit import fit_law
@@ -105,7 +105,7 @@ def test_isoflop_vertices_give_the_printed_law_too(digitised):
 
 
 def test_best_n_grows_as_the_square_root_of_compute(digitised):
-    """N* ∝ C^0.52 roughly, from where the printed law touches the curves."""
+    """N* ∝ C^0.52 roughly, from where the printed law compute_optimal_points the curves."""
     of = candidates(digitised, "flops_sparse")
     for points in (crossovers(of).points, isoflops(of).points):
         assert slope(points) == pytest.approx(0.52, abs=0.03)

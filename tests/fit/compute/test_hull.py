@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from fit.compute.hull import hull
+from fit.compute.sensitivity import hull
 from fit.data.curves import Candidates, candidates
 from tests.fit.compute_sweeps import sweep
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fit.converged.cells import best_of_cells
+from fit.converged.runs import best_of_cells
 from fit.law.caution import texts
 from fit.law.selection import ConvergedSelection
 

@@ -10,7 +10,7 @@ from fit.compute import fit as compute_regime
 from fit.compute import frontier as fit_frontiers
 from fit.compute import sensitivity
 from fit.compute.frontier import LOOSER, frontier
-from fit.compute.optimal_point import touches
+from fit.compute.optimal_point import compute_optimal_points
 from fit.law.caution import Kind
 from fit.law.json_values import plain
 from fit.law.options import FitOptions
@@ -34,13 +34,13 @@ def regimes(runs=RUNS, curves=CURVES, fits=()):
 
 
 def test_an_n_is_compute_optimal_in_the_middle_of_its_stretch_of_the_frontier():
-    points = touches(FOUND)
+    points = compute_optimal_points(FOUND)
     assert list(points) == [512, 1024, 2048, 4096]
-    for n, touch in points.items():
+    for n, optimum in points.items():
         held = FOUND.points[FOUND.points["n_latents"] == n]["flops"]
-        assert held.min() <= np.exp(touch.log_c) <= held.max()
-        D = np.exp(touch.log_d)
-        assert np.exp(touch.log_l) == pytest.approx(SWEEP.loss(n, D, np.array(LRS)).min(), rel=0.01)
+        assert held.min() <= np.exp(optimum.log_c) <= held.max()
+        D = np.exp(optimum.log_d)
+        assert np.exp(optimum.log_l) == pytest.approx(SWEEP.loss(n, D, np.array(LRS)).min(), rel=0.01)
 
 
 def true_ratio(n, D):
@@ -48,8 +48,8 @@ def true_ratio(n, D):
 
 
 def test_ratio_of_the_learning_rates_is_that_of_the_sweep():
-    points = touches(FOUND)
-    truth = np.exp(np.mean([np.log(true_ratio(n, np.exp(touch.log_d))) for n, touch in points.items()]))
+    points = compute_optimal_points(FOUND)
+    truth = np.exp(np.mean([np.log(true_ratio(n, np.exp(optimum.log_d))) for n, optimum in points.items()]))
     ratio = lr_ratio(points, RUNS)
     assert truth == pytest.approx(4.06, abs=0.01)
     assert ratio.value == pytest.approx(truth, rel=0.05) and ratio.low < ratio.value < ratio.high
@@ -61,15 +61,17 @@ def test_ratio_of_noisy_sweeps_covers_the_truth():
     hits = 0
     for seed in range(20):
         runs, curves = Sweep(noise=0.001).tables(rng=seed)
-        points = touches(frontier(curves, "flops_sparse", 5))
+        points = compute_optimal_points(frontier(curves, "flops_sparse", 5))
         ratio = lr_ratio(points, runs)
-        truth = np.exp(np.mean([np.log(true_ratio(n, np.exp(touch.log_d))) for n, touch in points.items()]))
+        truth = np.exp(
+            np.mean([np.log(true_ratio(n, np.exp(optimum.log_d))) for n, optimum in points.items()])
+        )
         hits += ratio.low < truth < ratio.high
     assert hits >= 16
 
 
 def test_two_n_with_both_optima_give_a_ratio_and_one_gives_none():
-    points = touches(FOUND)
+    points = compute_optimal_points(FOUND)
     two = {n: points[n] for n in (512, 1024)}
     few = RUNS[RUNS["n_latents"].isin([512, 1024])]
     ratio = lr_ratio(two, few)
@@ -81,7 +83,7 @@ def test_two_n_with_both_optima_give_a_ratio_and_one_gives_none():
 def test_edges_of_the_lr_grid_are_told():
     runs, curves = SWEEP.tables(lrs=LRS[:4])
     found = frontier(curves, "flops_sparse", 5)
-    ratio = lr_ratio(touches(found), runs)
+    ratio = lr_ratio(compute_optimal_points(found), runs)
     assert ratio.value is None
     assert any("lr* is unknown at" in reason for reason in ratio.reasons)
 
@@ -94,7 +96,7 @@ def test_batch_moves_the_frontier_and_not_the_limit(b):
     runs, curves = Sweep(b=b, noise=0.001).tables(lrs=LRS[2:9], batches=BATCHES)
     converged = batch.at_convergence(runs)
     found = frontier(curves, "flops_sparse", 5)
-    compute = batch.at_compute(found.candidates, touches(found))
+    compute = batch.at_compute(found.candidates, compute_optimal_points(found))
     assert converged.effect in ("not significant", "significant but small") and abs(converged.spread) < 0.002
     if b:
         assert compute.effect == "substantial" and compute.b > 0 and compute.p < 0.02
@@ -138,7 +140,10 @@ def test_batches_that_were_not_tuned_say_so():
 
 def test_one_batch_is_no_test():
     assert batch.at_convergence(RUNS).reason == "all runs have one batch size, 1,024."
-    assert batch.at_compute(FOUND.candidates, touches(FOUND)).reason == "all runs have one batch size, 1,024."
+    assert (
+        batch.at_compute(FOUND.candidates, compute_optimal_points(FOUND)).reason
+        == "all runs have one batch size, 1,024."
+    )
     assert batch.at_convergence(RUNS.drop(columns="batch_tokens")).effect == "unknown"
 
 
