@@ -36,14 +36,14 @@ class CurveGroup:
     options: FitOptions
 
     @cached_property
-    def found(self) -> Frontier:
+    def frontier(self) -> Frontier:
         """Their frontier. FitError where there is none."""
         return frontier(self.rows, f"flops_{self.options.flops}", NEEDED, self.options.min_flops)
 
     @cached_property
-    def best(self) -> Optima:
+    def optima(self) -> Optima:
         """N*(C), D*(C) and lr*(C) of that frontier."""
-        return optima(self.found, self.options.frontiers, self.options.seed, self.options.objective)
+        return optima(self.frontier, self.options.frontiers, self.options.seed, self.options.objective)
 
 
 def fit_frontier(law: Law, of: CurveGroup, with_optima: bool, say: Callable[[str], None]) -> list[FitResult]:
@@ -61,9 +61,9 @@ def _with_companions(
     law: Law, of: CurveGroup, with_optima: bool, say: Callable[[str], None]
 ) -> list[FitResult]:
     """L(C), what its exponent depends on, and the laws of the compute optimum."""
-    found, base = of.found, _fit(law, of)
+    found, base = of.frontier, _fit(law, of)
     moved = sensitivity(of.rows, f"flops_{of.options.flops}", base, found, NEEDED, of.options.objective)
-    best = of.best if with_optima else Optima((), (), tuple(at_the_edge_of_lr(found)))
+    best = of.optima if with_optima else Optima((), (), tuple(at_the_edge_of_lr(found)))
     vertices = tuple(IsoflopVertex(**plain(row)) for row in found.vertices.points.to_dict("records"))
     extra = Extra(
         sensitivity=moved.rows,
@@ -78,7 +78,7 @@ def _with_companions(
 
 
 def _fit(law: Law, of: CurveGroup) -> FitResult:
-    found, points, options = of.found, of.found.points, of.options
+    found, points, options = of.frontier, of.frontier.points, of.options
     how: dict[str, Any] = dict(options.of_law)
     replicates, unfollowed = None, list[Caution]()
     # Points of as many different runs are independent measurements; points of a curve are not.
@@ -93,11 +93,11 @@ def _fit(law: Law, of: CurveGroup) -> FitResult:
     selection = replace(found.selection, source=of.source, draws=drawn, seed=options.seed)
     result = replace(result, regime="compute", selection=selection)
     result = result.with_runs({"run_id": points["run_id"], "n_latents": n})
-    return result.with_cautions(before=(*found.cautions, *_few(found), *unfollowed))
+    return result.with_cautions(before=(*found.cautions, *_few_on_frontier(found), *unfollowed))
 
 
 def _optima(of: CurveGroup, name: str) -> list[FitResult]:
-    best = of.best
+    best = of.optima
     cautions = (*of.options.unfollowed, *best.cautions)
     fits = [fit.with_cautions(after=cautions) for fit in best.fits if fit.law == name]
     if not fits:
@@ -105,7 +105,7 @@ def _optima(of: CurveGroup, name: str) -> list[FitResult]:
     return fits
 
 
-def _few(found: Frontier) -> list[Caution]:
+def _few_on_frontier(found: Frontier) -> list[Caution]:
     """A caution where the intervals rest on very few runs."""
     on = found.selection.runs_on_frontier
     if not FEWEST <= on < 5:

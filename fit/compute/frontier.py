@@ -89,7 +89,7 @@ def _rule(of: Candidates, inside: slice, points: int, min_flops: float | None) -
     """What was cut from the envelope and why, in words."""
     text = f"The lowest loss over all curves in each 1/{PER_OCTAVE} octave of C"
     text += f" from {min_flops:g} FLOPs on." if min_flops is not None else ", with no lower limit of C."
-    n = of.of("n_latents")
+    n = of.column("n_latents")
     if n is None:
         return f"{text} Its ends are not cut, since not every n_latents is known."
     ends = [("first", inside.start, "smallest", n.min()), ("last", points - inside.stop, "largest", n.max())]
@@ -105,7 +105,7 @@ def _rule(of: Candidates, inside: slice, points: int, min_flops: float | None) -
 
 def _inside_the_grid(of: Candidates, index: np.ndarray, needed: int) -> tuple[slice, list[Caution]]:
     """The points from the first that is not of the smallest n to the last that is not of the largest n."""
-    whole, at = slice(0, len(index)), of.of("n_latents")
+    whole, at = slice(0, len(index)), of.column("n_latents")
     if at is None:
         text = "Not every n_latents is known: nor is whether the grid of n cuts the frontier short."
         return whole, [Caution(Kind.ROWS, text, ("n_latents",))]

@@ -61,7 +61,7 @@ def isoflops(
     lack the lr of a parabola: the best of its lr then stands in. Without every n_latents: no points.
     """
     there = np.ones(len(of.run), dtype=bool) if present is None else present[of.run]
-    n = of.of("n_latents")
+    n = of.column("n_latents")
     sizes = {} if n is None else best_of(of, n, there)
     rates = _rates(of, list(sizes), there)
     rows, dropped, without_lr = [], [], []
@@ -98,7 +98,7 @@ def best_of(of: Candidates, values: Array, there: np.ndarray) -> dict[float, Cur
 
 def _rates(of: Candidates, sizes: list[float], there: np.ndarray) -> dict[float, dict[float, Curve]]:
     """n → lr → curve."""
-    n, lr = of.of("n_latents"), of.of("lr")
+    n, lr = of.column("n_latents"), of.column("lr")
     if n is None or lr is None:
         return {}
     return {size: best_of(of, lr, there & (n == size)) for size in sizes}

@@ -9,7 +9,7 @@ import pandas as pd
 from fit.compute.frontier import LOOSER, Frontier, drawn, envelope, resampled
 from fit.compute.isoflop import Curve, best_of, isoflops
 from fit.data.curves import Candidates
-from fit.data.vertex import shown
+from fit.data.vertex import short_number
 from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
@@ -67,7 +67,7 @@ def optima(found: Frontier, draws: int = 200, seed: int = 0, objective: str = "l
     """
     fits, skipped = [], []
     unknown = {law: _unknown(found, column) for law, column in LAWS.items()}
-    steps, vertices = _ways(found, draws, seed)
+    steps, vertices = _both_ways(found, draws, seed)
     attempts = [(law, way) for law in ("N_C", "D_C") for way in (steps, vertices)]
     for law, way in [*attempts, ("LR_C", None), ("LR_C", vertices)]:
         try:
@@ -88,11 +88,11 @@ def optima(found: Frontier, draws: int = 200, seed: int = 0, objective: str = "l
 def _unknown(found: Frontier, column: str) -> str | None:
     """Why the table says nothing of a column's optimum, None where it does."""
     of = found.candidates
-    if of.of("n_latents") is None:
+    if of.column("n_latents") is None:
         return "not every n_latents is known."
     if column == "tokens":
         return None if of.log_tokens is not None else "not every number of tokens is known."
-    if column == "lr" and of.of("lr") is None:
+    if column == "lr" and of.column("lr") is None:
         return "not every run's lr is known."
     if column == "lr" and not _swept(found):
         return (
@@ -101,7 +101,7 @@ def _unknown(found: Frontier, column: str) -> str | None:
     return None
 
 
-def _ways(found: Frontier, draws: int, seed: int) -> tuple[_Way, _Way]:
+def _both_ways(found: Frontier, draws: int, seed: int) -> tuple[_Way, _Way]:
     of, floor = found.candidates, found.selection.min_flops
     present = [weights > 0 for weights in drawn(len(of.runs), draws, seed)]
     steps, vertices = crossovers(of, None, floor), found.vertices
@@ -180,7 +180,7 @@ def at_the_edge_of_lr(found: Frontier) -> list[Caution]:
     edges = _swept(found)
     on = zip(*(found.points[name].to_numpy(dtype=float) for name in ("n_latents", "lr")), strict=True)
     edges_held = [
-        f"{n:,.0f} ({side} of its lr, {shown(lr)})"
+        f"{n:,.0f} ({side} of its lr, {short_number(lr)})"
         for n, lr in sorted(set(on))
         for side, end in zip(("smallest", "largest"), edges.get(n, ()), strict=False)
         if lr == end
@@ -236,7 +236,7 @@ def crossovers(
     as many points before it are of the larger n as behind it of the smaller. It counts when both sizes have curves
     there: where those of the smaller one end, the larger takes over too early.
     """
-    n = of.of("n_latents")
+    n = of.column("n_latents")
     if n is None:
         return Crossovers(pd.DataFrame(columns=COLUMNS, dtype=float), ())
     there = np.ones(len(of.run), dtype=bool) if present is None else present[of.run]
@@ -259,7 +259,7 @@ def crossovers(
 
 
 def _one_sided(small: Curve, large: Curve, log_c: float) -> str | None:
-    """Why a step is no crossover."""
+    """Why a step does not count as a crossover, or None where it does."""
     if not small.reaches(log_c):
         return "the curves of the smaller one end there"
     return None if large.reaches(log_c) else "the curves of the larger one begin there"

@@ -30,7 +30,7 @@ def compute_optimal_points(found: Frontier) -> dict[float, ComputeOptimal]:
     grid.
     """
     of = found.candidates
-    n, lr = of.of("n_latents"), of.of("lr")
+    n, lr = of.column("n_latents"), of.column("lr")
     if n is None:
         return {}
     curves = best_of(of, n, np.ones(len(n), dtype=bool))

@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
+from fit.converged.error_weights import error_weights
 from fit.converged.lr import lr_optima
 from fit.converged.runs import Converged
 from fit.converged.tokens import by_budget, to_convergence
 from fit.data import tables
 from fit.law.caution import Caution, Kind, texts
-from fit.law.error_weights import error_weights
 from fit.law.errors import FitError
 from fit.law.extra import Extra, PaperExponent
 from fit.law.fit import fit_law
@@ -39,7 +39,7 @@ def fit_converged(law: Law, chosen: Converged, options: FitOptions) -> list[FitR
     result = fit_law(law, x, y, weights=weights, cluster=cluster, **options.of_law)
     of_run = {name: rows.get(name) for name in (*OF_RUN, "extrapolated")}
     result = result.with_runs({**of_run, "oracle": _known(rows, "nmse_oracle")})
-    return [_of(chosen, result.with_cautions(before=_repeated(rows, law, options)))]
+    return [_with_selection(chosen, result.with_cautions(before=_repeated(rows, law, options)))]
 
 
 def fit_tokens(
@@ -57,7 +57,7 @@ def fit_tokens(
     result = replace(result, extra=extra).with_runs({name: rows.get(name) for name in OF_RUN})
     chosen = replace(chosen, selection=replace(chosen.selection, used=len(rows), tokens_rule=rule))
     cautions = [Caution(Kind.ROWS, absent, ("tokens",))] if left else []
-    return [_of(chosen, result.with_cautions(before=cautions))]
+    return [_with_selection(chosen, result.with_cautions(before=cautions))]
 
 
 def fit_lr(law: Law, part: pd.DataFrame, group: dict[str, Any], options: FitOptions) -> list[FitResult]:
@@ -97,13 +97,13 @@ def _some(chosen: Converged) -> pd.DataFrame:
     return chosen.rows
 
 
-def _of(chosen: Converged, result: FitResult) -> FitResult:
+def _with_selection(chosen: Converged, result: FitResult) -> FitResult:
     result = replace(result, regime="converged", group=chosen.group, selection=chosen.selection)
     return result.with_cautions(before=chosen.cautions)
 
 
 def _usable(part: pd.DataFrame) -> tuple[pd.DataFrame, list[Caution]]:
-    """Converged runs that are done, of tables that tell, and a caution about those that are not converged."""
+    """The runs that are done and converged, and a caution about those that are not converged."""
     if "state" in part.columns:
         part = part[(part["state"] == "done").to_numpy(dtype=bool, na_value=False)]
     if "converged" not in part.columns:

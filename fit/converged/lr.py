@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fit.data import tables
-from fit.data.vertex import LR_REACH, lowest, shown
+from fit.data.vertex import LR_REACH, lowest, short_number
 from fit.law.json_values import integral
 
 
@@ -35,11 +35,11 @@ def lr_optima(table: pd.DataFrame, by: Sequence[str] = ("n_latents",)) -> tuple[
         rows.append(
             dict(zip(by, key, strict=True)) | {"lr": np.exp(at.x), "nmse": np.exp(at.y), "tried": len(losses)}
         )
-    reasons = [f"lr* is unknown at {_named(by, keys)}: {reason}." for reason, keys in without.items()]
+    reasons = [f"lr* is unknown at {_cell_names(by, keys)}: {reason}." for reason, keys in without.items()]
     return pd.DataFrame(rows, columns=[*by, "lr", "nmse", "tried"]), reasons
 
 
-def _named(by: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> str:
+def _cell_names(by: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> str:
     """`n_latents=512, 1,024`, or `n_latents=512 k=32, n_latents=512 k=64`."""
     if len(by) == 1:
         return f"{by[0]}={', '.join(f'{integral(key[0]):,}' for key in keys)}"
@@ -53,5 +53,5 @@ def _edge(losses: Mapping[float, float]) -> str | None:
     best = min(losses, key=losses.__getitem__)
     for end, word, further in ((min(losses), "smallest", "smaller"), (max(losses), "largest", "larger")):
         if best == end:
-            return f"the {word} of {len(losses)} lr, {shown(best)}, is the best: try {further} ones"
+            return f"the {word} of {len(losses)} lr, {short_number(best)}, is the best: try {further} ones"
     return None

@@ -9,7 +9,7 @@ import pandas as pd
 
 from fit.data import tables
 from fit.data.groups import GROUPS, groups
-from fit.data.vertex import shown
+from fit.data.vertex import short_number
 from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
 from fit.law.json_values import integral
@@ -213,7 +213,7 @@ def _about_lr(best: pd.DataFrame, tried: pd.DataFrame, cell: list[str]) -> list[
             where = ", ".join(f"{name}={integral(first[name]):,}" for name in cell)
             text = (
                 f"In {len(edge)} of {len(best)} cells the best lr is the {word} that was tried ({where}: "
-                f"{shown(first['lr'])} first): try {further} ones."
+                f"{short_number(first['lr'])} first): try {further} ones."
             )
             cautions.append(Caution(Kind.EDGE, text, ("lr",)))
     return cautions

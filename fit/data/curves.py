@@ -31,7 +31,7 @@ class Candidates:
     runs: pd.DataFrame
     log_tokens: Array | None = None
 
-    def of(self, column: str) -> Array | None:
+    def column(self, column: str) -> Array | None:
         """A column of the runs at every point, (m,), None unless it is known and positive for every run."""
         if column not in self.runs.columns:
             return None

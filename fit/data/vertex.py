@@ -39,11 +39,15 @@ def lowest(losses: Mapping[float, float], name: str, reach: float = REACH) -> Ve
     middle = x.mean()
     a, b, c = np.polyfit(x - middle, y, 2)
     if a <= 1e-12:
-        return f"not convex over {name} from {shown(v[0])} to {shown(v[-1])}"
+        return f"not convex over {name} from {short_number(v[0])} to {short_number(v[-1])}"
     at = middle - b / (2 * a)
     if not x[0] < at < x[-1]:
-        edge = f"below the smallest, {shown(v[0])}" if at <= x[0] else f"beyond the largest, {shown(v[-1])}"
-        return f"vertex at {name}={shown(float(np.exp(np.clip(at, -700, 700))))} {edge}"
+        edge = (
+            f"below the smallest, {short_number(v[0])}"
+            if at <= x[0]
+            else f"beyond the largest, {short_number(v[-1])}"
+        )
+        return f"vertex at {name}={short_number(float(np.exp(np.clip(at, -700, 700))))} {edge}"
     return Vertex(float(at), float(c - b**2 / (4 * a)), float(2 * a), len(x))
 
 
@@ -55,6 +59,6 @@ def _about(x: np.ndarray, at: int, reach: float) -> np.ndarray:
     return near
 
 
-def shown(value: float) -> str:
+def short_number(value: float) -> str:
     """4,096 for an n and 0.00123 for a learning rate."""
     return f"{value:,.0f}" if 100 <= value < 1e15 else f"{value:.3g}"

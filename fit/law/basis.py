@@ -89,7 +89,7 @@ class Basis:
     terms: Terms
 
     @classmethod
-    def of(cls, law: Law, x: Inputs) -> "Basis":
+    def from_inputs(cls, law: Law, x: Inputs) -> "Basis":
         """The basis of inputs (rows,). FitError when the rows do not vary enough to tell the columns apart."""
         coordinates = law.coordinates(x)
         columns = law.columns(coordinates)

@@ -148,7 +148,7 @@ def estimate(law: Law, rows: Rows, objective: Objective = LOG) -> Estimate:
     The floor may vanish: the law without it is fitted too, and is the optimum where no floor does better.
     """
     check_rows(law, rows)
-    basis = Basis.of(law, rows.x)
+    basis = Basis.from_inputs(law, rows.x)
     problem = Problem(basis.terms, np.log(rows.loss), rows.weights[None], objective)
     starts = starting_points(basis, rows.x, rows.loss, rows.weights)
     sample = sampled(problem)

@@ -73,7 +73,7 @@ def fit_law(
         response=law.response,
         inputs=law.inputs,
         rows=len(rows.loss),
-        loss=f"{minimised.words} {law.response}",
+        loss=f"{minimised.description} {law.response}",
         objective=at.deviance / 2,
         rms_log=float(np.sqrt((rows.weights * at.residuals() ** 2).sum() / rows.weights.sum())),
         params=params,

@@ -47,7 +47,7 @@ class Objective:
         return 1.0 if not np.isfinite(self.delta) else (np.abs(r) <= self.delta).astype(float)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         if self.name == "linear":
             return "least squares on"
         return "least squares on log" if self.name == "log" else f"Huber (δ = {self.delta:g}) on log"

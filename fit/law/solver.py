@@ -105,7 +105,7 @@ class _Point:
     deviance: Array
 
     @classmethod
-    def of(cls, problem: Problem, theta: Array, alive: Flags) -> "_Point":
+    def evaluated(cls, problem: Problem, theta: Array, alive: Flags) -> "_Point":
         f, share = evaluate(problem.terms, theta, alive)
         deviance = problem.objective.deviance(problem.objective.residual(f, problem.ln_y), problem.w)
         if problem.pull:
@@ -203,7 +203,7 @@ def _minimise(
     problem: Problem, theta: Array, alive: Flags, may_vanish: Flags, tolerance: float, iterations: int
 ) -> Solution:
     theta, alive = theta.copy(), alive.copy()
-    here = _Point.of(problem, theta, alive)
+    here = _Point.evaluated(problem, theta, alive)
     rounding = np.broadcast_to(ROUNDING * problem.w.sum(axis=1), here.deviance.shape)
     damping = np.full(len(theta), 1e-3)
     near = np.zeros(len(theta), dtype=bool)
@@ -213,7 +213,7 @@ def _minimise(
         g, scale, H = system(part, theta[active], alive[active], at.f, at.share, near[active])
         step, promised = _damped_step(g, scale, H, damping[active])
         trial = theta[active] - step
-        there = _Point.of(part, trial, alive[active])
+        there = _Point.evaluated(part, trial, alive[active])
         better = there.deviance < at.deviance
         won = active[better]
         near[won] |= there.deviance[better] > 0.9 * at.deviance[better]

@@ -91,7 +91,7 @@ def at_compute(of: Candidates, points: Mapping[float, ComputeOptimal]) -> Batch:
     there is none. So a run counts in one cell only, that of the least C; later cells that it holds too are left out.
     Only n that were trained at every batch make these frontiers.
     """
-    regime, sizes, n = "compute", of.of("batch_tokens"), of.of("n_latents")
+    regime, sizes, n = "compute", of.column("batch_tokens"), of.column("n_latents")
     if sizes is None or n is None:
         return Batch(regime, reason="batch_tokens or n_latents is not known of every run.")
     if len(np.unique(sizes)) < 2:

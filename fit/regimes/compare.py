@@ -106,11 +106,11 @@ def compare(
         parts = list(curve_groups(table, options)) if parts is None else parts
     except FitError as error:
         return Regimes((), tuple(known), cautions, (str(error),))
-    groups = tuple(_group(_of(runs, part.rows), curves, part) for part in parts)
+    groups = tuple(_group(_runs_of(runs, part.rows), curves, part) for part in parts)
     return Regimes(groups, tuple(known), cautions)
 
 
-def _of(runs: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
+def _runs_of(runs: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
     """The runs whose curves these are, all of them in a table without names."""
     return runs[runs["run_id"].isin(part["run_id"])] if "run_id" in runs and "run_id" in part else runs
 
@@ -123,7 +123,7 @@ def _group(runs: pd.DataFrame, curves: pd.DataFrame | None, of: CurveGroup) -> G
     except FitError as error:
         unknown = Ratio((), None, None, None, None, (str(error),))
         return Group(of.group, unknown, (at_end, Batch("compute", reason=str(error))), (), tuple(reasons))
-    tests = at_end, batch.at_compute(of.found.candidates, points)
+    tests = at_end, batch.at_compute(of.frontier.candidates, points)
     ratio = _ratio(of, points, curves, every)
     if reasons:
         return Group(of.group, ratio, tests, (), tuple(reasons))
@@ -135,7 +135,7 @@ def _optimal_points(of: CurveGroup, curves: pd.DataFrame | None) -> dict[float, 
     """Where each n is compute-optimal. FitError without a frontier of curves."""
     if curves is None:
         raise FitError(WITHOUT_CURVES)
-    return compute_optimal_points(of.found)
+    return compute_optimal_points(of.frontier)
 
 
 def _ratio(

@@ -83,7 +83,7 @@ def _frontiers(part: pd.DataFrame, curves: pd.DataFrame | None, flops: str) -> d
     if known.empty:
         return {}
     of = candidates(known, flops)
-    sizes = of.of("batch_tokens")
+    sizes = of.column("batch_tokens")
     return {} if sizes is None else best_of(of, sizes, np.ones(len(sizes), dtype=bool))
 
 

@@ -61,7 +61,7 @@ def _panel(
     if known.empty:
         raise inputs.Missing(f"no row of the table {name} belongs to its fit: is fits.json another's?")
     of = candidates(known, flops)
-    n = of.of("n_latents")
+    n = of.column("n_latents")
     assert n is not None  # `needs.columns` keeps the rows with one
     sizes = best_of(of, n, np.ones(len(n), dtype=bool))
     rows: list[dict[str, Any]] = []

@@ -53,8 +53,10 @@ def test_points_carry_the_columns_of_their_run():
 def test_a_column_that_is_not_known_everywhere_is_none():
     table = sweep(sizes=(256, 512))
     of = candidates(table.assign(lr=table["lr"].where(table["n_latents"] > 256)), "flops_sparse")
-    assert of.of("lr") is None and of.of("batch_tokens") is None and of.of("n_latents") is not None
-    assert candidates(table.assign(lr=0.0), "flops_sparse").of("lr") is None
+    assert (
+        of.column("lr") is None and of.column("batch_tokens") is None and of.column("n_latents") is not None
+    )
+    assert candidates(table.assign(lr=0.0), "flops_sparse").column("lr") is None
     partly = table["tokens"].where(table["n_latents"] > 256, 0.0)
     assert candidates(table.assign(tokens=partly), "flops_sparse").log_tokens is None
     assert candidates(table.drop(columns="tokens"), "flops_sparse").log_tokens is None

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fit.data.vertex import lowest, shown
+from fit.data.vertex import lowest, short_number
 
 
 def parabola(values, at, lowest_loss=-1.5, curvature=0.08):
@@ -61,4 +61,4 @@ def test_two_values_have_none():
 
 
 def test_shown():
-    assert [shown(v) for v in (4096.0, 0.001234, 93.26)] == ["4,096", "0.00123", "93.3"]
+    assert [short_number(v) for v in (4096.0, 0.001234, 93.26)] == ["4,096", "0.00123", "93.3"]

@@ -83,7 +83,7 @@ def test_latex_can_be_typeset_and_names_every_parameter(law):
 
 def whitened(law, seed=1, rows=4):
     """A law over its rows, and parameters of which none is at an optimum."""
-    basis = Basis.of(named(law), INPUTS[law])
+    basis = Basis.from_inputs(named(law), INPUTS[law])
     truth = np.linalg.solve(basis.inverse, named(law).theta(TRUTH[law]))
     return basis, truth + 0.3 * np.random.default_rng(seed).standard_normal((rows, len(truth)))
 
@@ -132,7 +132,7 @@ def test_gradient_and_hessian_against_differences(law, of):
 
 
 def test_extreme_parameters_do_not_overflow():
-    basis = Basis.of(named("L_C"), INPUTS["L_C"])
+    basis = Basis.from_inputs(named("L_C"), INPUTS["L_C"])
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         f, share = evaluate(basis.terms, np.array([[3e4, 2e4, -1e4]]), np.ones((1, 2), dtype=bool))
     assert np.isfinite(f).all() and np.isfinite(share).all()
@@ -198,7 +198,7 @@ def test_parameters_that_are_logarithms_are_positive():
 def test_columns_that_vary_together_are_refused():
     n = 2.0 ** np.arange(8, 14)
     with pytest.raises(FitError, match="vary together"):
-        Basis.of(named("L_NK"), {"n_latents": n, "k": np.full(6, 32.0)})
+        Basis.from_inputs(named("L_NK"), {"n_latents": n, "k": np.full(6, 32.0)})
 
 
 def test_floor_and_exponent_of_each_k_follow_from_the_joint_law():

@@ -255,7 +255,7 @@ def test_coefficients_of_every_cell_are_those_of_nnls():
 @pytest.mark.parametrize("law", TRUTH)
 def test_best_seed_is_already_a_fair_fit_and_starts_are_apart(law):
     x, y = INPUTS[law], noisy(law)
-    basis = Basis.of(named(law), x)
+    basis = Basis.from_inputs(named(law), x)
     starts = starting_points(basis, x, y, np.ones(len(y)))
     f, _ = evaluate(basis.terms, starts, np.ones((len(starts), len(basis.law.terms)), dtype=bool))
     rms = np.sqrt(np.mean((f - np.log(y)) ** 2, axis=1))
@@ -271,7 +271,7 @@ def test_all_starts_reach_the_optimum_of_clean_rows(law):
 
 def test_engine_itself_takes_a_useless_floor_out():
     y = 2 * N**-0.2 - 0.03
-    basis = Basis.of(L_N, {"n_latents": N})
+    basis = Basis.from_inputs(L_N, {"n_latents": N})
     starts = starting_points(basis, {"n_latents": N}, y, np.ones(10))
     problem = Problem(basis.terms, np.log(y), np.ones((1, 10)), LOG)
     found = minimise(problem, starts, np.ones((16, 2), dtype=bool), may_vanish(L_N))

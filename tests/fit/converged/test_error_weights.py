@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fit.law.error_weights import error_weights
+from fit.converged.error_weights import error_weights
 from fit.law.fit import fit_law
 from fit.law.laws import named
 from fit.law.losses import LOG
