@@ -8,8 +8,9 @@ from sae_core.data.import_array import from_array
 
 pytest_plugins = ["tests.cost"]
 torch.set_num_threads(1)
-# On a cold install the first example also loads torch's operators from disk: too_slow fired there, and not on a rerun.
-settings.register_profile("saescale", suppress_health_check=[HealthCheck.too_slow])
+# Examples are about values, and a busy machine takes any time for one: no deadline. On a cold install the first example
+# also loads torch's operators from disk: too_slow fired there, and not on a rerun.
+settings.register_profile("saescale", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("saescale")
 
 TINY = [

@@ -1,8 +1,11 @@
 """Inputs of the kernel tests: odd shapes, skew, padding, duplicates; and the error they are judged by."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
+import pytest
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
@@ -45,6 +48,19 @@ CASES = [
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 # Of a result in that dtype. Sums are formed in float32 or float64, so the half widths show their final rounding.
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-14, torch.bfloat16: 5e-3, torch.float16: 1e-3}
+
+
+def in_turn(cases: Iterable[Any], *choices: Iterable[Any]) -> list[Any]:
+    """Parameters of every case with every combination of the choices, slow but for one a case.
+
+    The combinations take turns: `make test` meets each case and, where there are cases enough, each combination.
+    """
+    combinations = list(product(*choices))
+    return [
+        pytest.param(case, *one, marks=() if i % len(combinations) == j else pytest.mark.slow)
+        for i, case in enumerate(cases)
+        for j, one in enumerate(combinations)
+    ]
 
 
 def make(case: Case, dtype=torch.float32, index=torch.int64, device="cpu") -> tuple[Tensor, ...]:

@@ -169,21 +169,29 @@ def test_another_column_of_the_frontier_can_be_resampled():
     assert set(lr.loss) <= set(found.candidates.runs["lr"])
 
 
-def test_intervals_cover_the_law_of_the_best_use_of_compute():
-    """20 sweeps of 13 sizes with 0.5 % noise between runs; L = 0.1 + 2·C^-0.15 whatever the grid of n."""
+@pytest.mark.parametrize(
+    ("sweeps", "draws", "least"), [(6, 60, 5), pytest.param(20, 200, 18, marks=pytest.mark.slow)]
+)
+def test_intervals_cover_the_law_of_the_best_use_of_compute(sweeps, draws, least):
+    """Sweeps of 13 sizes with 0.5 % noise between runs; L = 0.1 + 2·C^-0.15 whatever the grid of n."""
     sizes, hits = tuple(2 ** (8 + e / 2) for e in range(13)), []
-    for seed in range(20):
+    for seed in range(sweeps):
         found = frontier(sweep(sizes=sizes, noise=0.005, seed=seed), "flops_sparse", NEEDED)
-        rows = resampled(found, 200, seed, NEEDED)
+        rows = resampled(found, draws, seed, NEEDED)
         fit = fit_law(
-            "L_C", {"flops": found.points["flops"]}, found.points["nmse"], replicates=rows, compare=False
+            "L_C",
+            {"flops": found.points["flops"]},
+            found.points["nmse"],
+            replicates=rows,
+            compare=False,
+            hold_out=False,
         )
         C = 2 * found.points["flops"].max()
         _, low, high = fit.predict(flops=C, interval="law")
         alpha, E = fit.params["alpha"], fit.params["E"]
         truth = best(0.3, 0.3, C)[1]
         hits.append([alpha.low <= 0.15 <= alpha.high, E.low <= 0.1 <= E.high, low[0] <= truth <= high[0]])
-    assert (np.sum(hits, axis=0) >= 18).all()
+    assert (np.sum(hits, axis=0) >= least).all()
 
 
 def test_tells_what_was_cut_and_why():

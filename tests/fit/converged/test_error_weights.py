@@ -50,20 +50,21 @@ def test_counts_and_errors_are_taken_together():
     assert weights[1] / weights[13] == pytest.approx(4) and 1 < weights[0] / weights[12] < 4
 
 
+@pytest.mark.parametrize(("sweeps", "least"), [(8, 7), pytest.param(40, 35, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("own", [np.full(16, 0.02), np.where(np.arange(16) < 8, 0.0, 0.02)])
-def test_intervals_of_extrapolated_runs_cover(own):
-    """40 sweeps with 0.3 % between runs, none or half of them converged: two standard errors of 95 % are 7 %.
+def test_intervals_of_extrapolated_runs_cover(own, sweeps, least):
+    """Sweeps with 0.3 % between runs, none or half of them converged: of 40, two standard errors of 95 % are 7 %.
 
     200 sweeps cover 92 to 95 %, see `error_weights`.
     """
     n, truth = 2.0 ** np.linspace(9, 16.5, 16), TRUTH["L_N"]
     y, hits = L_N.loss(truth, {"n_latents": n}), []
-    for seed in range(40):
+    for seed in range(sweeps):
         loss = y * np.exp(np.hypot(0.003, own) * np.random.default_rng(seed).standard_normal(16))
         weights = error_weights(L_N, n, loss, own, LOG)
         alpha = fit_law("L_N", n, loss, weights=weights, hold_out=False, compare=False).params["alpha"]
         hits.append((alpha.low or -np.inf) <= truth["alpha"] <= (alpha.high or np.inf))
-    assert np.mean(hits) >= 0.86
+    assert sum(hits) >= least
 
 
 def test_an_uncertain_limit_does_not_move_the_law_much():

@@ -58,3 +58,11 @@ def test_unreadable_files_are_told(tmp_path):
 def test_words_are_no_numbers():
     with pytest.raises(FitError, match="column name holds something that is no number"):
         tables.numbers(TABLE, "name")
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_number_without_a_logarithm_is_named_by_its_row(bad):
+    table = pd.DataFrame({"nmse": [0.5, bad]})
+    with pytest.raises(FitError, match="1 of 2 rows have a nmse that is missing, 0 or negative .row 1"):
+        tables.positive(table, "nmse")
+    tables.positive(table.iloc[:1], "nmse")

@@ -36,16 +36,17 @@ def test_floor_of_gao_2024_earns_its_place():
 WIDE = {"n_latents": np.geomspace(2**8, 2**18, 21)}
 
 
+@pytest.mark.parametrize(("tables", "least"), [(4, 3), pytest.param(10, 7, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("law", ["L_N", "L_N_pure", "L_N_broken"])
-def test_the_law_that_made_the_rows_wins_mostly(law):
-    """Seeds 0 to 9, 0.05 % noise. A tenth of the error decides, so a law that can mimic it wins now and then."""
+def test_the_law_that_made_the_rows_wins_mostly(law, tables, least):
+    """0.05 % noise. A tenth of the error decides, so a law that can mimic it wins now and then."""
     best = []
-    for seed in range(10):
+    for seed in range(tables):
         rows = rows_of(law, 0.0005, seed, WIDE)
         laws = judge.comparison(estimate(named("L_N"), rows), rows, LOG)
         assert {one.law for one in laws} == {"L_N", "L_N_pure", "L_N_broken"}
         best.append(laws[0].law)
-    assert best.count(law) >= 7
+    assert best.count(law) >= least
 
 
 def test_a_better_law_is_named_with_both_errors():

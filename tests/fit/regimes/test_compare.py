@@ -57,9 +57,10 @@ def test_ratio_of_the_learning_rates_is_that_of_the_sweep():
     assert "the paper says ≈ 4" in lr_ratio_text(ratio)[0]
 
 
-def test_ratio_of_noisy_sweeps_covers_the_truth():
+@pytest.mark.parametrize(("sweeps", "least"), [(5, 4), pytest.param(20, 16, marks=pytest.mark.slow)])
+def test_ratio_of_noisy_sweeps_covers_the_truth(sweeps, least):
     hits = 0
-    for seed in range(20):
+    for seed in range(sweeps):
         runs, curves = Sweep(noise=0.001).tables(rng=seed)
         points = compute_optimal_points(frontier(curves, "flops_sparse", 5))
         ratio = lr_ratio(points, runs)
@@ -67,7 +68,7 @@ def test_ratio_of_noisy_sweeps_covers_the_truth():
             np.mean([np.log(true_ratio(n, np.exp(optimum.log_d))) for n, optimum in points.items()])
         )
         hits += ratio.low < truth < ratio.high
-    assert hits >= 16
+    assert hits >= least
 
 
 def test_two_n_with_both_optima_give_a_ratio_and_one_gives_none():
@@ -215,7 +216,7 @@ def test_an_n_without_a_converged_run_has_no_gap():
 
 
 def test_study_has_fits_and_both_regimes_in_words_and_in_json(capsys):
-    study = fit_study(RUNS, CURVES)
+    study = fit_study(RUNS, CURVES, options=FitOptions(draws=40))
     assert {fit.law for fit in study.fits} == {"L_C", "N_C", "D_C", "LR_C", "L_N", "T_N", "LR_N"}
     text = "\n".join(regime_lines(study.regimes))
     assert LOOSER in text and "lr*(L(C)) / lr*(L(N)) = " in text and "floors at k=32: L_C" in text

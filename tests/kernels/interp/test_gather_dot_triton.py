@@ -8,7 +8,7 @@ pytest.importorskip("triton")
 from kernels import reference
 from kernels.gather_dot_triton import launch
 from kernels.inputs import accumulator
-from tests.kernels.cases import CASES, DTYPES, TOLERANCE, Case, make, relative_error
+from tests.kernels.cases import CASES, DTYPES, TOLERANCE, Case, in_turn, make, relative_error
 from tests.kernels.interp.sanitizer import ORDERS, sanitize, why_not
 
 if why_not():
@@ -26,15 +26,13 @@ def check(idx, G, W, order="forward"):
     return out
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(("case", "dtype"), in_turn(CASES, DTYPES), ids=str)
 def test_equals_reference(case, dtype):
     idx, _, W, G = make(case, dtype, index=torch.int32)
     check(idx, G, W)
 
 
-@pytest.mark.parametrize("order", ORDERS[1:])
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(("case", "order"), in_turn(CASES, ORDERS[1:]), ids=str)
 def test_any_program_order(case, order):
     idx, _, W, G = make(case)
     check(idx, G, W, order)

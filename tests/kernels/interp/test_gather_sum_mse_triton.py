@@ -8,7 +8,7 @@ pytest.importorskip("triton")
 from kernels import reference
 from kernels.gather_sum_mse_triton import launch
 from kernels.inputs import accumulator
-from tests.kernels.cases import CASES, DTYPES, TOLERANCE, Case, make, relative_error
+from tests.kernels.cases import CASES, DTYPES, TOLERANCE, Case, in_turn, make, relative_error
 from tests.kernels.interp.sanitizer import ORDERS, sanitize, why_not
 
 if why_not():
@@ -28,16 +28,13 @@ def check(idx, coef, W, x, bias=None, order="forward"):
         assert out.dtype == acc and relative_error(out, expected) < TOLERANCE[acc]
 
 
-@pytest.mark.parametrize("with_bias", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(("case", "dtype", "with_bias"), in_turn(CASES, DTYPES, [False, True]), ids=str)
 def test_equals_reference(case, dtype, with_bias):
     idx, coef, W, x = make(case, dtype, index=torch.int32)
     check(idx, coef, W, x, torch.linspace(-3, 4, case.d, dtype=coef.dtype) if with_bias else None)
 
 
-@pytest.mark.parametrize("order", ORDERS[1:])
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(("case", "order"), in_turn(CASES, ORDERS[1:]), ids=str)
 def test_any_program_order(case, order):
     check(*make(case), order=order)
 

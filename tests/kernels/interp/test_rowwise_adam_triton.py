@@ -8,7 +8,7 @@ pytest.importorskip("triton")
 from kernels.adam_step import AdamStep
 from kernels.rowwise_adam_triton import launch
 from tests.kernels.adam_cases import MODES, check, scalar, step_of, tables
-from tests.kernels.cases import CASES
+from tests.kernels.cases import CASES, in_turn
 from tests.kernels.interp.sanitizer import ORDERS, sanitize, why_not
 
 if why_not():
@@ -26,17 +26,18 @@ def watched(g, order="forward"):
     return call
 
 
-@pytest.mark.parametrize("mode", MODES, ids=str)
-@pytest.mark.parametrize("t", [1, 1000])
-@pytest.mark.parametrize(("n", "d"), [(1, 2), (7, 33), (3, 300), (6, 16)])
-def test_equals_reference(n, d, t, mode):
+SHAPES = [(1, 2), (7, 33), (3, 300), (6, 16)]
+
+
+@pytest.mark.parametrize(("mode", "shape", "t"), in_turn(MODES + MODES, SHAPES, [1, 1000]), ids=str)
+def test_equals_reference(mode, shape, t):
+    n, d = shape
     *before, g = tables(n, d)
     check(watched(g), before, g, t, **mode)
     check(watched(g), before, g, t, **mode, scale=0.25, low=torch.empty(n, d, dtype=torch.bfloat16))
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("case", [case for case in CASES if case.d > 1], ids=str)
+@pytest.mark.parametrize(("case", "order"), in_turn([c for c in CASES if c.d > 1], ORDERS), ids=str)
 def test_any_program_order(case, order):
     """The tables of the cases: their other sizes are the gradient's, which is given here."""
     *before, g = tables(case.n, case.d)

@@ -7,7 +7,7 @@ pytest.importorskip("triton")
 
 from kernels.plan import plan
 from kernels.segment_items_triton import build, longest
-from tests.kernels.cases import CASES, Case, make
+from tests.kernels.cases import CASES, Case, in_turn, make
 from tests.kernels.interp.sanitizer import ORDERS, sanitize, why_not
 
 if why_not():
@@ -43,8 +43,7 @@ def check(idx, n, order="forward"):
     assert count[1] <= items.slots
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(("case", "order"), in_turn(CASES, ORDERS), ids=str)
 def test_items(case, order):
     check(make(case)[0], case.n, order)
 

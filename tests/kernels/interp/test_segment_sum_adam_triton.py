@@ -12,7 +12,7 @@ from kernels.segment_sum import segment_sum
 from kernels.segment_sum_adam_triton import launch
 from kernels.tuning import using
 from tests.kernels.adam_cases import MODES, check, step_of, tables
-from tests.kernels.cases import CASES, Case, make, relative_error
+from tests.kernels.cases import CASES, Case, in_turn, make, relative_error
 from tests.kernels.interp.sanitizer import ORDERS, sanitize, why_not
 
 if why_not():
@@ -40,8 +40,9 @@ def check_case(case, dtype, t=3, order="forward", **mode):
     check(watched(plan(idx, case.n), coef, X, order), before, gradient, t, **mode)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("case", ROWS, ids=str)
+@pytest.mark.parametrize(
+    ("case", "dtype"), in_turn(ROWS, [torch.float32, torch.bfloat16, torch.float16]), ids=str
+)
 def test_equals_reference(case, dtype):
     check_case(case, dtype, **MODES[3], scale=0.5, low=torch.empty(case.n, case.d, dtype=dtype))
 
@@ -51,8 +52,7 @@ def test_without_projection_or_norm(mode):
     check_case(LONG, torch.float32, t=1, **mode)
 
 
-@pytest.mark.parametrize("order", ORDERS[1:])
-@pytest.mark.parametrize("case", ROWS, ids=str)
+@pytest.mark.parametrize(("case", "order"), in_turn(ROWS, ORDERS[1:]), ids=str)
 def test_any_program_order(case, order):
     check_case(case, torch.float32, order=order, **MODES[3])
 

@@ -9,7 +9,7 @@ from kernels import reference
 from kernels.plan import plan
 from kernels.segment_sum_triton import launch, tile
 from kernels.tuning import using
-from tests.kernels.cases import CASES, DTYPES, TOLERANCE, Case, make, relative_error
+from tests.kernels.cases import CASES, DTYPES, TOLERANCE, Case, in_turn, make, relative_error
 from tests.kernels.interp.sanitizer import ORDERS, sanitize, why_not
 
 if why_not():
@@ -34,16 +34,13 @@ def check(p, coef, X, W=None, order="forward"):
     return sums, dots
 
 
-@pytest.mark.parametrize("with_dots", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(("case", "dtype", "with_dots"), in_turn(CASES, DTYPES, [False, True]), ids=str)
 def test_equals_reference(case, dtype, with_dots):
     idx, coef, W, X = make(case, dtype, index=torch.int32)
     check(plan(idx, case.n), coef, X, W if with_dots else None)
 
 
-@pytest.mark.parametrize("order", ORDERS[1:])
-@pytest.mark.parametrize("case", [*CASES, LONG], ids=str)
+@pytest.mark.parametrize(("case", "order"), in_turn([*CASES, LONG], ORDERS[1:]), ids=str)
 def test_any_program_order(case, order):
     idx, coef, W, X = make(case)
     p = plan(idx, case.n)

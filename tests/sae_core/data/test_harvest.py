@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from importlib.util import find_spec
 
 import numpy as np
@@ -255,6 +254,21 @@ import sys
 from sweeps.verbs.harvest import main
 sys.exit(main(sys.argv[1:]))
 """
+# The same, held before its third shard until it is killed.
+HELD = (
+    """
+import time
+from sae_core.data.store_writer import StoreWriter
+shards, write = [], StoreWriter.write
+def held(self, *arguments, **options):
+    if len(shards) == 2:
+        print("two shards", flush=True)
+        time.sleep(3600)
+    shards.append(write(self, *arguments, **options))
+StoreWriter.write = held
+"""
+    + CHILD
+)
 
 
 def test_kill_9_in_the_middle_and_again_gives_the_same_bytes(cfg, tmp_path):
@@ -262,16 +276,17 @@ def test_kill_9_in_the_middle_and_again_gives_the_same_bytes(cfg, tmp_path):
     line = overrides(dataclasses.replace(cfg, batch_contexts=1))
     whole = harvest(dataclasses.replace(cfg, batch_contexts=1), tmp_path / "whole", device="cpu")
     out = tmp_path / "killed"
-    command = [sys.executable, "-c", CHILD, *line, f"data.store={out}"]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    while len(list(out.glob("*.safetensors"))) < 2:
-        assert child.poll() is None, "the harvest ended before it could be killed"
-        time.sleep(0.001)
+    arguments, env = [*line, f"data.store={out}"], os.environ | {"OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(
+        [sys.executable, "-c", HELD, *arguments], stdout=subprocess.PIPE, text=True, env=env
+    )
+    assert any(printed == "two shards\n" for printed in child.stdout), "the harvest ended before its third"
     child.kill()
     child.wait()
     assert not (out / MANIFEST).exists()
     kept = {path: path.stat().st_mtime_ns for path in out.glob("*.safetensors")}
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert len(kept) == 2
+    done = subprocess.run([sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
     assert "wrote" in done.stdout and "250 training and 50 held-out rows of width 32" in done.stdout
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -58,14 +59,24 @@ def test_a_holder_on_this_machine_that_is_dead_is_followed_at_once(tmp_path, fol
     assert not held(folder) and claim(folder, 60) is not None
 
 
-def test_a_heartbeat_keeps_a_claim_and_does_not_revive_a_released_one(folder):
-    one = claim(folder, 0.4)
-    beat = Heartbeat([one], 0.05)
+def test_a_heartbeat_keeps_a_claim_and_does_not_revive_a_released_one(tmp_path, folder, monkeypatch):
+    one = claim(folder, 60)
+    beats, touch = threading.Semaphore(0), one.touch
+
+    def counted():
+        ours = touch()
+        beats.release()
+        return ours
+
+    monkeypatch.setattr(one, "touch", counted)
+    silence(tmp_path)
+    beat = Heartbeat([one], 0.01)
     beat.start()
-    time.sleep(0.8)
-    assert held(folder)
+    assert beats.acquire(timeout=60) and held(folder)
     one.release()
-    time.sleep(0.2)
+    while beats.acquire(blocking=False):
+        pass
+    assert beats.acquire(timeout=60), "no beat after the release"
     assert not held(folder)
     beat.stop()
 

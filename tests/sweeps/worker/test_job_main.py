@@ -7,11 +7,11 @@ import time
 import pytest
 
 from sweeps.dispatch.launch import missing, write_runs
+from sweeps.dispatch.states import states
 from sweeps.ledger import failures
 from sweeps.ledger.claims import claim
 from sweeps.ledger.run_folder import Status
 from sweeps.planning.plan import make_plan
-from sweeps.verbs.status import states
 from sweeps.worker.job_main import STALLED_ROUNDS, job
 
 

@@ -92,26 +92,26 @@ def test_quantities_taken_a_few_at_a_time_have_the_same_ends(monkeypatch):
 
 def test_flat_losses_identify_no_exponent():
     y = 0.3 * np.exp(0.01 * np.random.default_rng(5).standard_normal(16))
-    result = fit_law("L_N", N, y, hold_out=False)
+    result = fit_law("L_N", N, y, hold_out=False, compare=False)
     alpha = result.params["alpha"]
     assert alpha.low is None or alpha.high is None
     assert any("alpha is not identified" in warning for warning in result.warnings)
 
 
 def test_trade_off_is_told():
-    result = fit_law("L_N", N, np.exp(fitted(4)[0].problem.ln_y))
+    result = fit_law("L_N", N, np.exp(fitted(4)[0].problem.ln_y), hold_out=False, compare=False)
     assert any("E and alpha trade off (corr +0.9" in warning for warning in result.warnings)
 
 
 def test_exact_losses_have_intervals_of_rounding_size():
-    result = fit_law("L_N", N, L_N.loss(TRUTH, X), hold_out=False)
+    result = fit_law("L_N", N, L_N.loss(TRUTH, X), hold_out=False, compare=False)
     for name, value in TRUTH.items():
         assert result.params[name].low == pytest.approx(value, rel=1e-6)
         assert result.params[name].low <= value * (1 + 1e-12)
 
 
 def test_band_widens_beyond_the_rows_and_holds_the_law():
-    result = fit_law("L_N", N, np.exp(fitted(6)[0].problem.ln_y))
+    result = fit_law("L_N", N, np.exp(fitted(6)[0].problem.ln_y), hold_out=False, compare=False)
     assert result.curve[-1].inputs["n_latents"] == pytest.approx(2 * N.max())
     assert all(point.low < point.value < point.high for point in result.curve)
     width = [np.log(point.high / point.low) for point in result.curve]
@@ -119,7 +119,7 @@ def test_band_widens_beyond_the_rows_and_holds_the_law():
 
 
 def test_predict_takes_keywords_mappings_and_arrays():
-    result = fit_law("L_N", N, np.exp(fitted(7)[0].problem.ln_y))
+    result = fit_law("L_N", N, np.exp(fitted(7)[0].problem.ln_y), hold_out=False, compare=False)
     by_name = result.predict(n_latents=[1024, 2048])
     np.testing.assert_array_equal(result.predict({"n_latents": np.array([1024, 2048])}), by_name)
     np.testing.assert_array_equal(result.predict([1024, 2048]), by_name)
