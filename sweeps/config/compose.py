@@ -1,4 +1,8 @@
-"""Hydra's config groups and override grammar, plus sweeps without multirun and geom(start, stop, ratio)."""
+"""Composes configs with Hydra's groups and overrides.
+
+Two things are ours: an override with several values makes an axis of a grid and not a multirun, and there is
+geom(start, stop, ratio).
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,11 +15,12 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
 from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString, Transformer
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from sweeps.config.schema import Config, conf_dir, register
+from fit.data.near_names import did_you_mean
+from sweeps.config.schema import Config, conf_dir, config_keys, group_names, register
 from sweeps.errors import SweepError
 
 # Hydra checks arguments against typing's Union and does not know int | float.
@@ -24,13 +29,14 @@ Number = Union[int, float]  # noqa: UP007
 
 @dataclass(frozen=True)
 class Overrides:
-    """A command line, split: what is fixed (as text, for Hydra), and which keys are swept over which values."""
+    """The overrides of a command line: the fixed ones as text for Hydra, and the values of each key that is swept."""
 
     fixed: list[str]
     fixed_keys: frozenset[str]
     axes: dict[str, list[Any]]
 
 
+# Lines of Hydra's and OmegaConf's messages that help nobody here; `+` adds no key that the schema does not know.
 _NOISE = (
     "See ",
     "full_key",
@@ -39,39 +45,51 @@ _NOISE = (
     "Set the env",
     "Config search path",
     "provider=",
+    "To append to your config",
 )
 
 
 @contextmanager
 def sentences(what: str = "the config") -> Iterator[None]:
-    """Hydra's and OmegaConf's errors as one sentence: the lines that say something, without links and key dumps."""
+    """Raise Hydra's and OmegaConf's errors inside the block as SweepError, each in one sentence."""
     try:
         yield
     except SweepError:
         raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: sae=null, sae=3
-        chain = [str(e) for e in (error, error.__cause__) if e is not None]
-        lines = [line.strip() for text in chain for line in text.splitlines()]
-        useful = [x for x in lines if x not in ("", "None") and not x.startswith(_NOISE)]
-        key = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
-        said = "; ".join(dict.fromkeys(useful))
-        raise SweepError(
-            f"Cannot use {what}: {f'{key}: ' if key and key not in said else ''}{said}"
-        ) from error
+        raise SweepError(_sentence(error, what)) from error
+
+
+def _sentence(error: Exception, what: str) -> str:
+    """What was wrong; near names if a key or a choice of a group does not exist."""
+    cause = error.__cause__ or error
+    key = getattr(error, "full_key", None) or getattr(cause, "full_key", None)
+    if key and isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        return f"{key} is not a config key.{did_you_mean(key, [*config_keys(), *group_names()])}"
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return f"There is no {group} {name!r}; there are {', '.join(error.options)}.{did_you_mean(name, error.options)}"
+    messages = [str(e) for e in (error, error.__cause__) if e is not None]
+    lines = [line.strip() for message in messages for line in message.splitlines()]
+    useful = "; ".join(dict.fromkeys(x for x in lines if x not in ("", "None") and not x.startswith(_NOISE)))
+    return f"Cannot use {what}: {f'{key}: ' if key and key not in useful else ''}{useful}"
 
 
 @contextmanager
 def hydra_session() -> Iterator[ConfigLoader]:
-    """Hydra, initialised on our config folder for the length of the block."""
+    """Initialise Hydra on our config folder for the length of the block."""
     register()
     with sentences(), hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         yield GlobalHydra.instance().config_loader()
 
 
 def geom(start: Number, stop: Number, ratio: Number) -> ChoiceSweep:
-    """start, start·ratio, … up to stop (within 1e-9 of it): geom(256, 4096, 2), geom(1e-4, 1.6e-3, 2)."""
+    """Return start, start·ratio, … up to stop (to a relative 1e-9), as geom(256, 4096, 2) or geom(1e-4, 1.6e-3, 2)."""
     if start <= 0 or stop <= 0 or ratio <= 0 or ratio == 1 or (stop > start) != (ratio > 1) and stop != start:
-        raise SweepError(f"geom({start}, {stop}, {ratio}) does not lead from {start} to {stop}.")
+        raise SweepError(
+            f"geom({start}, {stop}, {ratio}) never reaches {stop}: give positive numbers, and a ratio above 1 to go up "
+            "or below 1 to go down."
+        )
     steps = math.floor(math.log(stop / start) / math.log(ratio) + 1e-9)
     values = [start * ratio**i for i in range(steps + 1)]
     whole = isinstance(start, int) and all(float(v).is_integer() for v in values)
@@ -79,7 +97,7 @@ def geom(start: Number, stop: Number, ratio: Number) -> ChoiceSweep:
 
 
 def parse(loader: ConfigLoader, overrides: Sequence[str]) -> Overrides:
-    """Split overrides into fixed ones and swept ones. Sweeps are discrete: `interval` is refused."""
+    """Split overrides into those with one value and those with several. SweepError for `interval`: it lists none."""
     functions = create_functions()
     functions.register(name="geom", func=geom)
     parser = OverridesParser(functions, loader)
@@ -104,7 +122,7 @@ def axis_values(loader: ConfigLoader, key: str, value: Any) -> list[Any]:
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
-    """One resolved choice of groups. Call inside `hydra_session`. SweepError for keys that the schema does not know."""
+    """Compose the config of these overrides, inside `hydra_session`. SweepError for keys outside the schema."""
     config = hydra.compose("config", overrides=list(overrides))
     with sentences():  # Hydra lets `+key=…` and YAML files add any key
         OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.to_container(config, resolve=False))
@@ -113,14 +131,14 @@ def compose(overrides: Sequence[str]) -> DictConfig:
 
 
 def config_text(overrides: Sequence[str]) -> str:
-    """The composed config as YAML, the axes that the overrides sweep left out."""
+    """Return the composed config as YAML, without the overrides that have several values."""
     with hydra_session() as loader:
         line = parse(loader, overrides)
         return OmegaConf.to_yaml(compose(line.fixed), resolve=True).rstrip()
 
 
 def is_group(loader: ConfigLoader, key: str) -> bool:
-    """Whether the key chooses a config file (data=…) and not a value (data.shuffle_seed=…)."""
+    """Return whether the key chooses a config file, as data=…, and does not set a value, as data.shuffle_seed=…"""
     return bool(loader.get_group_options(key))
 
 
@@ -129,7 +147,7 @@ def _key(override: Override) -> str:
 
 
 def _text(override: Override) -> str:
-    """The override for Hydra; a whole number written as 1e6 becomes 1000000, which an integer key takes as well."""
+    """Return the override for Hydra. 1e6 becomes 1000000, which integer keys accept too."""
     value = override.value()
     if isinstance(value, float) and value.is_integer():
         return f"{override.get_key_element()}={int(value)}"
@@ -139,7 +157,7 @@ def _text(override: Override) -> str:
 def _values(override: Override) -> list[Any]:
     if not override.is_discrete_sweep():
         raise SweepError(
-            f"{override.input_line}: a grid needs listed values; use a,b,c or range(…) or geom(…)."
+            f"{override.input_line} has no list of values, which a grid needs: write a,b,c or range(…) or geom(…)."
         )
     values = override.sweep_iterator(transformer=Transformer.identity)
     return [v.text if isinstance(v, QuotedString) else v for v in values]

@@ -1,4 +1,4 @@
-"""From a config with axes to the cells of a grid: product, zip, where, derived values."""
+"""Expands a config into the cells of its grid: the product of the axes, zipped axes, derived values, conditions."""
 
 import copy
 import itertools
@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
+from fit.data.near_names import did_you_mean
 from sweeps.config.compose import Overrides, axis_values, compose, hydra_session, is_group, parse, sentences
 from sweeps.config.data import describe
 from sweeps.config.earlier_fit import Fitted
@@ -17,17 +18,13 @@ from sweeps.config.expression import compute, holds
 from sweeps.config.launcher import Launcher
 from sweeps.errors import SweepError
 
-SCIENCE = (
-    "sae",
-    "train",
-    "data",
-    "seed",
-)  # what a cell may vary; the rest of the config belongs to the study
+# Sections that may differ between the cells of a study; the rest of the config belongs to the study as a whole.
+SCIENCE = ("sae", "train", "data", "seed")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of the grid: its resolved config, and the values that make it differ from the others."""
+    """One point of the grid: its resolved config, and the values by which it differs from the other points."""
 
     config: dict[str, Any]
     varied: dict[str, Any]
@@ -35,25 +32,27 @@ class Cell:
 
 @dataclass(frozen=True)
 class Expansion:
-    name: str  # of the study
-    runs: Path  # the folder of all studies
+    """The grid of a study: its cells, and what they were made from."""
+
+    name: str  # name of the study
+    runs: Path  # folder of all studies
     launcher: Launcher
-    gpu_hours: float | None  # the budget; None: no limit
+    gpu_hours: float | None  # budget; None: no limit
     cells: list[Cell]
     axes: dict[str, list[Any]]
     zips: list[list[str]]  # axes that step together
     derived: dict[str, str]  # config key: its expression
-    dropped: int  # cells that `where` left out
-    waiting: frozenset[str] = (
-        frozenset()
-    )  # studies and laws that a guess stood in for, see `sweeps.config.earlier_fit`
+    dropped: int  # number of cells that `grid.where` left out
+    # Studies and laws that are not fitted yet, so that a guess was used; see `sweeps.config.earlier_fit`.
+    waiting: frozenset[str] = frozenset()
 
 
 def expand(overrides: Sequence[str]) -> Expansion:
-    """All cells of the study that `overrides` (Hydra's grammar, sweeps included) describe.
+    """Return all cells of the study that the overrides, in Hydra's grammar, describe.
 
-    A value on the command line beats one in the config: `sae.k=8` replaces an axis or a derived value of that key.
-    Configs are composed once per choice of groups (70 ms each); values are merged (well under 1 ms a cell).
+    A value on the command line takes precedence over the config: `sae.k=8` replaces an axis or a derived value of that
+    key. A config is composed once per choice of groups (70 ms each); the other values are merged into it (well under
+    1 ms per cell).
     """
     with hydra_session() as loader:
         line = parse(loader, overrides)
@@ -74,7 +73,8 @@ def expand(overrides: Sequence[str]) -> Expansion:
                 builders[choice] = _Builder(compose([*line.fixed, *choices]), derived, waiting)
             cell = builders[choice].cell({k: v for k, v in point.items() if k not in groups})
             seen += 1
-            if all(holds(text, names_of(cell.config)) for text in first.grid.where):
+            names = names_of(cell.config)
+            if all(holds(text, names) for text in first.grid.where):
                 cells.append(Cell(cell.config, point | {k: cell.varied[k] for k in derived}))
         with sentences():
             launcher = OmegaConf.to_object(first.launcher)
@@ -94,19 +94,19 @@ def expand(overrides: Sequence[str]) -> Expansion:
 
 
 def _axes(loader: ConfigLoader, config: DictConfig, line: Overrides) -> dict[str, list[Any]]:
-    """Axes of the config, those of the command line on top; keys fixed on the command line are axes no more."""
+    """The axes of the config and of the command line, without keys that the command line fixes."""
     axes = {
         str(key): axis_values(
             loader, str(key), OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
         )
-        for key, value in config.grid.axes.items()
+        for key, value in _flatten(config.grid.axes)
         if key not in line.fixed_keys
     }
     axes |= line.axes
     for key, values in axes.items():
         if key.split(".")[0] not in SCIENCE:
             raise SweepError(
-                f"{key} cannot be an axis: only {', '.join(SCIENCE)} and what is in them vary between runs."
+                f"{key} cannot be an axis: only {', '.join(SCIENCE)} and the keys in them may differ between runs."
             )
         if not values:
             raise SweepError(f"The axis {key} has no values.")
@@ -114,37 +114,39 @@ def _axes(loader: ConfigLoader, config: DictConfig, line: Overrides) -> dict[str
 
 
 def _derived(config: DictConfig, line: Overrides, axes: Mapping[str, list[Any]]) -> dict[str, str]:
-    """Key and expression of the derived values; null takes one back.
+    """The expression of each derived value, by key.
 
-    What the command line gives, fixed or swept, is not derived.
+    null removes one of the config. A key that the command line fixes or sweeps is not derived.
     """
     given = line.fixed_keys | set(line.axes)
     written = {key: text for key, text in _flatten(config.grid.derive) if text is not None}
     derived = {key: str(text) for key, text in written.items() if key not in given}
     for key in derived:
         if key in axes:
-            raise SweepError(f"{key} is an axis of the grid and derived too: remove one of them.")
+            raise SweepError(f"{key} is both an axis of the grid and a derived value: remove one of them.")
     return derived
 
 
 def _zips(config: DictConfig, line: Overrides, axes: Mapping[str, list[Any]]) -> list[list[str]]:
-    """Groups of axes that step together, without keys that the command line fixed."""
+    """The groups of axes that step together, without keys that the command line fixes."""
     zips = [[key for key in group if key not in line.fixed_keys] for group in config.grid.zip]
     named = [key for group in zips for key in group]
     for key in named:
         if key not in axes:
-            raise SweepError(f"grid.zip names {key}, which is not an axis of this grid.")
+            raise SweepError(
+                f"grid.zip names {key}, which is not an axis of this grid.{did_you_mean(key, axes)}"
+            )
         if named.count(key) > 1:
-            raise SweepError(f"grid.zip names {key} twice; an axis steps with one group.")
+            raise SweepError(f"grid.zip names {key} twice; an axis can be in one group only.")
     for group in zips:
         lengths = {key: len(axes[key]) for key in group}
         if len(set(lengths.values())) > 1:
-            raise SweepError(f"grid.zip needs axes of one length; these have {lengths}.")
+            raise SweepError(f"grid.zip needs axes of one length; these have the lengths {lengths}.")
     return [group for group in zips if group]
 
 
 def _points(axes: Mapping[str, list[Any]], zips: list[list[str]]) -> Iterator[dict[str, Any]]:
-    """The product over axes, where zipped axes count as one."""
+    """The product of the axes, with zipped axes as a single one."""
     zipped = {key for group in zips for key in group}
     blocks = [
         [dict(zip(group, row, strict=True)) for row in zip(*(axes[k] for k in group), strict=True)]
@@ -157,7 +159,7 @@ def _points(axes: Mapping[str, list[Any]], zips: list[list[str]]) -> Iterator[di
 
 
 class _Builder:
-    """Cells of one choice of groups: plain dict merges, each distinct value checked against the schema once."""
+    """Makes the cells of one choice of groups by merging dicts; a value is checked against the schema once."""
 
     def __init__(self, config: DictConfig, derived: Mapping[str, str], waiting: set[str]) -> None:
         self.config, self.derived, self.waiting = config, derived, waiting
@@ -171,7 +173,7 @@ class _Builder:
     def cell(self, values: dict[str, Any]) -> Cell:
         config = self._merged(values)
         names = names_of(config)
-        for key in self.derived:  # not known before they are computed, in the order they are written
+        for key in self.derived:  # a derived value can be used only by those written after it
             names.pop(key.split(".")[-1], None)
         computed = {}
         known = {"fitted": Fitted(self.root, names, self.waiting)}
@@ -181,7 +183,7 @@ class _Builder:
         return Cell(config, values | computed)
 
     def _merged(self, values: dict[str, Any]) -> dict[str, Any]:
-        if self.interpolated:  # ${…} must see the cell's values: merge in OmegaConf, 5 ms a cell
+        if self.interpolated:  # ${…} has to see the cell's values: merge in OmegaConf, 5 ms per cell
             merged = copy.deepcopy(self.config)
             for key, value in values.items():
                 _update(merged, key, value)
@@ -206,7 +208,7 @@ class _Builder:
 
 
 def names_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The names an expression may use: the leaves of sae and train (n_latents, k, lr …), seed, d_model, data."""
+    """The columns that an expression may name: the keys of sae and train, seed, shuffle_seed, d_model and data."""
     data = config["data"]
     return (
         config["sae"]
@@ -222,7 +224,7 @@ def names_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _update(config: DictConfig, key: str, value: Any) -> None:
     if isinstance(value, float) and value.is_integer():
-        value = int(value)  # 2.0 from an expression fits an integer key; a float key turns it back
+        value = int(value)  # integer keys refuse 2.0 from an expression; float keys convert it back
     with sentences():
         OmegaConf.update(config, key, value)
 
@@ -235,7 +237,7 @@ def _set(config: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of a nested mapping under dotted keys."""
+    """The leaves of a nested mapping with their dotted keys."""
     for key, value in tree.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) or OmegaConf.is_dict(value):

@@ -47,6 +47,11 @@ def test_zip_steps_together():
     assert pairs == {(64, 1000), (128, 2000)} and len(found) == 4
 
 
+def test_axes_may_be_given_as_a_section():
+    grid = expand([*BASE[:1], "sae.n_latents=64", "train.lr=1", "++grid.axes.sae.k=[2,4]"])
+    assert grid.axes == {"sae.k": [2, 4]} and [c.config["sae"]["k"] for c in grid.cells] == [2, 4]
+
+
 def test_where_filters_and_counts():
     grid = expand(
         [*BASE[:1], "sae.n_latents=64,128", "sae.k=2,16", "train.lr=1", 'grid.where=["n_latents >= 8 * k"]']
@@ -130,7 +135,23 @@ def test_equal_science_is_one_run_whatever_it_is_written_like():
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["sae.n_latent=64"], "n_latent"),
+        (["sae.n_latent=64"], "sae.n_latent is not a config key. Did you mean sae.n_latents?"),
+        (["+sae.n_latent=64"], "sae.n_latent is not a config key. Did you mean sae.n_latents?"),
+        (["sae.n_latent=64,128"], "sae.n_latent is not a config key. Did you mean sae.n_latents?"),
+        (["n_latents=64"], "n_latents is not a config key. Did you mean sae.n_latents?"),
+        (["stdy=demo"], "stdy is not a config key. Did you mean study?"),
+        (["data.synthetic.zip=1"], "Did you mean data.synthetic.zipf"),
+        (["++grid.derive.train.lrr=3"], "train.lrr is not a config key. Did you mean train.lr"),
+        (
+            ["launcher.slurm.partitions=a"],
+            "launcher.slurm.partitions is not a config key. Did you mean launcher.slurm.partition",
+        ),
+        (["study=dem"], "There is no study 'dem'; there are activations, demo, demo_lr"),
+        (["study=dem"], "Did you mean demo or demo_lr?"),
+        (
+            ["sae.k=2,4", "grid.zip=[[sae.kk]]"],
+            "grid.zip names sae.kk, which is not an axis of this grid. Did you",
+        ),
         (["sae.n_latents=many"], "many"),
         (["sae.n_latents=1.5,2"], "n_latents"),
         (["study=absent"], "absent"),
