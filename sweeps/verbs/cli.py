@@ -22,6 +22,7 @@ VERBS = {
     "report": ("sweeps.verbs.report", "write one page about a study: laws, figures, warnings, cost, runs"),
     "export": ("sweeps.verbs.export", "write runs in the layouts that other tools open: SAELens, sparsify …"),
     "bench": ("sweeps.verbs.bench", "measure this code beside its peers"),
+    "completion": ("sweeps.verbs.completion", "print the completion script of a shell: bash, zsh or fish"),
 }
 _EPILOG = """saescale VERB --help explains a verb. The whole way:
   saescale plan study=demo && saescale launch study=demo --wait && saescale collect study=demo

@@ -48,17 +48,24 @@ class Parser(argparse.ArgumentParser):
             self._refuse(unknown[0])
         return arguments
 
-    def named_arguments(self) -> str:
-        """The arguments of the usage line: `TABLE`, or `STUDY …` where several may be given."""
-        several = ("*", "+", argparse.REMAINDER)
-        found = [action for action in self._actions if not action.option_strings]
-        return " ".join(f"{one.metavar}{' …' if one.nargs in several else ''}" for one in found)
+    def arguments(self) -> list[argparse.Action]:
+        """The arguments that are no options, in their order; hidden ones left out."""
+        hidden = argparse.SUPPRESS
+        return [each for each in self._actions if not each.option_strings and each.help != hidden]
+
+    def option(self, name: str) -> argparse.Action | None:
+        """The option of that name, as `--law`."""
+        return self._option_string_actions.get(name)
+
+    def option_names(self) -> list[str]:
+        """The names of all options, as `-h` and `--help`."""
+        return list(self._option_string_actions)
 
     def _refuse(self, unknown: str) -> None:
         if not unknown.startswith("-"):
             raise UsageError(f"{unknown} is one argument too many.")
         name = unknown.partition("=")[0]
-        raise UsageError(f"{name} is not an option here.{did_you_mean(name, self._option_string_actions)}")
+        raise UsageError(f"{name} is not an option here.{did_you_mean(name, self.option_names())}")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -105,7 +112,9 @@ class Verb:
             epilog="\n\n".join(filter(None, (self.notes.strip(), examples, codes))),
         )
         self.add_arguments(parser)
-        parser.usage = f"%(prog)s {parser.named_arguments()} [options]"
+        several = ("*", "+", argparse.REMAINDER)
+        named = [f"{each.metavar}{' …' if each.nargs in several else ''}" for each in parser.arguments()]
+        parser.usage = f"%(prog)s {' '.join(named)} [options]"
         return parser
 
     def __call__(self, argv: Sequence[str] | None = None) -> int:
