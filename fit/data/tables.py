@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fit.data import conditions
+from fit.data.near_names import did_you_mean
 from fit.law.errors import FitError
 
 
@@ -47,6 +48,7 @@ def renamed(table: pd.DataFrame, mapping: Mapping[str, str], partial: bool = Fal
     if absent and not partial:
         raise FitError(
             f"The table has no column {absent[0]!r} to map; it has {', '.join(map(str, table.columns))}."
+            f"{did_you_mean(absent[0], table.columns)}"
         )
     return table.assign(
         **{ours: table[theirs] for ours, theirs in mapping.items() if theirs in table.columns}
@@ -59,8 +61,8 @@ def require(table: pd.DataFrame, *columns: str) -> None:
     if absent:
         example = ",".join(f"{name}=COLUMN" for name in absent)
         raise FitError(
-            f"The table has no column {', '.join(absent)}; it has {', '.join(map(str, table.columns))}. "
-            f"If it is there under another name, add --map {example}."
+            f"The table has no column {', '.join(absent)}; it has {', '.join(map(str, table.columns))}."
+            f"{did_you_mean(absent[0], table.columns)} If it is there under another name, add --map {example}."
         )
 
 

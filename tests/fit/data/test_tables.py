@@ -39,6 +39,18 @@ def test_missing_columns_are_named_with_a_way_out():
         tables.require(TABLE, "n_latents", "k", "nmse")
 
 
+def test_a_mistyped_column_brings_the_near_ones():
+    table = pd.DataFrame({"n_latents": [1], "loss": [0.5]})
+    with pytest.raises(
+        FitError, match=r"no column 'los' to map; it has n_latents, loss\. Did you mean loss\?$"
+    ):
+        tables.renamed(table, {"nmse": "los"})
+    with pytest.raises(
+        FitError, match=r"no column n_latent; .* Did you mean n_latents\? If it is there under"
+    ):
+        tables.require(table, "n_latent")
+
+
 def test_unreadable_files_are_told(tmp_path):
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 not really")
     (tmp_path / "empty.csv").write_text("")
