@@ -17,9 +17,9 @@ from fit.law.law import Array
 from fit.law.rows import Rows
 from fit.law.selection import FrontierSelection
 
-# Fewer runs on a frontier have no spread to tell intervals by.
+# Fewer runs on the frontier have too little spread to derive intervals from.
 FEWEST = 3
-# What every report of L(C) says of the n on the frontier (Gao et al. 2024, §3.1).
+# What every report of L(C) says about the n on the frontier (Gao et al. 2024, §3.1).
 LOOSER = (
     "NMSE of different n_latents is compared at equal compute: a larger n has the looser bottleneck, so a lower loss "
     "is not yet a better dictionary."
@@ -50,12 +50,23 @@ def envelope(of: Candidates, present: np.ndarray) -> np.ndarray:
 
 
 def frontier(curves: pd.DataFrame, flops: str, needed: int, min_flops: float | None = None) -> Frontier:
-    """The frontier of a group of curves, from `min_flops`, without its ends of the smallest and of the largest n.
+    """The frontier of a group of curves, without the ends that the smallest and the largest n hold.
 
     There one n is best only because the grid of n ends. For curves whose E and α are both 0.1, a fit with the smallest
     n gives α = 0.126 [0.117, 0.185], without it 0.100 [0.080, 0.144]. Models that are off trend for another reason, as
-    the smallest of Gao et al. 2024, §3.1.1, are cut by `min_flops`; `sensitivity` tells what further cuts change.
-    needed: fewer points than this are a FitError.
+    the smallest of Gao et al. 2024, §3.1.1, are cut by `min_flops`; `sensitivity` shows what further cuts change.
+
+    Parameters
+    ----------
+    curves : evaluations, see `candidates`.
+    flops : the column of C.
+    needed : the number of points that the fit needs.
+    min_flops : the C below which the frontier is left out.
+
+    Raises
+    ------
+    FitError
+        Where fewer points than `needed` are on the frontier.
     """
     of = candidates(curves, flops)
     index = envelope(of, np.ones(len(of.run), dtype=bool))
@@ -162,14 +173,26 @@ def drawn(runs: int, draws: int, seed: int) -> Iterator[Array]:
 def resampled(of: Frontier, draws: int, seed: int, needed: int, response: str = "nmse") -> Rows:
     """Frontiers of resampled runs, over the same window of C: weights (draws, rows), 0 where a row is not on one.
 
-    A curve's rows are not independent, its run is: whole runs are drawn, see `drawn`. Draws with fewer than `needed`
-    points are left out. response: the column of the points that is to be fitted. FitError when fewer than half of the
-    draws remain, and with fewer runs on the frontier than `FEWEST`: drawn from one, every interval would be its value.
+    The rows of a curve share its errors, so whole runs are drawn, see `drawn`. Draws with fewer than `needed` points
+    are left out.
 
     95 % intervals covered, in 150 sweeps of each of 12 designs (7 to 13 sizes, 1 to 6 runs each, noise of 0.5 or 1.5 %
     between runs), α and E in 95 to 100 % and L one octave beyond in 91 to 100 %; they are widest, and cover 100 %,
     where every size has one run. Without the weights: α 88 to 100 %, L 83 to 100 %. With the frontier kept and its runs
     drawn: α 87 to 91 %, L 78 to 87 %. Profile likelihood with every point a measurement: α 33 to 46 %.
+
+    Parameters
+    ----------
+    of : the frontier.
+    draws, seed : how many resamplings, and their seed.
+    needed : the number of points that a refit needs.
+    response : the column of the points that is to be fitted.
+
+    Raises
+    ------
+    FitError
+        When fewer than half of the draws remain, and for fewer runs on the frontier than `FEWEST`, of which every draw
+        would be nearly the same.
     """
     on = of.selection.runs_on_frontier
     if on < FEWEST:

@@ -57,8 +57,15 @@ def isoflops(
 
     At each budget the lowest loss of every n, over lr, batch and seed, is read off its curves, and `lowest` finds the
     vertex over n. D* and lr* are interpolated in log-log between the two n about N*; the lr of each of the two is the
-    `lowest` over its own lr. present: runs to use, (runs,) flags, default all. resampled: these are a draw, which may
-    lack the lr of a parabola: the best of its lr then stands in. Without every n_latents: no points.
+    `lowest` over its own lr. Where the n_latents of a run is unknown there are no points.
+
+    Parameters
+    ----------
+    of : the points of all curves.
+    present : which runs to use, (runs,) flags; by default all.
+    min_flops : the C below which no budget is taken.
+    per_octave : budgets in each octave of C: 1, 2 or 4.
+    resampled : whether the runs are a draw, which may lack the lr that a parabola needs; its best lr is then taken.
     """
     there = np.ones(len(of.run), dtype=bool) if present is None else present[of.run]
     n = of.column("n_latents")

@@ -73,10 +73,19 @@ def _below(of: Candidates, left: int, middle: int, right: int) -> bool:
 def sensitivity(
     curves: pd.DataFrame, flops: str, base: FitResult, found: Frontier, needed: int, objective: str = "log"
 ) -> Sensitivity:
-    """The law of `base`, fitted to `found`, refitted with the other FLOP convention, the other ways and higher cuts.
+    """Refit a law of the frontier with the other FLOP convention, the other ways to the frontier, and higher cuts.
 
-    curves: the table of `found`; flops: its column of C; objective: that of `base`. A choice that cannot be fitted has
-    a reason and no numbers. A caution names the choices that move α by more than the half width of its interval.
+    A choice that cannot be fitted has a reason and no numbers. A caution names the choices that move α by more than the
+    half width of its interval.
+
+    Parameters
+    ----------
+    curves : the table of the frontier.
+    flops : its column of C.
+    base : the fit to compare with.
+    found : the frontier that it was fitted to.
+    needed : the number of points below which a choice is not fitted.
+    objective : that of `base`.
     """
     rows = [_row(FITTED, flops, "envelope", found.points, base)]
     for choice, column, method, points in _choices(curves, flops, found, needed):

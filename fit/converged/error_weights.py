@@ -21,15 +21,22 @@ def error_weights(
 ) -> Array:
     """Weights (rows,) ∝ 1/(s²/m_i + s_i²), s the scatter of ln L about the law, s_i the error of row i's ln L.
 
-    weights: m_i, how many measurements each row stands for, default 1. The weights returned have the sum of m, as
-    degrees of freedom are counted by it: scaled otherwise, ten rows with errors of 5 % would count as .4. Both errors
-    add in squares, so a row with an error of s counts half as much as one without. s is that of the fit with these
-    weights, found by a few rounds from equal ones.
+    The weights have the sum of m, as degrees of freedom are counted by it: scaled otherwise, ten rows with errors of
+    5 % would count as 0.4. Both errors add in squares, so a row with an error of s counts half as much as one without.
+    s is that of the fit with these weights, found in a few rounds from equal ones.
 
     Coverage of 95 % intervals of E, α and L one octave and a half beyond 16 runs with 0.3 % between them, 200 sweeps
     each (two standard errors are 3 %), with these weights and with the true variances: all runs with errors of 2 %, 93
     to 94 and 93 to 94 %; half of them, 92 to 95 and 90 to 91 %; twelve with errors of 0.5 to 5 %, 89 to 92 and 91 to
     93 %.
+
+    Parameters
+    ----------
+    law : to be fitted.
+    x, loss : its rows, see `make_rows`.
+    relative_error : s_i, 0 for a loss that is known exactly.
+    objective : of the fits that find s.
+    weights : m_i, how many measurements each row stands for, by default 1.
     """
     own = np.square(np.asarray(relative_error, dtype=float))
     counts = np.ones(len(own)) if weights is None else np.asarray(weights, dtype=float)

@@ -15,7 +15,7 @@ def lr_optima(table: pd.DataFrame, by: Sequence[str] = ("n_latents",)) -> tuple[
     """For each n the vertex of ln L over ln lr, with columns of `by`, lr, nmse (at the vertex), tried; and the reasons.
 
     table: rows with lr, nmse and the columns `by`; of several rows at one lr, as seeds, the geometric mean counts. A
-    grid of lr in factors of 2 tells the optimum to a factor of √2, its parabola to some percent. An n whose lowest loss
+    grid of lr in factors of 2 gives the optimum to a factor of √2, its parabola to some percent. An n whose lowest loss
     is at an edge of its grid has a bound for lr*, no optimum: it is left out, with a reason; one reason for all n that
     share it.
     """

@@ -105,7 +105,7 @@ def _by_convergence(
         return done, selection, []
     runs = f"{_runs(left)} not converged{_unknown(unknown)}"
     if unconverged == KEEP:
-        return done, selection, [_about(f"{runs} and kept: this is no bound on L(N).")]
+        return done, selection, [_about(f"{runs} and kept, so L(N) is not a bound.")]
     if unconverged == DROP:
         return done[yes], selection, [_about(f"{runs} and left out.")]
     rows, caution = _at_the_limit(done, yes)
@@ -170,8 +170,8 @@ def best_of_cells(
 
     The lowest of three seeds is biased by −0.85 standard deviations of a seed, 0.4 % for 0.5 %; their mean is not.
     Of several runs of one lr and seed, which differ in another option, the lowest counts. The run nearest to the mean
-    stands for the others in all columns but nmse. tried: also the runs that did not converge: they tell which lr were
-    tried. A table that tells neither state, lr nor seed is used row by row.
+    stands for the others in all columns but nmse. tried: also the runs that did not converge, which show which lr were
+    tried. A table without the columns state, converged, lr and seed is used row by row.
     """
     if not {"state", "converged", "lr", "seed"} & set(rows.columns) or rows.empty:
         return rows, selection, []

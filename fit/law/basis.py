@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fit.law.errors import FitError
 from fit.law.law import Array, Inputs, Law
 
-# Columns that differ by less than this share are one column: with n alike to 7 digits only rounding tells slopes apart.
+# Columns that differ by less than this share are one column: with n equal to 7 digits, slopes differ by rounding only.
 FLAT = 1e-6
 
 
@@ -90,7 +90,7 @@ class Basis:
 
     @classmethod
     def from_inputs(cls, law: Law, x: Inputs) -> "Basis":
-        """The basis of inputs (rows,). FitError when the rows do not vary enough to tell the columns apart."""
+        """The basis of inputs (rows,). Raises FitError when the rows vary too little to distinguish the columns."""
         coordinates = law.coordinates(x)
         columns = law.columns(coordinates)
         inverse = np.eye(len(law.internal))

@@ -1,4 +1,4 @@
-"""Says in words which parameters the rows identify, which trade off against one another, and which rows stand apart."""
+"""Cautions about a fit: parameters that the rows do not identify or that trade off, curvature, and outliers."""
 
 from collections.abc import Mapping
 
@@ -18,15 +18,15 @@ from fit.law.rows import Rows
 CORRELATED = 0.95
 # Belsley, Kuh & Welsch 1980: from 30 on a combination of the parameters is poorly determined, from 100 on badly.
 POOR, BAD = 30.0, 100.0
-# The delta method's interval and the one reported differ by more than this factor: the law is no plane over it.
+# The delta method's interval and the one reported differ by more than this factor: the law is not linear over it.
 CURVED = 1.5
 # With fewer degrees of freedom one residual may be all there is by chance: five points on a line have three.
 FEWEST = 4
 # Residuals of less than 1e-10 of the loss are those of the table's digits.
 EXACT = 1e-20
-# More of these never gives a higher loss to a run that is trained well.
+# More of these never raises the loss of a well-trained run.
 SCALES = {"n_latents", "flops", "tokens"}
-# Chance of naming any row an outlier when none is.
+# Probability of flagging at least one row as an outlier when there is none.
 ALARM = 0.01
 
 
@@ -74,9 +74,9 @@ def ill_conditioned(at: Estimate) -> list[Caution]:
 
 
 def trade_offs(at: Estimate) -> list[Caution]:
-    """A caution when the rows hardly tell two parameters apart; the strongest pair is named.
+    """A caution when the rows hardly distinguish two parameters; the strongest pair is named.
 
-    An intercept and a slope of one term do not count: how they correlate is a matter of the unit of the input.
+    The intercept and a slope of one term do not count: their correlation depends on the unit of the input.
     """
     law, corr = at.law, correlations(at)
     found = []
@@ -184,7 +184,7 @@ def few_agree(at: Estimate) -> list[Caution]:
 
 
 def outliers(at: Estimate) -> dict[int, float]:
-    """Rows that no law of this kind would have by chance, by their studentized residual; none is dropped.
+    """Outliers by their studentized residual, with that score by row index; none is dropped.
 
     For least squares the externally studentized residual against Student's t with Bonferroni's correction (Cook &
     Weisberg 1982, §2.2.2); for Huber the residual over 1.4826 median |r|, which outliers do not widen.
@@ -210,7 +210,7 @@ def outliers(at: Estimate) -> dict[int, float]:
 def outlying(
     rows: Mapping[int, Mapping[str, float]], scores: Mapping[int, float], of: Objective = LOG
 ) -> list[Caution]:
-    """A caution naming the rows that stand apart, the three worst with their inputs. rows: index to inputs."""
+    """A caution that names the outliers, the three worst with their inputs. rows: inputs by row index."""
     if not scores:
         return []
     shown = [

@@ -1,4 +1,4 @@
-"""The one error of this package: bad input, told in a sentence."""
+"""The error that the fit raises for bad input; its message is a sentence for the user."""
 
 
 class FitError(ValueError):

@@ -111,7 +111,7 @@ class Estimate:
     def covariance(self, solution: Solution | None = None) -> Array:
         """(JᵀWJ)⁺ of θ', (p, p), without the factor s²; 0 for a vanished floor."""
         J = self.jacobian(solution) * np.sqrt(self.weights)
-        # In units of its own length: a small floor's column is no less certain to be one than the others.
+        # In units of its own length: the column of a small floor counts as much as the others.
         length = np.linalg.norm(J, axis=1)
         scale = np.divide(1, length, out=np.zeros(len(J)), where=length > 0)
         J = J * scale[:, None]

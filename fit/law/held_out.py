@@ -1,4 +1,4 @@
-"""Does a fit predict the largest scales from the smaller ones? The rows apart, the fits without them, their errors."""
+"""Whether a fit to the smaller scales predicts the largest ones: the rows held out, the fits without them, errors."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -83,7 +83,7 @@ class HeldOut:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], inputs: Sequence[str]) -> "HeldOut":
-        """What fits.json holds. inputs: of the law, for files whose points do not tell theirs."""
+        """What fits.json holds. inputs: of the law, for points of older files, which do not name theirs."""
         points = tuple(
             record(
                 HeldOutPoint,
@@ -137,7 +137,7 @@ def largest(law: Law, rows: Rows) -> Iterator[Flags]:
 
 
 def splits(law: Law, rows: Rows, objective: Objective) -> tuple[list[Split], str | None]:
-    """A fit without the rows of each `largest`, up to the first that leaves too few, and why, where it is none."""
+    """The fits without the rows of each `largest`, up to the first that leaves too few rows; or the reason for none."""
     found: list[Split] = []
     for held in largest(law, rows):
         train = rows.only(~held)

@@ -39,7 +39,7 @@ def integral(value: float) -> int | float:
 
 
 def record(kind: type[T], content: Mapping[str, Any], **parts: Any) -> T:
-    """A frozen dataclass from plain data: its fields by name, lists as tuples, what is unknown to it left out.
+    """A frozen dataclass from plain data: its fields by name, lists as tuples; keys that are not fields are ignored.
 
     parts: fields that are records themselves, already read. FitError where a field without a default is absent.
     """

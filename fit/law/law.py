@@ -201,7 +201,7 @@ class Law:
             return np.array([np.log(params[n]) if n in self.logs else params[n] for n in self.internal])
 
     def loss(self, params: Mapping[str, float], x: Inputs) -> Array:
-        """y at inputs of shape (rows,) for public parameters; E = 0 is no irreducible loss."""
+        """y at inputs of shape (rows,) for public parameters; E = 0 means no irreducible loss."""
         theta, coordinates = self.theta(params), self.coordinates(x)
         z = [theta[self.block(j)] @ phi for j, phi in enumerate(self.columns(coordinates))]
         for j, term in enumerate(self.terms):

@@ -16,7 +16,7 @@ LAWS: dict[str, Law] = {}
 
 
 def register(law: Law) -> Law:
-    """Makes a law known by its name, to `fit_law` and `saescale fit --law`. ValueError when the name is taken."""
+    """Register a law under its name for `fit_law` and `saescale fit --law`. ValueError when the name is taken."""
     if law.name in LAWS:
         raise ValueError(
             f"There is a law {law.name} already ({LAWS[law.name].formula}): choose another name."
@@ -44,10 +44,10 @@ def _imported(path: str) -> Law:
         law = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise FitError(
-            f"{path} names no law ({error}): is its module on PYTHONPATH, and the name right?"
+            f"{path} cannot be imported as a law ({error}): is its module on PYTHONPATH, and the name right?"
         ) from error
     if not isinstance(law, Law):
-        raise FitError(f"{path} is a {type(law).__name__}, no fit.law.Law: name a law.")
+        raise FitError(f"{path} is a {type(law).__name__}, not a fit.law.Law: give the name of a law.")
     if LAWS.setdefault(law.name, law) is not law:
         raise FitError(
             f"{path} is named {law.name}, as another law is ({LAWS[law.name].formula}): choose another name."
@@ -95,7 +95,7 @@ def _pure(symbol: str, column: str) -> Law:
 
 
 def _broken(symbol: str, column: str) -> Law:
-    """Without E: over the range of a sweep a floor is a break too, and the two are not told apart."""
+    """Without E: over the range of a sweep a floor looks like a break, and no rows distinguish the two."""
     bend = Bend(("delta", f"{symbol}0", "w"))
     shape = rf"\left(1 + ({symbol}/{symbol}_0)^{{1/w}}\right)^{{-\delta w}}"
     return Law(

@@ -1,4 +1,4 @@
-"""Judges a law against others: by the error at held-out largest scales, then by AICc."""
+"""Compares a law with its alternatives: by the error at held-out largest scales, then by AICc."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ CURVES = 12
 
 @dataclass(frozen=True)
 class PointRun:
-    """The run that a fitted point is of, as far as its table tells: None is unknown, or an input of the law.
+    """The run behind a fitted point. None where the table has no such column, or where it is an input of the law.
 
     extrapolated: whether the loss is the L∞ of its tail. oracle: the loss of keeping the n most frequent features.
     """
@@ -58,7 +58,7 @@ class Point:
         return self.score is not None
 
     def value_of(self, column: str) -> Any:
-        """An input of the law, or else a field of the run; None where the table does not tell it."""
+        """An input of the law, or else a field of the run; None where it is unknown."""
         return self.inputs[column] if column in self.inputs else getattr(self.run, column, None)
 
 

@@ -43,7 +43,7 @@ class FitResult:
     derived : what follows from the parameters, as the exponent at each k, by label.
     held_out : how well the smaller scales predicted the largest ones, or None.
     comparison : this law and its alternatives, the best first.
-    condition, correlations : how well the rows tell the parameters apart, see `diagnostics`.
+    condition, correlations : how well the rows distinguish the parameters, see `diagnostics`.
     points : the fitted rows. curve : the law on a log grid up to one octave beyond the rows.
     extra : further results about these rows.
     regime : "converged" (L at convergence, at any compute) or "compute" (best L for a compute, converged or not);
@@ -174,7 +174,7 @@ class FitResult:
     def from_dict(cls, content: Mapping[str, Any]) -> "FitResult":
         """The result of `to_dict`, without the estimate: it does not predict. FitError where a part is absent.
 
-        What a user's own law leaves out, and files of earlier versions, is filled in from the law of that name.
+        Files of earlier versions lack some keys; these are filled in from the law of that name.
         """
         law = LAWS.get(content.get("law", ""))
         inputs = tuple(content.get("inputs") or (law.inputs if law else ()))

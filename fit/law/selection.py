@@ -48,7 +48,7 @@ class OptimumSelection:
 
 @dataclass(frozen=True)
 class ConvergedSelection:
-    """Converged runs, the best of each cell; counts are None where the table has no column to tell them.
+    """Converged runs, the best of each cell; a count is None where the table has no column for it.
 
     runs: of the group. epsilon: tolerance of the criterion, None where it is not one number. not_done, unconverged:
     runs left out or, as unconverged_runs says, kept or extrapolated. chosen_from: runs that the best lr was chosen
@@ -108,7 +108,7 @@ def selection_to_dict(selection: Selection | None) -> dict[str, Any]:
 
 
 def selection_from_dict(content: Mapping[str, Any], rows: RowSource) -> Selection | None:
-    """The selection of a fit in fits.json. rows: of its law, for files that do not tell the kind."""
+    """The selection of a fit in fits.json. rows: of its law, for older files, which do not name the kind."""
     if not content:
         return None
     return record(KINDS[RowSource(content.get("kind", rows))], content)

@@ -94,10 +94,16 @@ def compare(
     options: FitOptions,
     parts: Sequence[CurveGroup] | None = None,
 ) -> Regimes:
-    """Ratio of the optimal lr, dependence on the batch, floors, and budgets, as far as the tables tell.
+    """Compare the optimal lr, the dependence on the batch size, the floors and the budgets of the two regimes.
 
-    runs, curves: as `study.prepared` returns them; fits: whose floors are compared; parts: the groups of the curves,
-    where their frontiers are known. What a table does not tell is unknown, with a reason; nothing raises a FitError.
+    Where a column is missing the result is unknown and a reason says why; no FitError is raised.
+
+    Parameters
+    ----------
+    runs, curves : the tables under our column names, the curves those of the runs; None without curves.
+    fits : whose floors are compared.
+    options : as the fits were made with.
+    parts : the groups of the curves where they are known, so that their frontiers are not built again.
     """
     known = floors.floors(fits)
     cautions = tuple(floors.disagreements(known))

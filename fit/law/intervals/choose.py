@@ -111,11 +111,22 @@ def intervals(
     draws: int = 1000,
     seed: int = 0,
 ) -> Intervals:
-    """The intervals of an estimate by the method asked for, or by the number of independent runs.
+    """The intervals of an estimate, by the method asked for or by one that suits the rows.
 
-    replicates: given resamplings, which are then used. Without them: few independent rows, profile likelihood; many, or
-    rows that share runs, bootstrap over those; very many, the delta method. Rows that share fewer runs than `enough`
-    have none. FitError for a method, or a number of draws, that does not suit.
+    `auto` takes the profile likelihood for few independent rows, a bootstrap for many or for rows that share runs, and
+    the delta method for very many. Rows of fewer runs than `enough` get no intervals.
+
+    Parameters
+    ----------
+    at, rows : the estimate and the rows that it was fitted to.
+    replicates : resamplings to use instead of drawing them; for `auto` and `bootstrap`.
+    method : auto, profile, bootstrap or delta.
+    draws, seed : of a bootstrap.
+
+    Raises
+    ------
+    FitError
+        For an unknown method, too few draws, and for a method that takes too long for so many rows.
     """
     if method not in METHODS:
         raise FitError(f"There is no interval method {method!r}: choose {', '.join(METHODS)}.")

@@ -177,8 +177,8 @@ def test_a_law_of_the_user_is_imported_by_its_path(monkeypatch):
     monkeypatch.setitem(sys.modules, "my_laws", module)
     assert named("my_laws:MINE") is named("L_mine")
     for path, words in [
-        ("my_laws:NONE", "names no law"),
-        ("no_such:X", "names no law"),
+        ("my_laws:NONE", "cannot be imported as a law"),
+        ("no_such:X", "cannot be imported as a law"),
         ("my_laws:OTHER", "is a int"),
         ("my_laws:TAKEN", "is named L_N, as another law is"),
     ]:
