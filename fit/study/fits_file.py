@@ -1,15 +1,19 @@
-"""fits.json: the fits of a study on disk, complete or not there at all."""
+"""fits.json: the fits of a study on disk, with a fingerprint of the rows that they were made from."""
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
 from fit.data import files
+from fit.data.fingerprint import Fingerprint
 from fit.law.errors import FitError
 from fit.law.json_values import plain
 from fit.law.result import FitResult
+
+NAME = "fits.json"
 
 
 class Described(Protocol):
@@ -18,8 +22,27 @@ class Described(Protocol):
     def to_dict(self) -> Mapping[str, Any]: ...
 
 
+@dataclass(frozen=True)
+class MadeFrom:
+    """The rows that fits were made from: after `mapping`, our column names to the table's, and where `where` holds.
+
+    curves: the evaluations of those runs, None where none were given.
+    """
+
+    runs: Fingerprint
+    curves: Fingerprint | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    where: str | None = None
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "MadeFrom":
+        """The inverse of `dataclasses.asdict`. Raises KeyError or TypeError for anything else."""
+        curves = content["curves"] and Fingerprint(**content["curves"])
+        return cls(Fingerprint(**content["runs"]), curves, dict(content["mapping"]), content["where"])
+
+
 def version() -> str | None:
-    """Version of the installed saescale, None when it runs from a checkout."""
+    """The version of the installed saescale, None when it runs from a checkout."""
     try:
         return metadata.version("saescale")
     except metadata.PackageNotFoundError:
@@ -27,21 +50,51 @@ def version() -> str | None:
 
 
 def write_json(
-    results: Sequence[FitResult], table: str, path: Path, regimes: Described | None = None
+    results: Sequence[FitResult],
+    table: str,
+    path: Path,
+    regimes: Described | None = None,
+    made_from: MadeFrom | None = None,
 ) -> Path:
-    """fits.json: complete or not at all, in full precision. regimes: L(C) against L(N), see `regimes.compare`."""
-    content = {"saescale": version(), "table": table, "fits": [result.to_dict() for result in results]}
-    content["regimes"] = None if regimes is None else plain(regimes.to_dict())
+    """Write fits.json, complete or not at all, in full precision.
+
+    Parameters
+    ----------
+    results : the fits.
+    table : path of the table of runs, for a person to read.
+    path : the file to write.
+    regimes : L(C) compared with L(N), see `regimes.compare`.
+    made_from : the rows behind the fits. Without it a reader cannot check that the fits are of its table.
+    """
+    content = {
+        "saescale": version(),
+        "table": table,
+        "made_from": made_from and asdict(made_from),
+        "fits": [result.to_dict() for result in results],
+        "regimes": None if regimes is None else plain(regimes.to_dict()),
+    }
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     return files.write(path, text.encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The content of fits.json; FitError where it is not what `saescale fit` writes."""
+    """The content of fits.json; FitError if `saescale fit` cannot have written it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise FitError(f"{path.name} cannot be read as JSON ({error}); `saescale fit` writes it.") from error
     if not isinstance(content, dict) or not isinstance(content.get("fits"), list):
-        raise FitError(f'{path.name} is not what `saescale fit` writes: it has no list "fits".')
+        raise FitError(f'{path.name} was not written by `saescale fit`: it has no list "fits".')
     return content
+
+
+def rows_behind(content: Mapping[str, Any], name: str = NAME) -> MadeFrom | None:
+    """The rows that the fits of a fits.json were made from, None in a file that does not say."""
+    if content.get("made_from") is None:
+        return None
+    try:
+        return MadeFrom.from_dict(content["made_from"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FitError(
+            f'{name} was not written by `saescale fit`: its "made_from" cannot be read.'
+        ) from error

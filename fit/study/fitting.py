@@ -18,6 +18,7 @@ from fit.law.laws import named
 from fit.law.options import DEFAULT_LAWS, FLOPS, FitOptions
 from fit.law.result import FitResult
 from fit.regimes.compare import Regimes, compare
+from fit.study.study_tables import RawTables
 
 
 @dataclass(frozen=True)
@@ -118,16 +119,14 @@ def prepared(
     runs: pd.DataFrame, curves: pd.DataFrame | None, mapping: Mapping[str, str] | None, where: str | None
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """The runs under our column names where the condition holds, and the curves that belong to them."""
-    runs = tables.where(tables.renamed(runs, mapping or {}), where)
-    if curves is None:
-        return runs, None
-    return runs, _belonging(tables.renamed(curves, mapping or {}, partial=True), runs, where)
+    chosen = RawTables(runs, curves).select(mapping or {}, where)
+    return chosen.runs, None if chosen.curves is None else _with_columns_of_runs(chosen.curves, chosen.runs)
 
 
-def _belonging(curves: pd.DataFrame, runs: pd.DataFrame, where: str | None) -> pd.DataFrame:
-    """The evaluations of the chosen runs, with the columns that only the runs' table has."""
+def _with_columns_of_runs(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The evaluations with the columns that only the runs' table has."""
     if not {"run_id"} <= set(runs.columns) & set(curves.columns):
-        return tables.where(curves, where)
+        return curves
     _refuse_conflict(curves, runs)
     extra = [
         c

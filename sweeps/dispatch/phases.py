@@ -6,10 +6,10 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fit.data.tables import read
 from fit.law.errors import FitError
 from fit.study import fit_study
 from fit.study.fits_file import write_json
+from fit.study.study_tables import StudyTables
 from sweeps.config.earlier_fit import FITS
 from sweeps.errors import SweepError
 from sweeps.ledger.run_folder import ENDED
@@ -35,10 +35,12 @@ def finished(plan: Plan) -> bool:
 
 def close(plan: Plan, say: Callable[[str], None] = print) -> Path:
     """Collect and fit a phase whose runs have ended, so that the next one can use its laws. SweepError if none fits."""
-    runs, curves, *_ = write_tables(plan.study)
+    runs = write_tables(plan.study)[0]
     path = plan.study.path
     try:
-        found = fit_study(read(runs), read(curves), say=say)
+        tables = StudyTables.read(runs, with_fits=False)
+        assert tables.runs is not None
+        found = fit_study(tables.runs, tables.curves, say=say)
     except FitError as error:
         raise SweepError(f"{path} cannot be fitted, so no phase can follow it: {error}") from error
-    return write_json(found.fits, str(runs), path / FITS, found.regimes)
+    return write_json(found.fits, str(runs), path / FITS, found.regimes, tables.made_from)

@@ -7,14 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from fit.data import tables
 from fit.law.errors import FitError
 from fit.law.json_values import plain
 from fit.study import Study, fit_study
-from fit.study.fits_file import read_json
+from fit.study.study_tables import StudyTables
 
 Fit = Mapping[str, Any]
-RUNS, CURVES, LATENTS, FITS = "runs.parquet", "curves.parquet", "latents.parquet", "fits.json"
 
 
 @dataclass(frozen=True)
@@ -54,24 +52,24 @@ def read(
     Fits are made here where there is no fits.json, or with refit. FitError for a table, or a file that was named, that
     cannot be read; one that only lies there is told on the page.
     """
-    table = table / RUNS if table.is_dir() else table
-    if not table.exists() and table.name == RUNS:
-        raise FitError(f"There is no {table}: `saescale collect` writes it, or name a table of runs.")
-    runs = tables.read(table)
-    said: list[str] = []
-    ours = "run_id" in runs.columns
-    evaluations = _or_none(tables.read, curves, table.parent / CURVES if ours else None, said)
-    latents = _or_none(tables.read, None, table.parent / LATENTS if ours else None, said)
-    content = None if refit else _or_none(read_json, fits, table.parent / FITS, said)
-    runs, evaluations = _ours(runs, mapping or {}), _ours(evaluations, mapping or {}, partial=True)
+    study = StudyTables.read(table, mapping, None, curves, fits, with_fits=not refit, lenient=True)
+    assert study.path is not None
+    said = list(study.notes)
+    if study.outdated is not None:
+        said.append(f"{study.outdated} The laws on this page were fitted for it, to the table as it is now.")
+    said = [
+        sentence.replace(f"{study.path.parent}/", "") for sentence in said
+    ]  # the same page in every folder
+    runs, evaluations = _ours(study.runs, study.mapping), _ours(study.curves, study.mapping)
+    content = study.fits
     if content is None:
         content = fitted(runs, evaluations, said.append)
-    files = [f"{table.name} ({len(runs):,} rows)"]
-    if evaluations is not None:
-        files.append(f"{(curves or Path(CURVES)).name} ({len(evaluations):,} evaluations)")
-    if latents is not None:
-        files.append(f"{LATENTS} ({len(latents):,} bins)")
-    return Source(runs, evaluations, content, _name(runs, table), tuple(said), tuple(files), latents)
+    files = [f"{study.path.name} ({len(runs):,} rows)"]
+    for kind, part, what in (("curves", evaluations, "evaluations"), ("latents", study.latents, "bins")):
+        if part is not None:
+            files.append(f"{study.files[kind].name} ({len(part):,} {what})")
+    name = _name(runs, study.path)
+    return Source(runs, evaluations, content, name, tuple(said), tuple(files), study.latents)
 
 
 def fitted(runs: pd.DataFrame, curves: pd.DataFrame | None, say: Callable[[str], None]) -> dict[str, Any]:
@@ -87,27 +85,12 @@ def fitted(runs: pd.DataFrame, curves: pd.DataFrame | None, say: Callable[[str],
     return {"fits": [fit.to_dict() for fit in study.fits], "regimes": regimes}
 
 
-def _or_none(read: Callable[[Path], Any], named: Path | None, beside: Path | None, said: list[str]) -> Any:
-    """The content of a file that was named; of one that lies beside, None where it is absent or broken."""
-    if named is not None:
-        if not named.is_file():
-            raise FitError(f"There is no file {named}.")
-        return read(named)
-    if beside is None or not beside.is_file():
-        return None
-    try:
-        return read(beside)
-    except FitError as error:
-        said.append(str(error).replace(f"{beside.parent}/", ""))  # the page is the same in every folder
-        return None
-
-
-def _ours(table: Any, mapping: Mapping[str, str], partial: bool = False) -> Any:
-    """Our column names in place of the table's own; what is no plain value becomes text."""
+def _ours(table: Any, mapping: Mapping[str, str]) -> Any:
+    """The table without the columns that it also has under our names; lists and other objects become text."""
     if table is None:
         return None
     foreign = set(mapping.values()) - set(mapping)
-    table = tables.renamed(table, mapping, partial=partial).drop(columns=list(foreign), errors="ignore")
+    table = table.drop(columns=list(foreign), errors="ignore")
     table.columns = [str(column) for column in table.columns]
     odd = [
         c

@@ -2,15 +2,11 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fit.data.columns import map_help
 from fit.law.errors import FitError
 from fit.views.figures import FIGURE_NAMES, STYLE_NAMES
 from fit.views.verbs.command import Verb
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,41 +46,18 @@ def run(given: argparse.Namespace) -> int:
 
 def _draw(given: argparse.Namespace) -> list[Path]:
     from fit.data import tables
-    from fit.study.fits_file import read_json
+    from fit.study.study_tables import StudyTables
     from fit.views.figures.gallery import make
 
-    folder = given.table.parent
-    curves, fits = (
-        _sibling(given.curves, folder / "curves.parquet"),
-        _sibling(given.fits, folder / "fits.json"),
-    )
-    runs, evaluations = _mapped(tables.read(given.table), tables.read(curves) if curves else None, given.map)
-    out = given.out or folder / "figures"
-    latents = folder / "latents.parquet"
-    histograms = tables.read(latents) if latents.exists() else None
-    content = read_json(fits) if fits else None
-    return make(runs, evaluations, content, out, given.only, given.style, latents=histograms)
-
-
-def _mapped(
-    runs: "pd.DataFrame", curves: "pd.DataFrame | None", text: str
-) -> "tuple[pd.DataFrame, pd.DataFrame | None]":
-    """Both tables with our column names; a name must be in at least one of them."""
-    from fit.data import tables
-
-    mapping = tables.parse_mapping(text)
-    if curves is None:
-        return tables.renamed(runs, mapping), None
-    here = {ours: theirs for ours, theirs in mapping.items() if theirs not in curves.columns}
-    tables.renamed(runs, here)
-    return tables.renamed(runs, mapping, partial=True), tables.renamed(curves, mapping, partial=True)
-
-
-def _sibling(named: Path | None, default: Path) -> Path | None:
-    """The file that was named, which must exist, or the default where it exists."""
-    if named is not None and not named.exists():
-        raise FitError(f"There is no file {named}.")
-    return named or (default if default.exists() else None)
+    mapping = tables.parse_mapping(given.map)
+    study = StudyTables.read(given.table, mapping, curves=given.curves, fits=given.fits)
+    if study.outdated is not None:
+        raise FitError(study.outdated)
+    for note in study.notes:
+        print(note)
+    assert study.path is not None
+    out = given.out or study.path.parent / "figures"
+    return make(study.runs, study.curves, study.fits, out, given.only, given.style, latents=study.latents)
 
 
 main = Verb(

@@ -103,19 +103,21 @@ def run(options: argparse.Namespace) -> int:
     from fit.law.laws import named
     from fit.law.losses import objective
     from fit.study import fit_study
-    from fit.study.fits_file import write_json
+    from fit.study.fits_file import NAME, write_json
+    from fit.study.study_tables import StudyTables
     from fit.views import text
 
     laws = [named(law).name for law in options.law or []]
     objective(options.objective)
-    runs = tables.read(options.table)
-    path = _curves_path(options, has_runs="run_id" in runs.columns)
-    curves = None if path is None else tables.read(path)
     mapping = tables.parse_mapping(options.map)
-    study = fit_study(runs, curves, laws or None, mapping, options.where, _choices(options))
-    out = Path(options.out) if options.out else Path(options.table).parent
+    data = StudyTables.read(options.table, mapping, options.where, options.curves, with_fits=False)
+    for note in data.notes:
+        print(note)
+    assert data.runs is not None and data.path is not None
+    study = fit_study(data.runs, data.curves, laws or None, choices=_choices(options))
+    out = Path(options.out) if options.out else data.path.parent
     try:
-        written = write_json(study.fits, str(options.table), out / "fits.json", study.regimes)
+        written = write_json(study.fits, str(data.path), out / NAME, study.regimes, data.made_from)
     except OSError as error:
         raise FitError(
             f"{out} takes no fits.json ({error.strerror}): name another folder with --out."
@@ -137,14 +139,6 @@ def _choices(options: argparse.Namespace) -> FitOptions:
         "cluster",
     )
     return FitOptions(**{name: getattr(options, name) for name in names})
-
-
-def _curves_path(options: argparse.Namespace, has_runs: bool) -> Path | None:
-    """The curves named, or those that lie beside a table of runs."""
-    if options.curves:
-        return Path(options.curves)
-    beside = Path(options.table).parent / "curves.parquet"
-    return beside if has_runs and beside.is_file() and beside != Path(options.table) else None
 
 
 main = Verb(

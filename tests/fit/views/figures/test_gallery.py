@@ -1,12 +1,14 @@
 """What all figures share: files, bytes, a sentence where one cannot be made, the command."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from fit.law.errors import FitError
+from fit.study.study_tables import StudyTables
 from fit.views import figures
 from fit.views.figures import l_n
 from fit.views.figures.shared import labels, save
@@ -104,7 +106,8 @@ def folder(tmp_path):
     """A folder as `saescale collect` and `saescale fit` leave it."""
     runs_table().to_parquet(tmp_path / "runs.parquet")
     all_curves().to_parquet(tmp_path / "curves.parquet")
-    (tmp_path / "fits.json").write_text(json.dumps(all_fits()))
+    made_from = asdict(StudyTables.read(tmp_path).made_from)
+    (tmp_path / "fits.json").write_text(json.dumps({**all_fits(), "made_from": made_from}))
     return tmp_path
 
 

@@ -28,7 +28,15 @@ from fit.views.verbs import report as cli
 from sweeps.verbs import report as verb
 from sweeps.verbs.launch import main as launch
 from sweeps.verbs.status import main as status
-from tests.fit.views.page.page_cases import EVIL, GPT4, GPT4_FIGURES, MESS_FIGURES, SMOLLM2, Seen
+from tests.fit.views.page.page_cases import (
+    EVIL,
+    GPT4,
+    GPT4_FIGURES,
+    MESS_FIGURES,
+    SMOLLM2,
+    Seen,
+    fits_of_any_table,
+)
 
 seen_in = cache(Seen)  # reading a page with every figure takes a second
 
@@ -141,8 +149,10 @@ def test_fits_made_before_the_last_runs_ended_are_told(tmp_path):
     runs = pd.read_parquet(SMOLLM2 / "runs.parquet")
     more = runs.assign(run_id=[f"later-{i}" for i in range(len(runs))], seed=1)
     pd.concat([runs, more.head(3)]).to_parquet(tmp_path / "runs.parquet")
-    shutil.copy(SMOLLM2 / "fits.json", tmp_path)
-    groups = {group.title: group for group in cautions.warnings(read(tmp_path)).groups}
+    groups = {
+        group.title: group
+        for group in cautions.warnings(read(tmp_path, fits=fits_of_any_table(tmp_path))).groups
+    }
     (sentence,) = groups["Fits of fewer runs"].sentences
     assert "a choice of 14 of the 17 runs that are done" in sentence
     assert "Fits of fewer runs" not in {group.title for group in cautions.warnings(read(SMOLLM2)).groups}

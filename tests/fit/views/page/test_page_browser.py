@@ -13,7 +13,7 @@ from fit.views.figures import gallery
 from fit.views.page.page import page
 from fit.views.page.source import read
 from tests.fit.views.page import chromium
-from tests.fit.views.page.page_cases import SMOLLM2, Seen, messy
+from tests.fit.views.page.page_cases import SMOLLM2, Seen, fits_of_any_table, messy
 
 pytestmark = pytest.mark.slow
 # In a page of its own that frames the report at two widths: what is seen of it, and what a click does.
@@ -66,7 +66,7 @@ def no_figures(monkeypatch):
 @pytest.fixture
 def mess_file(tmp_path, no_figures):
     folder = messy(tmp_path)
-    (folder / "report.html").write_text(page(read(folder, fits=SMOLLM2 / "fits.json")), encoding="utf-8")
+    (folder / "report.html").write_text(page(read(folder, fits=fits_of_any_table(folder))), encoding="utf-8")
     return folder / "report.html"
 
 
@@ -155,7 +155,7 @@ def test_two_thousand_runs(browser, tmp_path, no_figures):
     many = pd.concat([runs.assign(seed=i, run_id=[f"{i:06x}{j:06x}" for j in range(14)]) for i in range(143)])
     many.to_parquet(tmp_path / "runs.parquet")
     out = tmp_path / "report.html"
-    out.write_text(page(read(tmp_path, fits=SMOLLM2 / "fits.json")), encoding="utf-8")
+    out.write_text(page(read(tmp_path, fits=fits_of_any_table(tmp_path))), encoding="utf-8")
     dom, console = browser.dom(f"file://{out}#sort=-seed")
     assert not console and "2,002 of 2,002 runs" in dom and rows(dom)[0]["seed"] == "142"
     assert out.stat().st_size < 8e6  # bytes

@@ -80,7 +80,7 @@ def test_golden_joint_law(tmp_path, capsys):
     content = fits(tmp_path)
     assert (
         content["table"] == GAO
-        and set(content) == {"saescale", "table", "fits", "regimes"}
+        and set(content) == {"saescale", "table", "made_from", "fits", "regimes"}
         and content["regimes"] is None
     )
     (fit,) = content["fits"]

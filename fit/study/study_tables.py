@@ -1,0 +1,288 @@
+"""The tables of a study, read by one rule for every command: its runs, and the curves, latents and fits beside them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fit.data import tables
+from fit.data.fingerprint import fingerprint
+from fit.law.errors import FitError
+from fit.study import fits_file
+from fit.study.fits_file import MadeFrom
+
+RUNS, CURVES, LATENTS = "runs.parquet", "curves.parquet", "latents.parquet"
+
+
+@dataclass(frozen=True)
+class StudyTables:
+    """The tables of a study under our column names, and the fits that were made from them.
+
+    Attributes
+    ----------
+    runs : one row for each run, or any table of losses.
+    curves : one row for each evaluation of those runs.
+    latents : histograms over the latents of those runs.
+    fits : the content of fits.json.
+    path : the table of runs.
+    files : the files that were read with it, by what they hold: curves, latents, fits.
+    mapping, where : the column names and the condition by which the rows were read.
+    outdated : why fits.json was left out, if the table has changed since it was made.
+    notes : what else a reader of these tables should know, a sentence each.
+    """
+
+    runs: pd.DataFrame | None = None
+    curves: pd.DataFrame | None = None
+    latents: pd.DataFrame | None = None
+    fits: Mapping[str, Any] | None = None
+    path: Path | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    where: str | None = None
+    outdated: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def made_from(self) -> MadeFrom:
+        """What the fits.json of these tables says of their rows."""
+        assert self.runs is not None
+        curves = None if self.curves is None else fingerprint(self.curves)
+        return MadeFrom(fingerprint(self.runs), curves, dict(self.mapping), self.where)
+
+    @classmethod
+    def read(
+        cls,
+        table: Path | str,
+        mapping: Mapping[str, str] | None = None,
+        where: str | None = None,
+        curves: Path | str | None = None,
+        fits: Path | str | None = None,
+        with_fits: bool = True,
+        lenient: bool = False,
+    ) -> "StudyTables":
+        """Read a table of runs and what lies beside it.
+
+        curves.parquet and latents.parquet beside the table are taken if they have run_id and share runs with it.
+        fits.json is taken if it was made from this table, that is from the rows of it that the condition in fits.json
+        chooses; their column names are then those of fits.json where `mapping` gives no others.
+
+        Parameters
+        ----------
+        table : a table of runs, CSV or Parquet, or a study's folder, which has runs.parquet.
+        mapping : our column names to those of the tables; each must be in at least one of them.
+        where : condition on columns that chooses runs.
+        curves : a table of evaluations, instead of curves.parquet beside the table.
+        fits : a file that `saescale fit` wrote, instead of fits.json beside the table.
+        with_fits : False leaves fits.json unread, for a command that fits afresh.
+        lenient : leave out, with a note, what lies beside the table and cannot be read, instead of raising FitError.
+
+        Raises
+        ------
+        FitError
+            If the table or a file that was named cannot be read, and for fits of another table. Fits beside the table
+            that were made from earlier rows of it are left out, see `outdated`.
+        """
+        path = _table_in(Path(table))
+        runs, names = tables.read(path), dict(mapping or {})
+        beside = _Beside(path.parent, lenient)
+        content = beside.read("fits", fits_file.NAME, fits_file.read_json, fits) if with_fits else None
+        made = None if content is None else fits_file.rows_behind(content, beside.files["fits"].name)
+        all_names = {**(made.mapping if made else {}), **names}
+        if curves is not None or "run_id" in {*runs.columns, *all_names}:
+            evaluations = beside.read("curves", CURVES, tables.read, curves, not_this=path)
+            latents = beside.read("latents", LATENTS, tables.read, not_this=path)
+        else:
+            evaluations = latents = None
+        raw = RawTables(runs, evaluations, latents, curves is not None)
+        outdated = None
+        if content is not None:
+            check = _FitsCheck(beside.files["fits"], content.get("table"), path, fits is not None)
+            if made is None:
+                beside.notes.append(check.without_fingerprint())
+            elif refusal := check.refusal(raw, made, all_names):
+                outdated, content = refusal, None
+                del beside.files["fits"]
+            else:
+                names = all_names
+        chosen = raw.select(names, where)
+        for kind, table_beside in (("curves", chosen.curves), ("latents", chosen.latents)):
+            if kind in beside.files and table_beside is None:
+                name = beside.files.pop(kind).name
+                beside.notes.append(f"{name} was left out: it has no run_id in common with {path.name}.")
+        return cls(
+            chosen.runs,
+            chosen.curves,
+            chosen.latents,
+            content,
+            path,
+            beside.files,
+            names,
+            where,
+            outdated,
+            tuple(beside.notes),
+        )
+
+
+@dataclass(frozen=True)
+class RawTables:
+    """The tables as they were read, under their own column names."""
+
+    runs: pd.DataFrame
+    curves: pd.DataFrame | None = None
+    latents: pd.DataFrame | None = None
+    curves_named: bool = True  # and so taken whatever their run ids are
+
+    def select(self, mapping: Mapping[str, str], where: str | None) -> "RawTables":
+        """The runs under our column names for which the condition holds, and the rows of each table about them."""
+        here = self.runs.columns if self.curves is None else self.runs.columns.union(self.curves.columns)
+        tables.renamed(self.runs, {ours: theirs for ours, theirs in mapping.items() if theirs not in here})
+        runs = tables.renamed(self.runs, mapping, partial=True)
+        chosen = tables.where(runs, where)
+        curves, latents = (
+            None if table is None else tables.renamed(table, mapping, partial=True)
+            for table in (self.curves, self.latents)
+        )
+        if curves is not None and not self.curves_named and not _share_runs(runs, curves):
+            curves = None
+        if latents is not None and not _share_runs(runs, latents):
+            latents = None
+        return RawTables(chosen, rows_about(chosen, curves, where), rows_about(chosen, latents, None))
+
+
+def rows_about(runs: pd.DataFrame, table: pd.DataFrame | None, where: str | None) -> pd.DataFrame | None:
+    """The rows of a further table about these runs; of one without run_id, those for which the condition holds."""
+    if table is None:
+        return None
+    if not {"run_id"} <= set(runs.columns) & set(table.columns):
+        return tables.where(table, where)
+    of_these = table["run_id"].isin(runs["run_id"])
+    return table if of_these.all() else table[of_these]
+
+
+def _share_runs(runs: pd.DataFrame, table: pd.DataFrame) -> bool:
+    both = {"run_id"} <= set(runs.columns) & set(table.columns)
+    return both and bool(table["run_id"].isin(runs["run_id"]).any())
+
+
+def _table_in(path: Path) -> Path:
+    """The table of runs in a study's folder; a path that is not a folder as it is."""
+    path = path / RUNS if path.is_dir() else path
+    if path.name == RUNS and not path.exists():
+        raise FitError(f"There is no {path}: `saescale collect` writes it, or name a table of runs.")
+    return path
+
+
+@dataclass
+class _Beside:
+    """Reads the files beside a table, or those that were named instead; keeps which were read, and notes."""
+
+    folder: Path
+    lenient: bool
+    files: dict[str, Path] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def read(
+        self,
+        kind: str,
+        name: str,
+        reader: Callable[[Path], Any],
+        named: Path | str | None = None,
+        not_this: Path | None = None,
+    ) -> Any:
+        """The content of the named file, which must exist, or else of the file beside the table, None without one."""
+        path = self.folder / name if named is None else Path(named)
+        if named is not None and not path.is_file():
+            raise FitError(f"There is no file {path}.")
+        if not path.is_file() or path == not_this:
+            return None
+        try:
+            content = reader(path)
+        except FitError as error:
+            if named is not None or not self.lenient:
+                raise
+            self.notes.append(str(error).replace(f"{path.parent}/", ""))  # the same note in every folder
+            return None
+        self.files[kind] = path
+        return content
+
+
+@dataclass(frozen=True)
+class _FitsCheck:
+    """Whether a fits.json is of a table. table: the path that it names; named: the user gave the file by --fits."""
+
+    fits: Path
+    table: str | None
+    path: Path
+    named: bool
+
+    @property
+    def _same_name(self) -> bool:
+        return self.table is None or Path(self.table).name == self.path.name
+
+    def without_fingerprint(self) -> str:
+        """A note about fits that do not say which rows they were made from. FitError if they name another table."""
+        if not (self._same_name or self.named):
+            raise FitError(self._of_another("it does not say how many rows"))
+        return (
+            f"{self.fits.name} does not say which rows it was made from (an older saescale wrote it), so it was not "
+            f"checked against {self.path.name}: fit the table again to be sure."
+        )
+
+    def refusal(self, raw: RawTables, made: MadeFrom, mapping: Mapping[str, str]) -> str | None:
+        """Why these fits are not of this table as it is now, None if they are. FitError for fits of another table."""
+        reason = self._difference(raw, made, mapping)
+        if reason is not None and (self.named or not self._same_name):
+            raise FitError(reason)
+        return reason
+
+    def _difference(self, raw: RawTables, made: MadeFrom, mapping: Mapping[str, str]) -> str | None:
+        now = _rows_now(raw, mapping, made.where)
+        if now is not None and _equal(now, made):
+            return None
+        rows = f"{made.runs.rows:,} rows" + (f" where {made.where}" if made.where else "")
+        if not self._same_name:
+            return self._of_another(rows)
+        if mapping != made.mapping:
+            as_made = _rows_now(raw, made.mapping, made.where)
+            if as_made is not None and _equal(as_made, made):
+                pairs = ",".join(f"{ours}={theirs}" for ours, theirs in made.mapping.items())
+                return (
+                    f"{self.fits.name} was made with other columns of {self.path.name}: give the same mapping "
+                    f"(--map {pairs}), or fit the table again."
+                )
+        what = self.path.name
+        if now is not None and now.runs == made.runs:
+            what = f"The curves of {self.path.name}"
+            then, after = (f"{m.curves.rows if m.curves else 0:,} evaluations" for m in (made, now))
+        else:
+            then, after = rows, "none" if now is None else f"{now.runs.rows:,}"
+        verb = "have" if what.startswith("The") else "has"
+        return (
+            f"{what} {verb} changed since {self.fits.name} was made ({then} then, {after} now): run `saescale fit "
+            f"{self.path}` again, or name the fits of this table with --fits."
+        )
+
+    def _of_another(self, rows: str) -> str:
+        of = Path(str(self.table)).name
+        beside = "" if self.named else f" beside {self.path.name}"
+        return (
+            f"{self.fits.name}{beside} is of {of} ({rows}), not of {self.path.name}: fit this table into a folder of "
+            f"its own (saescale fit {self.path.name} --out FOLDER), and name its fits with --fits."
+        )
+
+
+def _rows_now(raw: RawTables, mapping: Mapping[str, str], where: str | None) -> MadeFrom | None:
+    """What fits.json would say if it were made now; None if the mapping or the condition does not fit the table."""
+    try:
+        now = raw.select(mapping, where)
+    except FitError:
+        return None
+    return StudyTables(now.runs, now.curves, mapping=mapping, where=where).made_from
+
+
+def _equal(now: MadeFrom, made: MadeFrom) -> bool:
+    """Whether the runs are the same, and the curves where both have some."""
+    return now.runs == made.runs and (None in (now.curves, made.curves) or now.curves == made.curves)
