@@ -5,21 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from fit.data import files
 from fit.data.fingerprint import Fingerprint
 from fit.law.errors import FitError
 from fit.law.json_values import plain
 from fit.law.result import FitResult
+from fit.regimes.compare import Regimes
 
 NAME = "fits.json"
-
-
-class Described(Protocol):
-    """Something that turns into plain data for JSON."""
-
-    def to_dict(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -41,6 +36,18 @@ class MadeFrom:
         return cls(Fingerprint(**content["runs"]), curves, dict(content["mapping"]), content["where"])
 
 
+@dataclass(frozen=True)
+class FitsFile:
+    """A fits.json that was read. content: all of it as plain data; made_from: None in a file that does not say."""
+
+    path: Path
+    content: Mapping[str, Any]
+    table: str | None
+    made_from: MadeFrom | None
+    fits: tuple[FitResult, ...]
+    regimes: Regimes | None
+
+
 def version() -> str | None:
     """The version of the installed saescale, None when it runs from a checkout."""
     try:
@@ -53,7 +60,7 @@ def write_json(
     results: Sequence[FitResult],
     table: str,
     path: Path,
-    regimes: Described | None = None,
+    regimes: Regimes | None = None,
     made_from: MadeFrom | None = None,
 ) -> Path:
     """Write fits.json, complete or not at all, in full precision.
@@ -88,13 +95,24 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def rows_behind(content: Mapping[str, Any], name: str = NAME) -> MadeFrom | None:
-    """The rows that the fits of a fits.json were made from, None in a file that does not say."""
-    if content.get("made_from") is None:
-        return None
+def read(path: Path) -> FitsFile:
+    """Read fits.json; FitError if `saescale fit` cannot have written it."""
+    return parse(read_json(path), path)
+
+
+def parse(content: Mapping[str, Any], path: Path = Path(NAME)) -> FitsFile:
+    """The typed fits in the content of a fits.json; FitError if a part of one is absent."""
+    regimes, made_from = content.get("regimes"), content.get("made_from")
     try:
-        return MadeFrom.from_dict(content["made_from"])
-    except (KeyError, TypeError, ValueError) as error:
+        return FitsFile(
+            path,
+            content,
+            content.get("table"),
+            made_from and MadeFrom.from_dict(made_from),
+            tuple(FitResult.from_dict(fit) for fit in content["fits"]),
+            regimes and Regimes.from_dict(regimes),
+        )
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise FitError(
-            f'{name} was not written by `saescale fit`: its "made_from" cannot be read.'
+            f"{path.name} cannot be read ({type(error).__name__}: {error}): fit the table again with `saescale fit`."
         ) from error

@@ -1,7 +1,7 @@
 """The tables of a study, read by one rule for every command: its runs, and the curves, latents and fits beside them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ import pandas as pd
 from fit.data import tables
 from fit.data.fingerprint import fingerprint
 from fit.law.errors import FitError
+from fit.law.result import FitResult
+from fit.regimes.compare import Regimes
 from fit.study import fits_file
-from fit.study.fits_file import MadeFrom
+from fit.study.fits_file import FitsFile, MadeFrom
 
 RUNS, CURVES, LATENTS = "runs.parquet", "curves.parquet", "latents.parquet"
 
@@ -26,7 +28,7 @@ class StudyTables:
     runs : one row for each run, or any table of losses.
     curves : one row for each evaluation of those runs.
     latents : histograms over the latents of those runs.
-    fits : the content of fits.json.
+    fits, regimes : the fits of fits.json, and L(C) compared with L(N). content : the file as plain data.
     path : the table of runs.
     files : the files that were read with it, by what they hold: curves, latents, fits.
     mapping, where : the column names and the condition by which the rows were read.
@@ -37,7 +39,9 @@ class StudyTables:
     runs: pd.DataFrame | None = None
     curves: pd.DataFrame | None = None
     latents: pd.DataFrame | None = None
-    fits: Mapping[str, Any] | None = None
+    fits: tuple[FitResult, ...] = ()
+    regimes: Regimes | None = None
+    content: Mapping[str, Any] | None = None
     path: Path | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
     mapping: Mapping[str, str] = field(default_factory=dict)
@@ -88,22 +92,22 @@ class StudyTables:
         path = _table_in(Path(table))
         runs, names = tables.read(path), dict(mapping or {})
         beside = _Beside(path.parent, lenient)
-        content = beside.read("fits", fits_file.NAME, fits_file.read_json, fits) if with_fits else None
-        made = None if content is None else fits_file.rows_behind(content, beside.files["fits"].name)
+        known = beside.read("fits", fits_file.NAME, fits_file.read, fits) if with_fits else None
+        made = known.made_from if known else None
         all_names = {**(made.mapping if made else {}), **names}
-        if curves is not None or "run_id" in {*runs.columns, *all_names}:
+        raw = RawTables(runs, curves_named=curves is not None)
+        if raw.curves_named or "run_id" in {*runs.columns, *all_names}:
             evaluations = beside.read("curves", CURVES, tables.read, curves, not_this=path)
-            latents = beside.read("latents", LATENTS, tables.read, not_this=path)
-        else:
-            evaluations = latents = None
-        raw = RawTables(runs, evaluations, latents, curves is not None)
+            raw = replace(
+                raw, curves=evaluations, latents=beside.read("latents", LATENTS, tables.read, not_this=path)
+            )
         outdated = None
-        if content is not None:
-            check = _FitsCheck(beside.files["fits"], content.get("table"), path, fits is not None)
+        if known is not None:
+            check = _FitsCheck(known, path, fits is not None)
             if made is None:
                 beside.notes.append(check.without_fingerprint())
-            elif refusal := check.refusal(raw, made, all_names):
-                outdated, content = refusal, None
+            elif outdated := check.refusal(raw, made, all_names):
+                known = None
                 del beside.files["fits"]
             else:
                 names = all_names
@@ -116,7 +120,9 @@ class StudyTables:
             chosen.runs,
             chosen.curves,
             chosen.latents,
-            content,
+            known.fits if known else (),
+            known.regimes if known else None,
+            known.content if known else None,
             path,
             beside.files,
             names,
@@ -211,24 +217,23 @@ class _Beside:
 
 @dataclass(frozen=True)
 class _FitsCheck:
-    """Whether a fits.json is of a table. table: the path that it names; named: the user gave the file by --fits."""
+    """Whether a fits.json is of the table at `path`. named: the user named the file."""
 
-    fits: Path
-    table: str | None
+    known: FitsFile
     path: Path
     named: bool
 
     @property
     def _same_name(self) -> bool:
-        return self.table is None or Path(self.table).name == self.path.name
+        return self.known.table is None or Path(self.known.table).name == self.path.name
 
     def without_fingerprint(self) -> str:
         """A note about fits that do not say which rows they were made from. FitError if they name another table."""
         if not (self._same_name or self.named):
             raise FitError(self._of_another("it does not say how many rows"))
         return (
-            f"{self.fits.name} does not say which rows it was made from (an older saescale wrote it), so it was not "
-            f"checked against {self.path.name}: fit the table again to be sure."
+            f"{self.known.path.name} does not say which rows it was made from (an older saescale wrote it), so it was "
+            f"not checked against {self.path.name}: fit the table again to be sure."
         )
 
     def refusal(self, raw: RawTables, made: MadeFrom, mapping: Mapping[str, str]) -> str | None:
@@ -250,7 +255,7 @@ class _FitsCheck:
             if as_made is not None and _equal(as_made, made):
                 pairs = ",".join(f"{ours}={theirs}" for ours, theirs in made.mapping.items())
                 return (
-                    f"{self.fits.name} was made with other columns of {self.path.name}: give the same mapping "
+                    f"{self.known.path.name} was made with other columns of {self.path.name}: give the same mapping "
                     f"(--map {pairs}), or fit the table again."
                 )
         what = self.path.name
@@ -261,16 +266,16 @@ class _FitsCheck:
             then, after = rows, "none" if now is None else f"{now.runs.rows:,}"
         verb = "have" if what.startswith("The") else "has"
         return (
-            f"{what} {verb} changed since {self.fits.name} was made ({then} then, {after} now): run `saescale fit "
-            f"{self.path}` again, or name the fits of this table with --fits."
+            f"{what} {verb} changed since {self.known.path.name} was made ({then} then, {after} now): run "
+            f"`saescale fit {self.path}` again, or name the fits of this table with --fits."
         )
 
     def _of_another(self, rows: str) -> str:
-        of = Path(str(self.table)).name
+        of = Path(str(self.known.table)).name
         beside = "" if self.named else f" beside {self.path.name}"
         return (
-            f"{self.fits.name}{beside} is of {of} ({rows}), not of {self.path.name}: fit this table into a folder of "
-            f"its own (saescale fit {self.path.name} --out FOLDER), and name its fits with --fits."
+            f"{self.known.path.name}{beside} is of {of} ({rows}), not of {self.path.name}: fit this table into a "
+            f"folder of its own (saescale fit {self.path.name} --out FOLDER), and name its fits with --fits."
         )
 
 

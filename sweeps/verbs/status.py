@@ -57,11 +57,12 @@ def plot(study: "Study") -> None:
     """Collect the tables and draw the curves so far into the study's figures/; prints what was written, or why not."""
     import pandas as pd
 
+    from fit.study.study_tables import StudyTables
     from fit.views.figures import gallery
     from sweeps.ledger.tables import write_tables
 
     runs, curves = (pd.read_parquet(path) for path in write_tables(study)[:2])
-    gallery.make(runs, curves, None, study.path / "figures", only=["curves"])
+    gallery.make(StudyTables(runs, curves), study.path / "figures", only=["curves"])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,13 +1,11 @@
 """A/B training curves of options of the SAE and its training, all else equal (Gao et al. 2024, Figs. 15 to 18)."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fit.data import tables
+from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs
 from fit.views.figures.shared import style as styles
@@ -45,15 +43,13 @@ COLUMNS = ["option", "value", "run_id", "n_latents", "k", "tokens", "nmse"]
 MOST_N = 4
 
 
-def numbers(
-    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
-) -> pd.DataFrame:
+def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers, a panel for each option of `OPTIONS` with two or three values in runs that else agree.
 
     Of each n the runs at the lr, k and seed of the lowest nmse. Raises inputs.Missing without such runs, or curves.
     """
-    del fits
-    known = inputs.columns(curves, "curves", "n_latents", "tokens", "nmse")
+    runs = study.runs
+    known = inputs.columns(study.curves, "curves", "n_latents", "tokens", "nmse")
     if runs is None or "run_id" not in runs.columns:
         raise inputs.Missing("it needs the table runs with run_id and options of the SAE.")
     runs = runs[runs["run_id"].isin(known["run_id"])]
@@ -91,9 +87,8 @@ def _texts(values: pd.Series) -> pd.Series:
     )
 
 
-def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None = None, style: str = "paper") -> Figure:
+def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
     """The figure of a table made by `numbers`."""
-    del fits
     options = list(dict.fromkeys(table["option"]))
     with styles.applied(style) as look:
         figure, axes = scales.panels(len(options), 2, look, words=1 + len(options) // 2, share=False)

@@ -1,14 +1,12 @@
 """Activation functions: NMSE over L0 at one n, and over n at one L0, a curve each (Gao et al. 2024, Fig. 2)."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fit.converged.runs import groups
+from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs, labels
 from fit.views.figures.shared import style as styles
@@ -18,16 +16,14 @@ OVER_L0, OVER_N = "over L0", "over n"
 DATA = ("data_fingerprint", "data", "d_model")
 
 
-def numbers(
-    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
-) -> pd.DataFrame:
+def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers; panel: `over L0`, at the n with the most points, and `over n`, at the L0 that most reach.
 
     Of each activation, n and k the run of the lowest nmse. At one L0 a loss is interpolated in log-log between the two
     L0 of that n about it, since only TopK sets its L0. Of several data the one with the most runs. Raises
     inputs.Missing without two activations.
     """
-    del curves, fits
+    runs = study.runs
     wanted = "l0" if runs is not None and "l0" in runs.columns and runs["l0"].notna().any() else "k"
     known = inputs.finished(runs, "n_latents", wanted, "nmse")
     known = known[known[wanted] > 0].assign(l0=known[wanted])
@@ -67,9 +63,8 @@ def _loss(part: pd.DataFrame, l0: float) -> float | None:
     return float(np.exp(np.interp(np.log(l0), np.log(at), np.log(part["nmse"].to_numpy(dtype=float)))))
 
 
-def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None = None, style: str = "paper") -> Figure:
+def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
     """The figure of a table made by `numbers`."""
-    del fits
     names = sorted(set(table["activation"]))
     colours = dict(zip(names, styles.colours(len(names)), strict=True))
     of = {panel: part for panel, part in table.groupby("panel")}

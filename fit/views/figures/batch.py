@@ -1,7 +1,6 @@
 """Loss over the batch size at equal compute, L(C), and at convergence, L(N), side by side (Gao et al., Fig. 12)."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from fit.converged.runs import GROUPS, groups
 from fit.data import tables
 from fit.data.curves import candidates
 from fit.data.number_format import with_interval
+from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs, labels
 from fit.views.figures.shared import style as styles
@@ -25,23 +25,21 @@ BUDGETS = 5
 WITHOUT_BATCH = [name for name in GROUPS if name != "batch_tokens"]
 
 
-def numbers(
-    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
-) -> pd.DataFrame:
+def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers, a pair of panels for each k and data; `value`: C (sparse convention) or n of a line.
 
     compute: the lowest loss of any curve of a batch size at C, where all batch sizes have one. converged: of each n
     and batch size the lowest loss over lr. Raises inputs.Missing without two batch sizes, or without either side.
     """
-    known = inputs.finished(runs, "n_latents", "batch_tokens", "nmse")
+    known = inputs.finished(study.runs, "n_latents", "batch_tokens", "nmse")
     if known["batch_tokens"].nunique() < 2:
         raise inputs.Missing(
             "it needs runs of two batch sizes or more in the column batch_tokens; there is one."
         )
-    flops = _convention(fits)
+    flops = _convention(study)
     parts = [(g, p) for g, p in groups(known, ["k"], WITHOUT_BATCH) if p["batch_tokens"].nunique() > 1]
-    names = labels.group_names([{"group": inputs.named(group, part)} for group, part in parts])
-    of_part = [_frontiers(part, curves, flops) for _, part in parts]
+    names = labels.group_names([inputs.named(group, part) for group, part in parts])
+    of_part = [_frontiers(part, study.curves, flops) for _, part in parts]
     budgets = _shared([curve for found in of_part for curve in found.values()])
     rows = [
         frame.assign(panel=name, regime=regime)
@@ -57,10 +55,10 @@ def numbers(
     return table.astype(dict.fromkeys(COLUMNS[2:], "float64"))
 
 
-def _convention(fits: Mapping[str, Any] | None) -> str:
+def _convention(study: StudyTables) -> str:
     """The column of C that L(C) was fitted to, the sparse one without a fit."""
-    of = [fit.get("flops") for fit in (fits or {}).get("fits", []) if fit["law"] == "L_C"]
-    return f"flops_{of[0] if of and of[0] else 'sparse'}"
+    conventions = [fit.flops for fit in study.fits if fit.law == "L_C"]
+    return f"flops_{conventions[0] if conventions and conventions[0] else 'sparse'}"
 
 
 def _converged(part: pd.DataFrame) -> pd.DataFrame:
@@ -102,12 +100,12 @@ def _compute(found: Mapping[float, Curve], budgets: list[float]) -> pd.DataFrame
     )
 
 
-def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; the exponent of each panel is read from `fits`, where it is."""
+def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`; the exponent of each panel is that of the fits, where it is."""
     names = list(dict.fromkeys(table["panel"]))
     with styles.applied(style) as look:
         cells = [(name, regime) for name in names for regime in REGIMES]
-        heads = [", ".join(filter(None, [name, *_head(fits, name, regime)])) for name, regime in cells]
+        heads = [", ".join(filter(None, [name, *_head(study, name, regime)])) for name, regime in cells]
         keys = {regime: _keys(table[table["regime"] == regime], regime) for regime in REGIMES}
         longest = max(map(len, keys.values()))
         figure, axes = scales.titled(heads, 2, look, words=3 + longest)
@@ -120,7 +118,7 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None, style: str = "pape
         scales.y_label(figure, axes, "normalized MSE", look)
         spare = [[Line2D([], [], linestyle="none", label="")] * (longest - len(own)) for own in keys.values()]
         handles = [key for own, rest in zip(keys.values(), spare, strict=True) for key in [*own, *rest]]
-        title = f"left: {REGIMES['compute']} ({_convention(fits)[6:]} FLOPs)\nright: {REGIMES['converged']}"
+        title = f"left: {REGIMES['compute']} ({_convention(study)[6:]} FLOPs)\nright: {REGIMES['converged']}"
         figure.legend(handles=handles, loc="outside lower center", ncols=2, title=title)
     return figure
 
@@ -130,15 +128,14 @@ def _values(table: pd.DataFrame, regime: str) -> list[float]:
     return sorted(set(table.loc[table["regime"] == regime, "value"]))
 
 
-def _head(fits: Mapping[str, Any] | None, panel: str, regime: str) -> list[str]:
+def _head(study: StudyTables, panel: str, regime: str) -> list[str]:
     """`b 0.025 [0.017, 0.033]` of L ∝ B^b, of the group whose name the panel has."""
-    found = ((fits or {}).get("regimes") or {}).get("groups") or []
-    for group, name in zip(found, labels.group_names(found), strict=True):
-        tests = [
-            test for test in group.get("batch", ()) if test["regime"] == regime and test["b"] is not None
-        ]
-        if tests and (name == panel or len(found) == 1):
-            return [f"L ∝ B^b, b {with_interval(tests[0]['b'], tests[0]['low'], tests[0]['high'])}"]
+    compared = study.regimes.groups if study.regimes else ()
+    names = labels.group_names([group.group for group in compared])
+    for group, name in zip(compared, names, strict=True):
+        tests = [test for test in group.batch if test.regime == regime and test.b is not None]
+        if tests and (name == panel or len(compared) == 1):
+            return [f"L ∝ B^b, b {with_interval(tests[0].b, tests[0].low, tests[0].high)}"]
     return []
 
 

@@ -1,13 +1,13 @@
 """The compute-optimal budget of each n beside its converged one: tokens, and the loss they buy."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs, labels
 from fit.views.figures.shared import style as styles
@@ -16,26 +16,29 @@ COLUMNS = ["panel", "regime", "n_latents", "tokens", "nmse", "token_ratio", "los
 REGIMES = {"compute": ("o", "compute-optimal, L(C)"), "converged": ("s", "converged, L(N)")}
 
 
-def numbers(
-    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
-) -> pd.DataFrame:
-    """The plotted numbers, a pair of panels for each group of fits.json["regimes"].
+def numbers(study: StudyTables) -> pd.DataFrame:
+    """The plotted numbers, a pair of panels for each group of the regimes.
 
     token_ratio: tokens converged over compute-optimal; loss_gap: the loss compute-optimal over converged, minus 1.
     Raises inputs.Missing where no n has both budgets.
     """
-    del runs, curves
-    groups = ((fits or {}).get("regimes") or {}).get("groups") or []
+    groups = study.regimes.groups if study.regimes else ()
     rows = [
-        {"panel": name, "regime": regime, "n_latents": row["n_latents"]}
-        | {key: row[regime][key] for key in ("tokens", "nmse")}
-        | {key: row[key] for key in ("token_ratio", "loss_gap")}
-        for group, name in zip(groups, labels.group_names(groups), strict=True)
-        for row in group.get("budgets", ())
-        for regime in REGIMES
+        {
+            "panel": name,
+            "regime": regime,
+            "n_latents": row.n_latents,
+            "tokens": budget.tokens,
+            "nmse": budget.nmse,
+            "token_ratio": row.token_ratio,
+            "loss_gap": row.loss_gap,
+        }
+        for group, name in zip(groups, labels.group_names([group.group for group in groups]), strict=True)
+        for row in group.budgets
+        for regime, budget in (("compute", row.compute), ("converged", row.converged))
     ]
     if not rows:
-        reasons = " ".join(dict.fromkeys(reason for group in groups for reason in group.get("reasons", ())))
+        reasons = " ".join(dict.fromkeys(reason for group in groups for reason in group.reasons))
         raise inputs.Missing(
             "it needs an n with both budgets in fits.json: run `saescale fit TABLE` on a table with curves and "
             f"converged runs. {reasons}".strip()
@@ -44,9 +47,8 @@ def numbers(
     return table.reset_index(drop=True).astype(dict.fromkeys(COLUMNS[2:], "float64"))
 
 
-def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None, style: str = "paper") -> Figure:
+def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
     """The figure of a table made by `numbers`."""
-    del fits
     names = list(dict.fromkeys(table["panel"]))
     colours = dict(zip(REGIMES, styles.colours(3)[::2], strict=True))
     with styles.applied(style) as look:

@@ -1,35 +1,34 @@
 """L(N) of several subjects, models, layers or data, at one k: a law each (Gao et al. 2024, Fig. 4)."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from fit.law.result import FitResult
+from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs, labels, one_panel, series
 from fit.views.figures.shared import style as styles
 
 
-def numbers(
-    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
-) -> pd.DataFrame:
+def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers, as those of `l_n`, at the k that the most subjects share; `panel` names the subject.
 
     Raises inputs.Missing unless L_N was fitted to two subjects at one k.
     """
-    del curves
-    laws = at_one_k(fits)
+    laws = at_one_k(study.fits)
     rows: list[dict[str, Any]] = []
-    for fit, name in zip(laws, names(laws, runs), strict=True):
+    for fit, name in zip(laws, names(laws, study.runs), strict=True):
         rows += series.rows(fit, name)
     return series.table(rows)
 
 
-def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; parameters and their intervals are read from `fits`."""
-    laws = at_one_k(fits)
-    k = (laws[0].get("group") or {}).get("k")
+def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`; parameters and their intervals are those of the fits."""
+    laws = at_one_k(study.fits)
+    k = inputs.k_of(laws[0])
     with styles.applied(style) as look:
         figure, ax = one_panel.draw(table, laws, list(dict.fromkeys(table["panel"])), look)
         ax.set_title("" if k is None else f"k = {k:g}", loc="left")
@@ -38,17 +37,16 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> 
     return figure
 
 
-def subject(fit: inputs.Fit) -> tuple[Any, ...]:
+def subject(fit: FitResult) -> tuple[Any, ...]:
     """What tells the data of one fit from that of another."""
-    group = fit.get("group") or {}
-    return tuple(str(group.get(key)) for key in ("data_fingerprint", "data", "model", "layer", "d_model"))
+    return tuple(str(fit.group.get(key)) for key in ("data_fingerprint", "data", "model", "layer", "d_model"))
 
 
-def at_one_k(fits: Mapping[str, Any] | None) -> list[inputs.Fit]:
+def at_one_k(fits: Sequence[FitResult]) -> list[FitResult]:
     """The fits of L_N at the k with the most subjects, the smallest of equals. Missing where none has two."""
-    by_k: dict[Any, list[inputs.Fit]] = {}
+    by_k: dict[Any, list[FitResult]] = {}
     for fit in inputs.laws(fits, "L_N"):
-        by_k.setdefault((fit.get("group") or {}).get("k"), []).append(fit)
+        by_k.setdefault(inputs.k_of(fit), []).append(fit)
     k = max(sorted(by_k, key=lambda k: k or 0), key=lambda k: len({subject(fit) for fit in by_k[k]}))
     if len({subject(fit) for fit in by_k[k]}) < 2:
         raise inputs.Missing(
@@ -58,19 +56,19 @@ def at_one_k(fits: Mapping[str, Any] | None) -> list[inputs.Fit]:
     return by_k[k]
 
 
-def of_k(fits: Mapping[str, Any] | None, k: float | None) -> list[inputs.Fit]:
+def laws_at_k(fits: Sequence[FitResult], k: float | None) -> list[FitResult]:
     """The fits of L_N at one k; None or NaN: those without k."""
-    found = [(fit, (fit.get("group") or {}).get("k")) for fit in inputs.laws(fits, "L_N")]
-    return [fit for fit, own in found if (own is None and pd.isna(k)) or own == k]
+    by_k = [(fit, inputs.k_of(fit)) for fit in inputs.laws(fits, "L_N")]
+    return [fit for fit, own_k in by_k if (own_k is None and pd.isna(k)) or own_k == k]
 
 
-def names(laws: list[inputs.Fit], runs: pd.DataFrame | None) -> list[str]:
+def names(laws: Sequence[FitResult], runs: pd.DataFrame | None) -> list[str]:
     """A name per fit: model and layer, or the data's name, of its runs, and what else tells the fits apart."""
     groups = []
     for fit in laws:
-        group = {key: value for key, value in (fit.get("group") or {}).items() if key != "k"}
+        group = {key: value for key, value in fit.group.items() if key != "k"}
         groups.append(group if runs is None else inputs.named(group, inputs.members(runs, fit)))
-    found = labels.group_names([{"group": group} for group in groups])
-    if len(set(found)) == len(found):
-        return found
-    return labels.group_names(laws)
+    short_names = labels.group_names(groups)
+    if len(set(short_names)) == len(short_names):
+        return short_names
+    return labels.fit_names(laws)

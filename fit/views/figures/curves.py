@@ -1,6 +1,5 @@
 """NMSE over tokens for every run, a panel per k: the figure to look at before believing any fit."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -9,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fit.data import tables
+from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs
 from fit.views.figures.shared import style as styles
@@ -18,24 +18,20 @@ COLUMNS = ["run_id", "k", "n_latents", "tokens", "nmse", "ended"]
 ENDS = {"converged": "o", "not converged": ".", "diverged or failed": "x"}
 
 
-def numbers(
-    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
-) -> pd.DataFrame:
+def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers, a row per evaluation; `ended` says how the run ended where `runs` knows it.
 
     Raises inputs.Missing without curves.
     """
-    del fits
-    known = inputs.columns(curves, "curves", "n_latents", "tokens", "nmse")
-    known = known.assign(ended=known["run_id"].map(_ends(runs)))
-    known = tables.numeric(known.assign(k=known.get("k", float("nan"))), "k")
+    known = inputs.columns(study.curves, "curves", "n_latents", "tokens", "nmse")
+    known = known.assign(ended=known["run_id"].map(_ends(study.runs)))
+    known = tables.numeric(known.reindex(columns=[*known.columns.drop("k", errors="ignore"), "k"]), "k")
     order = ["k", "n_latents", "run_id", "tokens"]
     return known.sort_values(order).reindex(columns=COLUMNS).reset_index(drop=True)
 
 
-def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None = None, style: str = "paper") -> Figure:
+def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
     """The figure of a table made by `numbers`."""
-    del fits
     colour = Colours(table["n_latents"])
     with styles.applied(style) as look:
         groups = list(table.groupby("k", dropna=False))

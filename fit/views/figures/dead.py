@@ -1,13 +1,11 @@
 """Share of dead latents over the number of latents, one curve a k (Gao et al. 2024, Fig. 14)."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fit.converged.runs import GROUPS, groups
+from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs, labels
 from fit.views.figures.shared import style as styles
@@ -15,18 +13,15 @@ from fit.views.figures.shared import style as styles
 COLUMNS = ["panel", "k", "n_latents", "dead_fraction", "run_id"]
 
 
-def numbers(
-    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
-) -> pd.DataFrame:
+def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers: of each n and k the run of the lowest nmse; a panel for each data, batch size, activation.
 
     Raises inputs.Missing without runs that are done and know their dead_fraction.
     """
-    del curves, fits
-    known = inputs.finished(runs, "n_latents", "nmse", "dead_fraction")
+    known = inputs.finished(study.runs, "n_latents", "nmse", "dead_fraction")
     known = known.assign(k=known["k"] if "k" in known.columns else float("nan"))
     parts = list(groups(known, [], GROUPS))
-    names = labels.group_names([{"group": inputs.named(group, part)} for group, part in parts])
+    names = labels.group_names([inputs.named(group, part) for group, part in parts])
     rows = [
         inputs.lowest(part, ["k", "n_latents"]).assign(panel=name)
         for (_, part), name in zip(parts, names, strict=True)
@@ -35,9 +30,8 @@ def numbers(
     return table.astype(dict.fromkeys(COLUMNS[1:4], "float64"))
 
 
-def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None = None, style: str = "paper") -> Figure:
+def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
     """The figure of a table made by `numbers`."""
-    del fits
     ks = sorted(set(table["k"].dropna())) or [float("nan")]
     colours = dict(zip(ks, styles.colours(len(ks)), strict=True))
     with styles.applied(style) as look:

@@ -1,13 +1,17 @@
 """Draws every figure whose data is there; the others say in one line what they need."""
 
-from collections.abc import Callable, Mapping, Sequence
+import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from fit.data import files
 from fit.law.errors import FitError
+from fit.study.study_tables import StudyTables
 from fit.views.figures import (
     ablations,
     activations,
@@ -29,18 +33,15 @@ from fit.views.figures import (
 from fit.views.figures import by_subject as subjects
 from fit.views.figures import curves as curves_figure
 from fit.views.figures import latents as latents_figure
-from fit.views.figures.shared import save
 from fit.views.figures.shared import style as styles
 
 
 class FigureModule(Protocol):
-    """What each figure's module offers: its numbers from the tables, and its drawing from the numbers."""
+    """What each figure's module offers: its numbers from a study, and its drawing from the numbers."""
 
-    def numbers(
-        self, runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
-    ) -> pd.DataFrame: ...
+    def numbers(self, study: StudyTables) -> pd.DataFrame: ...
 
-    def draw(self, table: pd.DataFrame, fits: Any, style: str = "paper") -> Figure: ...
+    def draw(self, table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure: ...
 
 
 FIGURES: dict[str, FigureModule] = {
@@ -67,31 +68,37 @@ FIGURES: dict[str, FigureModule] = {
 
 
 def make(
-    runs: pd.DataFrame | None,
-    curves: pd.DataFrame | None,
-    fits: Mapping[str, Any] | None,
+    study: StudyTables,
     out: Path | str,
     only: Sequence[str] | None = None,
     style: str = "paper",
     say: Callable[[str], None] = print,
-    latents: pd.DataFrame | None = None,
 ) -> list[Path]:
-    """Writes each figure as PDF, PNG and CSV into `out` and returns the paths written.
+    """Write each figure as PDF, PNG and CSV into a folder, and return the paths written.
 
-    runs, curves, latents: the tables, or None. fits: the content of fits.json, or None. only: names of FIGURES.
-    A figure that cannot be drawn is told through `say` in one line and stops no other. Raises FitError for an unknown
-    figure or style.
+    Parameters
+    ----------
+    study : the tables, and the fits of them, as far as there are any.
+    out : the folder, made if it is not there.
+    only : names of `FIGURES`, default all.
+    style : the name of one of `STYLES`.
+    say : is given one line for each file written, and for each figure that could not be drawn, which stops no other.
+
+    Raises
+    ------
+    FitError
+        For an unknown figure or style.
     """
     styles.named(style)
     written: list[Path] = []
     for name in _chosen(only):
         try:
             module = FIGURES[name]
-            table = numbers(name, runs, curves, fits, latents)
-            paths = save.write(module.draw(table, fits, style), table, Path(out), name, style)
+            table = module.numbers(study)
+            paths = save(module.draw(table, study, style), table, Path(out), name, style)
         except FitError as error:
             say(f"{name} skipped: {error}")
-        except Exception as error:  # a table of another make can break one figure in ways not foreseen here
+        except Exception as error:  # an unexpected table can break one figure in ways not foreseen here
             say(f"{name} skipped: it failed with {type(error).__name__}: {' '.join(str(error).split())}")
         else:
             written += paths
@@ -100,21 +107,24 @@ def make(
     return written
 
 
-def numbers(
-    name: str,
-    runs: pd.DataFrame | None,
-    curves: pd.DataFrame | None,
-    fits: Mapping[str, Any] | None,
-    latents: pd.DataFrame | None = None,
-) -> pd.DataFrame:
-    """The numbers of one figure; only the histograms of latents need the third table."""
-    if name == "latents":
-        return latents_figure.numbers(runs, curves, fits, latents)
-    return FIGURES[name].numbers(runs, curves, fits)
-
-
 def _chosen(only: Sequence[str] | None) -> Sequence[str]:
     unknown = [name for name in only or () if name not in FIGURES]
     if unknown:
         raise FitError(f"There is no figure {unknown[0]!r}: choose among {', '.join(FIGURES)}.")
     return [name for name in FIGURES if not only or name in only]
+
+
+def rendered(figure: Figure, style: str = "paper") -> dict[str, bytes]:
+    """The bytes of the figure as {"pdf", "png"}, without a date or a program's name in them."""
+    pdf, png = io.BytesIO(), io.BytesIO()
+    with styles.applied(style) as look:
+        FigureCanvasAgg(figure)
+        figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
+        figure.savefig(png, format="png", dpi=look.dpi, metadata={"Software": None})
+    return {"pdf": pdf.getvalue(), "png": png.getvalue()}
+
+
+def save(figure: Figure, numbers: pd.DataFrame, out: Path, name: str, style: str = "paper") -> list[Path]:
+    """Writes out/name.pdf, .png and .csv (the plotted numbers at full precision); returns the three paths."""
+    contents = rendered(figure, style) | {"csv": numbers.to_csv(index=False).encode()}
+    return [files.write(out / f"{name}.{kind}", content) for kind, content in contents.items()]

@@ -1,6 +1,5 @@
 """Loss over n at several budgets of compute, with the parabola of each and its vertex, N*(C)."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,9 @@ from matplotlib.lines import Line2D
 from fit.compute.isoflop import best_of
 from fit.data.curves import candidates
 from fit.data.vertex import REACH
+from fit.law.extra import IsoflopVertex
+from fit.law.result import FitResult
+from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs, labels
 from fit.views.figures.shared import style as styles
@@ -22,52 +24,51 @@ COLUMNS = ["panel", "series", "flops", "n_latents", "nmse"]
 MOST = 7
 
 
-def numbers(
-    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
-) -> pd.DataFrame:
+def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers, a panel for each fit of L_C: series point, parabola and vertex, `flops` the budget.
 
     At most seven budgets, evenly among those with a vertex. Raises inputs.Missing without a vertex, or curves.
     """
-    found = [(fit, _vertices(fit)) for fit in inputs.laws(fits, "L_C")]
-    names = labels.group_names([fit for fit, _ in found])
-    if not any(vertices for _, vertices in found):
+    fits = [(fit, _vertices(fit)) for fit in inputs.laws(study.fits, "L_C")]
+    names = labels.fit_names([fit for fit, _ in fits])
+    if not any(vertices for _, vertices in fits):
         raise inputs.Missing(
             "it needs a C at which the loss over three n is a parabola with its vertex among them."
         )
     parts: list[pd.DataFrame] = []
-    for (fit, vertices), name in zip(found, names, strict=True):
+    for (fit, vertices), name in zip(fits, names, strict=True):
         if vertices:
-            parts += [part.assign(panel=name) for part in _panel(fit, vertices, runs, curves)]
+            parts += [part.assign(panel=name) for part in _panel(fit, vertices, study.runs, study.curves)]
     table = pd.concat(parts, ignore_index=True)[COLUMNS]
     return table.astype(dict.fromkeys(COLUMNS[2:], "float64"))
 
 
-def _vertices(fit: inputs.Fit) -> list[Mapping[str, Any]]:
-    points = ((fit.get("extra") or {}).get("isoflop") or {}).get("points") or []
+def _vertices(fit: FitResult) -> list[IsoflopVertex]:
+    """At most `MOST` of the fit's vertices, evenly."""
+    points = fit.extra.isoflop.points if fit.extra.isoflop else ()
     some = np.unique(np.linspace(0, len(points) - 1, min(len(points), MOST)).round().astype(int))
     return [points[i] for i in some]
 
 
 def _panel(
-    fit: inputs.Fit,
-    vertices: list[Mapping[str, Any]],
+    fit: FitResult,
+    vertices: list[IsoflopVertex],
     runs: pd.DataFrame | None,
     curves: pd.DataFrame | None,
 ) -> list[pd.DataFrame]:
-    flops, name = f"flops_{fit['flops']}", "runs" if curves is None else "curves"
+    flops, name = f"flops_{fit.flops}", "runs" if curves is None else "curves"
     known = inputs.columns(runs if curves is None else curves, name, "n_latents", flops, "nmse")
     known = inputs.members(known[(known[flops] > 0) & (known["nmse"] > 0)], fit, runs)
     if known.empty:
         raise inputs.Missing(f"no row of the table {name} belongs to its fit: is fits.json another's?")
     of = candidates(known, flops)
     n = of.column("n_latents")
-    assert n is not None  # `needs.columns` keeps the rows with one
+    assert n is not None  # `inputs.columns` keeps the rows with one
     sizes = best_of(of, n, np.ones(len(n), dtype=bool))
     rows: list[dict[str, Any]] = []
     for vertex in vertices:
-        C, best = vertex["flops"], vertex["n_latents"]
-        rows.append({"series": "vertex", "flops": C, "n_latents": best, "nmse": vertex["nmse"]})
+        C, best = vertex.flops, vertex.n_latents
+        rows.append({"series": "vertex", "flops": C, "n_latents": best, "nmse": vertex.nmse})
         at = {size: curve.loss(np.log(C)) for size, curve in sizes.items() if curve.reaches(np.log(C))}
         rows += [
             {"series": "point", "flops": C, "n_latents": size, "nmse": np.exp(log_l)}
@@ -75,14 +76,14 @@ def _panel(
         ]
         for off in np.linspace(-REACH, REACH, 33):
             if min(at) <= best * np.exp(off) <= max(at):
-                loss = vertex["nmse"] * np.exp(vertex["curvature"] / 2 * off**2)
+                loss = vertex.nmse * np.exp(vertex.curvature / 2 * off**2)
                 rows.append({"series": "parabola", "flops": C, "n_latents": best * np.exp(off), "nmse": loss})
     return [pd.DataFrame(rows)]
 
 
-def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; the convention of FLOPs is read from `fits`."""
-    convention = inputs.laws(fits, "L_C")[0]["flops"]
+def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`; the convention of FLOPs is that of the fits."""
+    convention = inputs.laws(study.fits, "L_C")[0].flops
     colour = Colours(table["flops"], f"C, FLOPs ({convention})")
     names = list(dict.fromkeys(table["panel"]))
     with styles.applied(style) as look:

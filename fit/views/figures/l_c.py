@@ -1,14 +1,13 @@
 """L(C): every training curve over compute, the frontier, and the law fitted to it (Gao et al. 2024, Fig. 1 left)."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fit.data.curves import decays
+from fit.law.result import FitResult
+from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs, labels
 from fit.views.figures.shared import style as styles
@@ -21,19 +20,18 @@ X_LABELS = {
 }
 
 
-def numbers(
-    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
-) -> pd.DataFrame:
+def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers: series curve, frontier and law, a panel per fit.
 
     Without a table of evaluations the rows of `runs` are drawn, as the fit takes them.
     With a learning rate that is not constant only the end of a curve is a run at its budget, so only the end is kept.
     Raises inputs.Missing without a fit of L_C or without the curves that it stands on.
     """
-    laws = inputs.laws(fits, "L_C")
+    runs, curves = study.runs, study.curves
+    laws = inputs.laws(study.fits, "L_C")
     parts = []
-    for fit, name in zip(laws, labels.group_names(laws), strict=True):
-        flops = f"flops_{fit['flops']}"
+    for fit, name in zip(laws, labels.fit_names(laws), strict=True):
+        flops = f"flops_{fit.flops}"
         name_of, source = ("runs", runs) if curves is None else ("curves", curves)
         known = inputs.columns(source, name_of, "n_latents", flops, "nmse")
         lines = _valid(inputs.members(known, fit, runs), flops).rename(columns={flops: "flops"})
@@ -44,20 +42,22 @@ def numbers(
     return table.astype(dict.fromkeys(COLUMNS[3:], "float64"))
 
 
-def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; parameters and their intervals are read from `fits`."""
-    laws = inputs.laws(fits, "L_C")
+def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`; parameters and their intervals are those of the fits."""
+    laws = inputs.laws(study.fits, "L_C")
     colour = Colours(table["n_latents"].dropna())
     with styles.applied(style) as look:
         figure, axes = scales.panel_per_fit(laws, look, words=4, share=0.68)
         for fit, (name, ax) in zip(laws, axes.items(), strict=True):
             _draw_panel(ax, table[table["panel"] == name], colour, look)
-            ax.set_xlabel(X_LABELS[fit["flops"]], fontsize=look.font if len(laws) == 1 else look.small)
+            ax.set_xlabel(
+                X_LABELS[fit.flops or "sparse"], fontsize=look.font if len(laws) == 1 else look.small
+            )
             ax.set_xscale("log")
             scales.nmse(ax, table, top=1.05)
         figure.supylabel("normalized MSE", fontsize=look.font)
         colour.bar(figure, list(axes.values()))
-        title = labels.typeset(f"{laws[0]['formula']}, with 95 % intervals")
+        title = labels.typeset(f"{laws[0].formula}, with 95 % intervals")
         figure.legend(
             handles=_keys(look), loc="outside lower center", ncols=3, title=title, columnspacing=1.0
         )
@@ -69,10 +69,17 @@ def _valid(curves: pd.DataFrame, flops: str) -> pd.DataFrame:
     return curves[~decays(curves) | ~curves.duplicated("run_id", keep="last")]
 
 
-def _fitted(fit: inputs.Fit, panel: str) -> list[pd.DataFrame]:
-    frontier = pd.DataFrame(fit.get("points", [])).assign(series="frontier", panel=panel)
-    law = pd.DataFrame(fit["curve"]).rename(columns={"value": "nmse"}).assign(series="law", panel=panel)
-    return [frontier, law]
+def _fitted(fit: FitResult, panel: str) -> list[pd.DataFrame]:
+    """The frontier that was fitted, and the law."""
+    frontier = [
+        {"flops": p.inputs["flops"], "nmse": p.response, "run_id": p.run.run_id, "n_latents": p.run.n_latents}
+        for p in fit.points
+    ]
+    law = [{"flops": p.inputs["flops"], "nmse": p.value, "low": p.low, "high": p.high} for p in fit.curve]
+    return [
+        pd.DataFrame(rows).assign(series=series, panel=panel)
+        for series, rows in (("frontier", frontier), ("law", law))
+    ]
 
 
 def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours, look: styles.Style) -> None:

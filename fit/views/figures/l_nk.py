@@ -8,29 +8,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs, labels, series
 from fit.views.figures.shared import style as styles
 
 
-def numbers(
-    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
-) -> pd.DataFrame:
+def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers: series run, law and held_out; `panel` names the fit.
 
     Raises inputs.Missing without a fit of L_NK.
     """
-    del runs, curves
-    laws = inputs.laws(fits, "L_NK")
+    laws = inputs.laws(study.fits, "L_NK")
     rows: list[dict[str, Any]] = []
-    for fit, name in zip(laws, labels.group_names(laws), strict=True):
+    for fit, name in zip(laws, labels.fit_names(laws), strict=True):
         rows += series.rows(fit, name)
     return series.table(rows)
 
 
-def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; parameters and their intervals are read from `fits`."""
-    laws = inputs.laws(fits, "L_NK")
+def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`; parameters and their intervals are those of the fits."""
+    laws = inputs.laws(study.fits, "L_NK")
     colours = dict(zip(sorted(set(table["k"])), styles.colours(table["k"].nunique()), strict=True))
     with styles.applied(style) as look:
         figure, axes = scales.panel_per_fit(laws, look, words=5, share=0.85)
@@ -44,9 +42,7 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> 
             if "held_out" in set(table["series"])
             else ""
         )
-        title = labels.typeset(
-            f"{laws[0]['formula']}\ndots: runs, dashed: the joint law with 95 % band{held}"
-        )
+        title = labels.typeset(f"{laws[0].formula}\ndots: runs, dashed: the joint law with 95 % band{held}")
         handles = [
             Line2D([], [], color=c, marker="o", ls="--", label=f"k = {k:g}") for k, c in colours.items()
         ]

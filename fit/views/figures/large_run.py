@@ -1,6 +1,6 @@
 """The run of the largest n over tokens against the laws fitted without it (Gao et al. 2024, Fig. 26)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -8,6 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from fit.law.held_out import HeldOut, HeldOutPoint
+from fit.law.result import FitResult
+from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs, labels
 from fit.views.figures.shared import style as styles
@@ -16,21 +19,18 @@ COLUMNS = ["panel", "series", "run_id", "n_latents", "k", "tokens", "nmse", "low
 LAWS = {"L_N": "L(N)", "L_NK": "L(N, K)"}
 
 
-def numbers(
-    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
-) -> pd.DataFrame:
+def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers, a panel for each group of L_N, or of L_NK without: series run, L(N) and L(N, K).
 
     A law's row is what it predicts of the largest n, fitted to the smaller ones, with the 95 % interval of a run.
     Raises inputs.Missing without such a prediction, or without the curve of a run that it is about.
     """
-    del runs
-    known = inputs.columns(curves, "curves", "n_latents", "tokens", "nmse")
-    found = _predictions(fits)
-    if not found:
+    known = inputs.columns(study.curves, "curves", "n_latents", "tokens", "nmse")
+    predictions = _predictions(study.fits)
+    if not predictions:
         raise inputs.Missing("it needs a fit of L_N or L_NK that held out its largest n, and predicted it.")
     rows: list[pd.DataFrame] = []
-    for (name, n, k), laws in found.items():
+    for (name, n, k), laws in predictions.items():
         run_id = next((law["run_id"] for law in laws if law["run_id"] in set(known["run_id"])), None)
         if run_id is None:
             continue
@@ -45,38 +45,41 @@ def numbers(
     return table.astype(dict.fromkeys(COLUMNS[3:], "float64"))
 
 
-def _predictions(fits: Mapping[str, Any] | None) -> dict[tuple[str, float, Any], list[dict[str, Any]]]:
+def _predictions(fits: Sequence[FitResult]) -> dict[tuple[str, float, Any], list[dict[str, Any]]]:
     """Panel, n and k to the predictions of each law; run_id is that of the measured point."""
-    found: dict[tuple[str, float, Any], list[dict[str, Any]]] = {}
-    laws = [fit for fit in (fits or {}).get("fits", []) if fit["law"] in LAWS and fit.get("held_out")]
-    ks = [
-        (fit, point, point.get("k", (fit.get("group") or {}).get("k")))
-        for fit in laws
-        for point in _largest(fit)
+    points = [
+        (fit, point, point.inputs["k"] if "k" in point.inputs else inputs.k_of(fit))
+        for fit in fits
+        if fit.law in LAWS and fit.held_out
+        for point in _largest(fit.held_out)
     ]
-    groups = [{"group": {**(fit.get("group") or {}), "k": k}} for fit, _, k in ks]
-    for (fit, point, k), name in zip(ks, labels.group_names(groups), strict=True):
-        n = point["n_latents"]
-        same = [p for p in fit["points"] if p["n_latents"] == n and p.get("k", k) == k]
+    names = labels.group_names([{**fit.group, "k": k} for fit, _, k in points])
+    predictions: dict[tuple[str, float, Any], list[dict[str, Any]]] = {}
+    for (fit, point, k), name in zip(points, names, strict=True):
+        n = point.inputs["n_latents"]
+        measured = [
+            p
+            for p in fit.points
+            if p.inputs["n_latents"] == n and ("k" not in p.inputs or p.inputs["k"] == k)
+        ]
         law = {
-            "series": LAWS[fit["law"]],
-            "nmse": point["predicted"],
-            "low": point["low"],
-            "high": point["high"],
+            "series": LAWS[fit.law],
+            "nmse": point.predicted,
+            "low": point.low,
+            "high": point.high,
+            "run_id": measured[0].run.run_id if measured else None,
         }
-        law["run_id"] = same[0].get("run_id") if same else None
-        found.setdefault((name, n, k), []).append(law)
-    return found
+        predictions.setdefault((name, n, k), []).append(law)
+    return predictions
 
 
-def _largest(fit: inputs.Fit) -> list[Mapping[str, Any]]:
-    points = fit["held_out"].get("points", [])
-    return [p for p in points if p["n_latents"] == max(q["n_latents"] for q in points)]
+def _largest(held_out: HeldOut) -> list[HeldOutPoint]:
+    points = held_out.points
+    return [p for p in points if p.inputs["n_latents"] == max(q.inputs["n_latents"] for q in points)]
 
 
-def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None, style: str = "paper") -> Figure:
+def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
     """The figure of a table made by `numbers`."""
-    del fits
     names = list(dict.fromkeys(table["panel"]))
     drawn = [law for law in LAWS.values() if law in set(table["series"])]
     colours = dict(zip(drawn, styles.colours(3)[1:], strict=False))

@@ -1,13 +1,11 @@
 """Histograms of the density and of the mean squared activation of latents, one curve an n (Gao et al., Fig. 19)."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs
 from fit.views.figures.shared import style as styles
@@ -20,24 +18,19 @@ QUANTITIES = {
 }
 
 
-def numbers(
-    runs: pd.DataFrame | None,
-    curves: pd.DataFrame | None,
-    fits: Mapping[str, Any] | None,
-    latents: pd.DataFrame | None = None,
-) -> pd.DataFrame:
+def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers: of each n and k the run of the lowest nmse, its bins with their share of the n latents.
 
-    Rows without low and high are latents that never fire. latents: the table latents.parquet of `saescale collect`.
+    Rows without low and high are latents that never fire. They come from the latents.parquet of `saescale collect`.
     Raises inputs.Missing without it.
     """
-    del curves, fits
+    latents = study.latents
     wanted = ["run_id", "n_latents", "k", "quantity", "low", "high", "count"]
     if latents is None or not set(wanted) <= set(latents.columns) or latents.empty:
         raise inputs.Missing(
             f"it needs the table latents, which `saescale collect` writes, with the columns {', '.join(wanted)}."
         )
-    known = latents[latents["run_id"].isin(_best(runs, latents))]
+    known = latents[latents["run_id"].isin(_best(study.runs, latents))]
     if known.empty:
         raise inputs.Missing(
             "it needs runs that are done in both tables, runs and latents; they share no run_id."
@@ -60,9 +53,8 @@ def _best(runs: pd.DataFrame | None, latents: pd.DataFrame) -> pd.Series:
     return inputs.lowest(known, [name for name in ("n_latents", "k") if name in known.columns])["run_id"]
 
 
-def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None = None, style: str = "paper") -> Figure:
+def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
     """The figure of a table made by `numbers`."""
-    del fits
     colour = Colours(table["n_latents"])
     cells = [(panel, quantity) for panel in dict.fromkeys(table["panel"]) for quantity in QUANTITIES]
     cells = [(p, q) for p, q in cells if ((table["panel"] == p) & (table["quantity"] == q)).any()]

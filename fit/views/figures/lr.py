@@ -1,42 +1,44 @@
 """NMSE over the learning rate, one curve an n, with each n's optimum and the law lr*(n) (Gao et al. 2024, Fig. 3)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 
 from fit.converged.lr import lr_optima
 from fit.converged.runs import GROUPS, groups
 from fit.converged.tokens import to_convergence
 from fit.data import tables
 from fit.law.errors import FitError
-from fit.views.figures.shared import annotate, inputs, labels
+from fit.law.result import FitResult
+from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
+from fit.views.figures.shared import inputs, labels
 from fit.views.figures.shared import style as styles
 from fit.views.figures.shared.colours import Colours
 
 COLUMNS = ["panel", "series", "n_latents", "lr", "nmse", "tokens", "low", "high"]
 
 
-def numbers(
-    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
-) -> pd.DataFrame:
+def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers: series run (`tokens`: to convergence), optimum of each n, and law, a panel for each group.
 
     Converged runs, of seeds the geometric mean. law: lr*(n) with low and high at the nmse of the optimum. Raises
     inputs.Missing without an n at three lr.
     """
-    known = inputs.finished(runs, "n_latents", "lr", "nmse")
+    known = inputs.finished(study.runs, "n_latents", "lr", "nmse")
     if "converged" in known.columns:
         known = known[tables.truths(known, "converged")[0]]
     parts = [(group, part) for group, part in groups(known, ["k"], GROUPS) if len(part)]
-    names = labels.group_names([{"group": inputs.named(group, part)} for group, part in parts])
+    names = labels.group_names([inputs.named(group, part) for group, part in parts])
     rows = [
-        _panel(part, curves, _law(group, fits)).assign(panel=name)
+        _panel(part, study.curves, _law(group, study.fits)).assign(panel=name)
         for (group, part), name in zip(parts, names, strict=True)
         if part.groupby("n_latents")["lr"].nunique().max() >= 3
     ]
@@ -48,9 +50,8 @@ def numbers(
     return table.astype(dict.fromkeys(COLUMNS[2:], "float64"))
 
 
-def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; the parameters of the law are read from `fits`."""
-    del fits
+def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`; the parameters of the law are those of the fits."""
     colour = Colours(table["n_latents"])
     names = list(dict.fromkeys(table["panel"]))
     with styles.applied(style) as look:
@@ -68,11 +69,11 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None, style: str = "pape
             rows = table[table["panel"] == name]
             known = rows[rows["tokens"].notna()]
             texts = [labels.short(tokens) for tokens in known["tokens"]]
-            annotate.words(ax, known["lr"], known["nmse"], texts, look, _avoid(rows))
+            _label_points(ax, known["lr"], known["nmse"], texts, look, _avoid(rows))
     return figure
 
 
-def _panel(part: pd.DataFrame, curves: pd.DataFrame | None, law: inputs.Fit | None) -> pd.DataFrame:
+def _panel(part: pd.DataFrame, curves: pd.DataFrame | None, law: FitResult | None) -> pd.DataFrame:
     """Runs, optima and law of one group."""
     part = part.assign(to=part.index.map(_tokens(part, curves)))
     cell = part.assign(log_l=np.log(part["nmse"])).groupby(["n_latents", "lr"], as_index=False)
@@ -91,21 +92,20 @@ def _tokens(part: pd.DataFrame, curves: pd.DataFrame | None) -> dict[Any, float]
     return dict(zip(found.index, found["tokens"].astype(float), strict=True))
 
 
-def _law(group: Mapping[str, Any], fits: Mapping[str, Any] | None) -> inputs.Fit | None:
-    found = [fit for fit in (fits or {}).get("fits", []) if fit["law"] == "LR_N" and fit.get("curve")]
-    return next((fit for fit in found if (fit.get("group") or {}) == dict(group)), None)
+def _law(group: Mapping[str, Any], fits: Sequence[FitResult]) -> FitResult | None:
+    """The fit of lr*(n) to this group."""
+    laws = (fit for fit in fits if fit.law == "LR_N" and fit.curve)
+    return next((fit for fit in laws if dict(fit.group) == dict(group)), None)
 
 
-def _along(best: pd.DataFrame, law: inputs.Fit | None) -> pd.DataFrame:
+def _along(best: pd.DataFrame, law: FitResult | None) -> pd.DataFrame:
     """The law's lr and its interval at the n of each optimum."""
     if law is None or best.empty:
         return pd.DataFrame()
-    curve = pd.DataFrame(law["curve"]).astype("float64")
+    rows = [(p.inputs["n_latents"], p.value, p.low, p.high) for p in law.curve]
+    curve = np.log(pd.DataFrame(rows, columns=["n_latents", "lr", "low", "high"], dtype="float64"))
     x = np.log(best["n_latents"].to_numpy(dtype=float))
-    at = {
-        ours: np.exp(np.interp(x, np.log(curve["n_latents"]), np.log(curve[theirs])))
-        for ours, theirs in (("lr", "value"), ("low", "low"), ("high", "high"))
-    }
+    at = {name: np.exp(np.interp(x, curve["n_latents"], curve[name])) for name in ("lr", "low", "high")}
     return best.assign(series="law", **at)
 
 
@@ -143,3 +143,55 @@ def _keys(table: pd.DataFrame, look: styles.Style) -> list[Line2D]:
         + [dashed] * ("law" in series)
         + [words] * bool(table["tokens"].notna().any())
     )
+
+
+def _label_points(
+    ax: Axes,
+    x: Iterable[float],
+    y: Iterable[float],
+    texts: Sequence[str],
+    look: styles.Style,
+    avoid: Sequence[tuple[float, float]] = (),
+) -> None:
+    """Write each text above or below its point, where it covers no other text and no point and stays in the panel.
+
+    A text without such a place is left out. The figure is laid out first, and the texts take no part in its layout.
+    avoid: further points (x, y) to keep clear of.
+    """
+    x, y = list(x), list(y)
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()
+    points = ax.transData.transform(np.column_stack([x, y])) if texts else np.empty((0, 2))
+    size = 0.8 * look.small
+    others = ax.transData.transform(np.array(avoid)) if len(avoid) else np.empty((0, 2))
+    taken: list[Bbox] = [_around(float(px), float(py), 2.0) for px, py in [*points, *others]]
+    for data_x, data_y, own, text in zip(x, y, taken[: len(points)], texts, strict=True):
+        for place, offset in (("bottom", 0.35), ("top", -0.35)):
+            word = ax.annotate(
+                text,
+                (data_x, data_y),
+                xytext=(0, offset * size),
+                textcoords="offset points",
+                fontsize=size,
+                color="0.25",
+                ha="center",
+                va=place,
+            )
+            word.set_in_layout(False)
+            box = word.get_window_extent(renderer)
+            inside = (
+                ax.bbox.x0 <= box.x0
+                and box.x1 <= ax.bbox.x1
+                and ax.bbox.y0 <= box.y0
+                and box.y1 <= ax.bbox.y1
+            )
+            if inside and not any(box.overlaps(other) for other in taken if other is not own):
+                taken.append(box)
+                break
+            word.remove()
+
+
+def _around(x: float, y: float, radius: float) -> Bbox:
+    return Bbox.from_extents(x - radius, y - radius, x + radius, y + radius)

@@ -1,6 +1,6 @@
 """The best use of compute: N*(C), D*(C) and lr*(C), and lr*(n) at convergence, with their laws and bands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -8,6 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from fit.law.result import FitResult
+from fit.law.selection import OptimumSelection
+from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs, labels, series
 from fit.views.figures.shared import style as styles
@@ -22,18 +25,15 @@ LAWS = {
 COLUMNS = ["panel", "series", "fit", "x", "y", "low", "high"]
 
 
-def numbers(
-    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
-) -> pd.DataFrame:
+def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers: series run, law and held_out; `panel` is the law, `fit` names group and method.
 
     Raises inputs.Missing without a fit of any of the four laws.
     """
-    del runs, curves
     rows: list[dict[str, Any]] = []
     for law, (x, y, _) in LAWS.items():
-        found = _fits(fits, law)
-        for fit, name in zip(found, _names(found), strict=True):
+        laws = _fits(study.fits, law)
+        for fit, name in zip(laws, _names(laws), strict=True):
             rows += [{**row, "fit": name, "x": row[x], "y": row[y]} for row in series.rows(fit, law, x, y)]
     if not rows:
         raise inputs.Missing(
@@ -44,27 +44,27 @@ def numbers(
     return table.astype(dict.fromkeys(COLUMNS[3:], "float64"))
 
 
-def draw(table: pd.DataFrame, fits: Mapping[str, Any], style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; formulae, conventions and parameters are read from `fits`."""
+def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`; formulae, conventions and parameters are those of the fits."""
     drawn = [law for law in LAWS if law in set(table["panel"])]
     names = sorted(set(table["fit"]))
     colours = dict(zip(names, styles.colours(len(names)), strict=True))
     with styles.applied(style) as look:
-        keys = [key for law in drawn for key in _keys(_fits(fits, law), colours, look.letters)]
+        keys = [key for law in drawn for key in _keys(_fits(study.fits, law), colours, look.letters)]
         words = 2 + sum(1 + str(key.get_label()).count("\n") for key in keys)
         columns = 2
         figure, axes = scales.panels(len(drawn), columns, look, words, share=False)
         for law, ax in zip(drawn, axes, strict=True):
-            _draw_panel(ax, table[table["panel"] == law], colours, _fits(fits, law)[0], look)
+            _draw_panel(ax, table[table["panel"] == law], colours, _fits(study.fits, law)[0], look)
         title = "laws with 95 % intervals; hollow: the largest scale, predicted from the smaller ones"
         figure.legend(handles=keys, loc="outside lower center", title=title)
     return figure
 
 
 def _draw_panel(
-    ax: Axes, rows: pd.DataFrame, colours: Mapping[str, str], fit: inputs.Fit, look: styles.Style
+    ax: Axes, rows: pd.DataFrame, colours: Mapping[str, str], fit: FitResult, look: styles.Style
 ) -> None:
-    x, _, words = LAWS[fit["law"]]
+    x, _, words = LAWS[fit.law]
     for name in dict.fromkeys(rows["fit"]):
         series.draw(ax, rows[rows["fit"] == name], colours[name], look, x="x", y="y")
     ends = rows[["low", "high"]].clip(rows["y"].min() / 3, rows["y"].max() * 3)
@@ -73,28 +73,28 @@ def _draw_panel(
         scales.latents(ax, most=6)
     else:
         scales.quantity(ax, "x", rows["x"])
-        ax.set_xlabel(f"compute, FLOPs\n({fit.get('flops')} convention)")
+        ax.set_xlabel(f"compute, FLOPs\n({fit.flops} convention)")
     ax.set_ylabel(words)
 
 
-def _fits(fits: Mapping[str, Any] | None, law: str) -> list[inputs.Fit]:
-    return [fit for fit in (fits or {}).get("fits", []) if fit["law"] == law and fit.get("curve")]
+def _fits(fits: Sequence[FitResult], law: str) -> list[FitResult]:
+    return [fit for fit in fits if fit.law == law and fit.curve]
 
 
-def _names(found: list[inputs.Fit]) -> list[str]:
+def _names(fits: Sequence[FitResult]) -> list[str]:
     """Group and method of each; the method only where there are two."""
-    methods = [(fit.get("selection") or {}).get("method") for fit in found]
+    methods = [fit.selection.method if isinstance(fit.selection, OptimumSelection) else None for fit in fits]
     several = len(set(methods)) > 1
     return [
         ", ".join(filter(None, [name, method if several else None]))
-        for name, method in zip(labels.group_names(found), methods, strict=True)
+        for name, method in zip(labels.fit_names(fits), methods, strict=True)
     ]
 
 
-def _keys(found: list[inputs.Fit], colours: Mapping[str, str], letters: int) -> list[Line2D]:
+def _keys(fits: Sequence[FitResult], colours: Mapping[str, str], letters: int) -> list[Line2D]:
     """A legend entry per fit: its formula, name, and parameters with their intervals."""
     keys = []
-    for fit, name in zip(found, _names(found), strict=True):
-        text = labels.wrapped([f"{fit['formula']},", name, *labels.parameters(fit)], letters)
+    for fit, name in zip(fits, _names(fits), strict=True):
+        text = labels.wrapped([f"{fit.formula},", name, *labels.parameters(fit)], letters)
         keys.append(Line2D([], [], color=colours[name], marker="o", label=labels.typeset(text)))
     return keys

@@ -15,6 +15,9 @@ from fit.data import number_format
 from fit.law.intervals.profile import LEVEL
 from fit.law.law import Array, Law
 from fit.law.laws import LAWS
+from fit.law.points import Point
+from fit.law.result import FitResult
+from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs, labels
 from fit.views.figures.shared import style as styles
@@ -27,9 +30,7 @@ MOST_ROWS = 400  # an even sample of a longer fit
 TOP = 2.5  # the profile is followed up to this many times the rise that bounds the 95 % interval
 
 
-def numbers(
-    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
-) -> pd.DataFrame:
+def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers, a panel for each law and exponent: ratio, the deviance over the least, by `value`.
 
     Refitted from the points in fits.json, all other parameters free. rise: (ratio − 1)·ν/F, 1 at the ends of a 95 %
@@ -37,13 +38,12 @@ def numbers(
     bootstraps, it is another than the profile's. Raises inputs.Missing without a fit by least squares on logs of one of
     these laws.
     """
-    del runs, curves
     rows: list[dict[str, Any]] = []
     for name, exponents in EXPONENTS.items():
-        of = [fit for fit in (fits or {}).get("fits", []) if fit["law"] == name and _usable(fit)]
-        for fit, group in zip(of, labels.group_names(of), strict=True):
+        fits = [fit for fit in study.fits if fit.law == name and _usable(fit)]
+        for fit, group in zip(fits, labels.fit_names(fits), strict=True):
             for exponent in exponents:
-                head = f"{number_format.greek(exponent)} of {fit['formula'].split(' = ')[0]}"
+                head = f"{number_format.greek(exponent)} of {fit.formula.split(' = ')[0]}"
                 rows += [{**row, "panel": head, "fit": group} for row in _profile(fit, LAWS[name], exponent)]
     if not rows:
         raise inputs.Missing(
@@ -54,26 +54,23 @@ def numbers(
     return table.astype(dict.fromkeys(COLUMNS[2:-1], "float64"))
 
 
-def _usable(fit: inputs.Fit) -> bool:
-    """Whether its residuals are those of logarithms, its parameters are known, and its points are all of its rows."""
-    known = all(p.get("value") is not None for p in fit["params"].values())
-    return (
-        str(fit.get("loss", "")).startswith("least squares on log")
-        and known
-        and len(fit["points"]) > len(fit["params"])
-    )
+def _usable(fit: FitResult) -> bool:
+    """Whether its residuals are those of logarithms, its parameters are known, and it has more points than them."""
+    known = all(p.value is not None for p in fit.params.values())
+    return fit.loss.startswith("least squares on log") and known and len(fit.points) > len(fit.params)
 
 
-def _profile(fit: inputs.Fit, law: Law, exponent: str) -> list[dict[str, Any]]:
+def _profile(fit: FitResult, law: Law, exponent: str) -> list[dict[str, Any]]:
     """The profile from the fitted value outwards, to both sides, each refit starting from the one before."""
-    points = pd.DataFrame(fit["points"])
-    points = points.iloc[np.unique(np.linspace(0, len(points) - 1, MOST_ROWS).round().astype(int))]
+    some = np.unique(np.linspace(0, len(fit.points) - 1, MOST_ROWS).round().astype(int))
+    points = [fit.points[i] for i in some]
     of = _Refit(law, exponent, points)
     at = of.fit(of.start(fit), None)
     least, best = of.deviance(at), float(at[of.index])
     dof = max(len(points) - len(law.internal), 1)
     rise = float(fisher.ppf(LEVEL, 1, dof)) / dof
-    reported = {key: fit["params"][exponent].get(key) for key in ("low", "high", "method")}
+    param = fit.params[exponent]
+    reported = {"low": param.low, "high": param.high, "method": param.method}
     step = of.step(at, best, least * TOP * rise)
     rows = [{"value": best, "ratio": 1.0, "rise": 0.0, **reported}]
     for side in (-1, 1):
@@ -91,17 +88,16 @@ def _profile(fit: inputs.Fit, law: Law, exponent: str) -> list[dict[str, Any]]:
 class _Refit:
     """Least squares of the logarithms over all parameters but one; θ is internal, with logarithms of E and A."""
 
-    def __init__(self, law: Law, exponent: str, points: pd.DataFrame) -> None:
+    def __init__(self, law: Law, exponent: str, points: Sequence[Point]) -> None:
         self.law, self.index = law, law.internal.index(exponent)
-        self.x = {name: points[name].to_numpy(dtype=float) for name in law.inputs}
-        self.log_y = np.log(points[law.response].to_numpy(dtype=float))
-        weights = points["weight"] if "weight" in points.columns else pd.Series(np.ones(len(points)))
-        self.root = np.sqrt(weights.to_numpy(dtype=float))
+        self.x = {name: np.array([p.inputs[name] for p in points], dtype=float) for name in law.inputs}
+        self.log_y = np.log(np.array([p.response for p in points], dtype=float))
+        self.root = np.sqrt(np.array([p.weight for p in points], dtype=float))
 
-    def start(self, fit: inputs.Fit) -> Array:
+    def start(self, fit: FitResult) -> Array:
         """The fitted parameters; a floor of 0 becomes one too small to matter, from which it can rise."""
         tiny = 1e-6 * float(np.exp(self.log_y.min()))
-        values = {name: p["value"] for name, p in fit["params"].items()}
+        values = {name: p.value for name, p in fit.params.items() if p.value is not None}
         return self.law.theta({n: max(v, tiny) if n in self.law.logs else v for n, v in values.items()})
 
     def residuals(self, theta: Array) -> Array:
@@ -136,9 +132,8 @@ class _Refit:
         return off * float(np.clip(np.sqrt(rise / curved), 0.1, 60.0)) / STEPS
 
 
-def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None, style: str = "paper") -> Figure:
+def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
     """The figure of a table made by `numbers`."""
-    del fits
     panels = list(dict.fromkeys(table["panel"]))
     names = list(dict.fromkeys(table["fit"]))
     colours = dict(zip(names, styles.colours(len(names)), strict=True))

@@ -1,6 +1,6 @@
 """Residuals of every law over its scale, and how the largest scales were predicted from the smaller ones."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from fit.law.result import FitResult
+from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs, labels
 from fit.views.figures.shared import style as styles
@@ -16,23 +18,20 @@ COLUMNS = ["panel", "series", "fit", "input", "x", "error", "low", "high"]
 WORDS = {"n_latents": "number of latents n", "flops": "compute, FLOPs", "tokens": "tokens", "k": "k"}
 
 
-def numbers(
-    runs: pd.DataFrame | None, curves: pd.DataFrame | None, fits: Mapping[str, Any] | None
-) -> pd.DataFrame:
+def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers, a panel for each law: error = measured/predicted − 1 of run and held_out.
 
     low, high: where 95 % of the held-out errors would lie if the law held. `fit` names group and method. Raises
     inputs.Missing without fits.
     """
-    del runs, curves
-    found: dict[str, list[inputs.Fit]] = {}
-    for fit in (fits or {}).get("fits", []):
-        if fit.get("points") and len(fit["points"][0]) > 2:
-            found.setdefault(fit["law"], []).append(fit)
+    by_law: dict[str, list[FitResult]] = {}
+    for fit in study.fits:
+        if fit.points:
+            by_law.setdefault(fit.law, []).append(fit)
     rows = [
         {**row, "panel": law, "fit": name}
-        for law, of in found.items()
-        for fit, name in zip(of, labels.group_names(of), strict=True)
+        for law, fits in by_law.items()
+        for fit, name in zip(fits, labels.fit_names(fits), strict=True)
         for row in _rows(fit)
     ]
     if not rows:
@@ -41,30 +40,27 @@ def numbers(
     return table.astype(dict.fromkeys(COLUMNS[4:], "float64"))
 
 
-def _rows(fit: inputs.Fit) -> list[dict[str, Any]]:
-    x = next(
-        name for name in ("n_latents", "flops", "tokens", "k", *fit["points"][0]) if name in fit["curve"][0]
-    )
-    y = fit.get("response", "nmse")
-    rows = [
-        {"series": "run", "input": x, "x": p[x], "error": p[y] / p["predicted"] - 1}
-        for p in fit["points"]
-        if p.get("predicted")
+def _rows(fit: FitResult) -> list[dict[str, Any]]:
+    """The errors of a fit's runs and of its held-out points, over its first input of `WORDS`."""
+    x = next(name for name in (*WORDS, *fit.inputs) if name in fit.inputs)
+    rows: list[dict[str, Any]] = [
+        {"series": "run", "input": x, "x": p.inputs[x], "error": p.response / p.predicted - 1}
+        for p in fit.points
     ]
-    for p in (fit.get("held_out") or {}).get("points", []):
-        if p.get("measured") is None:
-            continue
-        ends = {end: None if p.get(end) is None else p[end] / p["predicted"] - 1 for end in ("low", "high")}
-        error = p["measured"] / p["predicted"] - 1
-        rows.append({"series": "held_out", "input": x, "x": p[x], "error": error, **ends})
+    for held in fit.held_out.points if fit.held_out else ():
+        low, high = (None if end is None else end / held.predicted - 1 for end in (held.low, held.high))
+        error = held.measured / held.predicted - 1
+        rows.append(
+            {"series": "held_out", "input": x, "x": held.inputs[x], "error": error, "low": low, "high": high}
+        )
     return rows
 
 
-def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; how large the errors are is read from `fits`."""
+def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
+    """The figure of a table made by `numbers`; how large the errors are is that of the fits."""
     laws = list(dict.fromkeys(table["panel"]))
     with styles.applied(style) as look:
-        heads = [_head(fits, law) for law in laws]
+        heads = [_head(study.fits, law) for law in laws]
         figure, axes = scales.titled(heads, 2, look, words=3, share=False)
         for law, ax in zip(laws, axes, strict=True):
             _draw_panel(ax, table[table["panel"] == law], look)
@@ -77,14 +73,15 @@ def draw(table: pd.DataFrame, fits: Mapping[str, Any] | None, style: str = "pape
     return figure
 
 
-def _head(fits: Mapping[str, Any] | None, law: str) -> str:
-    of = [fit for fit in (fits or {}).get("fits", []) if fit["law"] == law]
-    rms = sorted(fit["rms_log"] for fit in of if fit.get("rms_log") is not None)
-    name = of[0]["formula"].split(" = ")[0] if of else law
+def _head(fits: Sequence[FitResult], law: str) -> str:
+    """The law's name and the rms of its residuals, from the least to the most over its fits."""
+    of_law = [fit for fit in fits if fit.law == law]
+    rms = sorted(fit.rms_log for fit in of_law if fit.rms_log is not None)
+    name = of_law[0].formula.split(" = ")[0] if of_law else law
     if not rms:
         return name
-    said = f"{100 * rms[0]:.2g}" if len(rms) == 1 else f"{100 * rms[0]:.2g}–{100 * rms[-1]:.2g}"
-    return f"{name}, rms {said} %"
+    percent = f"{100 * rms[0]:.2g}" if len(rms) == 1 else f"{100 * rms[0]:.2g}–{100 * rms[-1]:.2g}"
+    return f"{name}, rms {percent} %"
 
 
 def _draw_panel(ax: Axes, rows: pd.DataFrame, look: styles.Style) -> None:
@@ -107,4 +104,4 @@ def _draw_panel(ax: Axes, rows: pd.DataFrame, look: styles.Style) -> None:
         scales.latents(ax, most=6)
     else:
         scales.quantity(ax, "x", rows["x"])
-    ax.set_xlabel(WORDS.get(x, x))
+    ax.set_xlabel(WORDS[x] if x in WORDS else x)

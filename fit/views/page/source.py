@@ -61,7 +61,7 @@ def read(
         sentence.replace(f"{study.path.parent}/", "") for sentence in said
     ]  # the same page in every folder
     runs, evaluations = _ours(study.runs, study.mapping), _ours(study.curves, study.mapping)
-    content = study.fits
+    content = study.content
     if content is None:
         content = fitted(runs, evaluations, said.append)
     files = [f"{study.path.name} ({len(runs):,} rows)"]

@@ -57,7 +57,7 @@ def _draw(given: argparse.Namespace) -> list[Path]:
         print(note)
     assert study.path is not None
     out = given.out or study.path.parent / "figures"
-    return make(study.runs, study.curves, study.fits, out, given.only, given.style, latents=study.latents)
+    return make(study, out, given.only, given.style)
 
 
 main = Verb(

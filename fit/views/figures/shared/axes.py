@@ -17,8 +17,8 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
+from fit.law.result import FitResult
 from fit.views.figures.shared import labels
-from fit.views.figures.shared.inputs import Fit
 from fit.views.figures.shared.style import Style
 
 # Predicting the mean gives NMSE 1; what lies far above is the first steps or a diverged run, and would
@@ -64,13 +64,13 @@ def titled(
 
 
 def panel_per_fit(
-    laws: Sequence[Fit], look: Style, words: int, share: float
+    laws: Sequence[FitResult], look: Style, words: int, share: float
 ) -> tuple[Figure, dict[str, Axes]]:
     """A panel per fit by the name of its group, headed by that name and the fit's parameters with their intervals.
 
     words: as in `panels`. share: of a legend's line that fits over the panels, beside tick labels and colour bar.
     """
-    names, columns = labels.group_names(laws), min(look.abreast, len(laws))
+    names, columns = labels.fit_names(laws), min(look.abreast, len(laws))
     letters = int(share * look.letters) // columns
     heads = [
         labels.wrapped([name, *labels.parameters(fit)], letters)

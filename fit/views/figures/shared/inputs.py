@@ -7,8 +7,7 @@ import pandas as pd
 
 from fit.data import tables
 from fit.law.errors import FitError
-
-Fit = Mapping[str, Any]
+from fit.law.result import FitResult
 
 
 class Missing(FitError):
@@ -36,12 +35,17 @@ def columns(table: pd.DataFrame | None, name: str, *wanted: str) -> pd.DataFrame
     )
 
 
-def laws(fits: Mapping[str, Any] | None, law: str) -> list[Fit]:
-    """Every fit of one law in the content of fits.json; Missing when there is none with a curve to draw."""
-    found = [fit for fit in (fits or {}).get("fits", []) if fit["law"] == law and fit.get("curve")]
-    if not found:
+def laws(fits: Sequence[FitResult], law: str) -> list[FitResult]:
+    """Every fit of one law; Missing when there is none with a curve to draw."""
+    of_law = [fit for fit in fits if fit.law == law and fit.curve]
+    if not of_law:
         raise Missing(f"it needs a fit of the law {law}: run `saescale fit TABLE --law {law}` first.")
-    return found
+    return of_law
+
+
+def k_of(fit: FitResult) -> Any:
+    """The k that the rows of a fit have in common, None without one."""
+    return fit.group.get("k")
 
 
 def finished(runs: pd.DataFrame | None, *wanted: str) -> pd.DataFrame:
@@ -74,9 +78,9 @@ def named(group: Mapping[str, Any], rows: pd.DataFrame) -> dict[str, Any]:
     return {**rest, **known} if known else dict(group)
 
 
-def members(table: pd.DataFrame, fit: Fit, runs: pd.DataFrame | None = None) -> pd.DataFrame:
+def members(table: pd.DataFrame, fit: FitResult, runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """The rows of `table` that belong to the fit's group; what only `runs` knows of a run is looked up there."""
-    for key, value in (fit.get("group") or {}).items():
+    for key, value in fit.group.items():
         if value is None:
             continue
         if key in table.columns:

@@ -1,24 +1,29 @@
 """The words of a figure: parameters with their intervals, names of groups, lines of a given length, raised letters."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fit.data import number_format
-from fit.views.figures.shared.inputs import Fit
+from fit.law.result import FitResult
 
 
-def parameters(fit: Fit) -> list[str]:
+def parameters(fit: FitResult) -> list[str]:
     """One text per parameter that is defined, in the law's order: `α 0.41 [0.36, 0.47]`."""
     return [
-        f"{number_format.greek(name)} {number_format.with_interval(p['value'], p.get('low'), p.get('high'))}"
-        for name, p in fit["params"].items()
-        if p["value"] is not None
+        f"{number_format.greek(name)} {number_format.with_interval(p.value, p.low, p.high)}"
+        for name, p in fit.params.items()
+        if p.value is not None
     ]
 
 
-def group_names(fits: Sequence[Fit]) -> list[str]:
-    """A name per fit: its k, and whatever else tells it from the other fits of this law (`k = 32, data = toy`)."""
-    groups = [{**(fit.get("group") or {}), "flops": fit.get("flops")} for fit in fits]
+def fit_names(fits: Sequence[FitResult]) -> list[str]:
+    """A name for each fit of a law, of its group and its convention of FLOPs, see `group_names`."""
+    return group_names([{**fit.group, "flops": fit.flops} for fit in fits])
+
+
+def group_names(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A name for each group: its k, and whatever else tells it from the other groups (`k = 32, data = toy`)."""
     keys = dict.fromkeys(key for group in groups for key in group)
     telling = [key for key in keys if key == "k" or len({str(group.get(key)) for group in groups}) > 1]
     return [

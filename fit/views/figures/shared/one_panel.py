@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from fit.law.result import FitResult
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs, labels, series
 from fit.views.figures.shared import style as styles
@@ -16,13 +17,13 @@ ORACLE = "oracle: the n most frequent features"
 GREY = "0.45"
 
 
-def oracle(runs: pd.DataFrame | None, fit: inputs.Fit, panel: str) -> list[dict[str, Any]]:
+def oracle(runs: pd.DataFrame | None, fit: FitResult, panel: str) -> list[dict[str, Any]]:
     """A row per n of the fit's runs whose nmse_oracle is known (synthetic data)."""
     if runs is None or not {"n_latents", "nmse_oracle"} <= set(runs.columns):
         return []
     known = inputs.members(runs, fit).dropna(subset=["n_latents", "nmse_oracle"])
     known = known.drop_duplicates("n_latents").sort_values("n_latents")
-    row = {"panel": panel, "series": "oracle", "k": (fit.get("group") or {}).get("k")}
+    row = {"panel": panel, "series": "oracle", "k": inputs.k_of(fit)}
     return [
         {**row, "n_latents": n, "nmse": loss}
         for n, loss in zip(known["n_latents"], known["nmse_oracle"], strict=True)
@@ -37,7 +38,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 def draw(
     table: pd.DataFrame,
-    laws: Sequence[inputs.Fit],
+    laws: Sequence[FitResult],
     names: Sequence[str],
     look: styles.Style,
     y: str = series.L,
@@ -56,7 +57,7 @@ def draw(
         rows = table[(table["panel"] == name) & (table["series"] != "oracle")]
         series.draw(ax, rows, colour, look, y=y)
     scales.latents(ax)
-    title = labels.typeset(f"{laws[0]['formula']}, with 95 % intervals")
+    title = labels.typeset(f"{laws[0].formula}, with 95 % intervals")
     figure.legend(handles=handles, loc="outside lower center", title=title)
     return figure, ax
 
@@ -72,7 +73,7 @@ def _draw_oracle(ax: Axes, rows: pd.DataFrame, colours: Mapping[str, str]) -> No
         ax.plot(part["n_latents"], part["nmse"], "--", color=colours[str(panel)], alpha=0.7)
 
 
-def _law_keys(laws: Sequence[inputs.Fit], colours: Mapping[str, str], look: styles.Style) -> list[Line2D]:
+def _law_keys(laws: Sequence[FitResult], colours: Mapping[str, str], look: styles.Style) -> list[Line2D]:
     """A legend entry per law: its group and its parameters."""
     texts = [
         labels.wrapped([name, *labels.parameters(fit)], look.letters)

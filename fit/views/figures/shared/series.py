@@ -1,55 +1,48 @@
 """What figures of fitted laws share: rows of runs, law and held-out predictions from a fit, and how they are drawn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from fit.views.figures.shared.inputs import Fit
+from fit.law.result import FitResult
+from fit.views.figures.shared.inputs import k_of
 from fit.views.figures.shared.style import Style
 
 N, L = "n_latents", "nmse"
 Y_LABEL = "converged normalized MSE"
 
 
-def rows(fit: Fit, panel: str, x: str = N, y: str = L) -> list[dict[str, Any]]:
-    """All that a fit has: `runs`, `law` and `held_out`. x: an input of the law, y: its response."""
-    return runs(fit, panel, x, y) + law(fit, panel, x, y) + held_out(fit, panel, x, y)
+def rows(fit: FitResult, panel: str, x: str = N, y: str = L) -> list[dict[str, Any]]:
+    """The rows of a fit: of its runs, or the points of a frontier, of its law with the band, and held out.
+
+    x: an input of the law, y: its response. held_out: what the law fitted to the smaller scales says of a run of the
+    largest one, with its interval.
+    """
+    runs = [_row(fit, panel, "run", p.inputs, x, {y: p.response}) for p in fit.points]
+    runs.sort(key=lambda row: (row["k"] or 0, row[x]))
+    law = [
+        _row(fit, panel, "law", p.inputs, x, {y: p.value, "low": p.low, "high": p.high}) for p in fit.curve
+    ]
+    held_out = [
+        _row(fit, panel, "held_out", p.inputs, x, {y: p.predicted, "low": p.low, "high": p.high})
+        for p in (fit.held_out.points if fit.held_out else ())
+    ]
+    return runs + law + held_out
 
 
-def runs(fit: Fit, panel: str, x: str = N, y: str = L) -> list[dict[str, Any]]:
-    """A row per run, or point of a frontier, that the fit used."""
-    found = _rows(fit, panel, "run", fit.get("points", []), x, {y: y})
-    return sorted(found, key=lambda row: (row["k"] or 0, row[x]))
-
-
-def law(fit: Fit, panel: str, x: str = N, y: str = L) -> list[dict[str, Any]]:
-    """A row per point of the fitted curve, with its band."""
-    return _rows(fit, panel, "law", fit["curve"], x, {y: "value", "low": "low", "high": "high"})
-
-
-def held_out(fit: Fit, panel: str, x: str = N, y: str = L) -> list[dict[str, Any]]:
-    """A row per run of the largest scale: what the law fitted to the smaller ones says of it, with its interval."""
-    points = (fit.get("held_out") or {}).get("points", [])
-    return _rows(fit, panel, "held_out", points, x, {y: "predicted", "low": "low", "high": "high"})
-
-
-def _rows(
-    fit: Fit,
+def _row(
+    fit: FitResult,
     panel: str,
     series: str,
-    points: Sequence[Mapping[str, Any]],
+    inputs: Mapping[str, float],
     x: str,
-    values: Mapping[str, str],
-) -> list[dict[str, Any]]:
-    k = (fit.get("group") or {}).get("k")
-    return [
-        {"panel": panel, "series": series, "k": p.get("k", k), x: p[x]}
-        | {ours: p.get(theirs) for ours, theirs in values.items()}
-        for p in points
-    ]
+    values: Mapping[str, float | None],
+) -> dict[str, Any]:
+    k = inputs["k"] if "k" in inputs else k_of(fit)
+    return {"panel": panel, "series": series, "k": k, x: inputs[x], **values}
 
 
 def table(rows: list[dict[str, Any]], x: str = N, y: str = L) -> pd.DataFrame:

@@ -5,10 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from fit.study import fits_file
+from fit.study.study_tables import StudyTables
 from fit.views import figures
 
 KS = (16, 32, 64)
 NS = tuple(2**e for e in range(9, 16))
+SCORE = {"up_to": 2**14, "rows": 6, "held": 1, "rms_log": 0.01}
+HELD_OUT = {"input": "n_latents", **SCORE, "splits": [SCORE]}
 GOLDEN = {
     "alpha": -0.42272,
     "beta_k": 0.23977,
@@ -17,6 +21,12 @@ GOLDEN = {
     "zeta": -1.31862,
     "eta": -0.09648,
 }
+
+
+def study(runs=None, curves=None, fits=None, latents=None):
+    """A study as the figures take it. fits: the content of a fits.json."""
+    known = fits_file.parse({"fits": [], **(fits or {})})
+    return StudyTables(runs, curves, latents, known.fits, known.regimes)
 
 
 def known(value, low=0.95, high=1.05):
@@ -42,6 +52,7 @@ def fit_l_n(k, held=True):
         "predicted": float(l_n_law(NS[-1], k)),
         "low": float(l_n_law(NS[-1], k) * 0.98),
         "high": float(l_n_law(NS[-1], k) * 1.03),
+        "relative_error": 1 / 1.01 - 1,
         "inside": True,
     }
     return {
@@ -51,7 +62,7 @@ def fit_l_n(k, held=True):
         "group": {"k": k},
         "rows": len(NS),
         "params": {"E": known(0.4 * k**-0.3), "A": known(3.0), "alpha": known(0.3)},
-        "held_out": {"input": "n_latents", **largest, "points": [largest]} if held else None,
+        "held_out": {**HELD_OUT, "points": [largest]} if held else None,
         "warnings": [],
         "points": [
             {"n_latents": n, "k": k, "nmse": float(l_n_law(n, k) * e), "predicted": float(l_n_law(n, k))}
@@ -78,7 +89,8 @@ def golden_law(n, k):
 
 def _held(n, k):
     law = float(golden_law(n, k))
-    return {"n_latents": float(n), "k": float(k), "predicted": law, "low": law * 0.97, "high": law * 1.02}
+    point = {"n_latents": float(n), "k": float(k), "predicted": law, "low": law * 0.97, "high": law * 1.02}
+    return {**point, "measured": law, "relative_error": 0.0, "inside": True}
 
 
 def gao():
@@ -96,7 +108,7 @@ def fit_l_nk():
         "group": {},
         "rows": len(table),
         "params": {name: known(value, 0.8, 1.3) for name, value in GOLDEN.items()},
-        "held_out": {"input": "n_latents", "points": [_held(524288, k) for k in (32, 64, 128, 256, 512)]},
+        "held_out": {**HELD_OUT, "points": [_held(524288, k) for k in (32, 64, 128, 256, 512)]},
         "warnings": [],
         "points": [
             {"n_latents": int(n), "k": int(k), "nmse": loss, "predicted": float(golden_law(n, k))}

@@ -9,6 +9,7 @@ from fit.views.figures.shared import inputs
 from tests.fit.sweep_tables import N, Sweep
 from tests.fit.views.figures.conftest import joined, named
 from tests.fit.views.figures.looking import assert_readable
+from tests.fit.views.figures.tables import study
 
 BASE = {"init_scale": "norm", "encoder_bias": False, "auxk_coef": 0.0, "ema": 0.999}
 
@@ -33,7 +34,7 @@ def tables():
 
 
 def test_only_runs_that_differ_in_one_option_are_compared(tables):
-    table = ablations.numbers(*tables, None)
+    table = ablations.numbers(study(*tables))
     found = {option: sorted(set(own["value"])) for option, own in table.groupby("option")}
     assert found == {
         "init_scale": ["norm", "tied"],
@@ -54,8 +55,8 @@ def test_only_runs_that_differ_in_one_option_are_compared(tables):
 
 @pytest.mark.parametrize("style", ["paper", "talk"])
 def test_a_panel_an_option_and_a_line_style_a_value(tables, style):
-    table = ablations.numbers(*tables, None)
-    figure = ablations.draw(table, None, style)
+    table = ablations.numbers(study(*tables))
+    figure = ablations.draw(table, study(), style)
     assert_readable(figure)
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["auxk_coef", "encoder_bias", "init_scale"]
     for ax, values in zip(figure.axes, (3, 2, 2), strict=True):
@@ -67,15 +68,15 @@ def test_a_panel_an_option_and_a_line_style_a_value(tables, style):
 def test_an_option_that_is_off_in_some_runs_is_a_value_too(tables):
     runs, curves = tables
     runs = runs.assign(clip_grad=np.where(runs["run_id"].str.endswith("-1"), 1.0, np.nan), init_scale="norm")
-    table = ablations.numbers(runs, curves, None)
+    table = ablations.numbers(study(runs, curves))
     assert set(table[table["option"] == "clip_grad"]["value"]) == {"none", "1"}
 
 
 def test_without_pairs_or_curves_it_is_told(tables):
     runs, curves = tables
     with pytest.raises(inputs.Missing, match="differ in one option alone"):
-        ablations.numbers(runs.drop(columns=list(BASE)), curves, None)
+        ablations.numbers(study(runs.drop(columns=list(BASE)), curves))
     with pytest.raises(inputs.Missing, match="the table curves with the columns"):
-        ablations.numbers(runs, None, None)
+        ablations.numbers(study(runs))
     with pytest.raises(inputs.Missing, match="the table runs"):
-        ablations.numbers(pd.DataFrame({"n_latents": [1]}), curves, None)
+        ablations.numbers(study(pd.DataFrame({"n_latents": [1]}), curves))

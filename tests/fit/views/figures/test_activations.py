@@ -9,6 +9,7 @@ from fit.views.figures.shared import inputs
 from tests.fit.sweep_tables import N, Sweep
 from tests.fit.views.figures.conftest import joined, named
 from tests.fit.views.figures.looking import assert_readable
+from tests.fit.views.figures.tables import study
 
 KS = (16, 32, 64)
 
@@ -25,7 +26,7 @@ def runs():
 
 
 def test_each_point_is_the_best_lr_of_its_activation_n_and_sparsity(runs):
-    table = activations.numbers(runs, None, None)
+    table = activations.numbers(study(runs))
     at_n = table[table["panel"] == "over L0"]
     assert set(at_n["n_latents"]) == {N[-1]}  # of n with equally many points the largest
     for name, l0 in (("topk", KS), ("relu", 1.1 * np.array(KS))):
@@ -36,7 +37,7 @@ def test_each_point_is_the_best_lr_of_its_activation_n_and_sparsity(runs):
 
 
 def test_at_one_l0_a_loss_is_interpolated_between_those_about_it(runs):
-    over_n = activations.numbers(runs, None, None).query("panel == 'over n'")
+    over_n = activations.numbers(study(runs)).query("panel == 'over n'")
     assert list(over_n["n_latents"]) == [*N, *N]
     (l0,) = set(over_n["l0"])
     relu = over_n[(over_n["activation"] == "relu") & (over_n["n_latents"] == N[0])]["nmse"].iloc[0]
@@ -47,8 +48,8 @@ def test_at_one_l0_a_loss_is_interpolated_between_those_about_it(runs):
 
 @pytest.mark.parametrize("style", ["paper", "talk"])
 def test_two_panels_of_a_curve_each(runs, style):
-    table = activations.numbers(runs, None, None)
-    figure = activations.draw(table, None, style)
+    table = activations.numbers(study(runs))
+    figure = activations.draw(table, study(), style)
     assert_readable(figure)
     left, right = figure.axes
     assert (left.get_xscale(), left.get_yscale(), right.get_xscale()) == ("log", "log", "log")
@@ -62,12 +63,12 @@ def test_two_panels_of_a_curve_each(runs, style):
 
 def test_one_activation_is_not_compared(runs):
     with pytest.raises(inputs.Missing, match="two activation functions in the column activation"):
-        activations.numbers(runs[runs["activation"] == "topk"], None, None)
+        activations.numbers(study(runs[runs["activation"] == "topk"]))
     with pytest.raises(inputs.Missing, match="it needs the table runs with the columns"):
-        activations.numbers(None, None, None)
+        activations.numbers(study())
 
 
 def test_runs_that_are_not_done_do_not_count(runs):
     broken = runs.assign(state="diverged", nmse=1e-3)
-    table = activations.numbers(pd.concat([runs, broken]), None, None)
+    table = activations.numbers(study(pd.concat([runs, broken])))
     assert table["nmse"].min() > 0.01

@@ -7,11 +7,12 @@ from fit.views.figures import batch
 from fit.views.figures.shared import inputs
 from tests.fit.sweep_tables import N
 from tests.fit.views.figures.looking import assert_readable
+from tests.fit.views.figures.tables import study
 
 
 @pytest.fixture(scope="module")
 def table(swept):
-    return batch.numbers(*swept)
+    return batch.numbers(study(*swept))
 
 
 def test_converged_points_are_the_best_lr_of_each_n_and_batch(swept, table):
@@ -32,7 +33,7 @@ def test_at_equal_compute_the_larger_batch_is_worse_and_each_point_is_a_lowest_l
 
 @pytest.mark.parametrize("style", ["paper", "talk"])
 def test_two_panels_with_the_exponent_of_each(swept, table, style):
-    figure = batch.draw(table, swept.fits, style)
+    figure = batch.draw(table, study(fits=swept.fits), style)
     assert_readable(figure)
     left, right = figure.axes
     assert len(left.lines) == batch.BUDGETS and len(right.lines) == len(N)
@@ -45,6 +46,6 @@ def test_two_panels_with_the_exponent_of_each(swept, table, style):
 
 def test_one_batch_size_or_no_curves(swept):
     with pytest.raises(inputs.Missing, match="two batch sizes or more in the column batch_tokens"):
-        batch.numbers(swept.runs[swept.runs["batch_tokens"] == 512], None, None)
-    assert set(batch.numbers(swept.runs, None, None)["regime"]) == {"converged"}
-    assert_readable(batch.draw(batch.numbers(swept.runs, None, None), None))
+        batch.numbers(study(swept.runs[swept.runs["batch_tokens"] == 512]))
+    assert set(batch.numbers(study(swept.runs))["regime"]) == {"converged"}
+    assert_readable(batch.draw(batch.numbers(study(swept.runs)), study()))

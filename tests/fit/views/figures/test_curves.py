@@ -4,11 +4,11 @@ import pytest
 
 from fit.views.figures import curves
 from tests.fit.views.figures.looking import WIDTHS, assert_readable_at_its_width, lines
-from tests.fit.views.figures.tables import KS, NS, all_curves, curves_table, runs_table
+from tests.fit.views.figures.tables import KS, NS, all_curves, curves_table, runs_table, study
 
 READABLE = {
-    "three k": lambda style: curves.draw(curves.numbers(runs_table(), all_curves(), None), None, style),
-    "one k": lambda style: curves.draw(curves.numbers(None, curves_table(), None), None, style),
+    "three k": lambda style: curves.draw(curves.numbers(study(runs_table(), all_curves())), study(), style),
+    "one k": lambda style: curves.draw(curves.numbers(study(None, curves_table())), study(), style),
 }
 
 
@@ -19,8 +19,8 @@ def test_no_text_overlaps_or_is_cut_at_the_width_of_a_column_or_a_slide(name, st
 
 
 def test_they_have_a_panel_per_k_and_a_line_per_run():
-    table = curves.numbers(runs_table(), all_curves(), None)
-    figure = curves.draw(table)
+    table = curves.numbers(study(runs_table(), all_curves()))
+    figure = curves.draw(table, study())
     panels = [ax for ax in figure.axes if ax.get_title(loc="left")]
     assert [ax.get_title(loc="left") for ax in panels] == [f"k = {k}" for k in KS]
     for ax in panels:
@@ -36,12 +36,13 @@ def test_they_have_a_panel_per_k_and_a_line_per_run():
 )
 def test_colour_bar_is_in_powers_of_two_only_if_every_n_is_one(sizes, words):
     table = curves.numbers(
-        None,
-        all_curves()
-        .query("n_latents < 2000")
-        .replace({"n_latents": dict(zip((512, 1024), sizes, strict=True))}),
-        None,
+        study(
+            None,
+            all_curves()
+            .query("n_latents < 2000")
+            .replace({"n_latents": dict(zip((512, 1024), sizes, strict=True))}),
+        )
     )
-    bar = curves.draw(table).axes[-1]
+    bar = curves.draw(table, study()).axes[-1]
     bar.figure.draw_without_rendering()
     assert [label.get_text() for label in bar.get_yticklabels()] == words

@@ -7,6 +7,7 @@ from fit.views.figures import dead
 from fit.views.figures.shared import inputs
 from tests.fit.sweep_tables import N, Sweep
 from tests.fit.views.figures.looking import assert_readable
+from tests.fit.views.figures.tables import study
 
 KS = (16, 32)
 
@@ -19,7 +20,7 @@ def runs():
 
 
 def test_of_each_cell_the_run_of_the_lowest_loss(runs):
-    table = dead.numbers(runs, None, None)
+    table = dead.numbers(study(runs))
     best = runs.loc[runs.groupby(["k", "n_latents"])["nmse"].idxmin()]
     np.testing.assert_array_equal(table["dead_fraction"], best["dead_fraction"])
     assert list(table["run_id"]) == list(best["run_id"])
@@ -27,8 +28,8 @@ def test_of_each_cell_the_run_of_the_lowest_loss(runs):
 
 @pytest.mark.parametrize("style", ["paper", "talk"])
 def test_a_curve_a_k_in_percent(runs, style):
-    table = dead.numbers(runs, None, None)
-    figure = dead.draw(table, None, style)
+    table = dead.numbers(study(runs))
+    figure = dead.draw(table, study(), style)
     assert_readable(figure)
     (ax,) = figure.axes
     assert (ax.get_xscale(), ax.get_yscale(), ax.get_ylabel()) == ("log", "linear", "dead latents")
@@ -41,6 +42,6 @@ def test_a_curve_a_k_in_percent(runs, style):
 
 def test_runs_too_short_to_tell_are_missing_not_zero(runs):
     with pytest.raises(inputs.Missing, match="numbers in n_latents, nmse, dead_fraction; there are none"):
-        dead.numbers(runs.assign(dead_fraction=None), None, None)
+        dead.numbers(study(runs.assign(dead_fraction=None)))
     one = runs.assign(dead_fraction=runs["dead_fraction"].where(runs["k"] == 16))
-    assert set(dead.numbers(one, None, None)["k"]) == {16}
+    assert set(dead.numbers(study(one))["k"]) == {16}

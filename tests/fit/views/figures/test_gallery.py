@@ -1,7 +1,7 @@
 """What all figures share: files, bytes, a sentence where one cannot be made, the command."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -10,8 +10,8 @@ import pytest
 from fit.law.errors import FitError
 from fit.study.study_tables import StudyTables
 from fit.views import figures
-from fit.views.figures import l_n
-from fit.views.figures.shared import labels, save
+from fit.views.figures import gallery, l_n
+from fit.views.figures.shared import labels
 from fit.views.figures.shared.style import STYLES
 from fit.views.verbs import figures as cli
 from tests.fit.views.figures.looking import assert_readable
@@ -23,6 +23,7 @@ from tests.fit.views.figures.tables import (
     fit_l_c,
     fit_l_n,
     runs_table,
+    study,
     written,
 )
 
@@ -30,7 +31,7 @@ HERE = ("l_n", "l_nk", "l_c", "curves")
 
 
 def _drawn():
-    return l_n.draw(l_n.numbers(runs_table(), None, all_fits()), all_fits())
+    return l_n.draw(l_n.numbers(study(runs_table(), None, all_fits())), study(fits=all_fits()))
 
 
 def test_the_check_for_overlaps_sees_one():
@@ -41,31 +42,39 @@ def test_the_check_for_overlaps_sees_one():
         assert_readable(figure)
 
 
-def test_make_writes_three_files_a_figure_and_the_csv_holds_the_plotted_numbers(tmp_path):
-    said = []
-    paths = figures.make(runs_table(), all_curves(), all_fits(), tmp_path, only=HERE, say=said.append)
-    assert said == [f"wrote {path}" for path in paths]
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in paths)
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """The four figures in a folder, with the paths and the lines that `make` gave."""
+    folder, lines = tmp_path_factory.mktemp("figures"), []
+    whole = study(runs_table(), all_curves(), all_fits())
+    return folder, figures.make(whole, folder, only=HERE, say=lines.append), lines
+
+
+def test_make_writes_three_files_a_figure_and_the_csv_holds_the_plotted_numbers(drawn):
+    folder, paths, lines = drawn
+    assert lines == [f"wrote {path}" for path in paths]
+    assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in paths)
     assert len(paths) == 3 * len(HERE)
     for name in HERE:
-        table = figures.FIGURES[name].numbers(runs_table(), all_curves(), all_fits())
+        table = figures.FIGURES[name].numbers(study(runs_table(), all_curves(), all_fits()))
         table = table.replace("", np.nan)  # the name of a fit without a group, empty in a CSV
-        pd.testing.assert_frame_equal(written(tmp_path, name), table, check_dtype=False, check_exact=True)
+        pd.testing.assert_frame_equal(written(folder, name), table, check_dtype=False, check_exact=True)
 
 
-def test_the_same_table_gives_the_same_bytes_and_other_settings_do_not_matter(tmp_path):
+def test_the_same_table_gives_the_same_bytes_and_other_settings_do_not_matter(drawn, tmp_path):
+    """On two figures with a colour bar and two without: every figure is drawn by the same shared functions."""
     import matplotlib as mpl
 
-    figures.make(runs_table(), all_curves(), all_fits(), tmp_path / "a", say=lambda _: None)
+    whole = study(runs_table(), all_curves(), all_fits())
     with mpl.rc_context({"font.size": 30, "pdf.fonttype": 3, "axes.grid": True}):
-        figures.make(runs_table(), all_curves(), all_fits(), tmp_path / "b", say=lambda _: None)
+        figures.make(whole, tmp_path, only=HERE, say=lambda _: None)
         assert mpl.rcParams["font.size"] == 30
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+    for path in drawn[1]:
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 
 
 def test_files_embed_their_fonts_and_carry_no_date():
-    content = save.rendered(_drawn())
+    content = gallery.rendered(_drawn())
     assert b"/FontFile2" in content["pdf"] and b"/Type3" not in content["pdf"]
     assert b"CreationDate" not in content["pdf"] and b"Software" not in content["png"]
 
@@ -73,7 +82,9 @@ def test_files_embed_their_fonts_and_carry_no_date():
 def test_missing_data_skips_a_figure_in_one_line_and_the_others_are_made(tmp_path):
     said = []
     bare = curves_table().drop(columns=["flops_sparse"])
-    paths = figures.make(None, bare, {"fits": [fit_l_n(32), fit_l_c()]}, tmp_path, HERE, say=said.append)
+    paths = figures.make(
+        study(None, bare, {"fits": [fit_l_n(32), fit_l_c()]}), tmp_path, HERE, say=said.append
+    )
     assert {p.stem for p in paths} == {"l_n", "curves"}
     skipped = [line for line in said if "skipped" in line]
     assert skipped == [
@@ -84,8 +95,9 @@ def test_missing_data_skips_a_figure_in_one_line_and_the_others_are_made(tmp_pat
 
 def test_a_figure_that_breaks_is_told_and_stops_no_other(tmp_path):
     said = []
-    broken = {**fit_l_n(32), "params": None}
-    paths = figures.make(None, curves_table(), {"fits": [broken]}, tmp_path, HERE, say=said.append)
+    whole = study(None, curves_table(), {"fits": [fit_l_n(32)]})
+    broken = replace(whole, fits=(replace(whole.fits[0], params=None),))
+    paths = figures.make(broken, tmp_path, HERE, say=said.append)
     assert {p.stem for p in paths} == {"curves"}
     assert any(line.startswith("l_n skipped: it failed with AttributeError") for line in said)
 
@@ -93,12 +105,12 @@ def test_a_figure_that_breaks_is_told_and_stops_no_other(tmp_path):
 @pytest.mark.parametrize("wrong", [{"only": ["l_x"]}, {"style": "poster"}])
 def test_an_unknown_figure_or_style_is_a_sentence(wrong, tmp_path):
     with pytest.raises(FitError, match="choose"):
-        figures.make(None, None, None, tmp_path, **wrong)
+        figures.make(study(), tmp_path, **wrong)
 
 
 def test_groups_are_told_apart_by_what_differs():
-    fits = [{"group": {"k": 32, "data": d, "d_model": 768}} for d in ("a", "b")]
-    assert labels.group_names(fits) == ["k = 32, data = a", "k = 32, data = b"]
+    groups = [{"k": 32, "data": d, "d_model": 768} for d in ("a", "b")]
+    assert labels.group_names(groups) == ["k = 32, data = a", "k = 32, data = b"]
 
 
 @pytest.fixture

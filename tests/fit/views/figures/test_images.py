@@ -11,9 +11,11 @@ from matplotlib.testing.compare import compare_images
 
 from fit import datasets
 from fit.law.fit import fit_law
+from fit.study.study_tables import StudyTables
 from fit.views.figures import l_c, l_nk
 from fit.views.figures.shared import style as styles
 from tests.fit.compute_sweeps import sweep
+from tests.fit.views.figures.tables import study
 
 HERE = Path(__file__).parent / "baseline"
 DPI = 100
@@ -23,15 +25,16 @@ DPI = 100
 TOL = 4.0
 
 
-def gpt4() -> tuple[pd.DataFrame, dict]:
+def gpt4() -> tuple[pd.DataFrame, StudyTables]:
     """L(N, K) fitted to the 45 published points: Fig. 1 right of the paper."""
     paper = pd.read_csv(Path(datasets.__file__).parent / "gao2024_gpt4_lnk.csv")
     found = fit_law("L_NK", {"n_latents": paper["n"], "k": paper["k"]}, paper["loss"])
     fits = {"fits": [{**found.to_dict(), "group": {}}]}
-    return l_nk.numbers(None, None, fits), fits
+    made = study(fits=fits)
+    return l_nk.numbers(made), made
 
 
-def frontier() -> tuple[pd.DataFrame, dict]:
+def frontier() -> tuple[pd.DataFrame, StudyTables]:
     """L(C) of a sweep whose frontier is known, fitted to its last two thirds: Fig. 1 left."""
     curves = sweep(sizes=(256, 512, 1024, 2048, 4096))
     best = (
@@ -40,7 +43,8 @@ def frontier() -> tuple[pd.DataFrame, dict]:
     best = best.sort_values("flops_sparse").iloc[len(best) // 3 :]
     found = fit_law("L_C", {"flops": best["flops_sparse"]}, best["nmse"], method="delta")
     fits = {"fits": [{**found.to_dict(), "group": {}, "flops": "sparse"}]}
-    return l_c.numbers(None, curves, fits), fits
+    made = study(None, curves, fits)
+    return l_c.numbers(made), made
 
 
 FIGURES = {"l_nk": (l_nk, gpt4), "l_c": (l_c, frontier)}
@@ -65,16 +69,16 @@ def test_picture_is_the_one_that_was_looked_at(name, tmp_path):
 @pytest.mark.parametrize("name", FIGURES)
 def test_one_law_less_is_seen(name, tmp_path):
     module, made = FIGURES[name]
-    table, fits = made()
+    table, made_from = made()
     part = table["k"] == 128 if name == "l_nk" else table["series"] == "law"
     less = table[~(part & (table["series"] == "law"))]
     less = pd.concat([less, table[part & (table["series"] == "law")].iloc[:1]])
-    actual = saved(module.draw(less, fits), tmp_path / f"{name}.png")
+    actual = saved(module.draw(less, made_from), tmp_path / f"{name}.png")
     assert compare_images(str(HERE / f"{name}.png"), str(actual), TOL) is not None
 
 
 def test_the_law_of_docs_gpt4_is_the_dashed_line_of_the_paper():
-    docs = pd.read_csv(HERE.parents[2] / "docs" / "gpt4" / "l_nk.csv")
+    docs = pd.read_csv(HERE.parents[4] / "docs" / "gpt4" / "l_nk.csv")
     paper = pd.read_csv(Path(datasets.__file__).parent / "gao2024_gpt4_lnk.csv").sort_values(["k", "n"])
     run = docs[docs["series"] == "run"].sort_values(["k", "n_latents"])
     np.testing.assert_array_equal(run["nmse"], paper["loss"])

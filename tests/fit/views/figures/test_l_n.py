@@ -6,11 +6,16 @@ import pytest
 from fit.views.figures import l_n
 from fit.views.figures.shared import one_panel
 from tests.fit.views.figures.looking import WIDTHS, assert_readable_at_its_width, lines
-from tests.fit.views.figures.tables import KS, NS, all_fits, fit_l_n, l_n_law, many_ks, runs_table
+from tests.fit.views.figures.tables import KS, NS, all_fits, fit_l_n, l_n_law, many_ks, runs_table, study
+
+
+def _drawn(made_from, style):
+    return l_n.draw(l_n.numbers(made_from), made_from, style)
+
 
 READABLE = {
-    "three k": lambda style: l_n.draw(l_n.numbers(runs_table(), None, all_fits()), all_fits(), style),
-    "five k": lambda style: l_n.draw(l_n.numbers(None, None, many_ks()), many_ks(), style),
+    "three k": lambda style: _drawn(study(runs_table(), None, all_fits()), style),
+    "five k": lambda style: _drawn(study(fits=many_ks()), style),
 }
 
 
@@ -22,8 +27,8 @@ def test_no_text_overlaps_or_is_cut_at_the_width_of_a_column_or_a_slide(name, st
 
 def test_plots_runs_law_band_held_out_and_oracle():
     fits = all_fits()
-    table = l_n.numbers(runs_table(), None, fits)
-    ax = l_n.draw(table, fits).axes[0]
+    table = l_n.numbers(study(runs_table(), None, fits))
+    ax = l_n.draw(table, study(fits=fits)).axes[0]
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
     assert ax.get_xlabel() == "number of latents n" and ax.get_ylabel() == "converged normalized MSE"
     assert len(lines(ax, "-")) == len(KS) and len(lines(ax, "--")) == len(KS)
@@ -36,7 +41,7 @@ def test_plots_runs_law_band_held_out_and_oracle():
 
 def test_draws_an_oracle_that_every_k_shares_once_and_in_grey():
     runs = runs_table().assign(nmse_oracle=lambda t: t["n_latents"] ** -0.3)
-    ax = l_n.draw(l_n.numbers(runs, None, all_fits()), all_fits()).axes[0]
+    ax = l_n.draw(l_n.numbers(study(runs, None, all_fits())), study(fits=all_fits())).axes[0]
     (oracle,) = lines(ax, "--")
     assert oracle.get_color() == one_panel.GREY
     np.testing.assert_array_equal(oracle.get_xdata(), NS)
@@ -47,7 +52,7 @@ def test_y_axis_shows_the_band_and_any_unit_of_loss():
     fits = all_fits()
     fits["fits"][2]["curve"][-1]["low"] *= 0.8
     assert (
-        l_n.draw(l_n.numbers(None, None, fits), fits).axes[0].get_ylim()[0]
+        l_n.draw(l_n.numbers(study(None, None, fits)), study(fits=fits)).axes[0].get_ylim()[0]
         < fits["fits"][2]["curve"][-1]["low"]
     )
     for point in fits["fits"][0]["points"]:
@@ -55,8 +60,8 @@ def test_y_axis_shows_the_band_and_any_unit_of_loss():
     fits["fits"] = [
         {**fits["fits"][0], "curve": [{**c, "value": 100 * c["value"]} for c in fits["fits"][0]["curve"]]}
     ]
-    table = l_n.numbers(None, None, fits).query("series != 'held_out'")
-    low, high = l_n.draw(table, fits).axes[0].get_ylim()
+    table = l_n.numbers(study(None, None, fits)).query("series != 'held_out'")
+    low, high = l_n.draw(table, study(fits=fits)).axes[0].get_ylim()
     assert low < table["nmse"].min() and table["nmse"].max() < high
 
 
@@ -71,6 +76,6 @@ def test_legend_gives_formula_and_parameters_with_intervals():
 
 def test_without_oracle_or_held_out_has_neither_line_nor_words():
     fits = {"fits": [fit_l_n(32, held=False)]}
-    table = l_n.numbers(runs_table(oracle=False), None, fits)
+    table = l_n.numbers(study(runs_table(oracle=False), None, fits))
     assert set(table["series"]) == {"run", "law"}
-    assert len(l_n.draw(table, fits).legends[0].get_texts()) == 1
+    assert len(l_n.draw(table, study(fits=fits)).legends[0].get_texts()) == 1

@@ -11,16 +11,18 @@ from fit.study.fits_file import write_json
 from fit.views import figures
 from fit.views.figures import l_n, l_nk
 from tests.fit.views.figures.looking import WIDTHS, assert_readable, assert_readable_at_its_width, lines
-from tests.fit.views.figures.tables import all_fits, fit_l_nk, gao, written
+from tests.fit.views.figures.tables import all_fits, fit_l_nk, gao, study, written
 
 
 def _two_joint(style):
     content = {"fits": [{**fit_l_nk(), "group": {"data": data}} for data in ("gpt2_small", "toy")]}
-    return l_nk.draw(l_nk.numbers(None, None, content), content, style)
+    return l_nk.draw(l_nk.numbers(study(None, None, content)), study(fits=content), style)
 
 
 READABLE = {
-    "one": lambda style: l_nk.draw(l_nk.numbers(None, None, all_fits()), all_fits(), style),
+    "one": lambda style: l_nk.draw(
+        l_nk.numbers(study(None, None, all_fits())), study(fits=all_fits()), style
+    ),
     "two": _two_joint,
 }
 
@@ -33,8 +35,8 @@ def test_no_text_overlaps_or_is_cut_at_the_width_of_a_column_or_a_slide(name, st
 
 def test_plots_the_published_points_and_their_law():
     fits = all_fits()
-    table = l_nk.numbers(None, None, fits)
-    ax = l_nk.draw(table, fits).axes[0]
+    table = l_nk.numbers(study(None, None, fits))
+    ax = l_nk.draw(table, study(fits=fits)).axes[0]
     paper = gao().sort_values(["k", "n"])
     dots, laws = lines(ax, "None", "o"), lines(ax, "--")
     np.testing.assert_allclose(np.concatenate([d.get_ydata() for d in dots]), paper["loss"])
@@ -58,9 +60,9 @@ def test_what_the_fitter_returns_is_what_the_figures_take(tmp_path):
     )
     write_json([joint, single], "paper", tmp_path / "fits.json")
     fits = json.loads((tmp_path / "fits.json").read_text())
-    paths = figures.make(None, None, fits, tmp_path, only=["l_n", "l_nk"], say=said.append)
+    paths = figures.make(study(None, None, fits), tmp_path, only=["l_n", "l_nk"], say=said.append)
     assert len(paths) == 6, said
     held = written(tmp_path, "l_nk").query("series == 'held_out'")
     assert list(held["k"]) == [32, 64, 128, 256, 512] and set(held["n_latents"]) == {2**19}
     for figure in (l_n, l_nk):
-        assert_readable(figure.draw(figure.numbers(None, None, fits), fits))
+        assert_readable(figure.draw(figure.numbers(study(None, None, fits)), study(fits=fits)))

@@ -7,10 +7,11 @@ from fit.views.figures import large_run
 from fit.views.figures.shared import inputs
 from tests.fit.sweep_tables import N
 from tests.fit.views.figures.looking import assert_readable
+from tests.fit.views.figures.tables import study
 
 
 def test_the_run_is_the_one_held_out_and_the_law_what_was_predicted(swept):
-    table = large_run.numbers(*swept)
+    table = large_run.numbers(study(*swept))
     fits = [fit for fit in swept.fits["fits"] if fit["law"] == "L_N"]
     assert table["panel"].nunique() == len(fits) == 2 and set(table["n_latents"]) == {N[-1]}
     law = table[table["series"] == "L(N)"]
@@ -26,8 +27,8 @@ def test_the_run_is_the_one_held_out_and_the_law_what_was_predicted(swept):
 
 @pytest.mark.parametrize("style", ["paper", "talk"])
 def test_a_curve_and_a_horizontal_band_a_panel(swept, style):
-    table = large_run.numbers(*swept)
-    figure = large_run.draw(table, swept.fits, style)
+    table = large_run.numbers(study(*swept))
+    figure = large_run.draw(table, study(fits=swept.fits), style)
     assert_readable(figure)
     for ax, name in zip(figure.axes, dict.fromkeys(table["panel"]), strict=True):
         assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlabel()) == ("log", "log", "tokens")
@@ -42,9 +43,9 @@ def test_a_curve_and_a_horizontal_band_a_panel(swept, style):
 
 def test_without_a_prediction_or_its_curve_it_is_told(swept):
     with pytest.raises(inputs.Missing, match="held out its largest n"):
-        large_run.numbers(swept.runs, swept.curves, {"fits": []})
+        large_run.numbers(study(swept.runs, swept.curves, {"fits": []}))
     other = swept.curves.assign(run_id="another")
     with pytest.raises(inputs.Missing, match="share no run_id"):
-        large_run.numbers(swept.runs, other, swept.fits)
+        large_run.numbers(study(swept.runs, other, swept.fits))
     with pytest.raises(inputs.Missing, match="the table curves"):
-        large_run.numbers(swept.runs, None, swept.fits)
+        large_run.numbers(study(swept.runs, None, swept.fits))

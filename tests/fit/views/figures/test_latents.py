@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fit.views.figures import gallery, latents
+from fit.views.figures import latents
 from fit.views.figures.shared import inputs
 from fit.views.verbs import figures
 from tests.fit.views.figures.looking import assert_readable
+from tests.fit.views.figures.tables import study
 
 NS = (64, 128, 256)
 
@@ -32,7 +33,7 @@ def tables():
 
 
 def test_shares_are_of_all_latents_of_the_best_run(tables):
-    table = latents.numbers(tables[0], None, None, tables[1])
+    table = latents.numbers(study(tables[0], None, None, tables[1]))
     assert set(table["run_id"]) == {f"{n}-0.001" for n in NS}
     assert table.groupby(["run_id", "quantity"])["share"].sum().eq(1).all()
     assert table[table["low"].isna()]["share"].eq(0.25).all()
@@ -40,8 +41,8 @@ def test_shares_are_of_all_latents_of_the_best_run(tables):
 
 @pytest.mark.parametrize("style", ["paper", "talk"])
 def test_a_panel_a_quantity_and_a_line_an_n_with_zero_between(tables, style):
-    table = latents.numbers(tables[0], None, None, tables[1])
-    figure = latents.draw(table, None, style)
+    table = latents.numbers(study(tables[0], None, None, tables[1]))
+    figure = latents.draw(table, study(), style)
     assert_readable(figure)
     density, square = figure.axes[:2]
     assert density.get_xlabel() == "log10 of\nlatent density"
@@ -55,9 +56,9 @@ def test_a_panel_a_quantity_and_a_line_an_n_with_zero_between(tables, style):
 
 def test_without_the_table_it_is_told(tables):
     with pytest.raises(inputs.Missing, match="it needs the table latents, which `saescale collect` writes"):
-        latents.numbers(tables[0], None, None)
+        latents.numbers(study(tables[0]))
     with pytest.raises(inputs.Missing, match="share no run_id"):
-        latents.numbers(tables[0].assign(run_id="x"), None, None, tables[1])
+        latents.numbers(study(tables[0].assign(run_id="x"), None, None, tables[1]))
 
 
 def test_command_finds_the_table_beside_the_runs(tables, tmp_path):
@@ -65,5 +66,5 @@ def test_command_finds_the_table_beside_the_runs(tables, tmp_path):
     tables[1].to_parquet(tmp_path / "latents.parquet")
     assert figures.main([str(tmp_path / "runs.parquet"), "--only", "latents"]) == 0
     written = pd.read_csv(tmp_path / "figures" / "latents.csv")
-    table = gallery.numbers("latents", tables[0], None, None, tables[1])
+    table = latents.numbers(study(tables[0], None, None, tables[1]))
     pd.testing.assert_frame_equal(written, table, check_dtype=False)

@@ -9,11 +9,12 @@ from fit.views.figures.shared import inputs, labels
 from tests.fit.sweep_tables import N, Sweep
 from tests.fit.views.figures.conftest import LRS
 from tests.fit.views.figures.looking import assert_readable
+from tests.fit.views.figures.tables import study
 
 
 @pytest.fixture(scope="module")
 def table(swept):
-    return lr.numbers(*swept)
+    return lr.numbers(study(*swept))
 
 
 def test_a_panel_a_batch_size_and_a_point_an_lr(swept, table):
@@ -27,7 +28,7 @@ def test_a_panel_a_batch_size_and_a_point_an_lr(swept, table):
 def test_tokens_are_those_to_convergence_not_those_of_the_run():
     truth = Sweep()
     runs, curves = truth.tables(lrs=LRS)
-    own = lr.numbers(runs, curves, None).query("series == 'run'")
+    own = lr.numbers(study(runs, curves)).query("series == 'run'")
     expected = [truth.tokens(n, rate) for n, rate in zip(own["n_latents"], own["lr"], strict=True)]
     np.testing.assert_allclose(own["tokens"], expected, rtol=0.02)
 
@@ -44,7 +45,7 @@ def test_optimum_and_law_are_those_of_the_fits(swept, table):
 
 @pytest.mark.parametrize("style", ["paper", "talk"])
 def test_words_overlap_nothing_and_name_their_tokens(table, style):
-    figure = lr.draw(table, None, style)
+    figure = lr.draw(table, study(), style)
     assert_readable(figure)
     ax = figure.axes[0]
     assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlabel()) == ("log", "log", "learning rate")
@@ -60,14 +61,14 @@ def test_words_overlap_nothing_and_name_their_tokens(table, style):
 
 
 def test_without_curves_and_fits_there_is_neither_law_nor_word(swept):
-    table = lr.numbers(swept.runs, None, None)
+    table = lr.numbers(study(swept.runs))
     assert set(table["series"]) == {"run", "optimum"} and table["tokens"].isna().all()
-    assert not lr.draw(table, None).axes[0].texts
+    assert not lr.draw(table, study()).axes[0].texts
 
 
 def test_two_lr_are_too_few(swept):
     few = swept.runs[swept.runs["lr"].isin(LRS[:2])]
     with pytest.raises(inputs.Missing, match="converged runs of one n_latents at three lr"):
-        lr.numbers(few, None, None)
+        lr.numbers(study(few))
     with pytest.raises(inputs.Missing, match="it needs the columns lr in the table runs"):
-        lr.numbers(swept.runs.drop(columns="lr"), None, None)
+        lr.numbers(study(swept.runs.drop(columns="lr")))

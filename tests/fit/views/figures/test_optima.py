@@ -3,16 +3,21 @@
 import numpy as np
 import pytest
 
+from fit.regimes.batch import Batch
+from fit.regimes.compare import Group, Regimes
+from fit.regimes.lr_ratio import Ratio
+from fit.study.study_tables import StudyTables
 from fit.views.figures import budgets, isoflop, optima
 from fit.views.figures.shared import inputs
 from tests.fit.sweep_tables import Sweep
 from tests.fit.views.figures.looking import assert_readable
+from tests.fit.views.figures.tables import study
 
 
 @pytest.mark.parametrize("style", ["paper", "talk"])
 def test_a_panel_a_law_with_the_points_of_every_way(swept, style):
-    table = optima.numbers(None, None, swept.fits)
-    figure = optima.draw(table, swept.fits, style)
+    table = optima.numbers(study(None, None, swept.fits))
+    figure = optima.draw(table, study(fits=swept.fits), style)
     assert_readable(figure)
     assert list(dict.fromkeys(table["panel"])) == ["N_C", "D_C", "LR_C", "LR_N"]
     for ax, law in zip(figure.axes, optima.LAWS, strict=True):
@@ -31,22 +36,22 @@ def test_a_panel_a_law_with_the_points_of_every_way(swept, style):
 
 def test_a_missing_law_leaves_the_others(swept):
     some = {"fits": [fit for fit in swept.fits["fits"] if fit["law"] == "LR_N"]}
-    table = optima.numbers(None, None, some)
+    table = optima.numbers(study(None, None, some))
     assert set(table["panel"]) == {"LR_N"}
-    assert len(optima.draw(table, some).axes) == 1
+    assert len(optima.draw(table, study(fits=some)).axes) == 1
     with pytest.raises(inputs.Missing, match="one of the laws N_C, D_C, LR_C, LR_N"):
-        optima.numbers(None, None, None)
+        optima.numbers(study())
 
 
 @pytest.mark.parametrize("style", ["paper", "talk"])
 def test_budgets_are_those_of_the_regimes(swept, style):
-    table = budgets.numbers(None, None, swept.fits)
+    table = budgets.numbers(study(None, None, swept.fits))
     (group,) = swept.fits["regimes"]["groups"]
     for regime in ("compute", "converged"):
         own = table[table["regime"] == regime]
         for key in ("tokens", "nmse"):
             np.testing.assert_array_equal(own[key], [row[regime][key] for row in group["budgets"]])
-    figure = budgets.draw(table, swept.fits, style)
+    figure = budgets.draw(table, study(fits=swept.fits), style)
     assert_readable(figure)
     left, right = figure.axes
     assert (left.get_ylabel(), right.get_ylabel()) == ("tokens", "normalized MSE")
@@ -57,16 +62,18 @@ def test_budgets_are_those_of_the_regimes(swept, style):
 
 
 def test_without_budgets_the_reasons_are_told():
-    reasons = {"group": {}, "budgets": [], "reasons": ["No run is done and converged."]}
+    unknown = Ratio((), None, None, None, None, ())
+    batches = Batch("converged", reason=""), Batch("compute", reason="")
+    regimes = Regimes((Group({}, unknown, batches, (), ("No run is done and converged.",)),), (), ())
     with pytest.raises(inputs.Missing, match="both budgets.*No run is done and converged"):
-        budgets.numbers(None, None, {"fits": [], "regimes": {"groups": [reasons]}})
+        budgets.numbers(StudyTables(regimes=regimes))
     with pytest.raises(inputs.Missing, match="both budgets"):
-        budgets.numbers(None, None, {"fits": [], "regimes": None})
+        budgets.numbers(StudyTables())
 
 
 @pytest.mark.parametrize("style", ["paper", "talk"])
 def test_isoflop_vertices_are_the_fits_and_points_the_lowest_losses(swept, style):
-    table = isoflop.numbers(*swept)
+    table = isoflop.numbers(study(*swept))
     (fit,) = [fit for fit in swept.fits["fits"] if fit["law"] == "L_C"]
     known = fit["extra"]["isoflop"]["points"]
     vertices = table[table["series"] == "vertex"]
@@ -77,7 +84,7 @@ def test_isoflop_vertices_are_the_fits_and_points_the_lowest_losses(swept, style
         D = C / truth.flops(n, 1.0)
         lrs = swept.runs["lr"].unique()
         assert loss == pytest.approx(min(truth.loss(n, D, lr, 512) for lr in lrs), rel=0.02)
-    figure = isoflop.draw(table, swept.fits, style)
+    figure = isoflop.draw(table, study(fits=swept.fits), style)
     assert_readable(figure)
     ax = figure.axes[0]
     stars = [line for line in ax.lines if line.get_marker() == "*"]
@@ -86,15 +93,15 @@ def test_isoflop_vertices_are_the_fits_and_points_the_lowest_losses(swept, style
 
 
 def test_isoflop_parabolas_touch_their_vertex_and_rise(swept):
-    table = isoflop.numbers(*swept)
+    table = isoflop.numbers(study(*swept))
     for C, own in table.groupby("flops"):
         vertex = own[own["series"] == "vertex"].iloc[0]
         parabola = own[own["series"] == "parabola"]
         assert parabola["nmse"].min() == pytest.approx(vertex["nmse"]), C
     with pytest.raises(inputs.Missing, match="parabola with its vertex"):
-        isoflop.numbers(swept.runs, swept.curves, _without_vertices(swept.fits))
+        isoflop.numbers(study(swept.runs, swept.curves, _without_vertices(swept.fits)))
     with pytest.raises(inputs.Missing, match="fit of the law L_C"):
-        isoflop.numbers(swept.runs, swept.curves, None)
+        isoflop.numbers(study(swept.runs, swept.curves))
 
 
 def _without_vertices(fits):

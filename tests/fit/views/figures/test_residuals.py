@@ -6,10 +6,11 @@ import pytest
 from fit.views.figures import profiles, residuals
 from fit.views.figures.shared import inputs
 from tests.fit.views.figures.looking import assert_readable
+from tests.fit.views.figures.tables import study
 
 
 def test_errors_are_measured_over_predicted(swept):
-    table = residuals.numbers(None, None, swept.fits)
+    table = residuals.numbers(study(None, None, swept.fits))
     assert set(table["panel"]) == {fit["law"] for fit in swept.fits["fits"]}
     for law, own in table.groupby("panel"):
         fits = [fit for fit in swept.fits["fits"] if fit["law"] == law]
@@ -24,8 +25,8 @@ def test_errors_are_measured_over_predicted(swept):
 
 @pytest.mark.parametrize("style", ["paper", "talk"])
 def test_a_panel_a_law_around_zero(swept, style):
-    table = residuals.numbers(None, None, swept.fits)
-    figure = residuals.draw(table, swept.fits, style)
+    table = residuals.numbers(study(None, None, swept.fits))
+    figure = residuals.draw(table, study(fits=swept.fits), style)
     assert_readable(figure)
     laws = list(dict.fromkeys(table["panel"]))
     for ax, law in zip(figure.axes, laws, strict=True):
@@ -39,11 +40,11 @@ def test_a_panel_a_law_around_zero(swept, style):
 def test_without_fits_it_is_told():
     for module in (residuals, profiles):
         with pytest.raises(inputs.Missing, match="saescale fit TABLE"):
-            module.numbers(None, None, {"fits": []})
+            module.numbers(study(None, None, {"fits": []}))
 
 
 def test_profiles_cross_one_at_the_ends_of_the_profile_interval(swept):
-    table = profiles.numbers(None, None, swept.fits)
+    table = profiles.numbers(study(None, None, swept.fits))
     own = table[table["panel"] == "α of L(N)"]
     assert set(own["method"]) == {"profile"} and own["fit"].nunique() == 2
     for name, part in own.groupby("fit"):
@@ -58,7 +59,7 @@ def test_profiles_cross_one_at_the_ends_of_the_profile_interval(swept):
 
 
 def test_profiles_begin_at_the_fit_and_never_fall_below_it(swept):
-    table = profiles.numbers(None, None, swept.fits)
+    table = profiles.numbers(study(None, None, swept.fits))
     assert table["ratio"].min() > 1 - 1e-6
     fits = {fit["law"]: fit for fit in swept.fits["fits"]}
     least = table[table["panel"] == "α of L(C)"].set_index("value")["rise"].idxmin()
@@ -67,8 +68,8 @@ def test_profiles_begin_at_the_fit_and_never_fall_below_it(swept):
 
 @pytest.mark.parametrize("style", ["paper", "talk"])
 def test_a_panel_an_exponent_with_the_line_at_one(swept, style):
-    table = profiles.numbers(None, None, swept.fits)
-    figure = profiles.draw(table, swept.fits, style)
+    table = profiles.numbers(study(None, None, swept.fits))
+    figure = profiles.draw(table, study(fits=swept.fits), style)
     assert_readable(figure)
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["α of L(N)", "α of L(C)"]
     for ax, panel in zip(figure.axes, dict.fromkeys(table["panel"]), strict=True):
@@ -81,4 +82,4 @@ def test_a_panel_an_exponent_with_the_line_at_one(swept, style):
 def test_a_fit_by_another_objective_has_no_profile(swept):
     huber = {"fits": [{**fit, "loss": "Huber on log nmse"} for fit in swept.fits["fits"]]}
     with pytest.raises(inputs.Missing, match="least squares on logs"):
-        profiles.numbers(None, None, huber)
+        profiles.numbers(study(None, None, huber))

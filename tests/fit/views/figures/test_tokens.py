@@ -6,12 +6,13 @@ import pytest
 from fit.views.figures import tokens
 from fit.views.figures.shared import inputs
 from tests.fit.views.figures.looking import assert_readable, lines
+from tests.fit.views.figures.tables import study
 
 
 @pytest.mark.parametrize("style", ["paper", "talk"])
 def test_points_law_and_band_are_those_of_the_fits(swept, style):
-    table = tokens.numbers(None, None, swept.fits)
-    figure = tokens.draw(table, swept.fits, style)
+    table = tokens.numbers(study(None, None, swept.fits))
+    figure = tokens.draw(table, study(fits=swept.fits), style)
     assert_readable(figure)
     (ax,) = figure.axes
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
@@ -26,4 +27,4 @@ def test_points_law_and_band_are_those_of_the_fits(swept, style):
 
 def test_without_the_law_it_is_told():
     with pytest.raises(inputs.Missing, match="saescale fit TABLE --law T_N"):
-        tokens.numbers(None, None, {"fits": []})
+        tokens.numbers(study(None, None, {"fits": []}))
