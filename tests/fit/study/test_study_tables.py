@@ -131,7 +131,7 @@ def test_the_fits_are_of_the_table_in_any_format_and_order_and_through_their_map
         edit(study / "fits.json", table=other.name)
         for mapping in (None, {"nmse": "loss"}, {"n_latents": "width", "nmse": "loss"}):
             found = StudyTables.read(other, mapping)
-            assert found.fits is not None and found.outdated is None
+            assert found.fits and found.outdated is None
             assert found.mapping == made["mapping"] and len(found.runs) == 14
     with pytest.raises(FitError, match="was made with other columns of table.parquet: give the same mapping"):
         StudyTables.read(study / "table.parquet", {"nmse": "width"}, fits=study / "fits.json")
@@ -155,7 +155,7 @@ def test_a_table_that_has_grown_since_makes_its_fits_outdated(which, study, caps
     table = pd.read_parquet(path)
     pd.concat([table, table.tail(1).assign(nmse=0.1)]).to_parquet(path)
     found = StudyTables.read(study)
-    assert found.fits is None and "fits" not in found.files
+    assert not found.fits and "fits" not in found.files
     then = {"runs": "runs.parquet has changed since fits.json was made (14 rows then, 15 now)"}
     then["curves"] = (
         "The curves of runs.parquet have changed since fits.json was made (42 evaluations then, 43"
@@ -173,25 +173,25 @@ def test_a_table_that_has_grown_since_makes_its_fits_outdated(which, study, caps
 def test_fits_without_a_fingerprint_are_taken_by_the_name_of_their_table(study):
     edit(study / "fits.json", made_from=None)
     found = StudyTables.read(study)
-    assert found.fits is not None
+    assert found.fits
     (note,) = found.notes
     assert "fits.json does not say which rows it was made from" in note
     shutil.copy(study / "runs.parquet", study / "other.parquet")
     with pytest.raises(FitError, match="fits.json beside other.parquet is of runs.parquet"):
         StudyTables.read(study / "other.parquet")
-    assert StudyTables.read(study / "other.parquet", fits=study / "fits.json").fits is not None
+    assert StudyTables.read(study / "other.parquet", fits=study / "fits.json").fits
 
 
 def test_what_cannot_be_read_is_an_error_or_a_note(study):
     (study / "curves.parquet").write_text("not a table")
     edit(study / "fits.json", made_from={"rows": 3})
-    with pytest.raises(FitError, match='its "made_from" cannot be read'):
+    with pytest.raises(FitError, match='fits.json cannot be read .KeyError'):
         StudyTables.read(study)
     (study / "fits.json").write_text("{}")
     with pytest.raises(FitError, match=r"fits.json .* no list"):
         StudyTables.read(study)
     found = StudyTables.read(study, lenient=True)
-    assert found.curves is None and found.fits is None and not found.files
+    assert found.curves is None and not found.fits and not found.files
     assert [note.split()[0] for note in found.notes] == ["fits.json", "curves.parquet"]
     with pytest.raises(FitError, match=r"curves.parquet cannot be read"):
         StudyTables.read(study, curves=study / "curves.parquet", with_fits=False, lenient=True)
@@ -200,6 +200,6 @@ def test_what_cannot_be_read_is_an_error_or_a_note(study):
 
 
 def test_the_committed_studies_have_the_fits_of_their_tables():
-    assert StudyTables.read(SMOLLM2).fits is not None and not StudyTables.read(SMOLLM2).notes
+    assert StudyTables.read(SMOLLM2).fits and not StudyTables.read(SMOLLM2).notes
     gpt4 = SMOLLM2.parent / "gpt4" / "fits.json"
     assert not StudyTables.read(GPT4, fits=gpt4).notes
