@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
     for note in data.notes:
         print(note)
     assert data.runs is not None and data.path is not None
-    study = fit_study(data.runs, data.curves, laws or None, choices=_choices(options))
+    study = fit_study(data.runs, data.curves, laws or None, options=_choices(options))
     out = Path(options.out) if options.out else data.path.parent
     try:
         written = write_json(study.fits, str(data.path), out / NAME, study.regimes, data.made_from)

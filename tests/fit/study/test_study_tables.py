@@ -185,7 +185,7 @@ def test_fits_without_a_fingerprint_are_taken_by_the_name_of_their_table(study):
 def test_what_cannot_be_read_is_an_error_or_a_note(study):
     (study / "curves.parquet").write_text("not a table")
     edit(study / "fits.json", made_from={"rows": 3})
-    with pytest.raises(FitError, match='fits.json cannot be read .KeyError'):
+    with pytest.raises(FitError, match="fits.json cannot be read .KeyError"):
         StudyTables.read(study)
     (study / "fits.json").write_text("{}")
     with pytest.raises(FitError, match=r"fits.json .* no list"):

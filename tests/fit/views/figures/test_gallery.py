@@ -136,12 +136,15 @@ def test_command_reads_a_foreign_table_through_a_mapping(folder, capsys):
     ]
     foreign.to_csv(folder / "mine.csv", index=False)
     runs_table().rename(columns={"n_latents": "width"}).to_csv(folder / "results.csv", index=False)
+    (folder / "fits_of_results.json").write_text(json.dumps(all_fits()))
     given = [
         str(folder / "results.csv"),
         "--map",
         "n_latents=width,tokens=seen",
         "--curves",
         str(folder / "mine.csv"),
+        "--fits",
+        str(folder / "fits_of_results.json"),
     ]
     assert cli.main([*given, "--out", str(folder / "out")]) == 0
     assert set(written(folder / "out", "curves")["n_latents"]) == set(NS)
@@ -171,7 +174,7 @@ def test_command_tells_what_is_wrong_in_one_sentence(arguments, sentence, folder
     "arguments, sentence",
     [
         (["--only", "l_x"], "'l_x' is not among the choices l_n, l_nk,"),
-        (["--only", "activatons"], "Did you mean activations?"),
+        (["--only", "activatons"], "Did you mean activations"),
         (["--style", "poster"], "'poster' is not among the choices paper, talk."),
     ],
 )
