@@ -20,7 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from fit.data.near_names import did_you_mean
-from sweeps.config.schema import Config, conf_dir, config_keys, group_names, register
+from sweeps.config.keys import config_groups, config_keys
+from sweeps.config.schema import Config, conf_dir, register
 from sweeps.errors import SweepError
 
 # Hydra checks arguments against typing's Union and does not know int | float.
@@ -65,7 +66,7 @@ def _sentence(error: Exception, what: str) -> str:
     cause = error.__cause__ or error
     key = getattr(error, "full_key", None) or getattr(cause, "full_key", None)
     if key and isinstance(cause, ConfigAttributeError | ConfigKeyError):
-        return f"{key} is not a config key.{did_you_mean(key, [*config_keys(), *group_names()])}"
+        return f"{key} is not a config key.{did_you_mean(key, [*config_keys(), *config_groups()])}"
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"There is no {group} {name!r}; there are {', '.join(error.options)}.{did_you_mean(name, error.options)}"

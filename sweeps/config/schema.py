@@ -1,9 +1,9 @@
 """Every config key, its type and default, registered with Hydra: unknown keys and wrong types fail before any job."""
 
 from dataclasses import MISSING as NO_DEFAULT
-from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
@@ -81,22 +81,6 @@ class Config:
     grid: Grid = field(default_factory=Grid)
     launcher: Launcher = field(default_factory=Launcher)
     budget: Budget = field(default_factory=Budget)
-
-
-def config_keys(cls: Any = Config, prefix: str = "") -> list[str]:
-    """Every key of a config, sections and values alike: `sae`, `sae.n_latents`, …"""
-    keys = []
-    for name, hint in get_type_hints(cls).items():
-        keys.append(f"{prefix}{name}")
-        for part in (hint, *get_args(hint)):  # the class itself, or that of `Synthetic | None`
-            if is_dataclass(part):
-                keys += config_keys(part, f"{prefix}{name}.")
-    return keys
-
-
-def group_names() -> list[str]:
-    """The config groups that can be chosen: `data`, `study`, …"""
-    return sorted(path.name for path in conf_dir().iterdir() if path.is_dir())
 
 
 def register() -> None:
