@@ -7,9 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fit.law.errors import FitError
-from fit.study import fit_study
-from fit.study.fits_file import write_json
-from fit.study.study_tables import StudyTables
 from sweeps.config.earlier_fit import FITS
 from sweeps.errors import SweepError
 from sweeps.ledger.run_folder import ENDED
@@ -35,6 +32,11 @@ def finished(plan: Plan) -> bool:
 
 def close(plan: Plan, say: Callable[[str], None] = print) -> Path:
     """Collect and fit a phase whose runs have ended, so that the next one can use its laws. SweepError if none fits."""
+    # Here, since a plan only splits its phases: scipy would double its time to start.
+    from fit.study import fit_study
+    from fit.study.fits_file import write_json
+    from fit.study.study_tables import StudyTables
+
     runs = write_tables(plan.study)[0]
     path = plan.study.path
     try:

@@ -7,10 +7,7 @@ import pytest
 
 from fit.data.columns import CURVES, LATENTS, RUNS, dtypes
 from sae_core.config import DataKey, RunConfig, SAEConfig, TrainConfig
-from sae_core.data.configs import HarvestConfig
-from sae_core.data.import_array import ArrayConfig
-from sae_core.data.streaming import StreamingConfig
-from sae_core.data.synthetic import SyntheticConfig
+from sae_core.data.configs import ArrayConfig, HarvestConfig, StreamingConfig, SyntheticConfig
 from sweeps.config import schema
 from sweeps.dispatch.launch import launch
 from sweeps.dispatch.states import states
