@@ -1,4 +1,4 @@
-"""From a data config to what the trainer reads: a `Source`, and the facts about it that a plan needs."""
+"""From a data config to the `Source` that the trainer reads, and to the facts about it that a plan needs."""
 
 import json
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ from sweeps.errors import SweepError
 class DataFacts:
     fingerprint: str
     d_model: int
-    train_tokens: int | None  # distinct training tokens; None: without end
+    train_tokens: int | None  # distinct training tokens; None for a source without end
     held_out_tokens: int
 
 
 def open_source(data: Mapping[str, Any]) -> Synthetic | Streaming | Store:
-    """The stream that a resolved `data` config describes. DataError or SweepError if it is not there."""
+    """The source that a resolved `data` config describes. Raises DataError or SweepError where it does not exist."""
     source = _source(data)
     wanted = data.get("d_model")
     if wanted is not None and source.d_model != wanted:
@@ -33,7 +33,7 @@ def open_source(data: Mapping[str, Any]) -> Synthetic | Streaming | Store:
 
 
 def describe(data: Mapping[str, Any]) -> DataFacts:
-    """Facts about the data, without reading its activations."""
+    """The facts about the data, found without reading its activations."""
     return _describe(json.dumps(dict(data), sort_keys=True))
 
 

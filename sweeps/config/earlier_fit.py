@@ -19,13 +19,13 @@ FITS = "fits.json"
 
 
 class Fitted:
-    """The function `fitted` of one cell. waiting: studies and laws that a guess stood in for, shared by all cells."""
+    """The function `fitted` for one cell. waiting: the studies and laws replaced by a guess, shared by all cells."""
 
     def __init__(self, root: Path, cell: Mapping[str, Any], waiting: set[str]) -> None:
         self.root, self.cell, self.waiting = root, cell, waiting
 
     def __call__(self, study: str, law: str, *values: float) -> float:
-        """The law's value. values: its inputs in order, and a guess. SweepError without a fit and without a guess."""
+        """The law's value. values: its inputs in order, then perhaps a guess. SweepError if it has no fit and no guess."""
         inputs = named(law).inputs
         given, guess = values[: len(inputs)], values[len(inputs) :]
         if len(given) < len(inputs) or len(guess) > 1:

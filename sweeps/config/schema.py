@@ -37,11 +37,11 @@ else:
 
 @dataclass
 class Data:
-    """Where the activations are: made on the fly (`synthetic`), in a store, or streamed from the harvest's model."""
+    """Where the activations come from: generated (`synthetic`), a store, or streamed from a language model."""
 
     name: str = MISSING
     shuffle_seed: int = 0  # order of the tokens
-    d_model: int | None = None  # what their width must be; null: what it is
+    d_model: int | None = None  # the width they must have; null: any
     synthetic: Synthetic | None = None
     store: str | None = None  # folder of an activation store
     harvest: Harvest | None = None  # fills the store
@@ -51,7 +51,7 @@ class Data:
 
 @dataclass
 class Grid:
-    """Which cells: the product of `axes`, with the axes named in one list of `zip` stepping together."""
+    """The cells: the product of `axes`, where the axes named in one list of `zip` step together."""
 
     axes: dict[str, Any] = field(
         default_factory=dict
@@ -65,9 +65,9 @@ class Grid:
 
 @dataclass
 class Budget:
-    """What a study may cost; a plan above it is refused."""
+    """The most that a study may cost; a launch above it is refused."""
 
-    gpu_hours: float | None = None  # worker-hours of what is not done yet
+    gpu_hours: float | None = None  # worker-hours for the runs that are not done yet
 
 
 @dataclass

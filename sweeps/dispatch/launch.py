@@ -1,4 +1,4 @@
-"""Starting what a study lacks, and starting it again while somebody waits for the end."""
+"""Start the runs that a study is missing, and start them again while a launch waits for the end."""
 
 import time
 from collections.abc import Callable
@@ -23,10 +23,10 @@ _LOOK_S = 10.0  # between looks at SLURM's queue while a launch waits
 
 
 def launch(plan: Plan) -> Launched:
-    """Write the folders of all runs and start workers on those not finished; returns at once.
+    """Write the folders of all runs and start workers for those without a result; return at once.
 
-    Launching again starts only what is missing: a run in a living job or held by a living worker is left to it, one
-    that was cancelled, or failed as often as its kind may, to `saescale retry`.
+    A second launch starts only what is missing. Runs in a living job or held by a living worker are left to it;
+    cancelled runs, and those that failed as often as their kind of failure is retried, are left to `saescale retry`.
     """
     check_machine(plan.launcher)
     write_runs(plan)
@@ -43,7 +43,7 @@ def launch(plan: Plan) -> Launched:
 
 
 def check_machine(launcher: Launcher) -> None:
-    """SweepError if this machine cannot do what the launcher asks."""
+    """Raise SweepError if this machine cannot do what the launcher asks."""
     if launcher.kind == "slurm":
         slurm.check(launcher.slurm.patience_s)
     elif launcher.device == "cuda" and not torch.cuda.is_available():
@@ -53,7 +53,7 @@ def check_machine(launcher: Launcher) -> None:
 
 
 def write_runs(plan: Plan) -> None:
-    """A folder with its config for every run that has no result yet."""
+    """Write a folder with a config for every run that has no result yet."""
     for run in plan.todo:
         data = run.data | ({"store": str(Path(run.data["store"]).absolute())} if run.data["store"] else {})
         plan.study.run(run.run_id).create(
@@ -62,7 +62,7 @@ def write_runs(plan: Plan) -> None:
 
 
 def missing(plan: Plan) -> list[PlannedRun]:
-    """The runs to start now, each made ready: not ended, in no living job, not cancelled, and not failed for good."""
+    """The runs to start now, set to pending: not ended, cancelled or failed for good, and in no living job."""
     in_jobs = settle(plan.study)
     found = []
     for run in plan.todo:
@@ -81,7 +81,7 @@ def missing(plan: Plan) -> list[PlannedRun]:
 
 
 def unfinished(plan: Plan) -> list[str]:
-    """A line for each run of the plan that did not end with a result."""
+    """A line for each run of the plan without a result, with the reason."""
     lines = []
     for run in plan.runs:
         folder = plan.study.run(run.run_id)
@@ -99,7 +99,7 @@ def unfinished(plan: Plan) -> list[str]:
 
 
 def relauncher(plan: Plan, launched: Launched) -> Callable[[], bool]:
-    """A function for whoever waits: it launches again what died and may be retried, and says whether all is over."""
+    """A function to call until it returns True: it launches again what died and may be retried, until all has ended."""
     looked = time.monotonic()
     now = launched
 
@@ -111,7 +111,7 @@ def relauncher(plan: Plan, launched: Launched) -> Callable[[], bool]:
             return False
         looked = time.monotonic()
         try:
-            now = launch(plan)  # what died in the meantime, beside those that live
+            now = launch(plan)  # whatever has died since; living jobs are left alone
             return not (now.local or now.slurm or settle(plan.study))
         except SweepError as error:
             if plan.launcher.kind != "slurm" or not slurm.silent(str(error)):

@@ -1,4 +1,4 @@
-"""Workers on this machine, through submitit, on a CUDA machine one to a GPU; each walks the whole list of runs."""
+"""Workers on this machine, through submitit; with CUDA each has one GPU. Every worker goes through the whole list."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ def submit(
     function: Callable[..., Any],
     call: Sequence[Any],
 ) -> list[submitit.Job[Any]]:
-    """Start `workers` processes that each run function(*call), importing from the snapshot `code`."""
+    """Start `workers` processes that each call function(*call), importing from the snapshot `code`."""
     executor = submitit.LocalExecutor(folder=folder)
     executor.update_parameters(timeout_min=launcher.timeout_min)
     jobs = []
@@ -38,7 +38,7 @@ def submit(
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Variables for the processes that are started in the block."""
+    """Set environment variables for the processes that are started in the block."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -53,7 +53,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _stderr_to(path: Path) -> Iterator[None]:
-    """Processes started in the block write their stderr to `path`: submitit's dump a traceback at every Ctrl-C."""
+    """Send the stderr of processes started in the block to `path`: submitit's print a traceback at every Ctrl-C."""
     terminal = os.dup(2)
     try:
         with open(path, "a") as file:

@@ -1,4 +1,4 @@
-"""The code that a launch's workers run: a copy made at launch, so that later edits change no job that waits."""
+"""The code that a launch's workers run: a copy made at launch, so that later edits do not change a waiting job."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""From a plan and the runs to start to jobs: a snapshot of the code, a record of who was given what, submitit."""
+"""Start runs as processes or SLURM jobs: take a snapshot of the code, submit, and record which job was given what."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from sweeps.worker.job_main import job
 
 @dataclass
 class Launched:
-    """The workers of a launch. local: processes here. slurm: ids of jobs. folder: their logs, None if none started."""
+    """The workers of a launch. local: processes here. slurm: job ids. folder: their logs; None if none were started."""
 
     folder: Path | None = None
     local: list[submitit.Job[Any]] = field(default_factory=list)
@@ -26,7 +26,7 @@ class Launched:
 
 
 def submit(plan: Plan, todo: Sequence[PlannedRun]) -> Launched:
-    """Start processes or submit arrays for these runs, with the code as it is now."""
+    """Start processes or submit job arrays for these runs, with the code as it is now."""
     folder = launches.new_folder(plan.study)
     code = snapshot.take(folder)
     return (_to_slurm if plan.launcher.kind == "slurm" else _to_processes)(plan, todo, folder, code)
@@ -42,7 +42,7 @@ def _to_processes(plan: Plan, todo: Sequence[PlannedRun], folder: Path, code: Pa
 
 
 def _to_slurm(plan: Plan, todo: Sequence[PlannedRun], folder: Path, code: Path) -> Launched:
-    """An array for each amount of memory that is asked for; each job has runs of its own."""
+    """Submit one array per amount of memory asked for; each job has its own runs."""
     path, name = str(plan.study.path.absolute()), f"saescale-{plan.study.name}"
     given: dict[str, list[str]] = {}
     avoided = excluded(plan, todo)
@@ -58,7 +58,7 @@ def _to_slurm(plan: Plan, todo: Sequence[PlannedRun], folder: Path, code: Path) 
 
 
 def by_memory(plan: Plan, todo: Sequence[PlannedRun]) -> dict[float | None, list[PlannedRun]]:
-    """Runs by the host memory that their job asks for: half as much again for each time that it was not enough."""
+    """Runs by the host memory that their job asks for: 1.5 times as much for each time it was not enough."""
     groups: dict[float | None, list[PlannedRun]] = {}
     for run in todo:
         known = failures.failures(plan.study.run(run.run_id))
@@ -69,7 +69,7 @@ def by_memory(plan: Plan, todo: Sequence[PlannedRun]) -> dict[float | None, list
 
 
 def excluded(plan: Plan, todo: Sequence[PlannedRun]) -> str | None:
-    """The nodes not to use: those of the config, and those that failed one of these runs."""
+    """The nodes to exclude: those of the config, and those that failed one of these runs."""
     nodes = {plan.launcher.slurm.exclude or ""}
     for run in todo:
         known = failures.failures(plan.study.run(run.run_id))

@@ -1,4 +1,4 @@
-"""What was launched: a folder a launch under `jobs/`, whose launch.json says which job was given which runs."""
+"""What was launched: one folder per launch under `jobs/`, whose launch.json says which job was given which runs."""
 
 import os
 import time
@@ -15,7 +15,7 @@ FILE = "launch.json"
 
 @dataclass(frozen=True)
 class Launch:
-    """folder: its logs and snapshot. kind: of the launcher. overrides: as typed. jobs: id to the runs it was given."""
+    """folder: its logs and snapshot. kind: of the launcher. overrides: as typed. jobs: the runs of each job id."""
 
     folder: Path
     kind: str
@@ -24,7 +24,7 @@ class Launch:
 
 
 def new_folder(study: Study) -> Path:
-    """A folder of its own for a launch, in the order of their times."""
+    """Make a new folder for a launch. Sorted by name, the folders are in the order of their launches."""
     for number in range(1000):
         folder = study.jobs / f"{time.strftime('%Y%m%d-%H%M%S')}-{number:03d}"
         try:
@@ -36,7 +36,7 @@ def new_folder(study: Study) -> Path:
 
 
 def record(folder: Path, kind: str, overrides: Sequence[str], jobs: Mapping[str, Sequence[str]]) -> Launch:
-    """Write down, whole or not at all, what this launch has submitted so far."""
+    """Write down which jobs this launch has submitted so far."""
     launch = Launch(folder, kind, list(overrides), {job: list(runs) for job, runs in jobs.items()})
     content: dict[str, Any] = {"kind": kind, "overrides": launch.overrides, "jobs": launch.jobs}
     write_text(folder / FILE, dumps(content, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""What a result needs to be believed later: code, versions, machine."""
+"""Provenance of a result: the code, the versions and the machine that made it."""
 
 import json
 import platform
@@ -20,7 +20,7 @@ def now() -> str:
 
 
 def environment(device: str) -> dict[str, Any]:
-    """Provenance of a run that starts here and now."""
+    """The provenance of a run that starts on this machine now."""
     import torch  # here: a job imports this module before its signal handlers are installed
 
     sha, dirty = git_state()
@@ -39,7 +39,7 @@ def environment(device: str) -> dict[str, Any]:
 
 
 def git_state() -> tuple[str | None, bool | None]:
-    """Commit of this code and whether it was edited since; None where it does not come from a checkout."""
+    """The commit of this code, and whether it was edited since; None where the code is not from a checkout."""
     if (_ROOT / CODE).exists():
         known = json.loads((_ROOT / CODE).read_text(encoding="utf-8"))
         return known["git_sha"], known["git_dirty"]
@@ -49,7 +49,7 @@ def git_state() -> tuple[str | None, bool | None]:
 
 
 def changes() -> str | None:
-    """What was edited since the commit, as a patch."""
+    """The edits since the commit, as a patch."""
     return _git("diff", "HEAD")
 
 

@@ -10,7 +10,7 @@ from sweeps.planning import cost
 from sweeps.planning.cost import Throughput
 from sweeps.planning.runs import PlannedRun
 
-# Of a job's time limit this share is planned with: throughput is an estimate, and the start takes a minute or two.
+# Share of a job's time limit to plan with: the throughput is an estimate, and the start takes a minute or two.
 USABLE = 0.85
 
 
@@ -22,7 +22,7 @@ class Job:
     seconds: float | None
 
     def packs(self, launcher: Launcher) -> list[list[PlannedRun]]:
-        """The runs as the worker will take them together: as many as the pack and its memory hold."""
+        """The runs in the packs that the worker will train: each as large as runs_per_pack and its memory allow."""
         found: list[list[PlannedRun]] = []
         for run in self.runs:
             if not found or not fits(found[-1], run, launcher):
@@ -31,13 +31,13 @@ class Job:
         return found
 
     def memory(self, launcher: Launcher) -> int:
-        """Bytes of its largest pack."""
+        """Bytes of memory that its largest pack takes."""
         limit = launcher.memory_gb
         return max(cost.pack_bytes((run.config for run in pack), limit) for pack in self.packs(launcher))
 
 
 def fits(pack: Sequence[PlannedRun], run: PlannedRun, launcher: Launcher) -> bool:
-    """Whether a run may join a pack: by number, and by memory where that is known."""
+    """Whether a run may join a pack, by the number of runs and, where a limit is set, by memory."""
     if len(pack) >= launcher.runs_per_pack:
         return False
     limit = launcher.memory_gb
@@ -63,7 +63,7 @@ def jobs_of(runs: Sequence[PlannedRun], launcher: Launcher, at: Throughput | Non
 
 
 def _balanced(runs: list[PlannedRun], least: int, limit: float, at: Throughput | None) -> list[Job]:
-    """The fewest jobs from `least` on of which each fits the limit or holds one run alone."""
+    """The smallest number of jobs, at least `least`, such that each fits the limit or holds a single run."""
     count = min(least, len(runs))
     if at is not None:
         seconds = sum(run.flops_sparse for run in runs) / at.flops_per_s

@@ -14,7 +14,7 @@ from sweeps.planning.cost import Throughput
 from sweeps.planning.packing import Job, jobs_of
 from sweeps.planning.runs import PlannedRun, planned_runs
 
-# Ended runs whose throughput is read: enough for a median, and a plan of 10,000 runs stays quick.
+# Ended runs whose throughput is read: enough for a median, and few enough that a plan of 10,000 runs stays quick.
 _MEASURED = 100
 
 
@@ -34,7 +34,7 @@ class Plan:
 
     @property
     def todo(self) -> list[PlannedRun]:
-        """The runs without a result, those included that wait for `saescale retry`."""
+        """The runs without a result, including those that wait for `saescale retry`."""
         return [run for run in self.runs if self.states.get(run.run_id) not in ENDED]
 
     @cached_property
@@ -45,7 +45,7 @@ class Plan:
 
     @cached_property
     def jobs(self) -> list[Job]:
-        """What would be submitted if nothing were in the queue yet; on this machine one list that the workers share."""
+        """The jobs if nothing were in the queue yet. Workers on this machine share one list, counted as one job."""
         if self.launcher.kind == "slurm" or not self.todo:
             return jobs_of(self.todo, self.launcher, self.throughput)
         hours = self.hours(self.todo)
@@ -57,7 +57,7 @@ class Plan:
         return sum(run.flops_sparse for run in runs) / rate.flops_per_s / 3600 if rate else None
 
     def check_ready(self) -> None:
-        """SweepError while an earlier phase has not found the numbers that this one uses."""
+        """Raise SweepError if this phase uses numbers that an earlier one has not found yet."""
         if self.grid.waiting:
             raise SweepError(
                 f"{self.study.name} waits for {', '.join(sorted(self.grid.waiting))}: launch that study first, or both "
@@ -65,7 +65,7 @@ class Plan:
             )
 
     def check_budget(self) -> None:
-        """SweepError when what is left costs more than budget.gpu_hours, or cannot be told."""
+        """Raise SweepError if the runs left cost more than budget.gpu_hours, or if their cost is unknown."""
         allowed = self.grid.gpu_hours
         if allowed is None or not self.todo:
             return
@@ -83,7 +83,7 @@ class Plan:
 
 
 def make_plan(overrides: Sequence[str]) -> Plan:
-    """Expand, check and cost the study that `overrides` describe. Reads the ledger, writes nothing."""
+    """Expand, check and cost the study that `overrides` describe. This reads the ledger and writes nothing."""
     grid = expand(overrides)
     check_launcher(grid.launcher)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", grid.name):

@@ -1,4 +1,4 @@
-"""The runs of a study: cells of the grid, checked, with the id that their science gives them."""
+"""The runs of a study: the cells of its grid, checked, each with an id that is a hash of its science config."""
 
 import hashlib
 import json
@@ -32,13 +32,13 @@ class PlannedRun:
 
 
 def run_id(config: RunConfig) -> str:
-    """Hash of the resolved science config: 1e-4 and 0.0001 give one id; launcher, paths and names none."""
+    """Hash of the resolved science config. 1e-4 and 0.0001 give the same id; launcher, paths and names do not enter."""
     text = json.dumps({"format": _FORMAT, **config.as_dict()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def planned_runs(grid: Expansion) -> list[PlannedRun]:
-    """One run a cell; cells with equal science are one run. Raises SweepError for an impossible cell."""
+    """One run per cell, and one for cells with equal science. Raises SweepError for an impossible cell."""
     runs = (_planned(cell) for cell in grid.cells)
     unique = {run.run_id: run for run in runs}
     if not unique:

@@ -1,4 +1,4 @@
-"""The plan on screen: runs of equal size in a row, what they cost, and the jobs that would train them."""
+"""The plan on screen: one row per size of run with its cost, and the jobs that would train the runs."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -36,13 +36,13 @@ def show(plan: Plan) -> None:
 
 
 def guesses(plan: Plan) -> list[str]:
-    """What stands on a guess until an earlier phase has been fitted."""
+    """A line that names the laws replaced by a guess until an earlier phase has been fitted."""
     waiting = ", ".join(sorted(plan.grid.waiting))
     return [f"guessed until it is fitted: {waiting}"] if waiting else []
 
 
 def overall(plans: Sequence[Plan]) -> str:
-    """One line over all phases."""
+    """One line about all phases together."""
     left = [run for plan in plans for run in plan.todo]
     hours = [plan.hours(plan.todo) for plan in plans]
     known = [h for h in hours if h is not None]
@@ -52,7 +52,7 @@ def overall(plans: Sequence[Plan]) -> str:
 
 
 def summary(plan: Plan) -> str:
-    """One line: how the grid multiplies, what is done, what is left."""
+    """One line: the factors of the grid, and how many runs are done and left."""
     zipped = {key for group in plan.grid.zips for key in group}
     blocks = [*plan.grid.zips, *([key] for key in plan.grid.axes if key not in zipped)]
     names = [
@@ -69,7 +69,7 @@ def summary(plan: Plan) -> str:
 
 
 def table(plan: Plan) -> Table:
-    """Runs of equal size in one row: what they train on, what they cost, what is derived."""
+    """One row per n_latents and k: tokens, cost and memory; the derived values are in the caption."""
     shown = Table(box=None, header_style="bold")
     hours = "GPU-h" if plan.launcher.device == "cuda" else "CPU-h"
     for column in (*COLUMNS, hours, "memory/run"):
@@ -113,7 +113,7 @@ def _span(values: list[Any], form: str) -> str:
 
 
 def duplicates(plan: Plan) -> list[str]:
-    """Cells that turned out to be one run."""
+    """A line that counts the cells which describe the same run as another."""
     spare = len(plan.grid.cells) - len(plan.runs)
     return (
         [f"{spare} cells describe a run that another cell describes too: each is trained once."]
@@ -123,7 +123,7 @@ def duplicates(plan: Plan) -> list[str]:
 
 
 def jobs(plan: Plan) -> list[str]:
-    """How many jobs, how long, how much memory and disk, and by which throughput that was told."""
+    """Lines with the number of jobs, their length, memory and disk, and the throughput assumed."""
     if not plan.todo:
         return []
     launcher, planned = plan.launcher, plan.jobs
@@ -153,7 +153,7 @@ def _longest(plan: Plan) -> str:
 
 
 def _disk(plan: Plan) -> str:
-    """While all jobs run their largest packs, and when all runs have ended."""
+    """The disk taken while every job trains its largest pack, and when all runs have ended."""
     at_once = sorted((cost.disk_bytes(run.config)[0] for run in plan.todo), reverse=True)
     most = plan.launcher.workers * plan.launcher.runs_per_pack
     kept = sum(cost.disk_bytes(run.config)[1] for run in plan.runs)

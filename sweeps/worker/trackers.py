@@ -1,4 +1,4 @@
-"""Curves shown elsewhere while a run trains, in TensorBoard or W&B: a copy, never the source of truth."""
+"""Curves in TensorBoard or W&B while a run trains: a copy, never the source of truth."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,10 +13,10 @@ Close = Callable[[], None]
 
 
 class Trackers:
-    """What shows one run's evaluations. A tracker that fails says so once and is dropped; the run goes on."""
+    """The trackers of one run. One that fails prints the error once and is dropped; the run goes on."""
 
     def __init__(self, folder: RunFolder, config: RunConfig, tokens: int, launcher: Launcher) -> None:
-        """tokens: where the run stands; what was shown after them, before it was killed, is shown again."""
+        """tokens: how far the run has come; evaluations logged beyond that, before it was killed, are logged again."""
         self._name = folder.run_id
         self._shown: dict[str, tuple[Log, Close]] = {}
         if launcher.tensorboard:
@@ -25,7 +25,7 @@ class Trackers:
             self._open("wandb", partial(_wandb, folder, config, launcher))
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """Show one evaluation: every number of it that is known, over the tokens."""
+        """Log every number of one evaluation that is known, over the tokens."""
         numbers = {k: v for k, v in row.items() if k != "step" and v is not None}
         for name, (log, _) in list(self._shown.items()):
             self._guard(name, partial(log, numbers))
@@ -41,7 +41,7 @@ class Trackers:
     def _guard(self, name: str, action: Callable[[], None]) -> None:
         try:
             action()
-        except Exception as error:  # a server away, a full disk: no reason to lose a run
+        except Exception as error:  # an unreachable server or a full disk is no reason to lose a run
             self._shown.pop(name, None)
             print(f"{self._name}: {name} failed and is off for this run: {error}", flush=True)
 

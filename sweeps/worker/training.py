@@ -1,4 +1,4 @@
-"""Claimed runs trained as one pack, and what happens to them written to their folders."""
+"""Train claimed runs as one pack, and write what happens to them to their folders."""
 
 import math
 import socket
@@ -39,18 +39,18 @@ class _Held:
     began_at: int  # tokens
     began: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
-    said: float = 0.0  # when its status was written last
+    status_written: float = 0.0  # when its status was last written
 
     @property
     def status(self) -> Status:
-        """Running, with its pace since this worker began."""
+        """Running, with its rate since this worker began."""
         took = time.monotonic() - self.began
         gained = self.run.tokens - self.began_at
         return Status("running", self.run.tokens, rate=gained / took if gained and took > 0 else None)
 
 
 def train_group(group: list[tuple[RunFolder, Claim]], launcher: Launcher, stop: Stop) -> dict[str, str]:
-    """Train claimed runs together to their ends; returns the state each was left in."""
+    """Train claimed runs together to their ends; return the state each was left in."""
     states: dict[str, str] = {}
     held: dict[int, _Held] = {}
     heartbeat = Heartbeat([its_claim for _, its_claim in group], launcher.heartbeat_s)
@@ -65,9 +65,9 @@ def train_group(group: list[tuple[RunFolder, Claim]], launcher: Launcher, stop: 
                 held.pop(id(event.run)).trackers.close()
             if stop:
                 break
-        for one in held.values():  # none unless we were stopped
+        for one in held.values():  # there are none unless the worker was stopped
             _handle(one, Event(one.run, "stopped", {"words": stop.reason}), source, launcher, states)
-    except Exception as error:  # the data went away or never fitted: no run of the pack can go on
+    except Exception as error:  # the data is gone or unusable: no run of the pack can go on
         for folder, its_claim in group:
             if folder.run_id not in states:
                 states[folder.run_id] = _fail(folder, its_claim, folder.status().tokens, error)
@@ -83,7 +83,7 @@ def train_group(group: list[tuple[RunFolder, Claim]], launcher: Launcher, stop: 
 def _prepare(
     group: list[tuple[RunFolder, Claim]], source: Source, launcher: Launcher, states: dict[str, str]
 ) -> list[_Held]:
-    """Build every run of the group, from its checkpoint where it has one. One that cannot be built fails alone."""
+    """Build every run of the group, from its checkpoint if it has one. A run that cannot be built fails alone."""
     b_pre = start_point(source)
     held = []
     for folder, its_claim in group:
@@ -117,7 +117,7 @@ def _build(folder: RunFolder, source: Source, b_pre: Tensor, device: str) -> Run
 
 
 def _handle(one: _Held, event: Event, source: Source, launcher: Launcher, states: dict[str, str]) -> None:
-    """Write an event to the run's folder. A run that is not ours any more, or whose folder fails, is given up alone."""
+    """Write an event to the run's folder. A run that was taken over, or whose folder fails, is given up alone."""
     if event.kind != "step" and not one.claim.touch():
         one.run.abandoned = True
         states[one.folder.run_id] = "taken over"
@@ -132,7 +132,7 @@ def _handle(one: _Held, event: Event, source: Source, launcher: Launcher, states
 
 
 def _record(one: _Held, event: Event, source: Source, launcher: Launcher) -> str | None:
-    """What an event means for the folder; returns the state if the run is over."""
+    """Write what an event means to the folder; return the run's state if it is over."""
     if event.kind == "failed":
         assert event.error is not None
         return _fail(one.folder, one.claim, one.run.tokens, event.error)
@@ -146,7 +146,7 @@ def _record(one: _Held, event: Event, source: Source, launcher: Launcher) -> str
         one.folder.append_row(event.row)
         one.trackers.log(event.row)
     now_s = time.monotonic()
-    if now_s - one.said >= launcher.heartbeat_s:
+    if now_s - one.status_written >= launcher.heartbeat_s:
         if not one.claim.touch():
             one.run.abandoned = True
             return "taken over"
@@ -154,7 +154,7 @@ def _record(one: _Held, event: Event, source: Source, launcher: Launcher) -> str
             one.run.abandoned = True
             return _leave(one, "cancelled", "cancelled by hand")
         one.folder.set_status(one.status)
-        one.said = now_s
+        one.status_written = now_s
     if now_s - one.saved >= launcher.checkpoint_s:
         _save(one)
     return None
@@ -166,7 +166,7 @@ def _save(one: _Held) -> None:
 
 
 def _leave(one: _Held, state: str, message: str) -> str:
-    """Save the run where it stands, and let anyone go on with it."""
+    """Save the run where it stands, and release it."""
     if one.run.steps:
         _save(one)
     one.folder.set_status(Status(state, one.run.tokens, message=message))
@@ -175,7 +175,7 @@ def _leave(one: _Held, state: str, message: str) -> str:
 
 
 def _finish(one: _Held, state: str, source: Source, launcher: Launcher) -> str:
-    """Write the weights and the result, then say so: a run is done when its status says it."""
+    """Write the weights and the result, and the status last: a run is done when its status says so."""
     run, folder = one.run, one.folder
     folder.checkpoints.mkdir(exist_ok=True)
     checkpoint.write(folder.weights_path, run.weights(), {"config": run.config.as_dict()})
@@ -209,7 +209,7 @@ def result(run: Run, oracle: float | None, device: str) -> dict[str, Any]:
 
 
 def _fail(folder: RunFolder, its_claim: Claim, tokens: int, error: Exception) -> str:
-    """Record a failure, if the run is still ours: kind, last line for `status`, whole traceback beside it."""
+    """Record a failure, unless the run was taken over: its kind and message in the status, and the traceback."""
     if not its_claim.touch():
         return "taken over"
     kind = failures.kind_of(error)
@@ -218,13 +218,13 @@ def _fail(folder: RunFolder, its_claim: Claim, tokens: int, error: Exception) ->
         folder.set_status(Status("failed", tokens, kind, message))
         folder.set_traceback("".join(traceback.format_exception(error)))
         failures.record(folder, failure(folder, kind, message))
-    except OSError as disk:  # the job's log has it, and the run stays to be tried again
+    except OSError as disk:  # it is in the job's log, and the run can be tried again
         print(f"{folder.run_id} failed ({message}), and its folder cannot be written: {disk}", flush=True)
     its_claim.release()
     return "failed"
 
 
 def failure(folder: RunFolder, kind: str, message: str) -> Failure:
-    """A failure that happens to this run here and now."""
+    """A failure of this run in this process, now."""
     saved = checkpoint.newest(folder.checkpoints)
     return Failure(kind, message, saved, host=socket.gethostname(), job=slurm_job())

@@ -20,14 +20,14 @@ from sweeps.worker.training import failure, train_group
 def work(
     study_path: str, run_ids: Sequence[str], launcher: Launcher, stop: Stop | None = None
 ) -> dict[str, str]:
-    """Train whatever of `run_ids` is neither finished nor held by another; returns the state each run was left in.
+    """Train the runs of `run_ids` that are not finished and not held by others; return the state each was left in.
 
-    Walks the list again and again until every run has ended or failed, so workers started with the same list share it,
-    and a run whose worker dies is taken over. A run for which there was no memory is tried again in a smaller pack, as
-    often as `retries` allows; other failures are not tried again here.
+    The worker goes through the list until every run has ended or failed. So workers with the same list share it, and a
+    run whose worker dies is taken over. After an out-of-memory error a run is retried in a smaller pack, as often as
+    `retries` allows; other failures are not retried here.
     """
     torch.set_num_threads(launcher.threads)
-    stop = Stop() if stop is None else stop  # `or` would take one that nobody asked yet for none
+    stop = Stop() if stop is None else stop  # not `stop or Stop()`: a Stop without a signal is false
     study, left = Study(Path(study_path)), list(run_ids)
     states: dict[str, str] = {}
     while left and not stop:
@@ -50,7 +50,7 @@ def work(
 def _claim_group(
     study: Study, ids: Sequence[str], launcher: Launcher
 ) -> tuple[list[tuple[RunFolder, Claim]], list[str]]:
-    """Claim free runs on one data set, as many as the pack and its memory hold; and the ids to look at again."""
+    """Claim free runs on one data set, as many as fit a pack; return them, and the ids to look at again."""
     group: list[tuple[RunFolder, Claim]] = []
     later: list[str] = []
     configs: list[RunConfig] = []
@@ -65,7 +65,7 @@ def _claim_group(
         held = claim(folder, launcher.lease_s)
         if held is None:
             later.append(run_id)
-        elif _over(folder, launcher):  # it ended between our look and our claim
+        elif _over(folder, launcher):  # it ended after the first look and before the claim
             held.release()
         elif _lost(folder, held, launcher):
             held.release()
@@ -76,14 +76,14 @@ def _claim_group(
 
 
 def _lost(folder: RunFolder, its_claim: Claim, launcher: Launcher) -> bool:
-    """Note it where the last worker of a run died without a word; True if that has happened too often.
+    """Record it where the last worker of a run died without recording a reason; True if that has happened too often.
 
-    Not where SLURM has requeued this very job: then it was the node, or a preemption without a warning.
+    It is not recorded where SLURM has requeued this same job, after a node failure or a preemption without a warning.
     """
     status = folder.status()
     if status.state != "running" or its_claim.follows_this_job:
         return False
-    message = f"its worker died without a word at {status.tokens:,} tokens"
+    message = f"its worker died without recording a reason at {status.tokens:,} tokens"
     failures.record(folder, failure(folder, "lost", message))
     if failures.may_retry(folder, launcher.retries):
         return False
@@ -99,7 +99,7 @@ def _fits(pack: Sequence[RunConfig], config: RunConfig, launcher: Launcher) -> b
 
 
 def _over(folder: RunFolder, launcher: Launcher) -> bool:
-    """Whether there is nothing to do: ended, cancelled, or failed in a way that this worker does not try again."""
+    """Whether nothing is left to do: ended, cancelled, or failed in a way that this worker does not retry."""
     status = folder.status()
     if status.state == "failed":
         return status.failure != "oom" or not failures.may_retry(folder, launcher.retries)

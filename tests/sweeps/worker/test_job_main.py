@@ -54,11 +54,11 @@ def test_after_three_rounds_without_a_token_its_runs_are_failed_with_both_number
     for count in range(1, STALLED_ROUNDS):
         assert "Back in the queue" in one_round(570)
         assert [folder.status().rounds for folder in folders] == [count] * 2
-    said = one_round(571)
+    exit_message = one_round(571)
     assert len(requeued) == STALLED_ROUNDS - 1  # and the last time it is not
     for folder in folders:
         status = folder.status()
-        assert (status.state, status.failure) == ("failed", "stalled") and status.message in said
+        assert (status.state, status.failure) == ("failed", "stalled") and status.message in exit_message
         assert (
             "job 12 " in status.message and "571 s" in status.message and "limit is 600 s" in status.message
         )
