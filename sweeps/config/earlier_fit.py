@@ -25,7 +25,7 @@ class Fitted:
         self.root, self.cell, self.waiting = root, cell, waiting
 
     def __call__(self, study: str, law: str, *values: float) -> float:
-        """The law's value. values: its inputs in order, then perhaps a guess. SweepError if it has no fit and no guess."""
+        """The law's value. values: its inputs in order, and a guess. SweepError if both fit and guess are missing."""
         inputs = named(law).inputs
         given, guess = values[: len(inputs)], values[len(inputs) :]
         if len(given) < len(inputs) or len(guess) > 1:
