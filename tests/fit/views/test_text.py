@@ -10,6 +10,7 @@ from fit.law.fit import fit_law
 from fit.law.held_out import HeldOut, HeldOutPoint, Score
 from fit.law.laws import named
 from fit.law.options import FitOptions
+from fit.law.param import Param
 from fit.study import fit_study, fit_table
 from fit.views import text as report
 from tests.fit.laws_under_test import INPUTS, TRUTH
@@ -37,6 +38,21 @@ def test_an_end_that_is_not_there_is_infinite():
     score = Score(2.0**18, 10, 1, 0.01)
     (text,) = report._held_out(HeldOut("n_latents", score, (point,), (score,)))
     assert text == "  held out n=524,288: predicted 0.3714 [0.3635, ∞), measured 0.3780 (−1.75 %, inside)"
+
+
+@pytest.mark.parametrize(("count", "printed"), [(1, 1), (2, 2), (6, 6), (7, 0)])
+def test_more_than_six_held_out_points_are_one_line(count, printed):
+    points = [HeldOutPoint({"n_latents": 2.0**19}, 0.37, 0.36, 0.38, 0.375, -0.0133, True)] * count
+    score = Score(2.0**18, 10, count, 0.01)
+    texts = list(report._held_out(HeldOut("n_latents", score, tuple(points), (score,))))
+    assert sum("predicted 0.37" in text for text in texts) == printed
+    assert sum(f"{count} points, rms 1.00 %" in text for text in texts) == (count > 1)
+
+
+def test_parameters_stand_three_a_line():
+    params = {name: Param(0.5, 0.4, 0.6, "profile") for name in ("E", "A", "alpha", "B", "beta")}
+    one = "0.50 [0.40, 0.60]"
+    assert list(report._values(params)) == [f"  E {one}   A {one}   α {one}", f"  B {one}   β {one}"]
 
 
 def test_held_out_points_are_told_by_all_their_inputs():
