@@ -10,7 +10,7 @@ from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs
 from fit.views.figures.shared import style as styles
 
-# Columns that may be an option of the SAE or its training; those that a table of ours lacks may be in another's.
+# Options of the SAE or its training that a table may have as columns, ours or another's.
 OPTIONS = (
     "init_scale",
     "encoder_bias",
@@ -25,7 +25,7 @@ OPTIONS = (
     "adam_eps",
     "lr_schedule",
 )
-# What else makes a run: it is the same in runs that are compared.
+# What else defines a run: these columns are equal in runs that are compared.
 SAME = (
     "data_fingerprint",
     "data",
@@ -44,9 +44,9 @@ MOST_N = 4
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers, a panel for each option of `OPTIONS` with two or three values in runs that else agree.
+    """The plotted numbers, a panel for each option with two or three values among runs that otherwise agree.
 
-    Of each n the runs at the lr, k and seed of the lowest nmse. Raises inputs.Missing without such runs, or curves.
+    For each n: the runs at the lr, k and seed with the lowest nmse. Raises inputs.Missing without such runs or curves.
     """
     runs = study.runs
     known = inputs.columns(study.curves, "curves", "n_latents", "tokens", "nmse")
@@ -66,7 +66,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def _pairs(runs: pd.DataFrame, option: str) -> pd.DataFrame:
-    """run_id, option, value, n_latents, k of the runs to compare, of the largest n."""
+    """run_id, option, value, n_latents and k of the runs to compare, at the largest n."""
     same = [name for name in (*SAME, *OPTIONS) if name in runs.columns and name != option]
     cell = runs[same].apply(_texts).groupby(same, dropna=False).ngroup()
     own = tables.numeric(runs, "n_latents", "k", "nmse").assign(

@@ -1,4 +1,4 @@
-"""Activation functions: NMSE over L0 at one n, and over n at one L0, a curve each (Gao et al. 2024, Fig. 2)."""
+"""NMSE over L0 at one n, and over n at one L0, with a curve for each activation function (Gao et al. 2024, Fig. 2)."""
 
 import numpy as np
 import pandas as pd
@@ -17,10 +17,10 @@ DATA = ("data_fingerprint", "data", "d_model")
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers; panel: `over L0`, at the n with the most points, and `over n`, at the L0 that most reach.
+    """The plotted numbers. Panels: `over L0`, at the n with the most points, and `over n`, at the L0 that most reach.
 
-    Of each activation, n and k the run of the lowest nmse. At one L0 a loss is interpolated in log-log between the two
-    L0 of that n about it, since only TopK sets its L0. Of several data the one with the most runs. Raises
+    For each activation, n and k: the run with the lowest nmse. The loss at one L0 is interpolated in log-log between
+    the two neighbouring L0 of that n, since only TopK sets its L0. The data set with the most runs is drawn. Raises
     inputs.Missing without two activations.
     """
     runs = study.runs
@@ -43,7 +43,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def _at_one_l0(best: pd.DataFrame) -> pd.DataFrame:
-    """Every activation and n at the L0 that the most of them reach, the middle one of equals."""
+    """Every activation and n at the L0 that most of them reach; of several such L0, the middle one."""
     cells = [(a, n, part.sort_values("l0")) for (a, n), part in best.groupby(["activation", "n_latents"])]
     found = {}
     for l0 in np.unique(best["l0"].round(3)):
@@ -56,7 +56,7 @@ def _at_one_l0(best: pd.DataFrame) -> pd.DataFrame:
 
 
 def _loss(part: pd.DataFrame, l0: float) -> float | None:
-    """The loss at an L0 within 2 % of those trained, else None. part: of one activation and n, by rising L0."""
+    """The loss at an L0 within 2 % of the range trained, else None. part: one activation and n, by rising L0."""
     at = part["l0"].to_numpy(dtype=float)
     if not at[0] / 1.02 <= l0 <= at[-1] * 1.02:
         return None

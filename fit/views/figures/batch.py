@@ -20,16 +20,16 @@ from fit.views.figures.shared import style as styles
 
 COLUMNS = ["panel", "regime", "batch_tokens", "value", "nmse", "n_latents"]
 REGIMES = {"compute": "L(C), lowest at equal compute", "converged": "L(N), converged"}
-# At so many C, evenly in ln C from where every batch size has a curve, the left panel has a line.
+# The left panel has a line at this many C, evenly in ln C over the range where every batch size has a curve.
 BUDGETS = 5
 WITHOUT_BATCH = [name for name in GROUPS if name != "batch_tokens"]
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers, a pair of panels for each k and data; `value`: C (sparse convention) or n of a line.
+    """The plotted numbers, a pair of panels for each k and data set; `value`: the C or the n of a line.
 
-    compute: the lowest loss of any curve of a batch size at C, where all batch sizes have one. converged: of each n
-    and batch size the lowest loss over lr. Raises inputs.Missing without two batch sizes, or without either side.
+    compute: the lowest loss of any curve of a batch size at C, where all batch sizes have one. converged: for each n
+    and batch size, the lowest loss over lr. Raises inputs.Missing without two batch sizes, or without either side.
     """
     known = inputs.finished(study.runs, "n_latents", "batch_tokens", "nmse")
     if known["batch_tokens"].nunique() < 2:
@@ -70,7 +70,7 @@ def _converged(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def _frontiers(part: pd.DataFrame, curves: pd.DataFrame | None, flops: str) -> dict[float, Curve]:
-    """Batch size to the lowest loss of its curves by C; empty without curves."""
+    """For each batch size the lowest loss of its curves over C; empty without curves."""
     if curves is None or not {"run_id", flops, "nmse"} <= set(curves.columns):
         return {}
     known = curves[curves["run_id"].isin(part["run_id"])].dropna(subset=[flops, "nmse"])
@@ -86,7 +86,7 @@ def _frontiers(part: pd.DataFrame, curves: pd.DataFrame | None, flops: str) -> d
 
 
 def _shared(frontiers: list[Curve]) -> list[float]:
-    """ln C of the budgets that every batch size of every panel reaches, none where there is no such range."""
+    """ln C of budgets that every batch size of every panel reaches; empty if no C is reached by all."""
     low = max((curve.log_c[0] for curve in frontiers), default=0.0)
     high = min((curve.log_c[-1] for curve in frontiers), default=0.0)
     return [float(at) for at in np.linspace(low, high, BUDGETS + 2)[1:-1]] if low < high else []
@@ -101,7 +101,7 @@ def _compute(found: Mapping[float, Curve], budgets: list[float]) -> pd.DataFrame
 
 
 def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; the exponent of each panel is that of the fits, where it is."""
+    """The figure of a table made by `numbers`; the exponent of each panel comes from the fits, if it is there."""
     names = list(dict.fromkeys(table["panel"]))
     with styles.applied(style) as look:
         cells = [(name, regime) for name in names for regime in REGIMES]
@@ -124,7 +124,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
 
 
 def _values(table: pd.DataFrame, regime: str) -> list[float]:
-    """What the lines of one regime stand for, in all panels: k moves C, so these are ranks of C there."""
+    """The C or n of the lines of one regime, over all panels."""
     return sorted(set(table.loc[table["regime"] == regime, "value"]))
 
 

@@ -73,7 +73,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
 
 
 def _between(table: pd.DataFrame, name: str, column: str) -> str:
-    """The ratio of tokens, or the gap of the loss, from its least to its most over n."""
+    """The range over n of the ratio of tokens, or of the gap in loss."""
     rows = table[table["panel"] == name]
     if column == "tokens":
         low, high = rows["token_ratio"].min(), rows["token_ratio"].max()

@@ -1,4 +1,4 @@
-"""L(N) of several subjects, models, layers or data, at one k: a law each (Gao et al. 2024, Fig. 4)."""
+"""L(N) of several models, layers or data sets at one k, with a law for each (Gao et al. 2024, Fig. 4)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; parameters and their intervals are those of the fits."""
+    """The figure of a table made by `numbers`; parameters and their intervals come from the fits."""
     laws = at_one_k(study.fits)
     k = inputs.k_of(laws[0])
     with styles.applied(style) as look:
@@ -38,12 +38,12 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
 
 
 def subject(fit: FitResult) -> tuple[Any, ...]:
-    """What tells the data of one fit from that of another."""
+    """What distinguishes the data of one fit from that of another."""
     return tuple(str(fit.group.get(key)) for key in ("data_fingerprint", "data", "model", "layer", "d_model"))
 
 
 def at_one_k(fits: Sequence[FitResult]) -> list[FitResult]:
-    """The fits of L_N at the k with the most subjects, the smallest of equals. Missing where none has two."""
+    """The fits of L_N at the k with the most subjects, the smallest such k. Missing if no k has two subjects."""
     by_k: dict[Any, list[FitResult]] = {}
     for fit in inputs.laws(fits, "L_N"):
         by_k.setdefault(inputs.k_of(fit), []).append(fit)
@@ -63,7 +63,7 @@ def laws_at_k(fits: Sequence[FitResult], k: float | None) -> list[FitResult]:
 
 
 def names(laws: Sequence[FitResult], runs: pd.DataFrame | None) -> list[str]:
-    """A name per fit: model and layer, or the data's name, of its runs, and what else tells the fits apart."""
+    """A name for each fit: model and layer or data set of its runs, and whatever else distinguishes the fits."""
     groups = []
     for fit in laws:
         group = {key: value for key, value in fit.group.items() if key != "k"}

@@ -1,4 +1,4 @@
-"""NMSE over tokens for every run, a panel per k: the figure to look at before believing any fit."""
+"""NMSE over tokens for every run, a panel for each k: the figure to look at before believing any fit."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ ENDS = {"converged": "o", "not converged": ".", "diverged or failed": "x"}
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers, a row per evaluation; `ended` says how the run ended where `runs` knows it.
+    """The plotted numbers, a row for each evaluation; `ended` says how the run ended, if the table of runs says so.
 
     Raises inputs.Missing without curves.
     """
@@ -51,7 +51,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
 
 
 def _ends(runs: pd.DataFrame | None) -> dict[str, str]:
-    """How each run ended; a run without the columns that tell, or still under way, is not among them."""
+    """How each run ended, by run_id; without runs that are still training. Empty if the table does not say."""
     if runs is None or not {"run_id", "state", "converged"} <= set(runs.columns):
         return {}
     ends = {}

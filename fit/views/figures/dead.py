@@ -1,4 +1,4 @@
-"""Share of dead latents over the number of latents, one curve a k (Gao et al. 2024, Fig. 14)."""
+"""Share of dead latents over the number of latents, one curve for each k (Gao et al. 2024, Fig. 14)."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,9 +14,9 @@ COLUMNS = ["panel", "k", "n_latents", "dead_fraction", "run_id"]
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers: of each n and k the run of the lowest nmse; a panel for each data, batch size, activation.
+    """The plotted numbers: for each n and k the run with the lowest nmse; panels by data, batch size, activation.
 
-    Raises inputs.Missing without runs that are done and know their dead_fraction.
+    Raises inputs.Missing without runs that are done and have a dead_fraction.
     """
     known = inputs.finished(study.runs, "n_latents", "nmse", "dead_fraction")
     known = known.assign(k=known["k"] if "k" in known.columns else float("nan"))

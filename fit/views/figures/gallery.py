@@ -1,4 +1,4 @@
-"""Draws every figure whose data is there; the others say in one line what they need."""
+"""Draws every figure whose data is there, and says in one line what each of the others needs."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -125,6 +125,6 @@ def rendered(figure: Figure, style: str = "paper") -> dict[str, bytes]:
 
 
 def save(figure: Figure, numbers: pd.DataFrame, out: Path, name: str, style: str = "paper") -> list[Path]:
-    """Writes out/name.pdf, .png and .csv (the plotted numbers at full precision); returns the three paths."""
+    """Write out/name.pdf, .png and .csv (the plotted numbers in full precision), and return the three paths."""
     contents = rendered(figure, style) | {"csv": numbers.to_csv(index=False).encode()}
     return [files.write(out / f"{name}.{kind}", content) for kind, content in contents.items()]

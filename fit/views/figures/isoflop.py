@@ -25,9 +25,9 @@ MOST = 7
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers, a panel for each fit of L_C: series point, parabola and vertex, `flops` the budget.
+    """The plotted numbers, a panel for each fit of L_C: the series point, parabola and vertex at each budget `flops`.
 
-    At most seven budgets, evenly among those with a vertex. Raises inputs.Missing without a vertex, or curves.
+    At most seven budgets, evenly spaced among those with a vertex. Raises inputs.Missing without a vertex, or curves.
     """
     fits = [(fit, _vertices(fit)) for fit in inputs.laws(study.fits, "L_C")]
     names = labels.fit_names([fit for fit, _ in fits])
@@ -44,7 +44,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def _vertices(fit: FitResult) -> list[IsoflopVertex]:
-    """At most `MOST` of the fit's vertices, evenly."""
+    """At most `MOST` of the fit's vertices, evenly spaced."""
     points = fit.extra.isoflop.points if fit.extra.isoflop else ()
     some = np.unique(np.linspace(0, len(points) - 1, min(len(points), MOST)).round().astype(int))
     return [points[i] for i in some]
@@ -82,7 +82,7 @@ def _panel(
 
 
 def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; the convention of FLOPs is that of the fits."""
+    """The figure of a table made by `numbers`; the convention of FLOPs comes from the fits."""
     convention = inputs.laws(study.fits, "L_C")[0].flops
     colour = Colours(table["flops"], f"C, FLOPs ({convention})")
     names = list(dict.fromkeys(table["panel"]))

@@ -21,11 +21,11 @@ X_LABELS = {
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers: series curve, frontier and law, a panel per fit.
+    """The plotted numbers: the series curve, frontier and law, a panel for each fit.
 
-    Without a table of evaluations the rows of `runs` are drawn, as the fit takes them.
-    With a learning rate that is not constant only the end of a curve is a run at its budget, so only the end is kept.
-    Raises inputs.Missing without a fit of L_C or without the curves that it stands on.
+    Without a table of evaluations the rows of the table of runs are drawn, as L(C) is then fitted to them.
+    If the learning rate decays, only the end of a curve is the loss of a run at its budget, so only the end is kept.
+    Raises inputs.Missing without a fit of L_C or without the curves behind it.
     """
     runs, curves = study.runs, study.curves
     laws = inputs.laws(study.fits, "L_C")
@@ -43,7 +43,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; parameters and their intervals are those of the fits."""
+    """The figure of a table made by `numbers`; parameters and their intervals come from the fits."""
     laws = inputs.laws(study.fits, "L_C")
     colour = Colours(table["n_latents"].dropna())
     with styles.applied(style) as look:

@@ -1,4 +1,4 @@
-"""L(N): converged NMSE over the number of latents, one fitted law per k with its band, and the largest n held out."""
+"""L(N): converged NMSE over the number of latents, a law for each k with its band, and the largest n held out."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from fit.views.figures.shared import style as styles
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers: series run, law, held_out (predicted, with its interval) and oracle; `panel` names the fit.
+    """The plotted numbers: the series run, law, held_out (the prediction) and oracle; `panel` names the fit.
 
     Raises inputs.Missing without a fit of L_N. The oracle is drawn where `runs` has nmse_oracle (synthetic data).
     """
@@ -26,7 +26,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; parameters and their intervals are those of the fits."""
+    """The figure of a table made by `numbers`; parameters and their intervals come from the fits."""
     laws = _ordered(study.fits)
     with styles.applied(style) as look:
         figure, ax = one_panel.draw(table, laws, labels.fit_names(laws), look)

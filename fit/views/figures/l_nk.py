@@ -1,4 +1,4 @@
-"""L(N, K): every converged run and the joint law, dashed, in one colour a k (Gao et al. 2024, Fig. 1 right)."""
+"""L(N, K): every converged run and the joint law, dashed, in one colour for each k (Gao et al. 2024, Fig. 1 right)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from fit.views.figures.shared import style as styles
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers: series run, law and held_out; `panel` names the fit.
+    """The plotted numbers: the series run, law and held_out; `panel` names the fit.
 
     Raises inputs.Missing without a fit of L_NK.
     """
@@ -27,7 +27,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; parameters and their intervals are those of the fits."""
+    """The figure of a table made by `numbers`; parameters and their intervals come from the fits."""
     laws = inputs.laws(study.fits, "L_NK")
     colours = dict(zip(sorted(set(table["k"])), styles.colours(table["k"].nunique()), strict=True))
     with styles.applied(style) as look:

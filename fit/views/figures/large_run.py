@@ -1,4 +1,4 @@
-"""The run of the largest n over tokens against the laws fitted without it (Gao et al. 2024, Fig. 26)."""
+"""The run with the largest n over tokens, and what laws fitted without it predict (Gao et al. 2024, Fig. 26)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,10 +20,10 @@ LAWS = {"L_N": "L(N)", "L_NK": "L(N, K)"}
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers, a panel for each group of L_N, or of L_NK without: series run, L(N) and L(N, K).
+    """The plotted numbers, a panel for each group of L_N, or of L_NK: the series run, L(N) and L(N, K).
 
-    A law's row is what it predicts of the largest n, fitted to the smaller ones, with the 95 % interval of a run.
-    Raises inputs.Missing without such a prediction, or without the curve of a run that it is about.
+    The row of a law is its prediction for the largest n, fitted to the smaller ones, with the 95 % interval of a run.
+    Raises inputs.Missing without such a prediction, or without the curve of a run at that n.
     """
     known = inputs.columns(study.curves, "curves", "n_latents", "tokens", "nmse")
     predictions = _predictions(study.fits)
@@ -46,7 +46,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def _predictions(fits: Sequence[FitResult]) -> dict[tuple[str, float, Any], list[dict[str, Any]]]:
-    """Panel, n and k to the predictions of each law; run_id is that of the measured point."""
+    """The predictions of the laws by panel, n and k; run_id is that of the measured point."""
     points = [
         (fit, point, point.inputs["k"] if "k" in point.inputs else inputs.k_of(fit))
         for fit in fits

@@ -1,4 +1,4 @@
-"""Histograms of the density and of the mean squared activation of latents, one curve an n (Gao et al., Fig. 19)."""
+"""Histograms of the density and of the mean squared activation of latents, a curve for each n (Gao et al., Fig. 19)."""
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ QUANTITIES = {
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers: of each n and k the run of the lowest nmse, its bins with their share of the n latents.
+    """The plotted numbers: for each n and k the run with the lowest nmse, its bins with their share of the n latents.
 
     Rows without low and high are latents that never fire. They come from the latents.parquet of `saescale collect`.
     Raises inputs.Missing without it.
@@ -43,7 +43,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def _best(runs: pd.DataFrame | None, latents: pd.DataFrame) -> pd.Series:
-    """The run_id of the lowest nmse of each n and k, of the data with most runs; the first where nmse is unknown."""
+    """The run_id of the lowest nmse for each n and k, in the data set with most runs; without nmse the first run."""
     if runs is None or not {"run_id", "nmse"} <= set(runs.columns):
         return latents.drop_duplicates(["n_latents", "k"])["run_id"]
     known = inputs.columns(runs, "runs", "n_latents", "nmse")
@@ -72,7 +72,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
 
 
 def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours) -> None:
-    """A line through the middles of the bins; an empty bin between others is 0."""
+    """A line through the middles of the bins; empty bins between others count as 0."""
     for _, run in rows.dropna(subset=["low"]).groupby("run_id", sort=False):
         width = float((run["high"] - run["low"]).min())
         at = ((run["low"] - run["low"].min()) / width).round().astype(int)

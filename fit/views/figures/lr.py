@@ -1,4 +1,4 @@
-"""NMSE over the learning rate, one curve an n, with each n's optimum and the law lr*(n) (Gao et al. 2024, Fig. 3)."""
+"""NMSE over the learning rate for each n, with the optimum of each and the law lr*(n) (Gao et al. 2024, Fig. 3)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -27,10 +27,10 @@ COLUMNS = ["panel", "series", "n_latents", "lr", "nmse", "tokens", "low", "high"
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers: series run (`tokens`: to convergence), optimum of each n, and law, a panel for each group.
+    """The plotted numbers, a panel for each group: the series run (`tokens`: to convergence), optimum and law.
 
-    Converged runs, of seeds the geometric mean. law: lr*(n) with low and high at the nmse of the optimum. Raises
-    inputs.Missing without an n at three lr.
+    Converged runs; over seeds the geometric mean. law: lr*(n) with low and high, at the nmse of the optimum. Raises
+    inputs.Missing if no n has runs at three lr.
     """
     known = inputs.finished(study.runs, "n_latents", "lr", "nmse")
     if "converged" in known.columns:
@@ -51,7 +51,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; the parameters of the law are those of the fits."""
+    """The figure of a table made by `numbers`."""
     colour = Colours(table["n_latents"])
     names = list(dict.fromkeys(table["panel"]))
     with styles.applied(style) as look:
@@ -84,7 +84,7 @@ def _panel(part: pd.DataFrame, curves: pd.DataFrame | None, law: FitResult | Non
 
 
 def _tokens(part: pd.DataFrame, curves: pd.DataFrame | None) -> dict[Any, float]:
-    """Index of a run to its tokens to convergence, of those that are known."""
+    """Tokens to convergence by the index of the run, where they are known."""
     try:
         found, _ = to_convergence(part, curves)
     except FitError:

@@ -26,7 +26,7 @@ COLUMNS = ["panel", "series", "fit", "x", "y", "low", "high"]
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers: series run, law and held_out; `panel` is the law, `fit` names group and method.
+    """The plotted numbers: the series run, law and held_out; `panel` is the law, `fit` names group and method.
 
     Raises inputs.Missing without a fit of any of the four laws.
     """
@@ -45,7 +45,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; formulae, conventions and parameters are those of the fits."""
+    """The figure of a table made by `numbers`; formulae, conventions and parameters come from the fits."""
     drawn = [law for law in LAWS if law in set(table["panel"])]
     names = sorted(set(table["fit"]))
     colours = dict(zip(names, styles.colours(len(names)), strict=True))
@@ -82,7 +82,7 @@ def _fits(fits: Sequence[FitResult], law: str) -> list[FitResult]:
 
 
 def _names(fits: Sequence[FitResult]) -> list[str]:
-    """Group and method of each; the method only where there are two."""
+    """The group of each, with the method if there are several."""
     methods = [fit.selection.method if isinstance(fit.selection, OptimumSelection) else None for fit in fits]
     several = len(set(methods)) > 1
     return [
@@ -92,7 +92,7 @@ def _names(fits: Sequence[FitResult]) -> list[str]:
 
 
 def _keys(fits: Sequence[FitResult], colours: Mapping[str, str], letters: int) -> list[Line2D]:
-    """A legend entry per fit: its formula, name, and parameters with their intervals."""
+    """A legend entry for each fit: its formula, name, and parameters with their intervals."""
     keys = []
     for fit, name in zip(fits, _names(fits), strict=True):
         text = labels.wrapped([f"{fit.formula},", name, *labels.parameters(fit)], letters)

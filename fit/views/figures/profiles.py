@@ -34,8 +34,8 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers, a panel for each law and exponent: ratio, the deviance over the least, by `value`.
 
     Refitted from the points in fits.json, all other parameters free. rise: (ratio − 1)·ν/F, 1 at the ends of a 95 %
-    interval by profile. low, high: the interval that the fit reports, by `method`: where rows share runs, and for
-    bootstraps, it is another than the profile's. Raises inputs.Missing without a fit by least squares on logs of one of
+    interval by profile. low, high: the interval that the fit reports, by `method`; where rows share runs, and for
+    bootstraps, it differs from the profile's. Raises inputs.Missing without a fit by least squares on logs of one of
     these laws.
     """
     rows: list[dict[str, Any]] = []
@@ -55,13 +55,13 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def _usable(fit: FitResult) -> bool:
-    """Whether its residuals are those of logarithms, its parameters are known, and it has more points than them."""
+    """Whether it was fitted to logarithms, all its parameters are known, and it has more points than parameters."""
     known = all(p.value is not None for p in fit.params.values())
     return fit.loss.startswith("least squares on log") and known and len(fit.points) > len(fit.params)
 
 
 def _profile(fit: FitResult, law: Law, exponent: str) -> list[dict[str, Any]]:
-    """The profile from the fitted value outwards, to both sides, each refit starting from the one before."""
+    """The profile to both sides of the fitted value; each refit starts from the one before."""
     some = np.unique(np.linspace(0, len(fit.points) - 1, MOST_ROWS).round().astype(int))
     points = [fit.points[i] for i in some]
     of = _Refit(law, exponent, points)
@@ -125,7 +125,7 @@ class _Refit:
         return whole
 
     def step(self, theta: Array, best: float, rise: float) -> float:
-        """A STEPS-th of the distance at which the profile, taken for a parabola, has risen by so much."""
+        """1/STEPS of the distance at which the profile, taken as a parabola, has risen by `rise`."""
         off = 0.02 * max(abs(best), 0.05)
         risen = [self.deviance(self.fit(theta, best + side * off)) - self.deviance(theta) for side in (-1, 1)]
         curved = max(float(np.mean(risen)), 1e-12 * rise)

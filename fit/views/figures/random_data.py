@@ -1,4 +1,4 @@
-"""L(N) of synthetic data, beside that of language models where there is any (Gao et al. 2024, Fig. 31)."""
+"""L(N) of synthetic data, and that of language models if there is any (Gao et al. 2024, Fig. 31)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ SYNTHETIC = ("n_features", "nmse_oracle", "zipf", "features_per_token")
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers: those of `l_n` at the k that the most data share, the oracle where it is known.
+    """The plotted numbers: those of `l_n` at the k of the first synthetic data set, with the oracle where it is known.
 
     Raises inputs.Missing without a fit of L_N to synthetic data, whose runs have n_features or nmse_oracle.
     """
@@ -31,7 +31,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; parameters and their intervals are those of the fits."""
+    """The figure of a table made by `numbers`; parameters and their intervals come from the fits."""
     names, laws = list(dict.fromkeys(table["panel"])), by_subject.laws_at_k(study.fits, table["k"].iloc[0])
     with styles.applied(style) as look:
         figure, ax = one_panel.draw(table, laws, names, look)

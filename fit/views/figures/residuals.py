@@ -1,4 +1,4 @@
-"""Residuals of every law over its scale, and how the largest scales were predicted from the smaller ones."""
+"""Residuals of every law over its scale, and the errors of predicting the largest scale from the smaller ones."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ WORDS = {"n_latents": "number of latents n", "flops": "compute, FLOPs", "tokens"
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers, a panel for each law: error = measured/predicted − 1 of run and held_out.
+    """The plotted numbers, a panel for each law: error = measured/predicted − 1 in the series run and held_out.
 
     low, high: where 95 % of the held-out errors would lie if the law held. `fit` names group and method. Raises
     inputs.Missing without fits.
@@ -57,7 +57,7 @@ def _rows(fit: FitResult) -> list[dict[str, Any]]:
 
 
 def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; how large the errors are is that of the fits."""
+    """The figure of a table made by `numbers`; the rms of the residuals comes from the fits."""
     laws = list(dict.fromkeys(table["panel"]))
     with styles.applied(style) as look:
         heads = [_head(study.fits, law) for law in laws]
@@ -74,7 +74,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
 
 
 def _head(fits: Sequence[FitResult], law: str) -> str:
-    """The law's name and the rms of its residuals, from the least to the most over its fits."""
+    """The law's name and the range over its fits of the rms of their residuals."""
     of_law = [fit for fit in fits if fit.law == law]
     rms = sorted(fit.rms_log for fit in of_law if fit.rms_log is not None)
     name = of_law[0].formula.split(" = ")[0] if of_law else law

@@ -12,7 +12,10 @@ from fit.views.figures.shared import style as styles
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers: series run, law and held_out; `panel` names the fit. Raises inputs.Missing without T_N."""
+    """The plotted numbers: the series run, law and held_out; `panel` names the fit.
+
+    Raises inputs.Missing without a fit of T_N.
+    """
     laws = inputs.laws(study.fits, "T_N")
     rows: list[dict[str, Any]] = []
     for fit, name in zip(laws, labels.fit_names(laws), strict=True):
@@ -21,7 +24,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; parameters and their intervals are those of the fits."""
+    """The figure of a table made by `numbers`; parameters and their intervals come from the fits."""
     laws = inputs.laws(study.fits, "T_N")
     low, high = laws[0].extra.paper.g if laws[0].extra.paper else (0.60, 0.65)
     paper = f"Gao et al. 2024: g = {low:.2f} (GPT-2 small), {high:.2f} (GPT-4)"

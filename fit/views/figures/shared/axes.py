@@ -21,8 +21,8 @@ from fit.law.result import FitResult
 from fit.views.figures.shared import labels
 from fit.views.figures.shared.style import Style
 
-# Predicting the mean gives NMSE 1; what lies far above is the first steps or a diverged run, and would
-# squeeze the rest.
+# Predicting the mean gives an NMSE of 1. Only the first steps and diverged runs lie far above; they would flatten the
+# rest.
 TOP = 1.5
 # A comma outside brackets: those of an interval stay on its line.
 _COMMA = r", (?![^\[(]*[\])])"
@@ -32,9 +32,9 @@ _FAMILIES = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 
 def panels(
     count: int, columns: int, look: Style, words: int, share: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels, at most `columns` abreast, and room for `words` more lines of small text.
+    """A figure of `count` panels, at most `columns` side by side, with room for `words` further lines of small text.
 
-    share: one y axis for all.
+    share: the panels have one y axis.
     """
     columns = min(columns, count)
     rows = -(-count // columns)
@@ -50,7 +50,7 @@ def panels(
 def titled(
     names: Sequence[str], columns: int, look: Style, words: int, share: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """`panels` with a name over each, broken at its commas where it is long."""
+    """`panels` with a name above each; a long name is broken at its commas."""
     letters = int(0.9 * look.letters) // min(columns, len(names)) - 8
     heads = [
         labels.wrapped([f"{part}," for part in re.split(_COMMA, name)], letters).rstrip(",") for name in names
@@ -66,9 +66,9 @@ def titled(
 def panel_per_fit(
     laws: Sequence[FitResult], look: Style, words: int, share: float
 ) -> tuple[Figure, dict[str, Axes]]:
-    """A panel per fit by the name of its group, headed by that name and the fit's parameters with their intervals.
+    """A panel for each fit, by the name of its group; the title has that name and the parameters with intervals.
 
-    words: as in `panels`. share: of a legend's line that fits over the panels, beside tick labels and colour bar.
+    words: as in `panels`. share: the part of a legend's line that fits above the panels, next to the colour bar.
     """
     names, columns = labels.fit_names(laws), min(look.abreast, len(laws))
     letters = int(share * look.letters) // columns
@@ -84,7 +84,7 @@ def panel_per_fit(
 
 
 def y_label(figure: Figure, axes: Sequence[Axes], text: str, look: Style) -> None:
-    """One y label: beside the panels where they stand in one row, beside the whole figure where in several."""
+    """One y label: beside the first panel if all are in one row, else beside the whole figure."""
     places = [ax.get_subplotspec() for ax in axes]
     if all(place is not None and place.rowspan.start == 0 for place in places):
         axes[0].set_ylabel(text)
@@ -108,9 +108,9 @@ def _ticks(low: float, high: float, fewest: int = 3, most: int = 6) -> list[floa
 
 
 def nmse(ax: Axes, table: pd.DataFrame, top: float = TOP) -> None:
-    """Logarithmic y axis around a table's `nmse` and the ends `low` and `high`, ticks as plain decimals.
+    """Logarithmic y axis that holds a table's `nmse` and its `low` and `high`, with ticks as plain decimals.
 
-    An end widens the axis by half at most. Above `top` it is cut, unless all is above 1 and so no normalized MSE.
+    low and high widen the axis by half at most. It is cut above `top`, unless every `nmse` is above 1.
     """
     numbers = table.reindex(columns=["nmse", "low", "high"]).to_numpy(dtype=float, na_value=np.nan)
     plotted, every = (part[np.isfinite(part) & (part > 0)] for part in (numbers[:, 0], numbers))
@@ -122,7 +122,7 @@ def nmse(ax: Axes, table: pd.DataFrame, top: float = TOP) -> None:
 
 
 def quantity(ax: Axes, which: str, values: pd.Series | Sequence[float]) -> None:
-    """Logarithmic axis `which`, x or y, around the positive values of anything; ticks like 10^6, or 2·10^6."""
+    """Logarithmic axis `which`, x or y, that holds the positive values; ticks like 10^6 or 2·10^6."""
     known = np.asarray(pd.Series(values).astype("float64"))
     known = known[np.isfinite(known) & (known > 0)]
     margin = max((known.max() / known.min()) ** 0.04, 1.05)
@@ -150,13 +150,13 @@ def _logarithmic(ax: Axes, which: str, low: float, high: float) -> None:
     set_limits(low, high)
     fewest, most = (
         (2, 4) if which == "x" else (3, 6)
-    )  # words take more room side by side than one above another
+    )  # labels need more room side by side than above one another
     axis.set_major_locator(FixedLocator(_ticks(low, high, fewest, most)))
     axis.set_minor_locator(NullLocator())
 
 
 def few(most: int) -> MaxNLocator:
-    """At most so many round ticks on an axis that is not logarithmic."""
+    """At most `most` round ticks, for an axis that is not logarithmic."""
     return MaxNLocator(most, steps=[1, 2, 2.5, 5, 10])
 
 
@@ -166,7 +166,7 @@ def percents(share: float, _: Any = None) -> str:
 
 
 def latents(ax: Axes, most: int = 12) -> None:
-    """Logarithmic x axis of n with at most so many ticks at powers of two: 12 in a whole column, 6 in half of one."""
+    """Logarithmic x axis of n with at most `most` ticks at powers of two: 12 for a whole column, 6 for half of one."""
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_locator(LogLocator(base=2, numticks=most))
     ax.xaxis.set_major_formatter(LogFormatterMathtext(base=2))

@@ -29,9 +29,9 @@ class Colours:
         return to_hex(colour)
 
     def bar(self, figure: Figure, axes: Sequence[Axes]) -> None:
-        """The colour bar at the right, its ticks at the values that occur, at most nine of them.
+        """The colour bar at the right, with ticks at the values that occur, at most nine.
 
-        They are written 2^11 where every one is a power of two below 10^9, else 24,576 or 1.5·10^12.
+        They are written as 2^11 if all are powers of two below 10^9, else as 24,576 or 1.5·10^12.
         """
         bar = figure.colorbar(self.mappable, ax=axes, aspect=30, pad=0.02)
         shown = self.values[:: 1 + (len(self.values) - 1) // 9]

@@ -15,9 +15,9 @@ class Missing(FitError):
 
 
 def columns(table: pd.DataFrame | None, name: str, *wanted: str) -> pd.DataFrame:
-    """The rows in which every wanted column holds a number, as floats, and a run_id; else Missing.
+    """The rows that have a number in every wanted column, as floats, and a run_id. Raises Missing if there are none.
 
-    A table without run_id is taken as one curve for each n_latents, as the fit of L(C) takes it.
+    In a table without run_id the rows of each n_latents are one curve, as in the fit of L(C).
     """
     if table is None:
         raise Missing(f"it needs the table {name} with the columns {', '.join(wanted)}.")
@@ -36,7 +36,7 @@ def columns(table: pd.DataFrame | None, name: str, *wanted: str) -> pd.DataFrame
 
 
 def laws(fits: Sequence[FitResult], law: str) -> list[FitResult]:
-    """Every fit of one law; Missing when there is none with a curve to draw."""
+    """Every fit of one law that has a curve to draw; Missing if there is none."""
     of_law = [fit for fit in fits if fit.law == law and fit.curve]
     if not of_law:
         raise Missing(f"it needs a fit of the law {law}: run `saescale fit TABLE --law {law}` first.")
@@ -44,12 +44,12 @@ def laws(fits: Sequence[FitResult], law: str) -> list[FitResult]:
 
 
 def k_of(fit: FitResult) -> Any:
-    """The k that the rows of a fit have in common, None without one."""
+    """The k of a fit's group, None if the group has none."""
     return fit.group.get("k")
 
 
 def finished(runs: pd.DataFrame | None, *wanted: str) -> pd.DataFrame:
-    """`columns` of the runs that are done, of a table that says so."""
+    """`columns` of the runs that are done; of all runs in a table without state."""
     known = columns(runs, "runs", *wanted)
     if "state" in known.columns:
         known = known[(known["state"] == "done").to_numpy(dtype=bool, na_value=False)]
@@ -59,12 +59,12 @@ def finished(runs: pd.DataFrame | None, *wanted: str) -> pd.DataFrame:
 
 
 def lowest(rows: pd.DataFrame, cell: Sequence[str]) -> pd.DataFrame:
-    """The row of the lowest nmse of each cell, as over lr and seeds."""
+    """The row with the lowest nmse in each cell, as over lr and seeds."""
     return rows.sort_values("nmse", kind="stable").drop_duplicates(list(cell)).sort_values(list(cell))
 
 
 def named(group: Mapping[str, Any], rows: pd.DataFrame) -> dict[str, Any]:
-    """The group by names that a reader knows: model and layer, or data, instead of a fingerprint."""
+    """The group by names that a reader knows: model and layer or data set instead of a fingerprint."""
     if "data_fingerprint" not in group:
         return dict(group)
     known = {
@@ -79,7 +79,7 @@ def named(group: Mapping[str, Any], rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def members(table: pd.DataFrame, fit: FitResult, runs: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The rows of `table` that belong to the fit's group; what only `runs` knows of a run is looked up there."""
+    """The rows of a table that belong to the fit's group; columns that only `runs` has are looked up by run_id."""
     for key, value in fit.group.items():
         if value is None:
             continue
@@ -91,5 +91,5 @@ def members(table: pd.DataFrame, fit: FitResult, runs: pd.DataFrame | None = Non
 
 
 def _equal(table: pd.DataFrame, key: str, value: Any) -> Any:
-    """Which rows have it; a number may be 32, 32.0 or a text in the file."""
+    """Which rows have this value; in a file a number may be 32, 32.0 or text."""
     return (tables.numbers(table, key) if isinstance(value, int | float) else table[key]) == value

@@ -1,4 +1,4 @@
-"""The words of a figure: parameters with their intervals, names of groups, lines of a given length, raised letters."""
+"""The text of a figure: parameters with their intervals, names of groups, line breaks, superscripts."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from fit.law.result import FitResult
 
 
 def parameters(fit: FitResult) -> list[str]:
-    """One text per parameter that is defined, in the law's order: `α 0.41 [0.36, 0.47]`."""
+    """A text for each parameter that is defined, in the law's order: `α 0.41 [0.36, 0.47]`."""
     return [
         f"{number_format.greek(name)} {number_format.with_interval(p.value, p.low, p.high)}"
         for name, p in fit.params.items()
@@ -23,7 +23,7 @@ def fit_names(fits: Sequence[FitResult]) -> list[str]:
 
 
 def group_names(groups: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A name for each group: its k, and whatever else tells it from the other groups (`k = 32, data = toy`)."""
+    """A name for each group: its k, and whatever else distinguishes it from the others (`k = 32, data = toy`)."""
     keys = dict.fromkeys(key for group in groups for key in group)
     telling = [key for key in keys if key == "k" or len({str(group.get(key)) for group in groups}) > 1]
     return [
@@ -46,7 +46,7 @@ def short(value: float) -> str:
 
 
 def wrapped(texts: Sequence[str], letters: int) -> str:
-    """The texts side by side, on as many lines of at most `letters` letters as they need; no text is broken."""
+    """The texts side by side on lines of at most `letters` letters; no text is broken."""
     lines = [""]
     for text in filter(None, texts):
         joined = f"{lines[-1]}  {text}" if lines[-1] else text
@@ -55,7 +55,7 @@ def wrapped(texts: Sequence[str], letters: int) -> str:
 
 
 def typeset(text: str) -> str:
-    """`N^−α` and `β_k` with raised and lowered letters (matplotlib's mathtext); everything else as it is."""
+    """The text with `N^−α` and `β_k` as superscripts and subscripts of matplotlib's mathtext."""
     text = text.replace("$", r"\$")
     raised = re.sub(r"(\w)\^\(?([−-]?\w+)\)?", r"$\\mathregular{\1^{\2}}$", text)
     return re.sub(r"([α-ω])_(\w)", r"$\\mathregular{\1_{\2}}$", raised)

@@ -1,4 +1,4 @@
-"""Several fits of one law in one panel, a colour each, and the legend that names them with their parameters."""
+"""Several fits of one law in one panel, in a colour each, with a legend of their names and parameters."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ GREY = "0.45"
 
 
 def oracle(runs: pd.DataFrame | None, fit: FitResult, panel: str) -> list[dict[str, Any]]:
-    """A row per n of the fit's runs whose nmse_oracle is known (synthetic data)."""
+    """A row for each n of the fit's runs whose nmse_oracle is known (synthetic data)."""
     if runs is None or not {"n_latents", "nmse_oracle"} <= set(runs.columns):
         return []
     known = inputs.members(runs, fit).dropna(subset=["n_latents", "nmse_oracle"])
@@ -31,7 +31,7 @@ def oracle(runs: pd.DataFrame | None, fit: FitResult, panel: str) -> list[dict[s
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that the y axis is for: not an oracle of nearly all features, which falls to 0 and would squeeze all."""
+    """The rows that set the y axis: an oracle of nearly all features falls to 0 and would flatten the rest."""
     lowest = table.loc[table["series"] == "run", "nmse"].min()
     return table[(table["series"] != "oracle") | (table["nmse"] > lowest / 3)]
 
@@ -44,9 +44,9 @@ def draw(
     y: str = series.L,
     notes: Sequence[str] = (),
 ) -> tuple[Figure, Axes]:
-    """The figure over n and its panel, whose y axis is left to the caller.
+    """The figure over n and its one panel; the caller sets the y axis.
 
-    table: with the series of `fitted` and `oracle`, panel by name. notes: further lines of the legend.
+    table: with the series of `series.rows` and `oracle`; panel: the name. notes: further lines of the legend.
     """
     colours = dict(zip(names, styles.colours(len(laws)), strict=True))
     handles = _law_keys(laws, colours, look) + series.held_out_key(table) + _notes(table, notes)
@@ -63,7 +63,7 @@ def draw(
 
 
 def _draw_oracle(ax: Axes, rows: pd.DataFrame, colours: Mapping[str, str]) -> None:
-    """One grey curve where the laws share it, else one in the colour of each law."""
+    """One grey curve if it is the same for all laws, else one in the colour of each law."""
     if rows.empty:
         return
     if (rows.groupby("n_latents")["nmse"].nunique() == 1).all():
@@ -74,7 +74,7 @@ def _draw_oracle(ax: Axes, rows: pd.DataFrame, colours: Mapping[str, str]) -> No
 
 
 def _law_keys(laws: Sequence[FitResult], colours: Mapping[str, str], look: styles.Style) -> list[Line2D]:
-    """A legend entry per law: its group and its parameters."""
+    """A legend entry for each law: its group and its parameters."""
     texts = [
         labels.wrapped([name, *labels.parameters(fit)], look.letters)
         for name, fit in zip(colours, laws, strict=True)
@@ -86,7 +86,7 @@ def _law_keys(laws: Sequence[FitResult], colours: Mapping[str, str], look: style
 
 
 def _notes(table: pd.DataFrame, notes: Sequence[str]) -> list[Line2D]:
-    """Legend entries of the series that the figure has besides runs and law, and of the notes."""
+    """Legend entries for the oracle, if it is drawn, and for the notes."""
     line = Line2D([], [], color=GREY, linestyle="--", label=ORACLE)
     texts = [Line2D([], [], linestyle="none", label=labels.typeset(text)) for text in notes]
     return [line] * ("oracle" in set(table["series"])) + texts

@@ -1,4 +1,4 @@
-"""What figures of fitted laws share: rows of runs, law and held-out predictions from a fit, and how they are drawn."""
+"""Runs, law and held-out predictions of a fit as the rows of a figure, and how they are drawn."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +16,10 @@ Y_LABEL = "converged normalized MSE"
 
 
 def rows(fit: FitResult, panel: str, x: str = N, y: str = L) -> list[dict[str, Any]]:
-    """The rows of a fit: of its runs, or the points of a frontier, of its law with the band, and held out.
+    """The rows of a fit: its runs, or the points of a frontier, its law with the band, and its held-out predictions.
 
-    x: an input of the law, y: its response. held_out: what the law fitted to the smaller scales says of a run of the
-    largest one, with its interval.
+    x: an input of the law; y: its response. held_out: the prediction for a run of the largest scale by the law fitted
+    to the smaller ones, with its interval.
     """
     runs = [_row(fit, panel, "run", p.inputs, x, {y: p.response}) for p in fit.points]
     runs.sort(key=lambda row: (row["k"] or 0, row[x]))
@@ -46,14 +46,14 @@ def _row(
 
 
 def table(rows: list[dict[str, Any]], x: str = N, y: str = L) -> pd.DataFrame:
-    """The rows as the figure's table; numbers as floats, missing ones as NaN."""
+    """The rows as the table of a figure, with numbers as floats and missing ones as NaN."""
     floats = [x, y, "low", "high"]
     frame = pd.DataFrame(rows, columns=["panel", "series", "k", *floats])
     return frame.astype(dict.fromkeys(floats, "float64"))
 
 
 def draw(ax: Axes, rows: pd.DataFrame, colour: str, look: Style, x: str = N, y: str = L) -> None:
-    """Whatever of law, runs and held-out predictions there is, in one colour."""
+    """Draw the law and, if there are any, the runs and held-out predictions, in one colour."""
     of = {series: part for series, part in rows.groupby("series")}
     band(ax, of["law"], colour, x=x, y=y)
     if "run" in of:
@@ -75,7 +75,7 @@ def dots(ax: Axes, rows: pd.DataFrame, colour: str, look: Style, x: str = N, y: 
 
 
 def draw_held_out(ax: Axes, rows: pd.DataFrame, colour: str, look: Style, x: str = N, y: str = L) -> None:
-    """A hollow marker with an error bar per prediction; an end that is not known has no bar."""
+    """A hollow marker with an error bar for each prediction; an unknown end has no bar."""
     spans = [rows[y] - rows["low"], rows["high"] - rows[y]]
     ax.errorbar(
         rows[x],
@@ -92,7 +92,7 @@ def draw_held_out(ax: Axes, rows: pd.DataFrame, colour: str, look: Style, x: str
 
 
 def held_out_key(rows: pd.DataFrame) -> list[Line2D]:
-    """The legend's entry for the held-out predictions, where there are any."""
+    """The legend's entry for the held-out predictions, if there are any."""
     label = "held out: predicted from the smaller n"
     key = Line2D([], [], color="0.45", marker="o", markerfacecolor="none", linestyle="none", label=label)
     return [key] if "held_out" in set(rows["series"]) else []
