@@ -1,4 +1,4 @@
-"""Arrays of activations that a user has, in memory, in files or in a folder of files, as one run of rows."""
+"""A user's own arrays of activations, in memory, in a file or in a folder of files, read as one sequence of rows."""
 
 import hashlib
 from bisect import bisect_right
@@ -30,9 +30,9 @@ class Array:
 
 
 def opened(source: str | Path | Tensor | NDArray) -> Array:
-    """A tensor, a .npy or .safetensors file, or a folder of these, whose rows follow in the order of the names.
+    """Open a tensor, a .npy or .safetensors file, or a folder of these, read in the order of the file names.
 
-    Raises DataError for what is not there, not (rows, d), not of numbers, or of several widths.
+    Raises DataError if it is missing, is not (rows, d), does not hold numbers, or has several widths.
     """
     if isinstance(source, Tensor | np.ndarray):
         return _two_dimensional(_in_memory(source))
@@ -73,18 +73,18 @@ def _npy(path: Path) -> tuple[tuple[int, ...], Callable[[int, int], Tensor]]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path} is no .npy file of numbers ({error}).") from None
+        raise DataError(f"{path} is not a .npy file of numbers ({error}).") from None
     if array.dtype.kind not in "fiu":
-        raise DataError(f"{path} is no .npy file of numbers (its dtype is {array.dtype}).")
+        raise DataError(f"{path} is not a .npy file of numbers (its dtype is {array.dtype}).")
     return array.shape, lambda a, b: torch.from_numpy(np.array(array[a:b], dtype=np.float32))
 
 
 def _safetensors(path: Path) -> tuple[tuple[int, ...], Callable[[int, int], Tensor]]:
-    """The tensor `x`, or the only one there is."""
+    """The tensor `x`, or the only tensor of the file."""
     try:
         file = safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise DataError(f"{path} is no .safetensors file ({error}).") from None
+        raise DataError(f"{path} is not a .safetensors file ({error}).") from None
     names = list(file.keys())
     if "x" not in names and len(names) != 1:
         raise DataError(f"{path} holds {names}; name the activations `x` or leave only one tensor in it.")

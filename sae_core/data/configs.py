@@ -1,4 +1,4 @@
-"""The settings of each kind of data: harvested, an array's, streamed, synthetic. Importing them needs no torch."""
+"""The settings of each kind of data: harvested, imported, streamed, synthetic. This module does not import torch."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,28 +9,30 @@ from sae_core.errors import DataError, one_of
 if TYPE_CHECKING:
     from sae_core.data.language_model import Site
 
-_NOTES = ("name", "license", "source")  # words about the rows: other words do not make other rows
+_NOTES = ("name", "license", "source")  # these describe the rows and do not change them
 _OF_ONE_STORE = ("layer", "hook", "prepare", "dtype", "format", "drop_above", *_NOTES)
 
 
 @dataclass(frozen=True)
 class HarvestConfig:
-    """Which rows there are. `model` and `text` may be `package:NAME/FOLDER` of an installed package."""
+    """The settings of a harvest. `model` and `text` may be `package:NAME/FOLDER` of an installed package."""
 
     name: str
     model: str  # folder or hub id of a causal model or an encoder
     layer: int  # blocks passed: the residual stream after block `layer`, counted from 1
     text: str  # folder of .txt files, one document a file
-    tokens: int  # rows, training and held-out, those dropped for their norm among them
-    held_out: int  # rows of these that are held out
+    tokens: int  # rows in total: training, held-out, and those dropped for their norm
+    held_out: int  # how many of them are held out
     gguf_file: str | None = None  # a file in the model's folder, dequantised when loaded
     hook: str | None = None  # module of the block whose output is read instead: mlp, self_attn …
-    context: int = 128  # tokens of a context, its prefix and suffix tokens included
+    context: int = 128  # tokens per context, including its prefix and suffix tokens
     prefix: str | None = None  # token at position 0; None: the tokenizer's BOS, or CLS
-    suffix: str | None = None  # token at the end, never a row; None: SEP where the tokenizer has CLS and SEP
-    drop_first: int = 1  # positions at the start of a context that are no rows; 0 keeps the prefix token
-    drop_above: float | None = None  # rows of a norm above so many medians are dropped; None: none are
-    held_out_every: int = 10  # every so many-th document is held out
+    suffix: str | None = (
+        None  # token at the end, which gives no row; None: SEP if the tokenizer has CLS and SEP
+    )
+    drop_first: int = 1  # positions at the start of a context that give no row; 0 keeps the prefix token
+    drop_above: float | None = None  # drop rows whose norm is above this many medians; None: keep all
+    held_out_every: int = 10  # one document in this many is held out
     shard_rows: int = 65_536
     prepare: str = "mean_off_unit_norm"
     dtype: str = "float16"  # of the rows on disk
@@ -48,7 +50,7 @@ class HarvestConfig:
         return Site(self.layer, self.hook)
 
     def identity(self) -> dict[str, Any]:
-        """The settings that decide the rows."""
+        """The settings that determine the rows."""
         return {key: value for key, value in asdict(self).items() if key not in _NOTES}
 
 
@@ -62,14 +64,14 @@ class ArrayConfig:
     dtype: str = "float16"
     format: str = "safetensors"
     shard_rows: int = 65_536
-    drop_above: float | None = None  # rows of a norm above so many medians are dropped; null: none are
+    drop_above: float | None = None  # drop rows whose norm is above this many medians; null: keep all
 
 
 @dataclass(frozen=True)
 class StreamingConfig:
-    """How much of the stream is in memory. What is streamed is a `HarvestConfig`."""
+    """How much of the stream is kept in memory. What is streamed is a `HarvestConfig`."""
 
-    buffer_tokens: int = 262_144  # rows of a block, shuffled together; two blocks are kept
+    buffer_tokens: int = 262_144  # rows of a block, which are shuffled together; two blocks are kept
     sample_tokens: int = (
         32_768  # training rows for the mean and for b_pre, run through the model at every start
     )
@@ -92,7 +94,7 @@ class SyntheticConfig:
 
 
 def check(cfg: HarvestConfig) -> None:
-    """Raise DataError for values that no model and no text can make right."""
+    """Raise DataError for values that are wrong for any model and text."""
     from sae_core.data.language_model import COMPUTE
     from sae_core.data.prepare import PREPARATIONS
     from sae_core.data.shards import FORMATS, TORCH_DTYPES

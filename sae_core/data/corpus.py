@@ -1,4 +1,4 @@
-"""A text as a language model reads it: contexts of both splits, and the raw activations of any of them."""
+"""A text cut into training and held-out contexts of a language model, and the activations of any of them."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,7 +19,7 @@ _MEDIAN_CONTEXTS = 64  # 8,000 rows of 127-row contexts know the median norm wit
 class Corpus:
     """Contexts are token ids without the prefix and suffix tokens; each gives `per_context` rows.
 
-    Raises DataError for a text that is missing or too short, and a model that cannot be loaded or is too short-sighted.
+    Raises DataError for a text that is missing or too short, or a model that cannot be loaded or reads too few tokens.
     """
 
     def __init__(self, cfg: HarvestConfig, sites: Sequence[Site], device: str | None = None) -> None:
@@ -40,7 +40,7 @@ class Corpus:
     def activations(
         self, ids: NDArray[np.int32], progress: Callable[[int], None] | None = None
     ) -> list[Tensor]:
-        """Raw activations of each site: ids (contexts, words) to (contexts·per_context, width), float32.
+        """Raw activations at each site: from ids (contexts, words) to (contexts·per_context, width), float32.
 
         The first batch begins with the first context, so equal ids give equal bits on the same hardware.
         """
@@ -56,7 +56,7 @@ class Corpus:
         return out
 
     def norm_limits(self, factors: Sequence[float | None]) -> list[float | None]:
-        """Of each site: its factor × the median norm of the first training contexts, to three digits; None of None."""
+        """For each site, factor × median norm of the first training contexts, to three digits; None stays None."""
         if all(factor is None for factor in factors):
             return [None] * len(factors)
         raw = self.activations(self.train.ids[:_MEDIAN_CONTEXTS])
@@ -67,7 +67,7 @@ class Corpus:
         ]
 
     def _framed(self, ids: NDArray[np.int32]) -> Tensor:
-        """Contexts between their prefix and suffix tokens: (contexts, cfg.context) int64."""
+        """Contexts with their prefix and suffix tokens added: (contexts, cfg.context) int64."""
         words = torch.from_numpy(ids).long()
         ends = [
             torch.full((len(words), 1), token) for token in (self.prefix, self.suffix) if token is not None
@@ -86,7 +86,7 @@ class Corpus:
             )
 
     def _cut(self, split: str, found: list[Document], rows: int) -> Contexts:
-        """The contexts that make `rows` rows. Raises DataError if the text is too short."""
+        """As many contexts as give `rows` rows. Raises DataError if the text is too short."""
         cut = contexts(found, self.model.encode, self._words, -(-rows // self.per_context), self.cfg.seed)
         if len(cut.ids) * self.per_context < rows:
             has = f"{len(found)} {split} documents of {self.cfg.text!r} give {cut.available * self.per_context:,} rows"

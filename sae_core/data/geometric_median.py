@@ -1,4 +1,4 @@
-"""The geometric median: the point with the least mean distance to a sample. Where b_pre starts."""
+"""The geometric median, the point with the least mean distance to a sample: the initial value of b_pre."""
 
 from torch import Tensor
 

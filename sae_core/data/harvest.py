@@ -37,7 +37,7 @@ def harvest_layers(
     progress: Progress | None = None,
     device: str | None = None,
 ) -> list[Path]:
-    """As `harvest`, one store a config, all from one forward pass: they may differ in layer, hook and kind of rows."""
+    """`harvest` into one store per config in one forward pass. Configs may differ in layer, hook and kind of rows."""
     check_one_pass(cfgs)
     paths = [Path(out) for out in outs]
     if len({path.resolve() for path in paths}) < len(paths):
@@ -80,14 +80,14 @@ def _writers(cfgs: list[HarvestConfig], outs: list[Path], corpus: Corpus) -> lis
 def _shards(
     ids: NDArray[np.int32], rows: int, per_context: int, shard_rows: int
 ) -> Iterator[tuple[int, NDArray[np.int32], int]]:
-    """(index, token ids, rows) of every shard. Each begins with a context, so it needs nothing of the one before."""
+    """(index, token ids, rows) of every shard. Each begins with a new context, so it needs no other shard."""
     per_shard = max(1, shard_rows // per_context)
     for index, first in enumerate(range(0, len(ids), per_shard)):
         yield index, ids[first : first + per_shard], min(per_shard * per_context, rows - first * per_context)
 
 
 def _within(progress: Progress | None, done: int, rows: int, total: int) -> Callable[[int], None] | None:
-    """Progress of one shard of `rows` rows as progress of the whole."""
+    """Turn the progress within one shard of `rows` rows into progress of the whole harvest."""
     return progress and (lambda filled: progress(done + min(filled, rows), total))
 
 
@@ -123,7 +123,7 @@ def _token(corpus: Corpus, token: int) -> str:
 
 
 def _dropped(cfg: HarvestConfig, corpus: Corpus) -> dict[str, Any]:
-    """Tokens of the harvested contexts that are no rows."""
+    """Tokens of the harvested contexts that give no row."""
     contexts = len(corpus.held_out.ids) + len(corpus.train.ids)
     reason = "the prefix token, on which language models park their attention and a huge norm"
     return {

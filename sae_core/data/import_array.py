@@ -1,4 +1,4 @@
-"""An array of activations that a user has, written as an activation store: the plain way in besides `harvest`."""
+"""Import: writes a user's own array of activations as an activation store, the alternative to `harvest`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from sae_core.data.arrays import Array, opened
 from sae_core.data.store_writer import StoreWriter, finished
 from sae_core.errors import DataError
 
-_MEDIAN_ROWS = 65_536  # training rows that give the median norm
+_MEDIAN_ROWS = 65_536  # the median norm is taken over the first training rows, so many
 
 
 def from_array(
@@ -24,7 +24,7 @@ def from_array(
     drop_above: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write activations (rows, d) into the store `out` and return its path. The same again changes nothing.
+    """Write activations (rows, d) into the store `out` and return its path. Repeating the call changes nothing.
 
     source: a tensor, a .npy or .safetensors file, or a folder of these. The last `held_out` rows are held out: arrays
     of activations are usually in the order of the text, and a random choice would put neighbouring tokens of one
@@ -56,7 +56,7 @@ def from_array(
 
 
 def _norm_limit(array: Array, n_train: int, factor: float | None) -> float | None:
-    """factor × the median norm of the first training rows, to three digits; None for None."""
+    """factor × the median norm of the first training rows, to three digits; None if factor is None."""
     if factor is None:
         return None
     if not factor > 1:

@@ -1,4 +1,4 @@
-"""A language model cut off after one of its blocks: token ids in, activations out, by forward hooks."""
+"""A language model that stops after one of its blocks and returns activations, by forward hooks."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +29,7 @@ class Site:
 
 @dataclass
 class LanguageModel:
-    """A causal model or an encoder; of an encoder-decoder the encoder. One forward pass reads every site."""
+    """A causal model, an encoder, or the encoder of an encoder-decoder. One forward pass reads every site."""
 
     model: Any  # a transformers PreTrainedModel without its head
     tokenizer: Any
@@ -53,7 +53,7 @@ class LanguageModel:
         self.widths = [x.shape[-1] for x in self.activations(torch.zeros(1, 2, dtype=torch.long))]
 
     def activations(self, ids: Tensor) -> list[Tensor]:
-        """Of each site in turn: ids (contexts, length) to (contexts, length, width), float32, on the CPU.
+        """From ids (contexts, length) to each site's activations, (contexts, length, width), float32, on the CPU.
 
         Matrix products run in `compute` by autocast; norms and the residual stream itself stay float32.
         """
@@ -76,7 +76,7 @@ class LanguageModel:
         return self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
 
     def prefix_id(self, token: str | None) -> int:
-        """Id of the token that begins a context, for None BOS or CLS. Raises DataError if there is none."""
+        """Id of the token that begins a context; None takes BOS or CLS. Raises DataError if there is neither."""
         if token is not None:
             return self._token_id("prefix", token)
         for own in (self.tokenizer.bos_token_id, self.tokenizer.cls_token_id):
@@ -87,7 +87,7 @@ class LanguageModel:
         )
 
     def suffix_id(self, token: str | None) -> int | None:
-        """Id of the token that ends a context, for None SEP where the tokenizer has CLS and SEP; else there is none."""
+        """Id of the token that ends a context; None takes SEP if the tokenizer has CLS and SEP, else no token."""
         if token is not None:
             return self._token_id("suffix", token)
         if self.tokenizer.cls_token_id is None or self.tokenizer.sep_token_id is None:
@@ -96,7 +96,7 @@ class LanguageModel:
 
     def _token_id(self, key: str, token: str) -> int:
         if token not in (vocabulary := self.tokenizer.get_vocab()):
-            raise DataError(f"{key} is {token!r}, which is no token of the tokenizer; name one that is.")
+            raise DataError(f"{key} is {token!r}, which is not a token of the tokenizer; give one that is.")
         return int(vocabulary[token])
 
     def _module(self, blocks: nn.ModuleList, site: Site) -> nn.Module:
@@ -108,7 +108,7 @@ class LanguageModel:
         except AttributeError:
             names = ", ".join(name for name, _ in block.named_children())
             raise DataError(
-                f"hook is {site.hook!r}, which is no module of {type(block).__name__}; it has {names}."
+                f"hook is {site.hook!r}, which is not a module of {type(block).__name__}; it has {names}."
             ) from None
 
     def _read(self, index: int, module: nn.Module, inputs: Any, output: Any) -> None:
@@ -152,7 +152,7 @@ def load_language_model(
 
 @contextmanager
 def _without_load_report() -> Iterator[None]:
-    """The report would name the head, which is left out on purpose."""
+    """Silence transformers' load report, which would list the head as unused; it is left out on purpose."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()

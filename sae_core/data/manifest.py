@@ -1,4 +1,4 @@
-"""The manifest of a store: what its rows are, how many, and the numbers computed once from all of them."""
+"""The manifest of a store: what its rows are, how many there are, and the statistics computed from all of them."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from sae_core.errors import DataError
 from sae_core.files import write_text
 
 MANIFEST = "manifest.json"
-UNFINISHED = "unfinished.json"  # the writer's settings, until the manifest takes its place
+UNFINISHED = "unfinished.json"  # the writer's settings, replaced by the manifest when the store is finished
 FORMAT = "saescale-store"
 VERSION = 1
 SPLITS = ("train", "held_out")
@@ -36,8 +36,8 @@ class Manifest:
     mean: tuple[float, ...]
     denominator: float
     norms: dict[str, Any]  # of the training rows before preparation
-    dropped: dict[str, Any]  # tokens that are no rows, and why
-    config: dict[str, Any]  # the settings that wrote the store: the same again changes nothing
+    dropped: dict[str, Any]  # tokens that gave no row, and why
+    config: dict[str, Any]  # the settings that wrote the store
     about: dict[str, Any]  # model, layer, hook, tokenizer, dataset, licence: for people
     created: str
     versions: dict[str, str]
@@ -47,7 +47,7 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what decides the data: not the path, the dates, or the words about it."""
+        """Hash of what determines the data: not its path, dates or description."""
         shards = [[shard.split, shard.rows, shard.sha256] for shard in self.shards]
         data = [FORMAT, VERSION, self.d_model, self.dtype, self.prepare, shards, self.mean, self.denominator]
         return hashlib.sha256(json.dumps(data).encode()).hexdigest()[:16]
@@ -60,7 +60,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Raises DataError if there is no folder, no manifest, or none that this version reads."""
+    """Read a store's manifest. Raises DataError if it is missing or written by another version."""
     path = folder / MANIFEST
     if not folder.is_dir():
         raise DataError(
@@ -71,7 +71,9 @@ def read_manifest(folder: Path) -> Manifest:
     values = read_json(path)
     if (values.get("format"), values.get("version")) != (FORMAT, VERSION):
         found = f"format {values.get('format')!r}, version {values.get('version')!r}"
-        raise DataError(f"{path} is no manifest this version reads: {found}, expected {FORMAT!r}, {VERSION}.")
+        raise DataError(
+            f"{path} is not a manifest that this version reads: {found}, expected {FORMAT!r}, {VERSION}."
+        )
     try:
         shards = tuple(ShardEntry(**shard) for shard in values["shards"])
         fields = {name: values[name] for name in Manifest.__dataclass_fields__} | {"shards": shards}

@@ -1,4 +1,4 @@
-"""A language model's files: where they are, their checksum, and its width, without its weights in memory."""
+"""A language model's files: their location and checksum, and the model's width without loading its weights."""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from sae_core.data.shards import sha256_of
 from sae_core.data.text import locate
 from sae_core.errors import DataError
 
-# Weights, and beside them the config and the tokenizer, which decide the rows as much.
+# The rows depend on the weights, the config and the tokenizer.
 _DECIDING = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model", "*.jinja")
 
 
@@ -25,7 +25,7 @@ class ModelFiles:
 
     @property
     def where(self) -> str:
-        """What transformers takes: a folder or a hub id."""
+        """The folder or hub id to give to transformers."""
         return str(self._folder) if self.local else self.model
 
     @cached_property
@@ -34,12 +34,12 @@ class ModelFiles:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Keywords for every `from_pretrained`."""
+        """Keyword arguments for every `from_pretrained`."""
         return {"local_files_only": self.local} | ({"gguf_file": self.gguf_file} if self.gguf_file else {})
 
     @cached_property
     def origin(self) -> str:
-        """Checksum of the files in a folder; of a hub id the commit."""
+        """Checksum of the files in the folder, or the commit of a hub id."""
         if self.local:
             return hashlib.sha256("".join(map(sha256_of, self._deciding())).encode()).hexdigest()
         with loading(self.model):
@@ -72,7 +72,7 @@ class ModelFiles:
 
 @contextmanager
 def loading(model: str) -> Iterator[None]:
-    """What transformers says against a model, as one sentence."""
+    """Inside, errors of transformers about this model become a DataError of one sentence."""
     try:
         yield
     except DataError:

@@ -1,4 +1,4 @@
-"""What is done to an activation vector before the SAE, and before its errors are measured."""
+"""Input normalisation: applied to every activation vector before the SAE, and before errors are measured."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,8 +17,8 @@ _CHUNK = 8192  # rows prepared at once: 8192 x 4096 float32 are 0.13 GiB
 def mean_off_unit_norm(x: Tensor) -> tuple[Tensor, Tensor]:
     """Subtract each row's mean over d and divide by the norm of what is left (Gao et al. 2024, §2.1).
 
-    x: (rows, d).  Returns (y, kept): y (rows kept, d) float32 of unit norm, and kept (rows,) bool. Constant rows, the
-    all-zero ones among them, have no direction and are not kept.
+    x: (rows, d).  Returns (y, kept): y (rows kept, d) float32 of unit norm, and kept (rows,) bool. Constant rows,
+    which include all-zero rows, have no direction and are not kept.
     """
     x = x.float()
     centred = x - x.mean(dim=1, keepdim=True)
@@ -46,7 +46,7 @@ class Prepared(NamedTuple):
 
 
 def prepared(raw: Tensor, name: str, dtype: str, norm_limit: float | None = None, first: int = 0) -> Prepared:
-    """Raw activations (rows, d) as a store holds them: those above the norm limit left out, the rest prepared and cast.
+    """Raw activations (rows, d) as a store keeps them: rows above the norm limit dropped, the rest normalised and cast.
 
     first: the number of the first row, for messages. Raises DataError for NaN, infinity, and overflow of the dtype.
     """

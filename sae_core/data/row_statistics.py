@@ -1,4 +1,4 @@
-"""Numbers computed once over all rows of a split, in float64, a chunk at a time."""
+"""Statistics over all rows of a split, computed once, in float64, a chunk at a time."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ _MASSIVE = 5  # a row above this many medians is counted as a massive activation
 
 
 def mean_row(parts: Sequence[NDArray]) -> NDArray[np.float64]:
-    """x̄ over the rows of all parts, each (rows, d): (d,)."""
+    """The mean x̄ of the rows of all parts, each (rows, d): (d,)."""
     total = sum(
         (chunk.sum(axis=0, dtype=np.float64) for chunk in _chunks(parts)), np.zeros(parts[0].shape[1])
     )
@@ -26,7 +26,7 @@ def mean_square(parts: Sequence[NDArray], mean: NDArray[np.float64]) -> float:
 
 
 def norm_statistics(norm: NDArray) -> dict[str, Any]:
-    """Of the norms (rows,): count, mean, standard deviation, quantiles, and how many are massive."""
+    """Count, mean, standard deviation, quantiles and number of massive ones of these norms, (rows,)."""
     norm = norm.astype(np.float64)
     return {
         "rows": len(norm),

@@ -1,4 +1,4 @@
-"""One shard of a store: `x` (rows, d) in a safetensors or a raw .npy file, written at once and mapped into memory."""
+"""One shard of a store: `x` (rows, d) in a safetensors or raw .npy file, written atomically and read by memory map."""
 
 import hashlib
 import json
@@ -30,10 +30,10 @@ class Header:
 
 @dataclass(frozen=True)
 class Dropped:
-    """Rows that a shard was given and does not hold."""
+    """Counts of rows that were given to a shard and dropped."""
 
-    constant: int = 0  # no direction: nothing is left of them without their mean
-    above: int = 0  # their norm is above the store's limit
+    constant: int = 0  # nothing is left of them once their mean is subtracted
+    above: int = 0  # with a norm above the store's limit
 
     def __add__(self, other: "Dropped") -> "Dropped":
         return Dropped(self.constant + other.constant, self.above + other.above)
@@ -44,9 +44,9 @@ def shard_name(split: str, index: int, format: str = "safetensors") -> str:
 
 
 def write_shard(path: Path, x: Tensor, norm: Tensor, dropped: Dropped) -> None:
-    """Write a shard, atomically: one under its own name is complete.
+    """Write a shard atomically: a file under the shard's final name is complete.
 
-    x: (rows, d);  norm: (rows,), norms before preparation. A .npy holds x alone; the rest lies beside it.
+    x: (rows, d);  norm: (rows,), norms before preparation. A .npy file holds x alone; the rest is in a file beside it.
     """
     # One metadata key only: safetensors does not promise an order of several, and shards are compared by checksum.
     counts = f"{dropped.constant}+{dropped.above}" if dropped.above else str(dropped.constant)
@@ -67,7 +67,7 @@ def map_rows(path: Path) -> NDArray:
     except FileNotFoundError:
         raise _missing(path) from None
     except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path} is truncated or no .npy file ({error}); write it again.") from None
+        raise DataError(f"{path} is truncated or not a .npy file ({error}); write it again.") from None
 
 
 def read_norms(path: Path) -> NDArray:
@@ -90,14 +90,14 @@ def is_complete(path: Path) -> bool:
 
 
 def read_header(path: Path) -> Header:
-    """Header of a shard. Raises DataError if the file is missing, torn, or holds other than F16 and F32 tensors."""
+    """Header of a shard. Raises DataError if the file is missing or torn, or has tensors other than F16 and F32."""
     try:
         size = path.stat().st_size
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(_MAX_HEADER, size - 8):
                 raise DataError(
-                    f"{path} is truncated or no safetensors file: {size:,} bytes; write it again."
+                    f"{path} is truncated or not a safetensors file: {size:,} bytes; write it again."
                 )
             header = json.loads(file.read(length))
         metadata = header.pop("__metadata__", {})
@@ -107,7 +107,7 @@ def read_header(path: Path) -> Header:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path} is truncated or no shard of a store ({error}); write it again.") from None
+        raise DataError(f"{path} is truncated or not a shard of a store ({error}); write it again.") from None
     return Header(tensors, metadata)
 
 
@@ -129,7 +129,7 @@ def map_tensor(path: Path, name: str) -> NDArray:
 
 
 def _beside(path: Path) -> Path:
-    """The file with a shard's norms and counts: itself, or the raw array's companion."""
+    """The file with a shard's norms and counts: the shard itself, or the file beside a raw array."""
     return path.with_suffix(".norms.safetensors") if path.suffix == ".npy" else path
 
 

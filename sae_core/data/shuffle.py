@@ -1,4 +1,4 @@
-"""A random permutation of [0, n) evaluated at any index, so that an epoch's order is never stored."""
+"""A random permutation of [0, n) that can be evaluated at any index, so that an epoch's order is never stored."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Where activations come from: the one interface that the trainer knows."""
+"""The interface through which the trainer reads activations, wherever they come from."""
 
 from typing import Protocol
 
@@ -9,7 +9,7 @@ class Source(Protocol):
     """An endless, reproducible stream of prepared activation vectors with a fixed held-out set.
 
     `rows` may be called from a thread of its own beside the trainer's, one call at a time, while the trainer reads the
-    rest; a source whose `rows` keep anything guard it themselves.
+    rest; a source whose `rows` keep state must guard it.
     """
 
     @property
@@ -17,7 +17,7 @@ class Source(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that decides the rows."""
+        """Hash of everything that determines the rows."""
         ...
 
     @property
@@ -38,5 +38,5 @@ class Source(Protocol):
         ...
 
     def oracle(self, n_latents: int) -> float | None:
-        """NMSE of keeping exactly the n most frequent features, where the data is made of features; else None."""
+        """NMSE of keeping exactly the n most frequent features if the data is made of features, else None."""
         ...

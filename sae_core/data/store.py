@@ -1,4 +1,4 @@
-"""A finished activation store on disk: checked when opened, mapped into memory, read in a shuffled endless order."""
+"""A finished activation store on disk: checked when opened, memory-mapped, read without end in shuffled order."""
 
 from collections.abc import Callable
 from itertools import accumulate
@@ -14,13 +14,13 @@ from sae_core.data.shards import map_rows, sha256_of
 from sae_core.data.shuffle import permuted
 from sae_core.errors import DataError
 
-_SAMPLE_EPOCH = -1  # no epoch of the stream, so that the sample is not the first batch
+_SAMPLE_EPOCH = -1  # an epoch that the stream does not have, so that the sample is not the first batch
 
 
 class Store:
-    """A `Source`: the training rows without end, every epoch in another order, and the held-out rows.
+    """A `Source` of the training rows without end, each epoch in another order, and of the held-out rows.
 
-    Opening checks that every shard is there with the size and shape that the manifest tells (a `stat` and a header per
+    Opening checks that every shard is there with the size and shape in the manifest (a `stat` and a header per
     shard); `verify` reads them all. Raises DataError for anything missing or torn. Nothing changes after that: any
     thread may read.
     """
@@ -73,11 +73,11 @@ class Store:
         return self._gather(permuted(index, self.n_train, seed=0, epoch=_SAMPLE_EPOCH))
 
     def oracle(self, n_latents: int) -> float | None:
-        """Nobody knows the loss of a perfect SAE on a language model's activations."""
+        """None: the loss of a perfect SAE on a language model's activations is unknown."""
         return None
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Read every shard and compare its checksum with the manifest's. Raises DataError at the first that differs.
+        """Read every shard and compare its checksum with the manifest's. Raises DataError at the first difference.
 
         `progress(bytes done, bytes)` is called after every shard.
         """

@@ -1,4 +1,4 @@
-"""Writing an activation store shard by shard, so that a killed writer loses at most the shard it was in."""
+"""Writes an activation store shard by shard, so that a killed writer loses at most the shard it was writing."""
 
 import os
 from datetime import UTC, datetime
@@ -26,15 +26,15 @@ from sae_core.data.shards import (
 )
 from sae_core.errors import DataError, one_of
 
-# Settings that a store written before they existed has all the same.
+# The values that these settings had before they existed, for stores written then.
 _IMPLIED = {"format": "safetensors", "drop_first": 1}
 
 
 class StoreWriter:
-    """Shards in any order, then `finish`. Until then the folder holds `unfinished.json` and no manifest.
+    """Takes shards in any order, then `finish`. Until then the folder holds `unfinished.json` and no manifest.
 
-    A folder begun with the same `config` is continued: `has` tells which shards are complete. One begun with another,
-    or finished, raises DataError.
+    A folder begun with the same `config` is continued: `has` tells which shards are complete. A folder begun with
+    another config, or finished, raises DataError.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class StoreWriter:
         m.write_json(begun, self.config)
 
     def has(self, split: str, index: int) -> bool:
-        """Whether this shard is complete on disk; a torn one is not."""
+        """Whether this shard is on disk and not torn."""
         return is_complete(self._path(split, index))
 
     def write(self, split: str, index: int, x: Tensor, first: int = 0) -> None:

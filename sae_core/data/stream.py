@@ -1,4 +1,4 @@
-"""Batches of a source read ahead of the training by a thread, each chunk once for all the runs that share it."""
+"""Batches of a source, read ahead of training in a thread, each chunk once for all the runs that share it."""
 
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,14 +18,14 @@ def shared_chunks(batches: Iterable[int]) -> dict[int, int]:
 class Stream:
     """One order of the tokens, cut into chunks. While a batch is trained on, the chunks after it are read.
 
-    A batch of several chunks is put together from them, so that runs with batches of one, two or four chunks share what
-    is read. A chunk is forgotten when every run is past it (`forget`).
+    A batch is put together from its chunks, so that runs with batches of one, two or four chunks share what is read.
+    `forget` drops a chunk once every run is past it.
     """
 
     def __init__(
         self, source: Source, chunk: int, seed: int, pool: ThreadPoolExecutor, device: str | torch.device
     ) -> None:
-        """pool: of one thread, shared by the streams of a pack, so that a source is never read twice at once."""
+        """pool: one thread, shared by the streams of a pack, so that a source is never read twice at the same time."""
         self.source, self.chunk, self.seed, self.device = source, chunk, seed, torch.device(device)
         self._pool = pool
         self._read: dict[int, Future[Tensor]] = {}
@@ -33,7 +33,7 @@ class Stream:
         self._batch: tuple[int, int, Tensor] | None = None
 
     def batch(self, start: int, size: int, ahead: bool = True) -> Tensor:
-        """Tokens start … start+size−1 on the device, (size, d). It waits for those not read yet.
+        """Tokens start … start+size−1 on the device, (size, d). Waits for those that are not read yet.
 
         start, size: multiples of the chunk.  ahead: read the next `size` tokens meanwhile.
         """
@@ -48,7 +48,7 @@ class Stream:
         return x
 
     def forget(self, before: int) -> None:
-        """Give back the memory of the tokens before this one: no run will ask for them again."""
+        """Free the memory of the tokens before this one, which no run will ask for again."""
         for chunks in (self._there, self._read):
             for at in [at for at in chunks if at < before]:
                 del chunks[at]

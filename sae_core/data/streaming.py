@@ -1,4 +1,4 @@
-"""Activations that are never stored: the language model runs beside the SAEs, through a bounded shuffle buffer."""
+"""Activations computed while training and never stored: the language model fills a bounded shuffle buffer."""
 
 import hashlib
 import json
@@ -21,10 +21,10 @@ from sae_core.data.shuffle import permuted
 from sae_core.data.text import documents, fingerprint, split_documents
 from sae_core.errors import DataError
 
-_KEPT_BLOCKS = 2  # a batch, or the runs of a pack between two steps, may stand on both sides of a block's end
-_SAMPLE_EPOCH = -1  # no epoch of the stream, as in a store
+_KEPT_BLOCKS = 2  # a batch, or the runs of a pack between two steps, may span the end of a block
+_SAMPLE_EPOCH = -1  # an epoch that the stream does not have, as in a store
 _BLOCK_EPOCH = -2  # block b is shuffled by the permutation of "epoch" −2 − b, which no epoch of contexts has
-_ELSEWHERE = ("model", "gguf_file", "text", "format", "shard_rows")  # where and how, not what
+_ELSEWHERE = ("model", "gguf_file", "text", "format", "shard_rows")  # they say where and how, not what
 
 
 class Streaming:
@@ -32,9 +32,9 @@ class Streaming:
 
     Epoch e visits the training contexts in the order `permuted(·, contexts, seed, e)`. The endless sequence of contexts
     is cut into blocks of `buffer_tokens` rows; block b is run through the model, prepared, and shuffled within by
-    (seed, b). A context gives a fixed number of rows; where one is dropped (constant, or above the norm limit) its
-    place takes another row of the block, so a row depends on its place and the seed only, and a run goes on anywhere
-    for the price of one block.
+    (seed, b). A context gives a fixed number of rows; where one is dropped (constant, or above the norm limit) another
+    row of the block takes its place. So a row depends on its place and the seed only, and a run resumes anywhere at the
+    cost of one block.
 
     The model is loaded when the first row is read; until then only files are hashed. Bits are equal on equal hardware.
     """
@@ -51,7 +51,7 @@ class Streaming:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the settings and of the bytes of text and model, wherever these lie."""
+        """Hash of the settings and of the bytes of text and model, wherever they are stored."""
         found = documents(self.cfg.text, self.cfg.seed)
         split_documents(found, self.cfg.held_out_every)  # refuses a text without two splits
         settings = {key: value for key, value in self.cfg.identity().items() if key not in _ELSEWHERE}
@@ -115,7 +115,7 @@ class Streaming:
 
     @cached_property
     def _sample(self) -> Tensor:
-        """The first rows of an epoch that is not of the stream."""
+        """The first rows of an epoch that the stream does not have."""
         total, per_context = len(self._corpus.train.ids), self._corpus.per_context
         wanted = min(total, -(-self.streaming.sample_tokens // per_context))
         order = permuted(np.arange(wanted), total, seed=0, epoch=_SAMPLE_EPOCH)
@@ -126,7 +126,7 @@ class Streaming:
         return max(1, self.streaming.buffer_tokens // self._corpus.per_context)
 
     def _block(self, seed: int, block: int) -> Tensor:
-        """All rows of a block in their order: (contexts·per_context, d_model) of the dtype that a store would have."""
+        """All rows of a block in their order: (contexts·per_context, d_model) in the dtype of a store."""
         key = (seed, block)
         if key not in self._blocks:
             while len(self._blocks) >= _KEPT_BLOCKS:
@@ -143,7 +143,7 @@ class Streaming:
         return rows[torch.from_numpy(np.resize(place[order][kept[order]], len(kept)))]
 
     def _contexts(self, seed: int, block: int) -> NDArray[np.int64]:
-        """Which training contexts a block reads; it may span the ends of epochs."""
+        """The training contexts that a block reads; a block may span the ends of epochs."""
         total = len(self._corpus.train.ids)
         place = block * self._contexts_per_block + np.arange(self._contexts_per_block, dtype=np.int64)
         epoch, index = np.divmod(place, total)
@@ -153,7 +153,7 @@ class Streaming:
         return out
 
     def _prepared(self, ids: NDArray[np.int32], rows: int | None = None) -> tuple[Tensor, NDArray[np.bool_]]:
-        """The first rows of these contexts, prepared: (kept, d_model); and which were kept."""
+        """The first rows of these contexts, prepared: (kept, d_model), and which rows were kept."""
         raw = self._corpus.activations(ids)[0][:rows]
         found = prepared(raw, self.cfg.prepare, self.cfg.dtype, self._norm_limit)
         if not len(found.rows):

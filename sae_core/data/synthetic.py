@@ -14,15 +14,17 @@ from torch import Tensor
 from sae_core.data.configs import SyntheticConfig
 from sae_core.errors import ConfigError
 
-_CHUNK = 1024  # rows drawn from one random key, so that any token range can be made without those before it
-_SAMPLE, _HELD_OUT, _STREAM = 1, 2, 3  # first word of the random key: the three never share rows
+_CHUNK = (
+    1024  # rows drawn from one random key, so that any range of tokens can be made without the ones before it
+)
+_SAMPLE, _HELD_OUT, _STREAM = 1, 2, 3  # first word of the random key, so that the three never share rows
 
 
 class Synthetic:
     """A `Source` of fresh tokens without end.
 
     The sum is compound Poisson, so Cov x = l0·E[c²]·Σ_i q_i f_i f_iᵀ, and keeping exactly the n most frequent features
-    leaves exactly NMSE(n) = Σ_{i>n} q_i / Σ_i q_i: the `oracle`. It is a yardstick and no bound: with k > l0 an SAE can
+    leaves exactly NMSE(n) = Σ_{i>n} q_i / Σ_i q_i: the `oracle`. It is a yardstick, not a bound: with k > l0 an SAE can
     spend its spare latents on the rest. With `tail` the sum over i runs to infinity and the oracle is a straight power
     law ∝ n^−(zipf − 1); without it the law ends at n_features and steepens on the way.
     """

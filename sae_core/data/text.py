@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sae_core.data.shuffle import permuted
 from sae_core.errors import DataError
 
-# Contexts are drawn from this many times as many as are wanted, or from so many tokens if that is more: a mix of many
+# Contexts are drawn from this many times the number wanted, or from this many tokens if that is more: a mix of many
 # documents, in bounded memory.
 _POOL = 8
 _POOL_TOKENS = 4_000_000
@@ -30,7 +30,7 @@ class Contexts:
 
     ids: NDArray[np.int32]
     documents: int  # documents read
-    available: int  # contexts in them
+    available: int  # contexts in the documents read
 
 
 def locate(where: str) -> Path:
@@ -77,7 +77,7 @@ def fingerprint(found: list[Document]) -> str:
 def contexts(
     found: Iterable[Document], encode: Callable[[str], list[int]], length: int, wanted: int, seed: int
 ) -> Contexts:
-    """Up to `wanted` windows of `length` tokens in a random order. A window lies in one document; tails are dropped."""
+    """Up to `wanted` windows of `length` tokens, in a random order. None spans two documents; tails are dropped."""
     enough = max(_POOL * wanted, _POOL_TOKENS // length)
     windows: list[NDArray[np.int32]] = []
     available = read = 0

@@ -1,4 +1,4 @@
-"""AuxK: dead latents learn to reconstruct what the live ones leave over (Gao et al. 2024, A.2)."""
+"""AuxK: dead latents learn to reconstruct the residual of the live ones (Gao et al. 2024, A.2)."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ SPARSE_FROM = {"cpu": 4, "cuda": 160}
 class AuxK:
     """Which latents AuxK trains: the k_aux largest of the dead ones, (n_dead,) indices, with weight α.
 
-    elements: pre-activations of dead latents that are held at once.
+    elements: how many pre-activations of dead latents are held at once.
     """
 
     dead: Tensor
@@ -34,7 +34,7 @@ class AuxK:
 
 @dataclass
 class Gradients:
-    """What a step adds up: of W_dec and W_enc, (n, d), and of every latent's pre-activation, Σ_b ∂pre, (n,)."""
+    """The sums of a step: ∂W_dec and ∂W_enc, (n, d), and of every latent's pre-activation, Σ_b ∂pre, (n,)."""
 
     dec: Tensor
     enc: Tensor
@@ -45,7 +45,7 @@ def add_auxk_(sae: SAE, centred: Tensor, error: Tensor, auxk: AuxK, grads: Gradi
     """Add AuxK's gradients and return L_aux = mean‖e − ê‖² / mean‖e − ē‖².
 
     e = x − x̂ = −error is a constant here, ê = Σ over the top k_aux dead latents of z_j W_dec[j], without b_pre: adding
-    it again was a bug of two public trainers.  centred = x − b_pre, error: (B, d).
+    it again is a known bug of two public trainers.  centred = x − b_pre, error: (B, d).
     """
     dead, k_aux = auxk.dead, auxk.k_aux
     target = -error
@@ -67,7 +67,7 @@ def _pre_activations(sae: SAE, centred: Tensor, dead: Tensor) -> Tensor:
 def _dense_(
     sae: SAE, centred: Tensor, target: Tensor, dead: Tensor, k_aux: int, scale: Tensor, grads: Gradients
 ) -> Tensor:
-    """Products over all dead rows, which are few when AuxK works. Returns Σ_b ‖e − ê‖²."""
+    """By dense products over all dead rows, which are few when AuxK works. Returns Σ_b ‖e − ê‖²."""
     z = _pre_activations(sae, centred, dead)
     if k_aux < len(dead):
         values, indices = topk(z, k_aux)
@@ -86,7 +86,7 @@ def _dense_(
 def _sparse_(
     sae: SAE, centred: Tensor, target: Tensor, dead: Tensor, k_aux: int, scale: Tensor, grads: Gradients
 ) -> Tensor:
-    """The same by gathers of k_aux rows a token."""
+    """The same by gathers of k_aux rows per token."""
     values, indices = topk(_pre_activations(sae, centred, dead), k_aux)
     z, w_dec = values.relu(), sae.W_dec[dead]
     miss = gather_sum(indices, z, w_dec) - target

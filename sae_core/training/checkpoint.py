@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: written beside, synced, renamed, and the one before kept."""
+"""Checkpoints that are never torn: written under another name, synced, renamed, and the previous one kept."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], meta: dict[str, An
 
 
 def write(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """One safetensors file, atomically: a reader sees the old file or the new one, also after a power cut."""
+    """One safetensors file, atomically: a reader sees the old file or the new one, even after a power cut."""
     with replacing(path) as temporary:
         save_file(
             {k: v.detach().contiguous().cpu() for k, v in tensors.items()},
@@ -33,7 +33,7 @@ def write(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and meta of one file; CheckpointError if it is torn or not ours."""
+    """Tensors and meta of one file; raises CheckpointError if it is torn or not a checkpoint."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}
@@ -45,30 +45,30 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The newest readable checkpoint, None where there is none; an unreadable one gives way to the one before it."""
-    said = []
+    """The newest checkpoint, None if there is none. If it cannot be read, the one before it is taken."""
+    errors = []
     for path in reversed(_steps(folder)):
         try:
-            found = read(path)
+            checkpoint = read(path)
         except CheckpointError as error:
-            said.append(str(error))
+            errors.append(str(error))
             continue
-        if said:
-            print(f"{' '.join(said)} Going on from {path.name}, the one before.", flush=True)
-        return found
-    if said:
-        raise CheckpointError(" ".join(said))
+        if errors:
+            print(f"{' '.join(errors)} Going on from {path.name}, the one before.", flush=True)
+        return checkpoint
+    if errors:
+        raise CheckpointError(" ".join(errors))
     return None
 
 
 def newest(folder: Path) -> int:
-    """Optimizer steps in the newest checkpoint, whole or not; 0 where there is none."""
-    found = _steps(folder)
-    return int(found[-1].stem.removeprefix("step-")) if found else 0
+    """Optimizer steps of the newest checkpoint, readable or not; 0 if there is none."""
+    paths = _steps(folder)
+    return int(paths[-1].stem.removeprefix("step-")) if paths else 0
 
 
 def clear(folder: Path) -> None:
-    """Remove the checkpoints of a run that needs them no more."""
+    """Remove all checkpoints of a run."""
     for path in _steps(folder):
         path.unlink(missing_ok=True)
 

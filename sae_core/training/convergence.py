@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 _TAIL = 4  # the tail is the last two doublings of D
-_POINTS = 5  # evaluations needed in it: three parameters and two to judge them by
+_POINTS = 5  # evaluations needed in the tail: three parameters, and two more to judge the fit
 _EXPONENTS = np.geomspace(0.05, 4.0, 64)
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """What the curve says at its last evaluation. Fields are None where too few evaluations tell."""
+    """Convergence at the last evaluation of a curve. Fields are None if there are too few evaluations to tell."""
 
     converged: bool | None
     nmse_inf: float | None  # L∞ of the tail L(D) = L∞ + A·D^−g
@@ -48,7 +48,7 @@ def fit_tail(D: np.ndarray, L: np.ndarray) -> tuple[float, float | None, float, 
     Returns L∞, its standard error, the fitted L(D_last), and the rms of the relative residuals.
 
     For a given g the law is linear in (L∞, A), so only g is searched. The standard error is that of the linearised
-    three-parameter fit; it is None where the curve does not tell the three apart.
+    three-parameter fit; it is None where the curve does not determine the three.
     """
     u = D / D[-1]
     best = min((_solve(u, L, g) for g in _EXPONENTS), key=lambda s: s[0])
@@ -68,9 +68,9 @@ def _solve(u: np.ndarray, L: np.ndarray, g: float) -> tuple[float, float, float,
     """Best (L∞, A) at this g under their signs: (sum of squared relative errors, L∞, A, g)."""
     basis = np.stack([np.ones_like(u), u**-g], axis=1) / L[:, None]
     (inf, A), *_ = np.linalg.lstsq(basis, np.ones_like(L), rcond=None)
-    if A < 0:  # the curve does not fall any more: a constant
+    if A < 0:  # the curve no longer falls: fit a constant
         inf, A = basis[:, 0].sum() / (basis[:, 0] @ basis[:, 0]), 0.0
-    elif inf < 0:  # it falls like a pure power
+    elif inf < 0:  # it falls as a pure power
         inf, A = 0.0, basis[:, 1].sum() / (basis[:, 1] @ basis[:, 1])
     residual = basis @ np.array([inf, A]) - 1
     return float(residual @ residual), float(inf), float(A), float(g)

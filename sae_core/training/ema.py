@@ -18,19 +18,19 @@ class EMA:
 
     @torch.no_grad()
     def update(self, done: Container[str] = ()) -> None:
-        """Take the weights into the average. done: those that the optimizer's pass has taken."""
+        """Add the weights to the average. done: names of the tables that the optimizer has already added."""
         self.t += 1
         for name, p in self.sae.named_parameters():
             if name not in done:
                 self.m[name].lerp_(p, 1 - self.beta)
 
     def weights(self) -> dict[str, Tensor]:
-        """The averaged weights by parameter name. Needs one update first."""
+        """The averaged weights by parameter name, after at least one update."""
         return {name: m / (1 - self.beta**self.t) for name, m in self.m.items()}
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The SAE with the averaged weights inside the block, with its own again after it."""
+        """Inside the block the SAE has the averaged weights; afterwards its own again."""
         live = {name: p.data for name, p in self.sae.named_parameters()}
         averaged = self.weights()
         try:

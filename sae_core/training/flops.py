@@ -9,7 +9,7 @@ def dense_per_token(n: int, d: int) -> float:
 
 
 def sparse_per_token(sae: SAEConfig, d: int) -> float:
-    """What a step really computes, AuxK apart: 2·n·d + 8·k·d FLOPs for topk and batchtopk.
+    """What a step really computes, without AuxK: 2·n·d + 8·k·d FLOPs for topk and batchtopk.
 
     The encoder's product; decode, d_vals, d_W_dec and d_W_enc touch k rows each, 4k under multi_topk. relu and jumprelu
     are dense, 12·n·d; gated decodes twice, which is 4·n·d more.

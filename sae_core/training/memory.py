@@ -1,21 +1,21 @@
-"""How many tokens are encoded at once, so that their pre-activations take a small part of the device's memory."""
+"""The size of a micro-batch, whose pre-activations must take only a small part of the device's memory."""
 
 import torch
 
 from sae_core.config import RANKED, SAEConfig
 
 FLOAT = 4  # bytes
-_SHARE = 16  # a part of so many of a GPU's memory holds what a micro-batch makes of its pre-activations: 5 GB of 80
+_SHARE = 16  # a micro-batch's (rows, n) tensors may take 1/16 of a GPU's memory: 5 GB of 80
 # (rows, n) tensors that live at once: pre-activations; with autograd pre, z, the mask, and their gradients.
 _RANKED_COPIES, _AUTOGRAD_COPIES = 1, 6
-# On a CPU what counts is that they stay in its cache. CPU seconds of a step's gradients in whole batches, and in 512
+# On a CPU they should stay in its cache. CPU seconds of a step's gradients in whole batches, and in 512
 # and 128 tokens at once (d, n, B = 384, 8192, 4096, one core of an EPYC): topk 0.43, 0.38, 0.39; jumprelu 2.7, 2.0,
-# 2.1; gated 4.1, 2.8, 2.8. A few rows more are read for each of the encoder's weights where n is large.
+# 2.1; gated 4.1, 2.8, 2.8. Where n is large, more tokens are encoded for each read of the encoder's weights.
 _CPU_ELEMENTS, _CPU_TOKENS = 2**22, 256
 
 
 def device_bytes(device: str | torch.device) -> int | None:
-    """Memory that the micro-batch is made for, None for a CPU: all of a GPU's, since what is free changes."""
+    """A GPU's total memory, since the free memory changes; None for a CPU."""
     device = torch.device(device)
     return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
 

@@ -1,4 +1,4 @@
-"""Adam on the sphere: the decoder's rows keep unit norm, and their gradients no part along the row."""
+"""Adam on the sphere: the decoder's rows keep unit norm, and the part of their gradients along the row is removed."""
 
 import torch
 from torch import Tensor
@@ -12,17 +12,15 @@ from sae_core.training.ema import EMA
 from sae_core.training.gradients import EncoderGradient
 from sae_core.training.precision import NARROW
 
-TABLES = (
-    "W_enc",
-    "W_dec",
-)  # (n, d), each stepped in one pass over its rows; the other parameters are vectors
+# Parameters of shape (n, d), each stepped in one pass over its rows. The other parameters are vectors.
+TABLES = ("W_enc", "W_dec")
 
 
 class Optimizer:
     """Gradient projection → optional clipping → Adam → renormalisation (Gao et al. 2024, A.3; constant lr).
 
-    narrow: copies of the tables in the dtype of a ranked step's products where that is not float32, written in the pass
-    that steps them; `gradients_` reads them.
+    narrow: copies of the tables in the dtype of a ranked step's products, if that is not float32. They are written in
+    the pass that steps the tables, and read by `gradients_`.
     """
 
     def __init__(self, sae: SAE, config: TrainConfig) -> None:
@@ -38,8 +36,8 @@ class Optimizer:
     def step(self, encoder: EncoderGradient | None = None, ema: EMA | None = None) -> Tensor:
         """One update from the `.grad` fields; returns the gradient's global norm after projection, before clipping.
 
-        encoder: W_enc's gradient where it is not stored;  ema: updated too, for the tables in the pass that steps them.
-        What the fields hold afterwards is not defined.
+        encoder: W_enc's gradient if it is not stored;  ema: updated too, for the tables in the pass that steps them.
+        The contents of the `.grad` fields afterwards are undefined.
         """
         norm, scale = (None, None) if self.clip is None else self._clipped(self.clip)
         squared = [self._step_table(name, scale, encoder, ema) for name in TABLES]
@@ -66,7 +64,9 @@ class Optimizer:
         return rowwise_adam_(p.grad, adam._replace(project=sphere and scale is None, renormalise=sphere))
 
     def _clipped(self, most: float) -> tuple[Tensor, Tensor]:
-        """Project, scale the vectors' gradients; returns the global norm and the factor left for the tables' ones."""
+        """Project the decoder's gradient and scale those of the vectors.
+
+        Returns the global norm, and the factor by which the gradients of the tables are still to be scaled."""
         w, grad = self.sae.W_dec, self.sae.W_dec.grad
         assert grad is not None
         grad.addcmul_(w, (w * grad).sum(1, keepdim=True), value=-1)
@@ -91,7 +91,7 @@ class Optimizer:
 
     @torch.no_grad()
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """The state that `tensors` gave, with the weights that the SAE has now."""
+        """Restore the state that `tensors` returned; the SAE must have its weights already."""
         for name, p in self.sae.named_parameters():
             prefix = f"adam.{name}."
             saved = {k.removeprefix(prefix): v.clone() for k, v in tensors.items() if k.startswith(prefix)}

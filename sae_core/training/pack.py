@@ -34,21 +34,23 @@ def start_point(source: Source) -> Tensor:
 
 
 def train_pack(runs: Sequence[Run], source: Source, device: str | torch.device = "cpu") -> Iterator[Event]:
-    """Train `runs` to their ends, yielding an `Event` after each thing that happens to one of them.
+    """Train `runs` to their ends, yielding an `Event` for everything that happens to one of them.
 
-    The runs furthest behind go first, and all that read the same tokens in the same order share them, also in batches
-    that are multiples of one another (`sae_core.data.stream`). A run sees only its own batches, so its result does not
-    depend on who else is in the pack. A run that ends or is abandoned leaves; one that fails leaves too, and the others
-    go on. Between two events every run stands between two steps, so the caller may save any of them.
+    The runs that have seen the fewest tokens go first. All runs that read the same tokens in the same order share them,
+    even with batches that are multiples of one another (`sae_core.data.stream`). A run's result does not depend on the
+    other runs of the pack. A run that ends, fails or is abandoned leaves the pack, and the others go on. Between two
+    events every run stands between two steps, so the caller may save any of them.
     """
     left = []
     for run in runs:
-        ended = run.outcome()  # saved after its last evaluation, stopped before its end was written down
+        ended = (
+            run.outcome()
+        )  # it was saved after its last evaluation, and the worker stopped before recording the end
         if ended is None:
             left.append(run)
         else:
             yield Event(run, ended, run.curve[-1])
-    del runs  # a run that has ended gives its memory back
+    del runs  # frees the memory of runs that have ended
     if not left:
         return
     held_out = source.held_out().to(device)
@@ -67,7 +69,7 @@ def train_pack(runs: Sequence[Run], source: Source, device: str | torch.device =
 
 
 class _Streams:
-    """The streams of a pack: one for each order of the tokens and each chunk that its batches are read in."""
+    """The streams of a pack: one per order of the tokens and size of the chunks in which batches are read."""
 
     def __init__(self, source: Source, pool: ThreadPoolExecutor, device: str | torch.device) -> None:
         self._new = partial(Stream, source, pool=pool, device=device)
@@ -75,7 +77,7 @@ class _Streams:
         self._chunks: dict[int, int] = {}
 
     def forget(self, left: Sequence[Run]) -> None:
-        """Let go what none of the runs left will read. Ends of runs may change who shares a stream."""
+        """Drop what none of the remaining runs will read. When runs end, others may come to share a stream."""
         self._chunks = shared_chunks(run.config.train.batch_tokens for run in left)
         front: dict[tuple[int, int], int] = {}
         for run in left:
@@ -86,7 +88,7 @@ class _Streams:
             stream.forget(front[key])
 
     def batches(self, runs: Sequence[Run]) -> tuple[list[Tensor], float]:
-        """The next batch of each run, and the seconds waited for all of them. A source's error ends the pack."""
+        """The next batch of each run, and the seconds spent waiting for them. An error of the source ends the pack."""
         began = time.perf_counter()
         return [self._batch(run) for run in runs], time.perf_counter() - began
 
@@ -110,7 +112,7 @@ def _advance(run: Run, x: Tensor, waited: float, held_out: Tensor, alone: bool) 
             return
         row = run.evaluate(held_out)
         outcome = run.outcome()
-    except Exception as error:  # whatever it is, it ends this run and not its neighbours
+    except Exception as error:  # any error ends this run only, not the others
         yield Event(run, "failed", error=error)
         return
     yield Event(run, "evaluated", row)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-NARROW = {"bf16": torch.bfloat16}  # the dtype that products and gathers read where it is not that of x
+NARROW = {"bf16": torch.bfloat16}  # the dtype that products and gathers read, if it is not that of x
 
 
 def narrow(precision: str, x: Tensor) -> torch.dtype:
@@ -18,7 +18,7 @@ def narrow(precision: str, x: Tensor) -> torch.dtype:
 def matmul_precision(precision: str) -> Iterator[None]:
     """TF32 products on CUDA inside the block, unless "fp32" asks for full ones; a CPU has no TF32.
 
-    Under "bf16" too: the products that stay in float32, AuxK's, are then no narrower than the others.
+    This includes "bf16", so that the products that stay in float32, AuxK's, need not be exact where the others are not.
     """
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"

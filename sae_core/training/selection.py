@@ -8,9 +8,8 @@ from kernels.topk import topk
 from sae_core.config import SAEConfig
 from sae_core.model import SAE
 
-_START = (
-    4  # batch_top_k looks at 4k latents a row first; rows of Zipf-distributed data hold up to 3k of the B·k
-)
+# batch_top_k first looks at 4k latents per row; rows of Zipf-distributed data hold up to 3k of the B·k.
+_START = 4
 
 
 def select(sae: SAE, centred: Tensor, rows: int, W_enc: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,9 +61,9 @@ def _top_k(
 def _batch_top_k(
     centred: Tensor, weights: tuple[Tensor, Tensor | None], k: int, rows: int
 ) -> tuple[Tensor, Tensor]:
-    """Exact without a (B, n) sort: m latents a row are enough once no row's m-th could be among the B·k largest.
+    """Exact without a (B, n) sort: m latents per row suffice once no row's m-th could be among the B·k largest.
 
-    Whether they are has to be looked at: a step of batchtopk waits for a GPU here, once.
+    This has to be checked on the host, so that a step of batchtopk waits for a GPU here, once.
     """
     B, n = len(centred), len(weights[0])
     m = min(_START * k, n)

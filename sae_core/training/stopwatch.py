@@ -1,4 +1,4 @@
-"""Seconds that a device spends on a run's steps, without waiting for it after each."""
+"""Device time of a run's steps, measured without waiting for the device after each."""
 
 import time
 from collections.abc import Iterator
@@ -8,14 +8,13 @@ import torch
 
 
 class Stopwatch:
-    """Adds up the blocks it measures: wall time on a CPU, on CUDA the time between two events of the stream."""
+    """Sums the time of its blocks: wall time on a CPU, the time between two events of the stream on CUDA."""
 
     def __init__(self, device: str | torch.device) -> None:
         self.device = torch.device(device)
         self._seconds = 0.0
-        self._open: list[
-            tuple[torch.cuda.Event, torch.cuda.Event]
-        ] = []  # events that may not have happened yet
+        # Pairs of events that may not have happened yet.
+        self._open: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -33,7 +32,7 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        """Seconds so far; on CUDA it waits for the blocks measured."""
+        """Seconds so far; on CUDA this waits for the measured blocks to end."""
         for first, last in self._open:
             last.synchronize()
             self._seconds += first.elapsed_time(last) / 1000

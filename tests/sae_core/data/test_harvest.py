@@ -151,7 +151,7 @@ def test_any_module_of_a_block_can_be_hooked(cfg, lm, tmp_path):
     store = Store(run(dataclasses.replace(cfg, hook="mlp.act_fn"), tmp_path / "s"))
     assert store.d_model == 48  # the MLP's inner width
     assert store.manifest.about["hook"] == "output of layers[1].mlp.act_fn, in block 2"
-    with pytest.raises(DataError, match=r"hook is 'attn', which is no module of .*it has self_attn, mlp"):
+    with pytest.raises(DataError, match=r"hook is 'attn', which is not a module of .*it has self_attn, mlp"):
         run(dataclasses.replace(cfg, hook="attn"), tmp_path / "t")
 
 
@@ -347,7 +347,7 @@ def test_a_harvest_is_not_continued_with_another_text(cfg, text, tmp_path):
         ({"tokens": 5000}, "9 train documents .* fewer than the 4,950 asked for"),
         ({"held_out": 299}, "3 held_out documents .* fewer than the 299 asked for"),
         ({"held_out_every": 1}, "held_out_every is 1"),
-        ({"prefix": "<pad>"}, "prefix is '<pad>', which is no token"),
+        ({"prefix": "<pad>"}, "prefix is '<pad>', which is not a token"),
         ({"dtype": "bfloat16"}, "dtype is 'bfloat16'; it must be one of float16, float32"),
         ({"compute": "int8"}, "compute is 'int8'"),
         ({"text": "package:sae_core/no_folder"}, "there is no folder"),

@@ -146,7 +146,7 @@ def test_arrays_that_are_no_store_are_refused(tmp_path, array, held_out, says):
 
 def test_pickled_arrays_are_not_loaded(tmp_path):
     np.save(tmp_path / "x.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(DataError, match="no .npy file of numbers"):
+    with pytest.raises(DataError, match="is not a .npy file of numbers"):
         from_array(tmp_path / "x.npy", tmp_path / "s", 1)
 
 
@@ -267,7 +267,7 @@ def test_asking_for_another_width_or_more_rows_is_refused(store):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"version": 2}, "no manifest this version reads"),
+        ({"version": 2}, "is not a manifest that this version reads"),
         ({"denominator": None, "mean": None}, "lacks or misspells"),
         ({"shards": []}, "0 training and 0 held-out rows"),
     ],
