@@ -147,11 +147,11 @@ def test_one_thread_may_read_ahead(cfg):
 
 
 def test_planning_does_not_load_the_model_and_a_moved_one_is_the_same_stream(cfg, tmp_path, monkeypatch):
-    import sae_core.corpus
+    import sae_core.data.corpus
 
     data = {"name": "s", "harvest": dataclasses.asdict(cfg), "streaming": {"buffer_tokens": BLOCK}}
     monkeypatch.setattr(
-        sae_core.corpus, "load_language_model", lambda *_: pytest.fail("the model was loaded")
+        sae_core.data.corpus, "load_language_model", lambda *_: pytest.fail("the model was loaded")
     )
     facts = describe(data)
     assert (facts.d_model, facts.train_tokens, facts.held_out_tokens) == (WIDTH, EPOCH, 48)
