@@ -21,6 +21,7 @@ class Kind(StrEnum):
     OUTLIERS = "outliers"
     EDGE = "edge of the grid"
     ROWS = "rows used"
+    OTHER = "other"
 
     @property
     def heading(self) -> str:
@@ -41,6 +42,7 @@ HEADINGS = {
     Kind.OUTLIERS: "Outliers",
     Kind.EDGE: "Optima at the edge of what was tried",
     Kind.ROWS: "Which rows were used",
+    Kind.OTHER: "Other cautions",
 }
 
 
@@ -58,8 +60,10 @@ class Caution:
 
 
 def read_cautions(content: Mapping[str, Any]) -> tuple[Caution, ...]:
-    """The cautions of a fit or of the regimes in fits.json."""
-    return tuple(Caution.from_dict(each) for each in content.get("cautions") or ())
+    """The cautions of a fit or of the regimes in fits.json. Warnings of older files are OTHER."""
+    if "cautions" not in content:
+        return tuple(Caution(Kind.OTHER, text) for text in content.get("warnings") or ())
+    return tuple(Caution.from_dict(each) for each in content["cautions"])
 
 
 def texts(cautions: Iterable[Caution]) -> tuple[str, ...]:

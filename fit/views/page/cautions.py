@@ -7,6 +7,9 @@ from typing import Any
 import pandas as pd
 
 from fit.data.number_format import greek, percent
+from fit.law.caution import Kind
+from fit.law.laws import L_N, L_NK
+from fit.law.selection import ConvergedSelection
 from fit.views.page.fit_format import fit_name
 from fit.views.page.run_table import (
     UNKNOWN,
@@ -18,25 +21,8 @@ from fit.views.page.run_table import (
     known,
     states,
 )
-from fit.views.page.source import Source
+from fit.views.page.study_report import StudyReport
 
-# A group of the fits' warnings: the words that put one into it. The first that match.
-KINDS = {
-    "Not identified: parameters that these rows do not tell apart": (
-        "trade off",
-        "poorly determined",
-        "not identified",
-        "No intervals",
-        "without an end",
-        "no end",
-        "unbounded",
-    ),
-    "Outliers": ("outlier",),
-    "Another law, or another way, predicts better": ("predicts held-out", "depends on the way", "disagree"),
-    "Starts that do not agree": ("starts",),
-    "Which runs were used": ("converged", "lr", "seed", "cell", "run ", "runs "),
-}
-OTHER = "Other warnings of the fits"
 STATE_TITLES = {
     "failed": "Failed",
     "unreadable": "Folders that cannot be read",
@@ -91,9 +77,9 @@ class Warnings:
     groups: tuple[Group, ...]
 
 
-def warnings(source: Source) -> Warnings:
+def warnings(report: StudyReport) -> Warnings:
     """The facts of the section."""
-    return Warnings((*_run_groups(source.runs), *_outdated_fits(source), *_fit_groups(source)))
+    return Warnings((*_run_groups(report.runs), *_outdated_fits(report), *_fit_groups(report)))
 
 
 def _run_groups(runs: pd.DataFrame) -> Iterator[Group]:
@@ -152,14 +138,16 @@ def _run(runs: pd.DataFrame, index: Any, remark: str = "") -> Run:
     return Run(name, place, ": ".join(filter(None, [*texts, remark])))
 
 
-def _outdated_fits(source: Source) -> Iterator[Group]:
+def _outdated_fits(report: StudyReport) -> Iterator[Group]:
     """A group where fits.json was made from fewer runs than are done now."""
-    if "table" not in source.fits:  # fitted for this page
+    if report.fitted_here:
         return
-    done = int((states(source.runs) == "done").sum())
-    for law, name in (("L_NK", "L(N, K)"), ("L_N", "L(N)")):
-        chosen = [fit.get("selection") or {} for fit in source.laws if fit["law"] == law]
-        seen = sum(part["runs"] - (part.get("not_done") or 0) for part in chosen if known(part.get("runs")))
+    done = int((states(report.runs) == "done").sum())
+    for law, name in ((L_NK.name, "L(N, K)"), (L_N.name, "L(N)")):
+        chosen = [fit.selection for fit in report.fits if fit.law == law]
+        seen = sum(
+            part.runs - (part.not_done or 0) for part in chosen if isinstance(part, ConvergedSelection)
+        )
         if 0 < seen < done:
             sentence = f"{name} was fitted to a choice of {seen:,} of the {done:,} runs that are done. "
             sentence += "If more have ended since: saescale report --refit takes them all."
@@ -169,21 +157,20 @@ def _outdated_fits(source: Source) -> Iterator[Group]:
             return
 
 
-def _fit_groups(source: Source) -> Iterator[Group]:
-    """The fits' own warnings, each once, with the fits that have it."""
-    fits_of: dict[str, list[str]] = {}
-    for fit in source.laws:
-        name = f"{fit['law']} ({fit_name(fit)})" if fit_name(fit) else fit["law"]
-        for warning in fit.get("warnings") or []:
-            fits_of.setdefault(str(warning), []).append(name)
-    for warning in (source.regimes or {}).get("warnings") or []:
-        fits_of.setdefault(str(warning), []).append("L(C) against L(N)")
-    groups: dict[str, list[FitCaution]] = {}
-    for warning, fits in fits_of.items():
-        caution = FitCaution(greek(warning), tuple(dict.fromkeys(fits)))
-        groups.setdefault(_kind(warning), []).append(caution)
-    yield from (Group(kind, cautions=tuple(groups[kind])) for kind in (*KINDS, OTHER) if kind in groups)
-
-
-def _kind(warning: str) -> str:
-    return next((kind for kind, marks in KINDS.items() if any(mark in warning for mark in marks)), OTHER)
+def _fit_groups(report: StudyReport) -> Iterator[Group]:
+    """The cautions of the fits and of the comparison by kind, each sentence once, with the fits that have it."""
+    fits_of: dict[tuple[Kind, str], list[str]] = {}
+    for fit in report.fits:
+        name = f"{fit.law} ({fit_name(fit)})" if fit_name(fit) else fit.law
+        for caution in fit.cautions:
+            fits_of.setdefault((caution.kind, caution.text), []).append(name)
+    for caution in report.regimes.cautions if report.regimes else ():
+        fits_of.setdefault((caution.kind, caution.text), []).append("L(C) against L(N)")
+    for kind in Kind:
+        cautions = [
+            FitCaution(greek(text), tuple(dict.fromkeys(fits)))
+            for (of_kind, text), fits in fits_of.items()
+            if of_kind == kind
+        ]
+        if cautions:
+            yield Group(kind.heading, cautions=tuple(cautions))

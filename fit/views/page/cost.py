@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from fit.views.page.run_table import as_floats, as_texts, cell_text, known, states
-from fit.views.page.source import Source
+from fit.views.page.study_report import StudyReport
 
 SECONDS_PER_HOUR = 3600.0
 COLUMNS = ("train_seconds", "gpu_seconds", "flops_sparse", "flops_dense", "tokens")
@@ -36,9 +36,9 @@ class Cost:
     untimed: int = 0
 
 
-def cost(source: Source) -> Cost:
+def cost(report: StudyReport) -> Cost:
     """The facts of the section."""
-    runs = source.runs
+    runs = report.runs
     if not set(COLUMNS) & set(runs.columns):
         return Cost()
     study = as_texts(runs, "study")

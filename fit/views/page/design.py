@@ -15,7 +15,7 @@ from fit.views.page.run_table import (
     state_counts,
     states,
 )
-from fit.views.page.source import Source
+from fit.views.page.study_report import StudyReport
 
 # The settings of a run and their labels, in the order in which a reader asks for them.
 CONFIG = {name: column.label for name, column in axis_columns().items()}
@@ -85,9 +85,9 @@ def axes(runs: pd.DataFrame) -> list[str]:
     return [c for c in CONFIG if c in runs.columns and as_texts(runs, c).nunique() > 1]
 
 
-def design(source: Source) -> Design:
+def design(report: StudyReport) -> Design:
     """The facts of the section."""
-    runs = source.runs
+    runs = report.runs
     varied = axes(runs)
     constant = [c for c in CONFIG if c in runs.columns and c not in varied and runs[c].notna().any()]
     has_states = "state" in runs.columns

@@ -4,18 +4,16 @@ import inspect
 import io
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from markupsafe import Markup
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from fit.law.errors import FitError
-from fit.study import fits_file
-from fit.study.study_tables import StudyTables
 from fit.views.figures import gallery
 from fit.views.figures.shared import style as styles
-from fit.views.page.source import Source
+from fit.views.page.study_report import StudyReport
 
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 NOTHING = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -49,14 +47,14 @@ class Figures:
     missing: tuple[Missing, ...]
 
 
-def figures(source: Source) -> Figures:
+def figures(report: StudyReport) -> Figures:
     """The facts of the section."""
-    study = _study(source)
+    tables = report.tables
     drawn, missing = [], []
     for name, module in gallery.FIGURES.items():
         try:
-            table = module.numbers(study)
-            svg, width = inline(module.draw(table, study, STYLE), name, _caption(module))
+            numbers = module.numbers(tables)
+            svg, width = inline(module.draw(numbers, tables, STYLE), name, _caption(module))
         except FitError as error:
             missing.append(Missing(name, str(error)))
         except Exception as error:  # an unexpected table that breaks one figure must not break the others
@@ -64,16 +62,6 @@ def figures(source: Source) -> Figures:
         else:
             drawn.append(Drawing(name, svg, _caption(module), width > WIDE_PT))
     return Figures(tuple(drawn), tuple(missing))
-
-
-def _study(source: Source) -> StudyTables:
-    """The tables and the fits as the figures take them; without fits where fits.json cannot be read."""
-    tables = StudyTables(source.runs, source.curves, source.latents)
-    try:
-        known = fits_file.parse(source.fits)
-    except FitError:
-        return tables
-    return replace(tables, fits=known.fits, regimes=known.regimes)
 
 
 def _caption(module: object) -> str:

@@ -1,19 +1,32 @@
 """A fit as texts: which rows it describes, its parameters with their intervals, and its held-out error."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from fit.data.number_format import SYMBOLS, percent, with_interval
+from fit.law.held_out import HeldOut
+from fit.law.result import FitResult
+from fit.law.selection import OptimumSelection
 from fit.views.page.render import MISSING
-from fit.views.page.run_table import cell_text, known
-from fit.views.page.source import Fit
+from fit.views.page.run_table import cell_text
 
 METHODS = {"crossovers": "by crossovers", "isoflop": "by isoFLOP vertices"}
 REGIMES = {"compute": "at the best use of compute", "converged": "at convergence"}
 
 
+class Interval(Protocol):
+    """A parameter, a derived quantity or a floor."""
+
+    @property
+    def value(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
 def group_name(group: Mapping[str, Any]) -> str:
-    """`k = 32, d = 768`: what the rows of a fit have in common."""
+    """`k = 32, d = 768`: what rows have in common, or the inputs of a derived quantity."""
     return ", ".join(
         f"{SYMBOLS.get(column, column)} = {cell_text(value)}"
         for column, value in group.items()
@@ -21,34 +34,38 @@ def group_name(group: Mapping[str, Any]) -> str:
     )
 
 
-def fit_name(fit: Fit) -> str:
+def fit_name(fit: FitResult) -> str:
     """`k = 32, by crossovers`; empty where the rows are all rows of the table, chosen the only way."""
-    method = METHODS.get((fit.get("selection") or {}).get("method", ""))
-    return ", ".join(filter(None, [group_name(fit.get("group") or {}), method]))
+    method = METHODS.get(fit.selection.method) if isinstance(fit.selection, OptimumSelection) else None
+    return ", ".join(filter(None, [group_name(fit.group), method]))
 
 
-def interval(param: Mapping[str, Any] | None, digits: int = 0) -> str:
-    """`0.357 [0.340, 0.374]`; a dash where the value is not known or not defined."""
-    if not param or not known(param.get("value")):
+def interval(param: Interval | None) -> str:
+    """`0.357 [0.340, 0.374]`; a dash for a law without the parameter, and where it is not defined."""
+    if param is None or param.value is None:
         return MISSING
-    return with_interval(param["value"], param.get("low"), param.get("high"), digits)
+    return with_interval(param.value, param.low, param.high)
 
 
-def held_out_error(fit: Fit) -> str:
+def held_out_error(held: HeldOut | None) -> str:
     """The relative error at the held-out largest scale; of several points, their root mean square."""
-    held = fit.get("held_out") or {}
-    points = held.get("points") or []
-    if len(points) == 1 and known(points[0].get("relative_error")):
-        return percent(points[0]["relative_error"], signed=True)
-    return percent(held["rms_log"]) if known(held.get("rms_log")) else MISSING
-
-
-def held_out_inside(fit: Fit) -> str:
-    """How many of the held-out points lie inside their intervals: `inside`, `1 of 4 inside`."""
-    known_points = [p for p in (fit.get("held_out") or {}).get("points") or [] if known(p.get("inside"))]
-    within = sum(bool(point["inside"]) for point in known_points)
-    if not known_points:
+    if held is None:
         return MISSING
-    if len(known_points) == 1:
-        return "inside" if within else "outside"
-    return f"{within} of {len(known_points)} inside"
+    if len(held.points) == 1:
+        return percent(held.points[0].relative_error, signed=True)
+    return percent(held.score.rms_log)
+
+
+def held_out_inside(held: HeldOut | None) -> str:
+    """How many of the held-out points lie inside their intervals: `inside`, `1 of 4 inside`."""
+    verdicts = [point.inside for point in held.points if point.inside is not None] if held else []
+    if not verdicts:
+        return MISSING
+    if len(verdicts) == 1:
+        return "inside" if verdicts[0] else "outside"
+    return f"{sum(verdicts)} of {len(verdicts)} inside"
+
+
+def optional_percent(value: float | None) -> str:
+    """`1.80 %`; a dash where it is not known."""
+    return MISSING if value is None else percent(value)

@@ -1,14 +1,27 @@
 """The laws: for each formula its fits side by side, parameters with intervals, held-out error and rival laws."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from fit.data.number_format import percent, scale, significant
-from fit.views.page.fit_format import REGIMES, fit_name, held_out_error, held_out_inside, interval
+from fit.data.number_format import percent, scale, significant, with_interval
+from fit.law.extra import Choice
+from fit.law.held_out import HeldOutPoint
+from fit.law.intervals.choose import NONE
+from fit.law.param import Param
+from fit.law.result import FitResult
+from fit.law.selection import OptimumSelection
+from fit.views.page.fit_format import (
+    REGIMES,
+    fit_name,
+    group_name,
+    held_out_error,
+    held_out_inside,
+    interval,
+    optional_percent,
+)
 from fit.views.page.render import MISSING
-from fit.views.page.run_table import cell_text, known
-from fit.views.page.source import Fit, Source
+from fit.views.page.run_table import cell_text
+from fit.views.page.study_report import StudyReport
 
 # How the names of laws begin, in the order in which the laws are shown; a longer prefix before a shorter one.
 ORDER = ("L_NK", "L_ND", "L_N", "L_C", "N_C", "D_C", "LR_C", "T_N", "LR_N")
@@ -30,7 +43,7 @@ class HeldOutRow:
     inputs: str
     predicted: str
     measured: str
-    error: str | None
+    error: str
     verdict: str | None
 
 
@@ -113,125 +126,110 @@ class Family:
 
 @dataclass(frozen=True)
 class Laws:
-    """skipped: what could not be fitted or read, and why."""
+    """skipped: what was not fitted or not read, and why."""
 
     families: tuple[Family, ...]
     skipped: tuple[str, ...]
 
 
-def laws(source: Source) -> Laws:
+def laws(report: StudyReport) -> Laws:
     """The facts of the section."""
-    families: dict[tuple[str, str], list[Fit]] = {}
-    for fit in source.laws:
-        families.setdefault((fit["law"], str(fit.get("formula") or fit["law"])), []).append(fit)
-    ordered = sorted(families.items(), key=lambda item: _rank(item[0][0]))
-    return Laws(tuple(_family(law, formula, fits) for (law, formula), fits in ordered), source.skipped)
+    families: dict[tuple[str, str], list[FitResult]] = {}
+    for fit in report.fits:
+        families.setdefault((fit.law, fit.formula), []).append(fit)
+    ordered = sorted(families.values(), key=lambda fits: _rank(fits[0].law))
+    return Laws(tuple(_family(fits) for fits in ordered), report.notes)
 
 
 def _rank(law: str) -> int:
     return next((i for i, prefix in enumerate(ORDER) if law.startswith(prefix)), len(ORDER))
 
 
-def _family(law: str, formula: str, fits: Sequence[Fit]) -> Family:
-    names = tuple(dict.fromkeys(name for fit in fits for name in fit.get("params") or {}))
-    flops = fits[0].get("flops")
-    convention = [f"C in FLOPs, {flops} convention"] if flops else []
-    regime = REGIMES.get(fits[0].get("regime") or "", "")
+def _family(fits: Sequence[FitResult]) -> Family:
+    first = fits[0]
+    names = tuple(dict.fromkeys(name for fit in fits for name in fit.params))
+    convention = f"C in FLOPs, {first.flops} convention" if first.flops else ""
+    regime = REGIMES.get(first.regime or "", "")
     return Family(
-        law=law,
-        formula=formula,
-        response=str(fits[0].get("response") or "nmse").replace("nmse", "NMSE"),
-        notes=tuple(filter(None, [regime, *convention, _interval_methods(fits)])),
+        law=first.law,
+        formula=first.formula,
+        response=first.response.replace("nmse", "NMSE"),
+        notes=tuple(filter(None, [regime, convention, _interval_methods(fits)])),
         parameters=names,
         fits=tuple(_fit_row(fit, names) for fit in fits),
         derived=_derived_table(fits),
-        comparisons=tuple(_comparison(fit) for fit in fits if fit.get("comparison")),
+        comparisons=tuple(_comparison(fit) for fit in fits if fit.comparison),
     )
 
 
-def _interval_methods(fits: Sequence[Fit]) -> str:
-    methods = {
-        str(p.get("method")) for fit in fits for p in (fit.get("params") or {}).values() if p.get("method")
-    }
-    return f"intervals by {', '.join(sorted(methods))}" if (methods := methods - {"none"}) else ""
+def _interval_methods(fits: Sequence[FitResult]) -> str:
+    methods = sorted({param.method for fit in fits for param in fit.params.values()} - {NONE})
+    return f"intervals by {', '.join(methods)}" if methods else ""
 
 
-def _fit_row(fit: Fit, names: Sequence[str]) -> FitRow:
-    params = fit.get("params") or {}
-    starts = fit.get("starts") or {}
-    held = fit.get("held_out") or {}
-    extra = fit.get("extra") or {}
+def _fit_row(fit: FitResult, names: Sequence[str]) -> FitRow:
+    held = fit.held_out
     return FitRow(
         name=fit_name(fit) or ALL_ROWS,
-        parameters=tuple(_parameter(params.get(name)) for name in names),
-        held_out_error=held_out_error(fit),
-        held_out_inside=held_out_inside(fit),
-        residual=_share(fit.get("rms_log")),
-        rows=cell_text(fit.get("rows")),
-        starts=f"{starts['agree']}/{starts['tried']}" if {"agree", "tried"} <= starts.keys() else MISSING,
-        rule=(fit.get("selection") or {}).get("rule"),
-        trained_up_to=scale(held["input"], held["up_to"]).replace("=", " ≤ ")
-        if known(held.get("up_to"))
-        else "",
-        held_out=tuple(_held_out_row(point) for point in held.get("points") or []),
-        sensitivity=tuple(_sensitivity_row(row) for row in extra.get("sensitivity") or []),
-        note=extra.get("note"),
+        parameters=tuple(_parameter(fit.params[name] if name in fit.params else None) for name in names),
+        held_out_error=held_out_error(held),
+        held_out_inside=held_out_inside(held),
+        residual=optional_percent(fit.rms_log),
+        rows=cell_text(fit.rows),
+        starts=f"{fit.starts.agree}/{fit.starts.tried}" if fit.starts else MISSING,
+        rule=None if isinstance(fit.selection, OptimumSelection | None) else fit.selection.rule,
+        trained_up_to=scale(held.input, held.score.up_to).replace("=", " ≤ ") if held else "",
+        held_out=tuple(map(_held_out_row, held.points)) if held else (),
+        sensitivity=tuple(map(_sensitivity_row, fit.extra.sensitivity)),
+        note=fit.extra.note,
     )
 
 
-def _parameter(param: Mapping[str, Any] | None) -> Parameter:
+def _parameter(param: Param | None) -> Parameter:
     value, _, ends = interval(param).partition(" ")
     return Parameter(value, ends)
 
 
-def _held_out_row(point: Mapping[str, Any]) -> HeldOutRow:
-    inputs = list(point)[: list(point).index("predicted")]
-    verdict = None if point.get("inside") is None else "inside" if point["inside"] else "outside"
-    error: Any = point.get("relative_error")
+def _held_out_row(point: HeldOutPoint) -> HeldOutRow:
+    verdicts = {None: None, True: "inside", False: "outside"}
     return HeldOutRow(
-        inputs=", ".join(scale(name, point[name]) for name in inputs),
-        predicted=interval({**point, "value": point.get("predicted")}, 4),
-        measured=_number(point.get("measured"), 4),
-        error=percent(float(error), signed=True) if known(error) else None,
-        verdict=verdict,
+        inputs=", ".join(scale(name, value) for name, value in point.inputs.items()),
+        predicted=with_interval(point.predicted, point.low, point.high, digits=4),
+        measured=significant(point.measured, 4),
+        error=percent(point.relative_error, signed=True),
+        verdict=verdicts[point.inside],
     )
 
 
-def _sensitivity_row(row: Mapping[str, Any]) -> SensitivityRow:
+def _sensitivity_row(choice: Choice) -> SensitivityRow:
     return SensitivityRow(
-        row["choice"],
-        row["flops"],
-        min_flops=_number(row.get("min_flops"), 3),
-        points=cell_text(row.get("points")),
-        alpha=_number(row.get("alpha"), 3),
-        floor=_number(row.get("E"), 3),
+        choice.choice,
+        choice.flops,
+        min_flops=_number(choice.min_flops),
+        points=cell_text(choice.points),
+        alpha=_number(choice.alpha),
+        floor=_number(choice.E),
     )
 
 
-def _derived_table(fits: Sequence[Fit]) -> DerivedTable | None:
+def _derived_table(fits: Sequence[FitResult]) -> DerivedTable | None:
     rows: dict[str, dict[str, str]] = {}
     for fit in fits:
-        for label, param in (fit.get("derived") or {}).items():
-            name, _, at = label.partition("(")
-            whose = [fit_name(fit) or ALL_ROWS] if len(fits) > 1 else []
-            where = ", ".join([*whose, at.rstrip(")").replace("=", " = ")])
-            rows.setdefault(where, {})[name] = interval(param)
+        whose = fit_name(fit) or ALL_ROWS if len(fits) > 1 else ""
+        for quantity in fit.derived.values():
+            at = ", ".join(filter(None, [whose, group_name(quantity.at)]))
+            rows.setdefault(at, {})[quantity.name] = interval(quantity)
     names = tuple(dict.fromkeys(name for row in rows.values() for name in row))
     body = tuple(DerivedRow(at, tuple(row.get(name) for name in names)) for at, row in rows.items())
     return DerivedTable(names, body) if body else None
 
 
-def _comparison(fit: Fit) -> Comparison:
+def _comparison(fit: FitResult) -> Comparison:
     rivals = [
-        Rival(str(rival.get("law")), _share(rival.get("held_out_rms")), rival.get("law") == fit["law"])
-        for rival in fit["comparison"]
+        Rival(law.law, optional_percent(law.held_out_rms), law.law == fit.law) for law in fit.comparison
     ]
     return Comparison(fit_name(fit) or ALL_ROWS, tuple(rivals))
 
 
-def _share(value: Any) -> str:
-    return percent(value) if known(value) else MISSING
-
-
-def _number(value: Any, digits: int) -> str:
-    return significant(value, digits) if known(value) else MISSING
+def _number(value: float | None) -> str:
+    return MISSING if value is None else significant(value, 3)

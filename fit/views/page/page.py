@@ -12,6 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from fit.study.study_tables import StudyTables
 from fit.views.page.cautions import warnings
 from fit.views.page.cost import cost
 from fit.views.page.design import design
@@ -22,7 +23,7 @@ from fit.views.page.regimes import regimes
 from fit.views.page.render import render
 from fit.views.page.run_table import ended_count
 from fit.views.page.runs import run_table
-from fit.views.page.source import Source
+from fit.views.page.study_report import StudyReport, study_report
 from fit.views.page.summary import summary
 
 HERE = Path(__file__).parent
@@ -35,7 +36,7 @@ class Section:
     anchor: str
     title: str
     template: str
-    facts: Callable[[Source], Any]
+    facts: Callable[[StudyReport], Any]
 
 
 @dataclass(frozen=True)
@@ -59,20 +60,21 @@ SECTIONS = (
 )
 
 
-def page(source: Source) -> str:
+def page(tables: StudyTables) -> str:
     """The HTML of the page: the same bytes for the same tables; it requests nothing over the network."""
+    report = study_report(tables)
     script, style = _file("conditions.js") + _file("page.js"), _file("page.css")
     html = render(
         "page",
-        name=source.name,
+        name=report.name,
         style=style,
         script=script,
         script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        summary=section_html("summary", summary, source),
-        ended=ended_count(source.runs),
-        runs=len(source.runs),
+        summary=section_html("summary", summary, report),
+        ended=ended_count(report.runs),
+        runs=len(report.runs),
         sections=[
-            Rendered(part.anchor, part.title, section_html(part.template, part.facts, source))
+            Rendered(part.anchor, part.title, section_html(part.template, part.facts, report))
             for part in SECTIONS
         ],
     )
@@ -83,9 +85,9 @@ def _file(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 
-def section_html(template: str, facts: Callable[[Source], Any], source: Source) -> Markup:
+def section_html(template: str, facts: Callable[[StudyReport], Any], report: StudyReport) -> Markup:
     """One section. If it fails on an unexpected table, only that section is replaced by the error."""
     try:
-        return render(template, section=facts(source))
+        return render(template, section=facts(report))
     except Exception as error:
         return render("failed", reason=f"{type(error).__name__}: {' '.join(str(error).split())}")

@@ -7,7 +7,7 @@ import pandas as pd
 
 from fit.study.fits_file import version
 from fit.views.page.run_table import as_texts, counted
-from fit.views.page.source import Source
+from fit.views.page.study_report import StudyReport
 
 COLUMNS = {
     "git_sha": "commit",
@@ -51,13 +51,12 @@ class Provenance:
     sources: tuple[str, ...]
 
 
-def provenance(source: Source) -> Provenance:
+def provenance(report: StudyReport) -> Provenance:
     """The facts of the section."""
-    runs = source.runs
+    runs = report.runs
     columns = [_column(runs, name) for name in COLUMNS if name in runs.columns and runs[name].notna().any()]
     times = [time for time in (_extreme(runs, "started", min), _extreme(runs, "ended", max)) if time]
-    fits = [f"fits of saescale {source.fits['saescale']}"] if source.fits.get("saescale") else []
-    sources = (*source.files, *fits, f"page by saescale {version() or 'from a checkout'}")
+    sources = (*report.files, f"page by saescale {version() or 'from a checkout'}")
     return Provenance(tuple(columns), " … ".join(times) or None, sources)
 
 

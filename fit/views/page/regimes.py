@@ -1,18 +1,19 @@
 """The two regimes side by side: L(C), the best use of compute, and L(N), trained to convergence."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fit.compute.frontier import LOOSER
 from fit.data.number_format import percent, significant
-from fit.law.errors import FitError
-from fit.regimes.batch import Batch
-from fit.regimes.lr_ratio import Ratio
+from fit.law.result import FitResult
+from fit.regimes import compare
+from fit.regimes.budgets import Budgets
+from fit.regimes.floors import Floor
 from fit.views.page.fit_format import REGIMES, group_name, held_out_error, interval
 from fit.views.page.render import MISSING
-from fit.views.page.run_table import cell_text, known
-from fit.views.page.source import Fit, Source
+from fit.views.page.run_table import cell_text
+from fit.views.page.study_report import StudyReport
 from fit.views.text import batch_effect, lr_ratio
 
 # Of each regime: the law of the loss, and that of the best learning rate.
@@ -46,10 +47,10 @@ class Budget:
     n_latents: str
     compute_tokens: str
     converged_tokens: str
-    token_ratio: str | None
+    token_ratio: str
     compute_loss: str
     converged_loss: str
-    loss_gap: str | None
+    loss_gap: str
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,11 @@ class RegimesSection:
     reasons: tuple[str, ...]
 
 
-def regimes(source: Source) -> RegimesSection:
+def regimes(report: StudyReport) -> RegimesSection:
     """The facts of the section."""
-    compared = source.regimes
-    if not compared:
-        fitted = {fit.get("regime") for fit in source.laws}
+    compared = report.regimes
+    if compared is None:
+        fitted = {fit.regime for fit in report.fits}
         names = " and ".join(name for regime, name in REGIMES.items() if regime in fitted)
         lead = (
             f"Only laws {names} are fitted: there is nothing to compare."
@@ -85,92 +86,67 @@ def regimes(source: Source) -> RegimesSection:
             else "Neither has a law yet."
         )
         return RegimesSection(lead, LOOSER if "compute" in fitted else None, (), ())
-    groups = [_group(source, group, compared) for group in compared.get("groups") or []]
-    reasons = tuple(compared.get("reasons") or ())
-    return RegimesSection(None, compared.get("caution") or LOOSER, tuple(groups), reasons)
+    groups = tuple(_group(report, group, compared.floors) for group in compared.groups)
+    return RegimesSection(None, compared.caution, groups, compared.reasons)
 
 
-def _group(source: Source, group: Mapping[str, Any], compared: Mapping[str, Any]) -> Group:
-    columns = group.get("group") or {}
-    ratio = _made(Ratio, group.get("ratio") or {})
-    findings = [*(lr_ratio(ratio) if ratio else []), *(group.get("reasons") or [])]
-    floors = [
-        f"{floor['law']} {interval(floor)}"
-        for floor in compared.get("floors") or []
-        if floor.get("k") == columns.get("k")
-    ]
+def _group(report: StudyReport, group: compare.Group, floors: Sequence[Floor]) -> Group:
+    columns = group.group
+    k = columns["k"] if "k" in columns else None
+    effects = {test.regime: batch_effect(test) for test in group.batch}
+    findings = (*lr_ratio(group.ratio), *group.reasons)
     return Group(
         name=group_name(columns),
         sides=tuple(
-            _side(_fits(source, law, columns), _fits(source, lr, columns), _batch(group, regime))
+            _side(_fits(report, law, columns), _fits(report, lr, columns), effects[regime])
             for regime, (law, lr) in LAWS.items()
         ),
         findings=tuple(line.strip() for line in findings),
-        floors=tuple(floors),
-        budgets=tuple(_budget(row) for row in group.get("budgets") or []),
+        floors=tuple(f"{floor.law} {interval(floor)}" for floor in floors if floor.k == k),
+        budgets=tuple(map(_budget, group.budgets)),
     )
 
 
-def _fits(source: Source, law: str, group: Mapping[str, Any]) -> list[Fit]:
+def _fits(report: StudyReport, law: str, group: Mapping[str, Any]) -> list[FitResult]:
     """The fits of one law whose group does not contradict this one."""
     return [
         fit
-        for fit in source.laws
-        if fit["law"] == law and all((fit.get("group") or {}).get(k, v) == v for k, v in group.items())
+        for fit in report.fits
+        if fit.law == law and all(fit.group[name] == group[name] for name in fit.group.keys() & group.keys())
     ]
 
 
-def _side(fits: Sequence[Fit], learning_rates: Sequence[Fit], batch: str) -> Side:
+def _side(fits: Sequence[FitResult], learning_rates: Sequence[FitResult], batch: str) -> Side:
     laws = [
-        LearningRateLaw(
-            str(fit.get("formula")),
-            tuple((name, interval(param)) for name, param in (fit.get("params") or {}).items()),
-        )
+        LearningRateLaw(fit.formula, tuple((name, interval(param)) for name, param in fit.params.items()))
         for fit in learning_rates
     ]
     return Side(
-        formulas=tuple(dict.fromkeys(str(fit.get("formula")) for fit in fits)),
-        exponent=_once(fits, lambda fit: interval((fit.get("params") or {}).get("alpha"))),
-        floor=_once(fits, lambda fit: interval((fit.get("params") or {}).get("E"))),
-        held_out_error=_once(fits, held_out_error),
+        formulas=tuple(dict.fromkeys(fit.formula for fit in fits)),
+        exponent=_once(_parameter(fit, "alpha") for fit in fits),
+        floor=_once(_parameter(fit, "E") for fit in fits),
+        held_out_error=_once(held_out_error(fit.held_out) for fit in fits),
         learning_rates=tuple(dict.fromkeys(laws)),
         batch=batch,
     )
 
 
-def _once(fits: Sequence[Fit], describe: Callable[[Fit], str]) -> str:
-    """The different descriptions of the fits; a dash without fits."""
-    return "; ".join(dict.fromkeys(map(describe, fits))) or MISSING
+def _parameter(fit: FitResult, name: str) -> str:
+    return interval(fit.params[name] if name in fit.params else None)
 
 
-def _batch(group: Mapping[str, Any], regime: str) -> str:
-    for raw in group.get("batch") or []:
-        test = _made(Batch, raw)
-        if test is not None and test.regime == regime:
-            return batch_effect(test)
-    return MISSING
+def _once(texts: Iterable[str]) -> str:
+    """The different texts, each once; a dash without any."""
+    return "; ".join(dict.fromkeys(texts)) or MISSING
 
 
-def _made(kind: Any, raw: Mapping[str, Any]) -> Any:
-    """The frozen result of plain data, None where fits.json is of another make."""
-    try:
-        return kind.from_dict(raw)
-    except (FitError, KeyError, TypeError, ValueError):
-        return None
-
-
-def _budget(row: Mapping[str, Any]) -> Budget:
-    ratio, gap = row.get("token_ratio"), row.get("loss_gap")
+def _budget(row: Budgets) -> Budget:
     return Budget(
-        n_latents=cell_text(row["n_latents"]),
-        compute_tokens=_tokens(row["compute"].get("tokens")),
-        converged_tokens=_tokens(row["converged"].get("tokens")),
-        token_ratio=None if ratio is None else f"{ratio:.1f}",
-        compute_loss=cell_text(row["compute"].get("nmse"), "nmse"),
-        converged_loss=cell_text(row["converged"].get("nmse"), "nmse"),
-        loss_gap=None if gap is None else percent(gap, signed=True),
+        n_latents=cell_text(row.n_latents),
+        compute_tokens=significant(row.compute.tokens, 3),
+        converged_tokens=significant(row.converged.tokens, 3),
+        token_ratio=f"{row.token_ratio:.1f}",
+        compute_loss=cell_text(row.compute.nmse, "nmse"),
+        converged_loss=cell_text(row.converged.nmse, "nmse"),
+        loss_gap=percent(row.loss_gap, signed=True),
     )
-
-
-def _tokens(value: float | None) -> str:
-    return significant(value, 3) if value is not None and known(value) else MISSING

@@ -17,7 +17,7 @@ from fit.views.page.run_table import (
     state_counts,
     states,
 )
-from fit.views.page.source import Source
+from fit.views.page.study_report import StudyReport
 
 # Columns shown at first, where they are known; of the configuration only what differs between runs.
 SHOWN_FIRST = (
@@ -63,9 +63,9 @@ class RunTable:
     data: dict[str, Any]
 
 
-def run_table(source: Source) -> RunTable:
+def run_table(report: StudyReport) -> RunTable:
     """The facts of the section."""
-    runs = _ordered(source.runs)
+    runs = _ordered(report.runs)
     empty = tuple(name for name in runs.columns if not runs[name].notna().any())
     columns = {name: _column(runs, name) for name in runs.columns if name not in empty}
     first = [

@@ -1,14 +1,16 @@
 """The top of the page: the name, the main result in one sentence, and the few numbers to know first."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from fit.data.number_format import greek
+from fit.law.laws import L_NK
+from fit.law.param import Param
+from fit.law.result import FitResult
 from fit.views.page.cost import hours
-from fit.views.page.fit_format import REGIMES, fit_name, held_out_error, held_out_inside, interval
+from fit.views.page.fit_format import REGIMES, fit_name, group_name, held_out_error, held_out_inside, interval
 from fit.views.page.render import MISSING
 from fit.views.page.run_table import (
     as_floats,
@@ -19,7 +21,7 @@ from fit.views.page.run_table import (
     known,
     states,
 )
-from fit.views.page.source import Fit, Source
+from fit.views.page.study_report import StudyReport
 
 # The laws whose exponent the first sentence gives, with their variable: of each regime the first one that was fitted.
 LAWS = {
@@ -62,55 +64,55 @@ class Summary:
     key_figures: tuple[KeyFigure, ...]
 
 
-def summary(source: Source) -> Summary:
+def summary(report: StudyReport) -> Summary:
     """The facts of the head of the page."""
-    trends = [trend for regime in LAWS if (trend := _trend(source, regime))]
-    count = converged_counts(source.runs)
+    trends = [trend for regime in LAWS if (trend := _trend(report, regime))]
+    count = converged_counts(report.runs)
     return Summary(
-        name=source.name,
+        name=report.name,
         trends=tuple(trends),
-        formulas=tuple(dict.fromkeys(str(fit["formula"]) for fit in source.laws)),
-        converged=f"{counted(count[0], 'run')} of {len(source.runs):,}" if count else None,
-        key_figures=tuple(_key_figures(source)),
+        formulas=tuple(dict.fromkeys(fit.formula for fit in report.fits)),
+        converged=f"{counted(count[0], 'run')} of {len(report.runs):,}" if count else None,
+        key_figures=tuple(_key_figures(report)),
     )
 
 
-def _trend(source: Source, regime: str) -> Trend | None:
+def _trend(report: StudyReport, regime: str) -> Trend | None:
     """The exponents of the first law of a regime that was fitted."""
     for law, variable in LAWS[regime]:
-        fits = [fit for fit in source.laws if fit["law"] == law]
-        exponents = [(name, param) for name, param in _exponents(fits) if param and known(param.get("value"))]
+        exponents = [
+            (name, param)
+            for fit in report.fits
+            if fit.law == law
+            for name, param in _exponents(fit)
+            if param.value is not None
+        ]
         if exponents:
             floor = not law.endswith("_pure")
             return Trend(REGIMES[regime], floor, variable, greek(EXPONENT), _values(exponents))
     return None
 
 
-def _exponents(fits: Sequence[Fit]) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
-    """The exponent of each fit, or at each k of a joint law, with the name of the fit or of k."""
-    for fit in fits:
-        if fit["law"] == "L_NK":
-            yield from (
-                (key[len(EXPONENT) + 1 : -1].replace("=", " = "), param)
-                for key, param in (fit.get("derived") or {}).items()
-                if key.startswith(f"{EXPONENT}(")
-            )
-        else:
-            yield fit_name(fit), (fit.get("params") or {}).get(EXPONENT)
+def _exponents(fit: FitResult) -> Iterator[tuple[str, Param]]:
+    """The exponent of a fit with the fit's name; of a joint law the exponent at each k."""
+    if EXPONENT in fit.params and fit.law != L_NK.name:
+        yield fit_name(fit), fit.params[EXPONENT]
+    else:
+        yield from ((group_name(q.at), q) for q in fit.derived.values() if q.name == EXPONENT)
 
 
-def _values(exponents: Sequence[tuple[str, Mapping[str, Any] | None]]) -> str:
+def _values(exponents: Sequence[tuple[str, Param]]) -> str:
     """`0.357 [0.340, 0.374] (k = 16) and …`, or the smallest and the largest of many."""
     if len(exponents) > MOST_VALUES:
-        ordered = sorted(exponents, key=lambda item: item[1]["value"] if item[1] else 0.0)
+        ordered = sorted(exponents, key=lambda item: item[1].value or 0.0)
         (first, low), (last, high) = ordered[0], ordered[-1]
         return f"{interval(low)} ({first}) to {interval(high)} ({last}) in {len(exponents)} fits"
     return " and ".join(interval(param) + (f" ({name})" if name else "") for name, param in exponents)
 
 
-def _key_figures(source: Source) -> Iterator[KeyFigure]:
+def _key_figures(report: StudyReport) -> Iterator[KeyFigure]:
     """Ended and converged runs, the lowest loss, the held-out error, compute and time; what is unknown is left out."""
-    runs = source.runs
+    runs = report.runs
     if "state" in runs.columns:
         yield KeyFigure("runs ended", f"{ended_count(runs):,} of {len(runs):,}")
     else:
@@ -119,7 +121,7 @@ def _key_figures(source: Source) -> Iterator[KeyFigure]:
     if converged is not None:
         yield KeyFigure("converged", f"{converged[0]:,}", f"of {counted(sum(converged), 'run')} done")
     yield _lowest_loss(runs)
-    yield from _held_out(source)
+    yield from _held_out(report)
     flops = as_floats(runs, "flops_sparse").sum(min_count=1)
     if known(flops):
         yield KeyFigure("training compute", cell_text(flops, "flops"), "FLOPs, sparse convention")
@@ -128,14 +130,14 @@ def _key_figures(source: Source) -> Iterator[KeyFigure]:
         yield KeyFigure("time", cell_text(spent[0]), spent[1])
 
 
-def _held_out(source: Source) -> Iterator[KeyFigure]:
+def _held_out(report: StudyReport) -> Iterator[KeyFigure]:
     """How well the most general law predicts the largest scale, which was held out."""
     for law, name in (("L_NK", "L(N, K)"), ("L_N", "L(N)"), ("L_C", "L(C)")):
-        for fit in source.laws:
-            if fit["law"] == law and held_out_error(fit) != MISSING:
-                inside = held_out_inside(fit).replace(MISSING, "")
+        for fit in report.fits:
+            if fit.law == law and fit.held_out is not None:
+                inside = held_out_inside(fit.held_out).replace(MISSING, "")
                 about = ", ".join(filter(None, [name, fit_name(fit), inside]))
-                yield KeyFigure("held-out error", held_out_error(fit), about)
+                yield KeyFigure("held-out error", held_out_error(fit.held_out), about)
                 return
 
 

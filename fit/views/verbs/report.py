@@ -39,15 +39,22 @@ def run(given: argparse.Namespace) -> int:
 def write(given: argparse.Namespace) -> Path:
     """Write the page of the options' study, complete or not at all; returns its path."""
     from fit.data import files, tables
+    from fit.study.study_tables import StudyTables
     from fit.views.page.page import page
-    from fit.views.page.source import read
 
     if len(given.study) > 1:
         raise FitError(f"{len(given.study)} studies are named, {' '.join(given.study)}: name one.")
     study = Path(given.study[0])
-    content = page(read(study, tables.parse_mapping(given.map), given.curves, given.fits, given.refit))
+    content = StudyTables.read(
+        study,
+        tables.parse_mapping(given.map),
+        curves=given.curves,
+        fits=given.fits,
+        with_fits=not given.refit,
+        lenient=True,
+    )
     out = given.out or (study if study.is_dir() else study.parent) / "report.html"
-    return files.write(out, content.encode())
+    return files.write(out, page(content).encode())
 
 
 main = Verb(

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fit.law.caution import HEADINGS, Caution, Kind
+from fit.law.caution import HEADINGS, Caution, Kind, read_cautions
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
 from fit.law.law import RowSource
@@ -129,3 +129,8 @@ def test_every_kind_of_caution_has_a_heading():
         Caution.from_dict(through_json({"kind": caution.kind, "text": caution.text, "of": caution.of}))
         == caution
     )
+
+
+def test_warnings_of_older_files_have_the_kind_other():
+    assert read_cautions({"warnings": ["Look."]}) == (Caution(Kind.OTHER, "Look."),)
+    assert read_cautions({"warnings": ["Look."], "cautions": []}) == ()

@@ -5,8 +5,15 @@ import pytest
 from fit.views.figures import gallery
 from fit.views.figures.gallery import FIGURES
 from fit.views.page.page import page
-from fit.views.page.source import read
-from tests.fit.views.page.page_cases import GPT4, GPT4_FIGURES, MESS_FIGURES, SMOLLM2, messy
+from tests.fit.views.page.page_cases import (
+    GPT4,
+    GPT4_FIGURES,
+    MESS_FIGURES,
+    SMOLLM2,
+    fits_of_any_table,
+    messy,
+    read,
+)
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +25,8 @@ def smollm2():
 def mess(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         _draw_only(patch, MESS_FIGURES)
-        return page(read(messy(tmp_path_factory.mktemp("mess"))))
+        folder = messy(tmp_path_factory.mktemp("mess"))
+        return page(read(folder, fits=fits_of_any_table(folder)))
 
 
 @pytest.fixture(scope="session")

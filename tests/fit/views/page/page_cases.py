@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from fit.study.study_tables import StudyTables
+
 ROOT = Path(__file__).parents[4]
 SMOLLM2 = ROOT / "docs" / "smollm2"
 GPT4 = ROOT / "fit" / "datasets" / "gao2024_gpt4_lnk.csv"
@@ -69,6 +71,11 @@ class Seen(HTMLParser):
 
     def _inside(self, name: str) -> bool:
         return any(found == name for _, found in self.open)
+
+
+def read(table, mapping=None, fits=None):
+    """The tables of a study as `saescale report` reads them."""
+    return StudyTables.read(table, mapping, fits=fits, lenient=True)
 
 
 def fits_of_any_table(folder: Path) -> Path:

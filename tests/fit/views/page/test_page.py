@@ -17,13 +17,15 @@ import pytest
 
 from fit.compute.frontier import LOOSER
 from fit.data.number_format import with_interval
+from fit.law.caution import Kind
 from fit.law.errors import FitError
+from fit.study.study_tables import StudyTables
 from fit.views.figures import gallery
 from fit.views.figures.gallery import FIGURES
 from fit.views.page import cautions, drawings, page
 from fit.views.page.run_table import cell_text
 from fit.views.page.runs import run_table
-from fit.views.page.source import Source, read
+from fit.views.page.study_report import study_report
 from fit.views.verbs import report as cli
 from sweeps.verbs import report as verb
 from sweeps.verbs.launch import main as launch
@@ -36,9 +38,14 @@ from tests.fit.views.page.page_cases import (
     SMOLLM2,
     Seen,
     fits_of_any_table,
+    read,
 )
 
 seen_in = cache(Seen)  # reading a page with every figure takes a second
+
+
+def warning_groups(tables):
+    return {group.title: group for group in cautions.warnings(study_report(tables)).groups}
 
 
 def squeezed(text):
@@ -139,7 +146,8 @@ def test_warnings_are_grouped(mess, smollm2):
         assert f"{title}: 1 run" in said
     assert "43.0 % dead" in said
     said = seen_in(smollm2).text_of["warnings"]
-    assert "Not converged: 1 of 14 runs done" in said and "Not identified" in said and "Outliers" in said
+    assert "Not converged: 1 of 14 runs done" in said
+    assert Kind.NOT_IDENTIFIED.heading in said and Kind.OUTLIERS.heading in said
     for fit in json.loads((SMOLLM2 / "fits.json").read_text())["fits"]:
         for warning in fit["warnings"]:
             assert re.split(r"[(^_]", warning.replace("alpha", "α"))[0].split("beta")[0] in said
@@ -149,13 +157,10 @@ def test_fits_made_before_the_last_runs_ended_are_told(tmp_path):
     runs = pd.read_parquet(SMOLLM2 / "runs.parquet")
     more = runs.assign(run_id=[f"later-{i}" for i in range(len(runs))], seed=1)
     pd.concat([runs, more.head(3)]).to_parquet(tmp_path / "runs.parquet")
-    groups = {
-        group.title: group
-        for group in cautions.warnings(read(tmp_path, fits=fits_of_any_table(tmp_path))).groups
-    }
+    groups = warning_groups(read(tmp_path, fits=fits_of_any_table(tmp_path)))
     (sentence,) = groups["Fits of fewer runs"].sentences
     assert "a choice of 14 of the 17 runs that are done" in sentence
-    assert "Fits of fewer runs" not in {group.title for group in cautions.warnings(read(SMOLLM2)).groups}
+    assert "Fits of fewer runs" not in warning_groups(read(SMOLLM2))
 
 
 def test_cost_and_provenance(smollm2):
@@ -180,9 +185,9 @@ def test_the_same_tables_give_the_same_bytes_in_any_folder(tmp_path, few_figures
 
 
 def test_the_order_of_the_file_is_not_that_of_the_table():
-    source = read(SMOLLM2)
-    mixed = replace(source, runs=source.runs.sample(frac=1, random_state=0))
-    assert run_table(mixed) == run_table(source)
+    tables = read(SMOLLM2)
+    mixed = replace(tables, runs=tables.runs.sample(frac=1, random_state=0))
+    assert run_table(study_report(mixed)) == run_table(study_report(tables))
 
 
 def test_a_table_without_runs_curves_or_fits(gpt4):
@@ -199,30 +204,42 @@ def test_a_table_without_runs_curves_or_fits(gpt4):
 def test_odd_columns_cost_no_other_part(few_figures):
     runs = pd.DataFrame({"run_id": ["a", "b"], "state": [None, "done"], "n_latents": ["many", 3]})
     runs = runs.assign(nmse=["x", 0.5], k=[[1], {"a": 2}])
-    fits = {"fits": [{"law": "L_N"}, {"broken": 1}, 3], "regimes": {"groups": [3]}}
-    content = page.page(Source(runs, None, fits, "odd"))
-    seen = seen_in(content)
+    seen = seen_in(page.page(StudyTables(runs)))
     assert seen.rows[0][0] == "state" and len(seen.rows) == 3
-    assert "This part could not be made" in seen.text_of["regimes"] and "L_N" in seen.text_of["laws"]
+    assert (
+        "Not fitted, and why" in seen.text_of["laws"] and "could not be made" not in seen.text_of["content"]
+    )
+
+
+def test_a_section_that_fails_costs_no_other(few_figures, monkeypatch):
+    def broken(_):
+        raise KeyError(EVIL)
+
+    sections = [replace(part, facts=broken) if part.anchor == "cost" else part for part in page.SECTIONS]
+    monkeypatch.setattr(page, "SECTIONS", sections)
+    seen = seen_in(page.page(read(SMOLLM2)))
+    assert f"This part could not be made: KeyError: {EVIL!r}" in seen.text_of["cost"]
+    assert sum("could not be made" in seen.text_of[part.anchor] for part in sections) == 1
 
 
 def test_a_figure_that_breaks_is_one_line_and_costs_no_other(monkeypatch, few_figures):
-    def numbers(*_):
+    def numbers(_):
         raise ValueError(f"what {EVIL}")
 
     monkeypatch.setitem(gallery.FIGURES, "broken", SimpleNamespace(numbers=numbers, draw=None))
-    content = page.section_html("figures", drawings.figures, read(SMOLLM2))
+    content = page.section_html("figures", drawings.figures, study_report(read(SMOLLM2)))
     assert "ValueError: what &lt;/script&gt;" in content and 'id="figure-curves"' in content
 
 
 def test_broken_neighbours_are_told(tmp_path, few_figures):
     shutil.copy(SMOLLM2 / "runs.parquet", tmp_path)
     (tmp_path / "curves.parquet").write_text("no parquet")
-    (tmp_path / "fits.json").write_text("{}")
-    source = read(tmp_path)
+    (tmp_path / "fits.json").write_text(json.dumps({"fits": [{"law": "L_N"}]}))
+    report = study_report(read(tmp_path))
     for name in ("curves.parquet", "fits.json"):
-        assert any(name in line for line in source.skipped)
-    assert {fit["law"] for fit in source.laws} >= {"L_N", "L_NK"} and str(tmp_path) not in page.page(source)
+        assert any(name in note for note in report.notes)
+    assert {fit.law for fit in report.fits} >= {"L_N", "L_NK"}
+    assert not any(str(tmp_path) in note for note in report.notes)
     with pytest.raises(FitError, match="no file"):
         read(tmp_path, fits=tmp_path / "absent.json")
 

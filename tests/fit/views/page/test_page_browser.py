@@ -11,9 +11,8 @@ import pytest
 from fit.data import tables
 from fit.views.figures import gallery
 from fit.views.page.page import page
-from fit.views.page.source import read
 from tests.fit.views.page import chromium
-from tests.fit.views.page.page_cases import SMOLLM2, Seen, fits_of_any_table, messy
+from tests.fit.views.page.page_cases import SMOLLM2, Seen, fits_of_any_table, messy, read
 
 pytestmark = pytest.mark.slow
 # In a page of its own that frames the report at two widths: what is seen of it, and what a click does.
