@@ -15,13 +15,12 @@ from fit.data.curves import decays
 from fit.data.groups import GROUPS, groups
 from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
-from fit.law.extra import Extra, IsoflopVertex, IsoflopVertices
 from fit.law.fit import fit_law
 from fit.law.json_values import integral, plain
 from fit.law.law import Law, RowSource
 from fit.law.laws import L_C
 from fit.law.options import FitOptions
-from fit.law.result import FitResult
+from fit.law.result import Extra, FitResult, IsoflopVertex, IsoflopVertices
 
 NEEDED = len(L_C.internal) + 2
 

@@ -12,9 +12,8 @@ from fit.data import tables
 from fit.data.curves import Candidates, falling
 from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
-from fit.law.extra import Choice
 from fit.law.fit import fit_law
-from fit.law.result import FitResult
+from fit.law.result import Choice, FitResult
 
 CONVENTIONS = ("flops_sparse", "flops_dense")
 # The smallest models are off trend (Gao et al. 2024, §3.1.1): the frontier is also fitted from these octaves on.

@@ -13,12 +13,11 @@ from fit.converged.tokens import by_budget, to_convergence
 from fit.data import tables
 from fit.law.caution import Caution, Kind, texts
 from fit.law.errors import FitError
-from fit.law.extra import Extra, PaperExponent
 from fit.law.fit import fit_law
 from fit.law.law import Law
 from fit.law.losses import objective
 from fit.law.options import FitOptions
-from fit.law.result import FitResult
+from fit.law.result import Extra, FitResult, PaperExponent
 from fit.law.selection import BudgetSelection, LrSelection
 
 # Tokens to convergence of GPT-2 small and of GPT-4 (Gao et al. 2024, Fig. 11).

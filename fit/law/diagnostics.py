@@ -12,7 +12,7 @@ from fit.law.intervals.choose import NONE, enough
 from fit.law.intervals.profile import LEVEL
 from fit.law.law import Array, Law
 from fit.law.losses import LOG, Objective
-from fit.law.param import Param
+from fit.law.result import Param
 from fit.law.rows import Rows
 
 CORRELATED = 0.95

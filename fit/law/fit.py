@@ -13,9 +13,8 @@ from fit.law.json_values import finite
 from fit.law.law import Law
 from fit.law.laws import named
 from fit.law.options import AUTO, DRAWS, FitOptions
-from fit.law.param import Param, derived_quantities
 from fit.law.points import Point, curve, fitted_points
-from fit.law.result import FitResult, Starts
+from fit.law.result import FitResult, Param, Starts, derived_quantities
 from fit.law.rows import Rows, make_rows
 
 

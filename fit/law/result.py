@@ -9,18 +9,118 @@ import numpy as np
 from fit.law import points as law_points
 from fit.law.caution import Caution, read_cautions, texts
 from fit.law.estimate import Estimate
-from fit.law.extra import Extra
+from fit.law.functionals import Numbers
 from fit.law.held_out import HeldOut
 from fit.law.intervals.bootstrap import Bootstrap
 from fit.law.intervals.choose import Intervals
-from fit.law.json_values import plain, record
+from fit.law.json_values import finite, plain, record
 from fit.law.law import Array, Derived, RowSource
 from fit.law.laws import LAWS
 from fit.law.model_comparison import Candidate
-from fit.law.param import DerivedQuantity, Param, derived_quantities
 from fit.law.points import CurvePoint, Point, PointRun
 from fit.law.rows import make_inputs
 from fit.law.selection import Selection, selection_from_dict, selection_to_dict
+
+
+@dataclass(frozen=True)
+class Param:
+    """A parameter and its 95 % interval: an end is None where that side is unbounded, value None if it is undefined.
+
+    se: the delta method's standard error, of the logarithm for a positive parameter such as E or A; None if unknown.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    method: str
+    se: float | None = None
+
+
+@dataclass(frozen=True)
+class DerivedQuantity(Param):
+    """A quantity that follows from the parameters: its name, and the inputs that it is taken at, as {"k": 32}."""
+
+    name: str = ""
+    at: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """L(C) refitted with one analysis choice changed.
+
+    flops: the convention of C. method: the way to the frontier. min_flops: C of the first point. reason: why there is
+    no fit, else None.
+    """
+
+    choice: str
+    flops: str
+    method: str
+    min_flops: float | None
+    points: int
+    E: float | None
+    alpha: float | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class IsoflopVertex:
+    """N*, L*, D* and lr* at one budget C; curvature: d² ln L/d(ln n)² there; sizes: how many n made the parabola."""
+
+    flops: float
+    n_latents: float
+    nmse: float
+    tokens: float | None
+    lr: float | None
+    curvature: float
+    sizes: float
+
+
+@dataclass(frozen=True)
+class IsoflopVertices:
+    """The budgets with a vertex, and "C=…: why" for every other one."""
+
+    points: tuple[IsoflopVertex, ...]
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PaperExponent:
+    """The exponents g of T(n) that a paper reports, the lowest and the highest."""
+
+    g: tuple[float, float]
+    source: str
+
+
+@dataclass(frozen=True)
+class Extra:
+    """sensitivity: the fit itself first, then one choice changed at a time. skipped: "N_C (isoflop): why" for each law
+    of the compute optimum that could not be fitted. note: a sentence for the reader.
+    """
+
+    sensitivity: tuple[Choice, ...] = ()
+    isoflop: IsoflopVertices | None = None
+    skipped: tuple[str, ...] = ()
+    paper: PaperExponent | None = None
+    note: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Extra":
+        isoflop, paper = content.get("isoflop"), content.get("paper")
+        return record(
+            cls,
+            content,
+            sensitivity=tuple(record(Choice, row) for row in content.get("sensitivity") or ()),
+            isoflop=isoflop
+            and record(
+                IsoflopVertices,
+                isoflop,
+                points=tuple(record(IsoflopVertex, point) for point in isoflop["points"]),
+            ),
+            paper=paper and record(PaperExponent, paper),
+        )
 
 
 @dataclass(frozen=True)
@@ -201,3 +301,26 @@ class FitResult:
             extra=Extra.from_dict(content.get("extra") or {}),
             selection=selection_from_dict(content.get("selection") or {}, rows),
         )
+
+
+def derived_quantities(
+    at: Estimate, how: Intervals, quantities: Mapping[str, Derived]
+) -> dict[str, DerivedQuantity]:
+    """Each quantity that follows from the parameters, with its interval."""
+    if not quantities:
+        return {}
+    R, listed = len(quantities), list(quantities.values())
+    theta, alive = np.repeat(at.solution.theta, R, axis=0), np.repeat(at.solution.alive, R, axis=0)
+    value, _, _ = Numbers(at.basis, listed).evaluate(theta, alive, np.arange(R))
+    low, high = how.numbers(listed)
+    with np.errstate(over="ignore"):
+        ends = [
+            tuple(float(np.exp(v)) if d.log else float(v) for v in part)
+            for d, *part in zip(listed, value, low, high, strict=True)
+        ]
+    return {
+        label: DerivedQuantity(
+            finite(v), finite(lo), finite(hi), how.method, None, quantity.name or label, dict(quantity.at)
+        )
+        for (label, quantity), (v, lo, hi) in zip(quantities.items(), ends, strict=True)
+    }

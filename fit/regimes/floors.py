@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from fit.data.number_format import with_interval
 from fit.law.caution import Caution, Kind
-from fit.law.param import Param
-from fit.law.result import FitResult
+from fit.law.result import FitResult, Param
 
 
 @dataclass(frozen=True)
@@ -83,4 +81,7 @@ def _caution(one: Floor, other: Floor) -> Caution:
 
 
 def _interval(floor: Floor) -> str:
-    return with_interval(floor.value, floor.low, floor.high)
+    """`0.09 [0.06, 0.12]`; an end that is not known is open."""
+    lower = "(−∞" if floor.low is None else f"[{floor.low:.3g}"
+    upper = "∞)" if floor.high is None else f"{floor.high:.3g}]"
+    return f"{floor.value:.3g} {lower}, {upper}"

@@ -5,19 +5,17 @@ from typing import Any
 
 from fit.compute.frontier import LOOSER
 from fit.compute.optima import CROSSOVERS
-from fit.data.number_format import greek, percent, scale, significant, with_interval
-from fit.law.extra import Choice
 from fit.law.held_out import HeldOut, Score
 from fit.law.intervals.choose import NONE
 from fit.law.json_values import finite
-from fit.law.param import Param
-from fit.law.result import FitResult
+from fit.law.result import Choice, FitResult, Param
 from fit.law.selection import ConvergedSelection, FrontierSelection, OptimumSelection
 from fit.regimes.batch import Batch
 from fit.regimes.budgets import Budgets
 from fit.regimes.compare import Group, Regimes
 from fit.regimes.floors import Floor
 from fit.regimes.lr_ratio import Ratio
+from fit.views.format import greek, percent, scale, significant, with_interval
 
 PER_LINE = 3
 MOST_HELD_OUT = 6

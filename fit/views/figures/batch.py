@@ -12,11 +12,11 @@ from fit.compute.isoflop import Curve, best_of
 from fit.converged.runs import GROUPS, groups
 from fit.data import tables
 from fit.data.curves import candidates
-from fit.data.number_format import with_interval
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs, labels
 from fit.views.figures.shared import style as styles
+from fit.views.format import with_interval
 
 COLUMNS = ["panel", "regime", "batch_tokens", "value", "nmse", "n_latents"]
 REGIMES = {"compute": "L(C), lowest at equal compute", "converged": "L(N), converged"}

@@ -11,8 +11,7 @@ from matplotlib.lines import Line2D
 from fit.compute.isoflop import best_of
 from fit.data.curves import candidates
 from fit.data.vertex import REACH
-from fit.law.extra import IsoflopVertex
-from fit.law.result import FitResult
+from fit.law.result import FitResult, IsoflopVertex
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs, labels

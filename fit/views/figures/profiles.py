@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from scipy.optimize import least_squares
 from scipy.stats import f as fisher
 
-from fit.data import number_format
 from fit.law.intervals.profile import LEVEL
 from fit.law.law import Array, Law
 from fit.law.laws import LAWS
@@ -21,6 +20,7 @@ from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs, labels
 from fit.views.figures.shared import style as styles
+from fit.views.format import greek
 
 COLUMNS = ["panel", "fit", "value", "ratio", "rise", "low", "high", "method"]
 # Which parameters of each law are exponents; a power law of two parameters has a parabola for a profile.
@@ -43,7 +43,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
         fits = [fit for fit in study.fits if fit.law == name and _usable(fit)]
         for fit, group in zip(fits, labels.fit_names(fits), strict=True):
             for exponent in exponents:
-                head = f"{number_format.greek(exponent)} of {fit.formula.split(' = ')[0]}"
+                head = f"{greek(exponent)} of {fit.formula.split(' = ')[0]}"
                 rows += [{**row, "panel": head, "fit": group} for row in _profile(fit, LAWS[name], exponent)]
     if not rows:
         raise inputs.Missing(

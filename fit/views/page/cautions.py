@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from fit.data.number_format import greek, percent
 from fit.law.caution import Kind
 from fit.law.laws import L_N, L_NK
 from fit.law.selection import ConvergedSelection
+from fit.views.format import greek, percent
 from fit.views.page.fit_format import fit_name
 from fit.views.page.run_table import (
     UNKNOWN,

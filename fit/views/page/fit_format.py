@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from fit.data.number_format import SYMBOLS, percent, with_interval
 from fit.law.held_out import HeldOut
 from fit.law.result import FitResult
 from fit.law.selection import OptimumSelection
+from fit.views.format import SYMBOLS, percent, with_interval
 from fit.views.page.render import MISSING
 from fit.views.page.run_table import cell_text
 

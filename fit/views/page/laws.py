@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fit.data.number_format import percent, scale, significant, with_interval
-from fit.law.extra import Choice
 from fit.law.held_out import HeldOutPoint
 from fit.law.intervals.choose import NONE
-from fit.law.param import Param
-from fit.law.result import FitResult
+from fit.law.result import Choice, FitResult, Param
 from fit.law.selection import OptimumSelection
+from fit.views.format import percent, scale, significant, with_interval
 from fit.views.page.fit_format import (
     REGIMES,
     fit_name,

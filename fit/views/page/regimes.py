@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fit.compute.frontier import LOOSER
-from fit.data.number_format import percent, significant
 from fit.law.result import FitResult
 from fit.regimes import compare
 from fit.regimes.budgets import Budgets
 from fit.regimes.floors import Floor
+from fit.views.format import percent, significant
 from fit.views.page.fit_format import REGIMES, group_name, held_out_error, interval
 from fit.views.page.render import MISSING
 from fit.views.page.run_table import cell_text

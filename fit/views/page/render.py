@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from fit.data.number_format import greek
+from fit.views.format import greek
 
 MISSING = "–"
 TEMPLATES = Path(__file__).parent / "templates"

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from fit.data import tables
-from fit.data.number_format import number, percent, significant
 from fit.law.errors import FitError
+from fit.views.format import number, percent, significant
 from fit.views.page.render import MISSING
 
 SHARES = ("dead_fraction", "tail_gap", "last_doubling")

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fit.data.number_format import greek
 from fit.law.laws import L_NK
-from fit.law.param import Param
-from fit.law.result import FitResult
+from fit.law.result import FitResult, Param
+from fit.views.format import greek
 from fit.views.page.cost import hours
 from fit.views.page.fit_format import REGIMES, fit_name, group_name, held_out_error, held_out_inside, interval
 from fit.views.page.render import MISSING

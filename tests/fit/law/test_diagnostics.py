@@ -10,7 +10,7 @@ from fit.law.estimate import estimate
 from fit.law.fit import fit_law
 from fit.law.laws import named
 from fit.law.losses import objective
-from fit.law.param import Param
+from fit.law.result import Param
 from fit.law.rows import make_rows
 from tests.fit.laws_under_test import INPUTS, TRUTH, N
 

@@ -14,7 +14,7 @@ from fit.compute.optimal_point import compute_optimal_points
 from fit.law.caution import Kind
 from fit.law.json_values import plain
 from fit.law.options import FitOptions
-from fit.law.param import DerivedQuantity, Param
+from fit.law.result import DerivedQuantity, Param
 from fit.regimes import batch, floors
 from fit.regimes.compare import compare
 from fit.regimes.lr_ratio import lr_ratio
@@ -173,7 +173,7 @@ def test_floors_that_disagree_are_told_and_those_that_do_not_are_not():
     )
     (caution,) = floors.disagreements(found)
     assert caution.kind is Kind.DISAGREEMENT and caution.of == ("L_C", "L_NK")
-    assert caution.text.startswith("The floors of L_C, 0.090 [0.060, 0.120], and of L_NK, 0.157")
+    assert caution.text.startswith("The floors of L_C, 0.09 [0.06, 0.12], and of L_NK, 0.157")
     assert "at k=256" in caution.text
     first, second = report._floors(found)
     assert first.startswith("floors at k=256: L_C 0.090") and second.startswith("floors at k=32: L_N 0.5")

@@ -4,14 +4,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fit.data import number_format
 from fit.law.result import FitResult
+from fit.views.format import SYMBOLS, greek, with_interval
 
 
 def parameters(fit: FitResult) -> list[str]:
     """A text for each parameter that is defined, in the law's order: `α 0.41 [0.36, 0.47]`."""
     return [
-        f"{number_format.greek(name)} {number_format.with_interval(p.value, p.low, p.high)}"
+        f"{greek(name)} {with_interval(p.value, p.low, p.high)}"
         for name, p in fit.params.items()
         if p.value is not None
     ]
@@ -34,7 +34,7 @@ def group_names(groups: Sequence[Mapping[str, Any]]) -> list[str]:
 def _pair(key: str, value: object) -> str:
     if isinstance(value, float):
         value = f"{value:g}"  # JSON and pandas may hold a k as 32.0
-    return f"{value} FLOPs" if key == "flops" else f"{number_format.SYMBOLS.get(key, key)} = {value}"
+    return f"{value} FLOPs" if key == "flops" else f"{SYMBOLS.get(key, key)} = {value}"
 
 
 def short(value: float) -> str:

@@ -16,12 +16,12 @@ import pandas as pd
 import pytest
 
 from fit.compute.frontier import LOOSER
-from fit.data.number_format import with_interval
 from fit.law.caution import Kind
 from fit.law.errors import FitError
 from fit.study.study_tables import StudyTables
 from fit.views.figures import gallery
 from fit.views.figures.gallery import FIGURES
+from fit.views.format import with_interval
 from fit.views.page import cautions, drawings, page
 from fit.views.page.run_table import cell_text
 from fit.views.page.runs import run_table

@@ -1,4 +1,4 @@
-"""Numbers as text: as many digits as their interval gives a meaning to."""
+"""Numbers as text: as many digits as their interval makes meaningful."""
 
 import math
 import re

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fit.data.number_format import number, percent, scale, significant, with_interval
+from fit.views.format import number, percent, scale, significant, with_interval
 
 
 @pytest.mark.parametrize(
