@@ -9,7 +9,7 @@ from kernels.topk_triton import launch
 from tests.kernels.compile.compile_only import ARCHES, NEEDS_COMPILER, SLOW, Budget, hold
 
 pytestmark = NEEDS_COMPILER
-DTYPES = [torch.float32, torch.bfloat16, pytest.param(torch.float16, marks=SLOW)]
+DTYPES = [torch.float32, *(pytest.param(dtype, marks=SLOW) for dtype in (torch.bfloat16, torch.float16))]
 KIB = 1024
 
 
