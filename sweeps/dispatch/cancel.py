@@ -15,42 +15,42 @@ def cancel(study: Study, runs: Sequence[RunFolder]) -> list[RunFolder]:
     A running run's worker sees the request at its next heartbeat, saves the run and goes on with its others. `retry`
     takes a cancellation back.
     """
-    met = [folder for folder in runs if folder.status().state not in (*ENDED, "cancelled")]
-    for folder in met:
+    to_cancel = [folder for folder in runs if folder.status().state not in (*ENDED, "cancelled")]
+    for folder in to_cancel:
         folder.ask_to_cancel()
-        ours = claim(folder, lease_s=60)
-        if ours is None:  # its worker will see the request
+        claimed = claim(folder, lease_s=60)
+        if claimed is None:  # its worker will see the request
             continue
         status = folder.status()
         if status.state not in ENDED:
             folder.set_status(Status("cancelled", status.tokens, message="cancelled by hand"))
-        ours.release()
+        claimed.release()
     if slurm.available():
         slurm.cancel(_idle(study))
-    return met
+    return to_cancel
 
 
 def retry(study: Study, runs: Sequence[RunFolder]) -> list[RunFolder]:
     """Set failed and cancelled runs back to pending and clear their failure counts; returns the runs reset."""
-    met = []
+    reset = []
     for folder in runs:
         if folder.status().state not in ("failed", "cancelled", "unreadable") and not folder.cancelled:
             continue
-        ours = claim(folder, lease_s=60)
-        if ours is None:  # its worker is still saving it
+        claimed = claim(folder, lease_s=60)
+        if claimed is None:  # its worker is still saving it
             continue
         folder.withdraw_cancel()
         failures.reset(folder)
         again(study, folder)
-        ours.release()
-        met.append(folder)
-    return met
+        claimed.release()
+        reset.append(folder)
+    return reset
 
 
 def _idle(study: Study) -> list[str]:
     """The living jobs that have no run left to train. A job that is still saving a run exits on its own."""
-    given: dict[str, list[str]] = {}
+    runs_of: dict[str, list[str]] = {}
     for run, job in launches.job_of_each_run(study).items():
-        given.setdefault(job, []).append(run)
-    idle = [job for job, runs in given.items() if all(study.run(r).status().state in SETTLED for r in runs)]
+        runs_of.setdefault(job, []).append(run)
+    idle = [job for job, runs in runs_of.items() if all(study.run(r).status().state in SETTLED for r in runs)]
     return [job for job, state in slurm.states(idle).items() if state.live]

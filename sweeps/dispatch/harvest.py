@@ -15,15 +15,15 @@ from sae_core.data.store import Store
 from sweeps.config.compose import compose, hydra_session, parse
 from sweeps.errors import SweepError
 
-# Opened with a unit; gives a function that is called with how many are done and how many there are.
+# `showing(unit)` is a context manager that yields progress(done, total).
 Showing = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 _IN_ONE_PASS = ("data.harvest.layer", "data.harvest.hook")
 
 
 def harvest(overrides: Sequence[str], showing: Showing) -> list[Path]:
-    """Fill `data.store` as `data.harvest` or `data.array` says; resumes, and returns at once when it is complete.
+    """Fill `data.store` as `data.harvest` or `data.array` says; a store that is complete is left as it is.
 
-    Several values of data.harvest.layer are as many stores, filled in one pass of the model.
+    Several values of data.harvest.layer give as many stores, filled in one pass of the model.
     """
     cells = _data(overrides)
     if array := cells[0].get("array"):
@@ -53,7 +53,7 @@ def verify(overrides: Sequence[str], showing: Showing) -> list[Path]:
 
 
 def described(path: Path) -> str:
-    """One line about a finished store: its rows, and what was dropped."""
+    """One line about a finished store: its rows, and how many were dropped for what."""
     m = Store(path).manifest
     counts = {key: n for key, n in m.dropped.items() if isinstance(n, int) and n}
     dropped = ", ".join(f"{n:,} {key.replace('_', ' ')}" for key, n in counts.items()) or "nothing"

@@ -39,13 +39,17 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         help="Hydra's: key=value, group=choice; sweeps: key=a,b,c  key=range(1,5)  key=geom(start,stop,ratio)",
     )
     parser.add_argument(
-        "-c", "--cfg", choices=["job"], help="print the composed config, without the sweeps, and end"
+        "-c",
+        "--cfg",
+        choices=["job"],
+        metavar="job",
+        help="print the composed config, without its sweeps, and stop",
     )
     parser.add_argument(
         "-m",
         "--multirun",
         action="store_true",
-        help="accepted as in Hydra, and not needed: sweeps are always swept",
+        help="accepted for users of Hydra; every value of a sweep is run without it too",
     )
 
 

@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--not-in-grid",
         action="store_true",
-        help="cancel the runs that the grid of these overrides does not have any more",
+        help="cancel the runs that are no longer in the grid of these overrides",
     )
 
 
@@ -43,7 +43,7 @@ main = SweepVerb(
     saescale cancel runs/demo 3f2a9c01b7de                 (these runs)
     saescale cancel study=demo sae.k=8,16 --not-in-grid
     """,
-    notes="Cancelled runs stay cancelled when the study is launched again; saescale retry takes it back.",
+    notes="Cancelled runs stay cancelled when the study is launched again; saescale retry revives them.",
 )
 
 if __name__ == "__main__":

@@ -14,8 +14,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare RUN|STUDY and the options of an export."""
     add = parser.add_argument
     add("path", type=Path, metavar="RUN|STUDY", help="a run's folder, or a study's, for its done runs")
-    add("--format", required=True, choices=(*FORMAT_NAMES, "all"), help="layout to write, see below")
-    add("--out", required=True, type=Path, metavar="DIR", help="folder written; nothing there is overwritten")
+    add(
+        "--format",
+        required=True,
+        choices=(*FORMAT_NAMES, "all"),
+        metavar="FORMAT",
+        help=f"layout: {', '.join(FORMAT_NAMES)} or all, see below",
+    )
+    add(
+        "--out", required=True, type=Path, metavar="DIR", help="folder to write; nothing in it is overwritten"
+    )
     add(
         "--weights",
         default="best",
@@ -66,7 +74,7 @@ formats, what opens them, and the activations that they hold:
 
 A study's runs go to DIR/RUN_ID. Inputs are not prepared by the export: docs/export.md.
 """,
-    failure="a run could not be exported, and a sentence says why",
+    failure="a run could not be exported; a sentence says why",
 )
 
 if __name__ == "__main__":

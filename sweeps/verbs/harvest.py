@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="read every shard of the store and compare the checksums; write nothing",
+        help="read every shard of the store and compare its checksum; write nothing",
     )
 
 
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.verify:
         for path in verify(arguments.overrides, _progress):
-            print(f"every checksum is the manifest's in {path}")
+            print(f"all checksums agree with the manifest in {path}")
         return 0
     for path in harvest(arguments.overrides, _progress):
         print(f"wrote {described(path)}")
@@ -68,7 +68,7 @@ main = SweepVerb(
     saescale harvest data=array data.array.path=acts.npy data.store=stores/acts
     saescale harvest --verify data=smollm2
     """,
-    notes="The same command again goes on where it stopped, and does nothing when the store is complete.",
+    notes="The same command again resumes where the last one stopped, and does nothing if the store is complete.",
     interrupted="interrupted; the same command goes on where it stopped.",
 )
 

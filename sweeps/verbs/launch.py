@@ -1,4 +1,4 @@
-"""Launch a study: write its run folders, start workers for what is missing. `saescale launch study=demo --wait`"""
+"""Launch a study: write its run folders and start workers for what is missing. `saescale launch study=demo --wait`"""
 
 import argparse
 from collections.abc import Sequence
@@ -14,7 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare OVERRIDES, --wait and --dry-run."""
     add_overrides(parser)
     parser.add_argument(
-        "--wait", action="store_true", help="follow the study to its end, and launch again what died"
+        "--wait",
+        action="store_true",
+        help="follow the study to its end, and launch again what died and may be tried again",
     )
     parser.add_argument("--dry-run", action="store_true", help="print the script that sbatch would get")
 
@@ -38,14 +40,16 @@ def run(arguments: argparse.Namespace) -> int:
         if code or number == len(lists):
             return code
         if not phases.finished(plan):
-            print("The next phase needs its results: the same command again when they are there, or --wait.")
+            print(
+                "The next phase needs these results: give the same command again when they are there, or use --wait."
+            )
             return 0
         print(f"wrote {phases.close(plan)}")
     return 0
 
 
 def start(plan: "Plan", wait_for_end: bool = False) -> int:
-    """Launch, say what was started, follow it if asked to. Returns the exit code of the verb."""
+    """Launch, print what was started, and follow it if asked to. Returns the exit code of the verb."""
     from sweeps.dispatch.launch import launch, relauncher
     from sweeps.planning.table import summary
     from sweeps.verbs.progress import follow
@@ -56,7 +60,7 @@ def start(plan: "Plan", wait_for_end: bool = False) -> int:
     launched = launch(plan)
     started = launched.local or launched.slurm
     if started and not wait_for_end:
-        where = "workers started" if launched.local else f"jobs submitted ({_named(launched.slurm)})"
+        where = "workers started" if launched.local else f"jobs submitted ({_job_names(launched.slurm)})"
         print(f"{len(started)} {where}, logs in {launched.folder}.")
         print(f"Follow with: saescale status {plan.study.path}")
         return 0
@@ -65,13 +69,13 @@ def start(plan: "Plan", wait_for_end: bool = False) -> int:
     return report(plan, wait_for_end or plan.launcher.kind == "debug")
 
 
-def _named(ids: Sequence[str]) -> str:
+def _job_names(ids: Sequence[str]) -> str:
     arrays = list(dict.fromkeys(one.partition("_")[0] for one in ids))
     return f"{'array' if len(ids) > 1 else 'job'} {', '.join(arrays)}"
 
 
 def report(plan: "Plan", ended: bool) -> int:
-    """Print which runs have no result. Returns the exit code: 1 if there are such and the launch should have ended."""
+    """Print the runs without a result. Returns the exit code: 1 if there are any although the launch has ended."""
     from sweeps.dispatch.launch import unfinished
 
     lines = unfinished(plan)
@@ -90,21 +94,21 @@ main = SweepVerb(
     "launch",
     add_arguments,
     run,
-    "Train what is missing of a study. Returns at once; with --wait it follows to the end.",
+    "Train the runs of a study that have no result yet. Returns at once; with --wait it follows to the end.",
     examples="""
     saescale launch study=demo --wait
     saescale launch study=demo launcher.workers=4 launcher.runs_per_pack=8
     saescale launch study=demo launcher=slurm launcher.slurm.partition=gpu
     saescale launch study=demo launcher=slurm --dry-run
     saescale launch study=demo launcher=debug              (in this process)
-    saescale launch study=demo_lr,demo_tuned --wait        (phases in order: the second uses what the first found)
+    saescale launch study=demo_lr,demo_tuned --wait        (phases in order: the second uses the laws of the first)
     """,
     notes="""
-The same command again trains only what is missing. With --wait, runs that died and may be tried again are launched
-again. Ctrl-C: local workers save and stop, jobs on SLURM go on; the same command follows them again.
+The same command again trains only what is missing. On Ctrl-C local workers save and stop, and jobs on SLURM go on; the
+same command follows them again.
 """,
     interrupted="interrupted; the same command goes on where it stopped.",
-    failure="with --wait, some run has no result (a diverged run has one); or nothing could be launched",
+    failure="nothing could be launched, or, with --wait, some run ended without a result (a diverged run has one)",
 )
 
 if __name__ == "__main__":

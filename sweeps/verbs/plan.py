@@ -40,7 +40,7 @@ main = SweepVerb(
     "plan",
     add_arguments,
     run,
-    "Show the runs of a study, what is done, and what the rest costs; start nothing.",
+    "Show the runs of a study, which are done, and what the rest costs. Starts nothing.",
     examples="""
     saescale plan study=demo
     saescale plan study=demo sae.n_latents=256,512,1024 sae.k=8,16 'train.lr=geom(1e-4,1.6e-3,2)'
@@ -50,7 +50,7 @@ main = SweepVerb(
     saescale plan study=demo_lr,demo_tuned                 (phases in order, each and overall)
     saescale plan study=demo launcher=slurm --dry-run
     """,
-    failure="the study costs more than budget.gpu_hours allows, or cannot be planned, and a sentence says why",
+    failure="the study cannot be planned, or costs more than budget.gpu_hours allows",
 )
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How far a study is: counts by state, the share of the work done, the time left; as a bar, or as plain lines."""
+"""The progress of a study: runs by state, share of the work done, time left; as a bar or as plain lines."""
 
 import time
 from collections import Counter
@@ -20,7 +20,7 @@ _LINE_S = 15.0  # between lines where there is no terminal
 @dataclass(frozen=True)
 class Snapshot:
     counts: Counter[str]
-    share: float  # of the FLOPs of all runs, in [0, 1]; a run that ended early counts whole
+    share: float  # of the FLOPs of all runs, in [0, 1]; a run that ended early counts as all of its budget
 
     @property
     def text(self) -> str:
@@ -31,7 +31,7 @@ class Snapshot:
 
 
 def snapshot(plan: Plan) -> Snapshot:
-    """Read every run's status once."""
+    """Read the status of every run."""
     counts: Counter[str] = Counter()
     done = 0.0
     for run in plan.runs:
@@ -43,13 +43,13 @@ def snapshot(plan: Plan) -> Snapshot:
 
 
 def time_left(start_share: float, share: float, elapsed_s: float) -> float | None:
-    """Seconds left if the work goes on as since the start; None before there is anything to go by."""
+    """Seconds left at the average pace since the start; None before any work was done."""
     gained = share - start_share
     return elapsed_s * (1 - share) / gained if gained > 1e-6 else None
 
 
 def follow(plan: Plan, ended: Callable[[], bool]) -> None:
-    """Show progress until `ended()`: a live bar on a terminal, a line now and then elsewhere."""
+    """Show progress until `ended()` is true: a live bar on a terminal, elsewhere a line every 15 seconds."""
     console = Console()
     started, first = time.monotonic(), snapshot(plan).share
     columns = (

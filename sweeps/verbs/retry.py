@@ -44,7 +44,7 @@ main = SweepVerb(
     "retry",
     add_arguments,
     run,
-    "Try failed and cancelled runs of a study again, from their last checkpoints, as the study was last launched.",
+    "Try failed and cancelled runs of a study again, from their last checkpoints, as it was last launched.",
     examples="""
     saescale retry runs/demo
     saescale retry runs/demo 'where=k == 32'     (names: the columns of runs.parquet)

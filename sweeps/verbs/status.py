@@ -1,4 +1,4 @@
-"""Show how the runs of a study stand. `saescale status runs/demo`"""
+"""Show the state of a study's runs. `saescale status runs/demo`"""
 
 import argparse
 import time
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare STUDY, runs of it, --watch and --plot."""
     add_study(parser, ids=True)
     parser.add_argument(
-        "--watch", action="store_true", help=f"again every {WATCH_S:.0f} seconds, until Ctrl-C"
+        "--watch", action="store_true", help=f"refresh every {WATCH_S:.0f} seconds until Ctrl-C"
     )
     parser.add_argument(
         "--plot",

@@ -7,6 +7,7 @@ imported inside `run` only, so that `saescale VERB --help` and the completion of
 import argparse
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -98,23 +99,30 @@ class Verb:
     description: str
     examples: str = ""
     notes: str = ""
-    failure: str = "it could not be done, and a sentence says why"
+    failure: str = "failed, with a sentence that says why"
     interrupted: str = "interrupted."
     errors: tuple[type[Exception], ...] = (FitError,)
 
     def parser(self) -> Parser:
         """The parser of the verb's arguments, with its help."""
-        codes = f"exit codes: 0 done; 1 {self.failure}; 2 wrong usage; 130 interrupted by Ctrl-C"
+        codes = {
+            DONE: "done",
+            FAILED: self.failure,
+            USAGE: "wrong usage",
+            INTERRUPTED: "interrupted by Ctrl-C",
+        }
+        table = "\n".join(f"  {code:<5}{meaning}" for code, meaning in codes.items())
         examples = f"examples:\n{_indented(self.examples)}" if self.examples else ""
         parser = Parser(
             prog=f"saescale {self.name}",
-            description=self.description,
-            epilog="\n\n".join(filter(None, (self.notes.strip(), examples, codes))),
+            description=textwrap.fill(self.description, 100),
+            epilog="\n\n".join(filter(None, (self.notes.strip(), examples, f"exit codes:\n{table}"))),
         )
         self.add_arguments(parser)
         several = ("*", "+", argparse.REMAINDER)
         named = [f"{each.metavar}{' …' if each.nargs in several else ''}" for each in parser.arguments()]
-        parser.usage = f"%(prog)s {' '.join(named)} [options]"
+        passes_on = any(each.nargs == argparse.REMAINDER for each in parser.arguments())
+        parser.usage = f"%(prog)s {' '.join(named)}{'' if passes_on else ' [options]'}"
         return parser
 
     def __call__(self, argv: Sequence[str] | None = None) -> int:

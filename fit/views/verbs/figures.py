@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Draw what can be drawn; FitError if no figure could be made."""
     if not _draw(given):
-        raise FitError("no figure could be made; each line above says what is missing.")
+        raise FitError("No figure could be made; each line above says what is missing.")
     return 0
 
 
@@ -70,7 +70,7 @@ main = Verb(
     saescale figures runs/demo/runs.parquet --only l_n l_nk --style talk --out slides
     """,
     notes="A figure that lacks something is skipped, and a line says what it needs.",
-    failure="no figure could be made, and a sentence says why",
+    failure="no figure could be made; a sentence says why",
 )
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ main = Verb(
     saescale fit runs.parquet --law L_NK --where "n_latents >= 512" --unconverged extrapolate
     saescale fit chinchilla.csv --law L_ND --map n_latents=N,tokens=D,nmse=loss --objective huber
     """,
-    failure="no law could be fitted, and a sentence says why",
+    failure="no law could be fitted; a sentence says why",
 )
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ The page opens offline: no script, font or picture is loaded from elsewhere. Whi
 shows the curves so far. Its link remembers how the table is sorted and filtered, as in
 report.html#sort=-nmse&filter=k=32&state=done
 """,
-    failure="there is no table to show, and a sentence says why",
+    failure="there is no table to show; a sentence says why",
 )
 
 if __name__ == "__main__":

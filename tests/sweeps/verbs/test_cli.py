@@ -31,7 +31,12 @@ def test_every_verb_explains_itself(verb, capsys):
     assert main([verb, "--help"]) == 0
     text = capsys.readouterr().out
     assert text.startswith(f"usage: saescale {verb} ")
-    parts = ["\narguments:\n", "\noptions:\n", f"\nexamples:\n  saescale {verb} ", "\nexit codes: 0 done; 1 "]
+    parts = [
+        "\narguments:\n",
+        "\noptions:\n",
+        f"\nexamples:\n  saescale {verb} ",
+        "\nexit codes:\n  0    done\n  1    ",
+    ]
     assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
 
 

@@ -192,5 +192,5 @@ def test_command_without_any_figure_fails_in_a_sentence(tmp_path, capsys):
     assert cli.main([str(tmp_path / "runs.parquet")]) == 1
     told = capsys.readouterr()
     assert (
-        told.out.count("skipped: it needs") == len(figures.FIGURES) and "no figure could be made" in told.err
+        told.out.count("skipped: it needs") == len(figures.FIGURES) and "No figure could be made" in told.err
     )

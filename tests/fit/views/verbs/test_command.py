@@ -43,7 +43,7 @@ def test_help_names_arguments_options_examples_and_exit_codes(capsys):
         "arguments:\n",
         "options:\n",
         "examples:\n  saescale echo a b\n",
-        "exit codes: 0 done; 1 nobody listens;",
+        "exit codes:\n  0    done\n  1    nobody listens\n",
     ]
     assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
 
