@@ -2,6 +2,8 @@
 
 import os
 import stat
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -74,11 +76,16 @@ def test_a_silent_controller_is_asked_again_for_a_while(commands, monkeypatch, c
     commands(
         "squeue", code=1, error="slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
     )
-    monkeypatch.setattr("time.sleep", lambda s: commands("squeue") if len(commands.calls()) == 3 else None)
+
+    def sleep(seconds):
+        if len(commands.calls()) == 3:
+            commands("squeue")
+
+    # Not time.sleep itself: subprocess sleeps too, while it waits for a command.
+    monkeypatch.setattr("sweeps.dispatch.slurm.time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
     slurm.check(patience_s=60)
     assert len(commands.calls()) == 4 and "does not answer" in capsys.readouterr().out
     commands("squeue", code=1, error="Unable to contact slurm controller")
-    monkeypatch.setattr("time.sleep", lambda s: None)
     with pytest.raises(SweepError, match="did not answer for 0 s"):
         slurm.check(patience_s=0)
 
