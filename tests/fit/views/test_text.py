@@ -10,7 +10,7 @@ from fit.law.fit import fit_law
 from fit.law.held_out import HeldOut, HeldOutPoint, Score
 from fit.law.laws import named
 from fit.law.options import FitOptions
-from fit.law.param import Param
+from fit.law.result import Param
 from fit.study import fit_study, fit_table
 from fit.views import text as report
 from tests.fit.laws_under_test import INPUTS, TRUTH
