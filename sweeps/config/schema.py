@@ -57,9 +57,7 @@ class Grid:
         default_factory=dict
     )  # config key: list of values, or a Hydra sweep ("1,2", geom(…))
     zip: list[list[str]] = field(default_factory=list)
-    where: list[str] = field(
-        default_factory=list
-    )  # expressions over the cell; a cell stays where all are true
+    where: list[str] = field(default_factory=list)  # conditions; a cell is kept if all of them hold
     derive: dict[str, Any] = field(default_factory=dict)  # config key: expression over the cell
 
 

@@ -89,6 +89,12 @@ def test_a_callable_in_a_cell_cannot_be_called():
     assert holds("abs(k) == 3 and abs == 1", {"k": -3, "abs": 1})
 
 
+def test_a_cell_of_a_row_may_be_nan_or_numpys():
+    row = {"nmse": float("nan"), "lr": np.float64("nan"), "n": np.int64(2**62), "ok": np.bool_(True)}
+    assert holds("nmse is missing and lr is missing and ok and n * n == 2 ** 124", row)
+    assert not holds("nmse != 1 or lr != 1", row)
+
+
 def test_a_product_of_columns_is_exact_beyond_int64():
     """Each row's N·D was once taken in int64, where the last two wrap around to below 0."""
     table = pd.DataFrame({"N": [100_000_000, 400_000_000, 800_000_000], "D": [10**9, 3 * 10**10, 16 * 10**9]})
