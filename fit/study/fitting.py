@@ -23,7 +23,7 @@ from fit.study.study_tables import RawTables
 
 @dataclass(frozen=True)
 class Study:
-    """The fits of a study, and L(C) against L(N) where the tables have both regimes."""
+    """The fits of a study, and L(C) compared with L(N) if the tables have both regimes."""
 
     fits: tuple[FitResult, ...]
     regimes: Regimes | None
@@ -41,7 +41,7 @@ def fit_study(
     options: FitOptions | None = None,
     say: Callable[[str], None] = print,
 ) -> Study:
-    """`fit_table`, and the two regimes against each other where both were fitted. Arguments and errors as there."""
+    """`fit_table`, and a comparison of the two regimes if both were fitted. Arguments and errors as there."""
     options = options or FitOptions()
     source = Source(*prepared(runs, curves, mapping, where), options)
     fits = _fit_all(source, laws, say)
@@ -59,11 +59,22 @@ def fit_table(
     options: FitOptions | None = None,
     say: Callable[[str], None] = print,
 ) -> list[FitResult]:
-    """Fits each law to each group of rows: L_N for each k, L_NK, and L_C over the frontier of the curves.
+    """Fit each law to each group of rows: L_N for each k, L_NK, and L_C over the frontier of the curves.
 
-    runs: one row a run, or any table of losses; curves: one row an evaluation, without them L_C uses `runs`.
-    laws: default `DEFAULT_LAWS`, as far as the table supports them. mapping: our column names to the table's. where:
-    condition on columns. A law or group that is skipped is told through `say`. FitError when every law fails.
+    Parameters
+    ----------
+    runs : one row for each run, or any table of losses.
+    curves : one row for each evaluation; without them L_C is fitted to `runs`.
+    laws : names of laws; default `DEFAULT_LAWS`, as far as the table supports them.
+    mapping : our column names to the table's.
+    where : a condition on columns that chooses rows, as "k == 32".
+    options : how the laws are fitted.
+    say : is given a sentence for each law and group that is skipped.
+
+    Raises
+    ------
+    FitError
+        If no law could be fitted, or a column or law is unknown.
     """
     return _fit_all(Source(*prepared(runs, curves, mapping, where), options or FitOptions()), laws, say)
 

@@ -186,7 +186,7 @@ def test_laws_that_the_table_does_not_support_are_skipped_with_a_reason(tmp_path
         ([*MAP, "--law", "L_C"], "L_C cannot be fitted. The table has no column flops_sparse"),
         ([*MAP, "--law", "L_N", "--where", "n < 16000"], "needs at least 5 rows; there are 3"),
         ([*MAP, "--law", "L_N", "--where", "n == 2048"], "at least 3 different values of n_latents"),
-        ([*MAP, "--where", "n.max() == 3"], "only columns, numbers, texts"),
+        ([*MAP, "--where", "n.max() == 3"], "write columns, numbers, texts in quotes"),
         (["--map", "n_latents=N"], "no column 'N' to map"),
         ([*MAP, "--curves", "nowhere.parquet"], "There is no file nowhere.parquet"),
         ([*MAP, "--law", "L_N", "--weights", "w"], "The table has no column w; it has n, k,"),
