@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fit.data.columns import axes as axis_columns
+from fit.data import columns
 from fit.views.page.run_table import (
     as_floats,
     as_texts,
@@ -17,8 +17,6 @@ from fit.views.page.run_table import (
 )
 from fit.views.page.study_report import StudyReport
 
-# The settings of a run and their labels, in the order in which a reader asks for them.
-CONFIG = {name: column.label for name, column in axis_columns().items()}
 # More values of n or k than this make no table of n by k.
 MOST_CELLS = 16
 
@@ -81,26 +79,34 @@ class Design:
 
 
 def axes(runs: pd.DataFrame) -> list[str]:
-    """The configuration columns that differ between runs."""
-    return [c for c in CONFIG if c in runs.columns and as_texts(runs, c).nunique() > 1]
+    """The settings that differ between runs, in the order in which a reader asks for them."""
+    return [name for name in columns.axes() if name in runs.columns and as_texts(runs, name).nunique() > 1]
 
 
 def design(report: StudyReport) -> Design:
     """The facts of the section."""
     runs = report.runs
+    settings = {name: _meaning(column) for name, column in columns.axes().items() if name in runs.columns}
     varied = axes(runs)
-    constant = [c for c in CONFIG if c in runs.columns and c not in varied and runs[c].notna().any()]
+    constant = [name for name in settings if name not in varied and runs[name].notna().any()]
     has_states = "state" in runs.columns
     return Design(
         runs=counted(len(runs), "run" if has_states else "row"),
         ended=f"{ended_count(runs):,}",
         states={state: f"{n:,}" for state, n in state_counts(runs).items()} if has_states else None,
-        axes=tuple(
-            Axis(c, CONFIG[c], f"{as_texts(runs, c).nunique():,}", distinct_values(runs, c)) for c in varied
-        ),
+        axes=tuple(_axis(runs, name, settings[name]) for name in varied),
         grid=_grid(runs),
-        constant=tuple(Constant(CONFIG[c], distinct_values(runs, c)) for c in constant),
+        constant=tuple(Constant(settings[name], distinct_values(runs, name)) for name in constant),
     )
+
+
+def _meaning(column: columns.Column) -> str:
+    """`budget, tokens`: the label of a setting, and its unit where the label does not say it."""
+    return column.label if column.unit in column.label else f"{column.label}, {column.unit}"
+
+
+def _axis(runs: pd.DataFrame, name: str, meaning: str) -> Axis:
+    return Axis(name, meaning, f"{as_texts(runs, name).nunique():,}", distinct_values(runs, name))
 
 
 def _grid(runs: pd.DataFrame) -> Grid | None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fit.views.page.design import CONFIG
+from fit.data.columns import axes
 from fit.views.page.run_table import (
     STATES,
     UNKNOWN,
@@ -66,10 +66,11 @@ class RunTable:
 def run_table(report: StudyReport) -> RunTable:
     """The facts of the section."""
     runs = _ordered(report.runs)
+    settings = axes()
     empty = tuple(name for name in runs.columns if not runs[name].notna().any())
     columns = {name: _column(runs, name) for name in runs.columns if name not in empty}
     first = [
-        name for name in SHOWN_FIRST if name in columns and not (name in CONFIG and _constant(runs, name))
+        name for name in SHOWN_FIRST if name in columns and not (name in settings and _constant(runs, name))
     ]
     first = first or list(columns)[:MOST_FOREIGN]
     data = {

@@ -22,7 +22,7 @@ from fit.study.study_tables import StudyTables
 from fit.views.figures import gallery
 from fit.views.figures.gallery import FIGURES
 from fit.views.format import with_interval
-from fit.views.page import cautions, drawings, page
+from fit.views.page import cautions, design, drawings, page
 from fit.views.page.run_table import cell_text
 from fit.views.page.runs import run_table
 from fit.views.page.study_report import study_report
@@ -161,6 +161,19 @@ def test_fits_made_before_the_last_runs_ended_are_told(tmp_path):
     (sentence,) = groups["Fits of fewer runs"].sentences
     assert "a choice of 14 of the 17 runs that are done" in sentence
     assert "Fits of fewer runs" not in warning_groups(read(SMOLLM2))
+
+
+def test_settings_have_their_meaning_and_unit(smollm2):
+    said = seen_in(smollm2).text_of["swept"]
+    for meaning in ("latents n", "tokens per step B", "budget, tokens", "context length, tokens"):
+        assert meaning in said
+
+
+def test_a_sweep_over_any_setting_has_it_as_an_axis():
+    runs = pd.DataFrame(
+        {"n_latents": [1, 2], "sparsity_coef": [0.1, 0.2], "matryoshka": ["1,2", "2"], "nmse": [1, 2]}
+    )
+    assert design.axes(runs) == ["n_latents", "sparsity_coef", "matryoshka"]
 
 
 def test_cost_and_provenance(smollm2):
