@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sweeps.verbs.arguments import SweepVerb, add_overrides, prints_config
@@ -32,6 +33,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         print("\n".join(script(make_plan(overrides)) for overrides in lists))
         return 0
+    if (
+        len(lists) > 1
+    ):  # now: the checkout may change while a phase trains, and its end must not mix two versions
+        import_module("fit.study.fitting")
+        import_module("fit.study.study_tables")
     for number, overrides in enumerate(lists, 1):
         if len(lists) > 1:
             print(f"phase {number} of {len(lists)}")
