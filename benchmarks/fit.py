@@ -192,7 +192,7 @@ def _row(name: str, results: list[dict[str, Any] | str]) -> dict[str, Any]:
     }
 
 
-def shown(rows: list[dict[str, Any]]) -> str:
+def as_table(rows: list[dict[str, Any]]) -> str:
     """The rows as a table, with ratios to ours at the same task."""
     ours = {row["contender"]: row["cpu_s"] for row in rows if "cpu_s" in row}
     lines = [f"{'contender':<20}{'CPU s':>9}{'least':>9}{'most':>9}{'× ours':>9}  objective"]
@@ -217,7 +217,7 @@ def main() -> int:
         return 0
     rows = compare(options.repeats)
     print(f"{runs_240()[0]}: L(N, D), 240 runs; gao2024_gpt4_lnk: L(N, K), 45 runs; refits: {REFITS:,}")
-    print(shown(rows))
+    print(as_table(rows))
     print(f"added to {record.append('fit', rows, PACKAGES)}")
     return 0
 

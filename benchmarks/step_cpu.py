@@ -91,7 +91,7 @@ def rows_of(
     return [*rows, *({"work": name, **sizes, "failed": why} for name, why in failed.items())]
 
 
-def shown(rows: Sequence[Mapping[str, Any]], absent: Mapping[str, str]) -> str:
+def as_table(rows: Sequence[Mapping[str, Any]], absent: Mapping[str, str]) -> str:
     """The rows as a table, and the goal."""
     lines = [f"{'work':<18}{'CPU s':>9}{'least':>9}{'most':>9}{'× pieces':>10}"]
     for row in rows:
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(
         f"d = {case.d}, n = {case.n}, k = {case.k}, batch of {case.batch_tokens} tokens, {record.machine()}"
     )
-    print(shown(rows, absent))
+    print(as_table(rows, absent))
     print(f"added to {record.append('step_cpu', rows, PACKAGES, options.results)}")
     return 1 if any("failed" in row for row in rows) else 0
 

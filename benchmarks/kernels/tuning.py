@@ -44,7 +44,7 @@ def tune(budget_s: float, path: Path = tuning.PATH) -> list[Row]:
     if not torch.cuda.is_available():
         raise RuntimeError("tune measures kernels on a CUDA device, and torch sees none")
     rows = search(cases(), budget_s, median_ms)
-    print(shown(rows))
+    print(as_table(rows))
     write(rows, path)
     return rows
 
@@ -149,7 +149,7 @@ def _place(entry: Mapping[str, Any]) -> tuple:
     return entry["gpu"], entry["kernel"], entry["dtype"], *sizes
 
 
-def shown(rows: Sequence[Row]) -> str:
+def as_table(rows: Sequence[Row]) -> str:
     """The rows as a table, and what was not reached."""
     lines = [
         f"{'kernel':<18}{'sizes':<20}{'dtype':<10}{'reasoned':<22}{'ms':>9}  {'fastest other':<22}{'ms':>9}"

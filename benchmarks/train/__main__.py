@@ -74,7 +74,7 @@ def _speed(rows: Sequence[Mapping[str, Any]], who: str, n: int, task: str, runs:
     return next((row["tokens_per_second"] for row in chosen), None)
 
 
-def shown(rows: Sequence[Mapping[str, Any]], absent: Mapping[str, str]) -> str:
+def as_table(rows: Sequence[Mapping[str, Any]], absent: Mapping[str, str]) -> str:
     """The rows as a table, ours over each peer beside, and who is missing."""
     unit = "CPU s" if device() == "cpu" else "GPU s"
     lines = [
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     absent = missing(options.peers)
     rows = compare(shape, rounds, laps, options.peers, absent)
     print(f"d = {shape.d}, k = {shape.k}, batch of {shape.batch_tokens} tokens, {record.machine()}")
-    print(shown(rows, absent))
+    print(as_table(rows, absent))
     if not options.quick:
         print("\n".join(goals(rows, shape)))
     print(f"added to {record.append('train', rows, PACKAGES, options.results)}")

@@ -16,7 +16,7 @@ from benchmarks.kernels import peers as kernel_peers
 from benchmarks.kernels import steps as kernel_steps
 from benchmarks.kernels.case import GOAL, QUICK, TOPK_GOAL, Shape, inclusion, skewed
 from benchmarks.kernels.peers import ROOT
-from benchmarks.kernels.shown import goals, shown
+from benchmarks.kernels.table import as_table, goals
 from benchmarks.kernels.works import OURS
 
 OPS = {
@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_said_and_has_no_row_and_is_no_failure(tmp_path, ca
     def full(*_):
         raise torch.OutOfMemoryError("tried to allocate")
 
-    monkeypatch.setattr("benchmarks.kernels.works.steps_of_tables", full)
+    monkeypatch.setattr("benchmarks.kernels.__main__.steps_of_tables", full)
     monkeypatch.setattr("benchmarks.kernels.works.gather_dot", full)
     assert kernels.main(["--quick", "--peers", str(tmp_path), "--results", str(tmp_path / "rows")]) == 0
     (path,) = (tmp_path / "rows").glob("*.json")
@@ -144,7 +144,7 @@ def test_goals_judge_what_was_measured():
     assert said["step of dense autograd over ours ≥ 6"] == "6.250, met"
     assert said["share of the encoder's product in our step ≥ 0.5"] == "0.375, missed"
     assert said["a pass at skew 1.2 over uniform, the worst ≤ 1.2"] == "1.300, missed"
-    assert "failed: boom" in shown([{"op": "step", "who": "a peer", "failed": "boom"}])
+    assert "failed: boom" in as_table([{"op": "step", "who": "a peer", "failed": "boom"}])
 
 
 def test_cuda_laps_are_between_events_of_flushed_calls(monkeypatch):

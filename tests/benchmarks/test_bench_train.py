@@ -71,7 +71,7 @@ def test_goals_judge_what_was_measured_and_nothing_else():
 def test_a_peer_that_fails_is_a_row_that_says_so():
     (row,) = merged("sae-lens", Case(4, 8, 2, 100, laps=2), ["AssertionError: k"])
     assert row["failed"] == "AssertionError: k" and "seconds" not in row
-    assert "sae-lens             n = 8: failed: AssertionError: k" in train.shown([row], {})
+    assert "sae-lens             n = 8: failed: AssertionError: k" in train.as_table([row], {})
 
 
 def test_a_python_without_the_peers_is_told(tmp_path):

@@ -15,7 +15,7 @@ from benchmarks.kernels import __main__ as kernels
 from benchmarks.kernels import tuning as kernel_tuning
 from benchmarks.kernels.candidates import candidates
 from benchmarks.kernels.case import GOAL, Shape
-from benchmarks.kernels.tuning import beats, search, shown, tune, write
+from benchmarks.kernels.tuning import as_table, beats, search, tune, write
 from benchmarks.kernels.tuning_cases import Case, cases
 from kernels import tuning
 
@@ -85,7 +85,7 @@ def test_a_tile_that_fails_is_counted_and_left_out():
     times = {REASONED: [1.0], OTHERS[0]: [OutOfResources(300, 200, "shared memory")], OTHERS[1]: [0.5]}
     found = row(times)
     assert found["failed"] == 1 and found["tile"] == OTHERS[1] and found["kept"]
-    assert "failed: 1" in shown([found])
+    assert "failed: 1" in as_table([found])
 
 
 def test_a_case_that_fails_says_why():
@@ -102,7 +102,7 @@ def test_the_budget_ends_the_search_and_leaves_no_half_measured_case():
     )
     assert [row.get("kept") for row in rows] == [True, None, None, None]
     assert [row.get("missing") for row in rows[1:]] == ["the budget was spent"] * 3
-    assert "1 of 1 cases keep another tile; 3 missing" in shown(rows)
+    assert "1 of 1 cases keep another tile; 3 missing" in as_table(rows)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def test_a_contender_that_fails_is_a_row_and_no_traceback(monkeypatch):
     ours, absent = bench_fit.compare(2)
     assert absent == {"contender": "absent", "failed": "ModuleNotFoundError: absent"}
     assert ours["cpu_s"] == 1.0 and ours["repeats"] == 2 and ours["objective"] > 0
-    assert "failed: ModuleNotFoundError: absent" in bench_fit.shown([ours, absent])
+    assert "failed: ModuleNotFoundError: absent" in bench_fit.as_table([ours, absent])
 
 
 def test_verb_names_the_benchmarks_and_refuses_others(capfd):

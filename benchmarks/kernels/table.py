@@ -1,4 +1,4 @@
-"""The rows of benchmarks/kernels/__main__.py as tables, and what was asked beside what was measured."""
+"""The rows of a kernel benchmark as a table, and the goals beside what was measured."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ _PASSES = ("gather_sum", "gather_sum_mse", "gather_dot", "segment_sum", "segment
 Row = Mapping[str, Any]
 
 
-def shown(rows: Sequence[Row]) -> str:
+def as_table(rows: Sequence[Row]) -> str:
     """One shape's rows as a table."""
     lines = [
         f"{'op':<18}{'who':<24}{'skew':>5}{'ms':>10}{'least':>10}{'most':>10}{'GB/s':>8}{'share':>8}{'error':>9}"
@@ -37,7 +37,7 @@ def shown(rows: Sequence[Row]) -> str:
 
 
 def goals(rows: Sequence[Row]) -> list[str]:
-    """A line a goal: what was asked, what was measured, or why nothing was."""
+    """One line per goal: the goal and what was measured, or why nothing was."""
     goal, topk = _of(rows, GOAL), _of(rows, TOPK_GOAL)
     step, select = _ms(goal, "step", OURS), _ms(topk, "topk", OURS)
     shares = [row["share"] for row in goal if row["op"] in _PASSES and row["who"] == OURS and "share" in row]
