@@ -1,8 +1,8 @@
 """Do nominal 95 % intervals cover 95 %? Simulated sweeps of a known law, fitted as a user would. `make coverage`
 
 Designs: 16 runs of L(N) and of L(N, D), 45 of L(N, K) on the grid of Gao et al. 2024, Fig. 1 right, and 240 of L(N, D);
-noise of 1 % between runs. For each quantity the share of sweeps whose interval holds the truth: the parameters, α and E
-at single k, L(target), the law beyond the largest n, and a new run there, measured with its noise. Two standard errors
+noise of 1 % between runs. Reported is the share of sweeps whose interval contains the truth, for the parameters, α and
+E at single k, L(target), the law beyond the largest n, and a new run there, with its noise. Two standard errors
 of 1,000 sweeps are 1.4 %.
 """
 
@@ -25,7 +25,7 @@ from fit.law.options import AUTO, METHODS
 from fit.law.rows import make_rows
 
 NOISE = 0.01
-# What a nominal 95 % must cover.
+# The coverage that a nominal 95 % interval must have.
 LOWEST, HIGHEST = 0.92, 0.98
 
 
@@ -40,7 +40,7 @@ class Design:
     derived: tuple[str, ...] = field(default=())
 
     def losses(self, seed: int) -> tuple[Array, float]:
-        """What a sweep measures, each run off by a factor of its own, and then a run at the target."""
+        """The measured losses of a sweep, each with its own factor of noise, and of one run at the target."""
         law, random = named(self.law), np.random.default_rng(seed)
         exact = np.append(law.loss(self.truth, self.x), law.loss(self.truth, self.target))
         measured = exact * np.exp(NOISE * random.standard_normal(len(exact)))
@@ -90,7 +90,7 @@ DESIGNS = {
 
 
 def covered(name: str, method: str, seed: int) -> dict[str, bool]:
-    """Whether each quantity's interval holds the truth in one sweep."""
+    """For each quantity, whether its interval contains the truth in one sweep."""
     design = DESIGNS[name]
     law = named(design.law)
     losses, new = design.losses(seed)
@@ -110,15 +110,19 @@ def covered(name: str, method: str, seed: int) -> dict[str, bool]:
 
 
 def coverage(name: str, method: str, sweeps: int) -> dict[str, float]:
-    """The share of `sweeps`, with seeds 0, 1, …, whose interval holds the truth, for each quantity."""
+    """For each quantity, the share of the sweeps (seeds 0, 1, …) whose interval contains the truth."""
     with ProcessPoolExecutor() as pool:
         hits = list(pool.map(partial(covered, name, method), range(sweeps), chunksize=8))
     return {quantity: float(np.mean([hit[quantity] for hit in hits])) for quantity in hits[0]}
 
 
 def main() -> int:
-    """Prints every design's coverage. Returns 1 where one is outside 92 to 98 %."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Print every design's coverage. Returns 1 if one is outside 92 to 98 %."""
+    p = argparse.ArgumentParser(
+        "python -m benchmarks.coverage",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     p.add_argument("--sweeps", type=int, default=1000)
     p.add_argument("--method", choices=METHODS, default=AUTO)
     options = p.parse_args()

@@ -36,7 +36,7 @@ Params = Mapping[str, float | None]
 
 
 def runs_240() -> tuple[str, pd.DataFrame]:
-    """240 rows of n_latents, tokens, nmse: Besiroglu et al. 2024 where it is at hand, else runs of that law."""
+    """240 rows of n_latents, tokens, nmse: Besiroglu et al. 2024 if installed, else simulated from their law."""
     folder = os.environ.get("SAESCALE_REFERENCE_DATA")
     if folder:
         table = pd.read_csv(os.path.join(folder, "chinchilla_besiroglu.csv")).sort_values("loss").iloc[:240]
@@ -131,7 +131,7 @@ def reached(law: str, params: Params, table: pd.DataFrame, of: str) -> float:
 
 
 def measure(name: str) -> dict[str, Any]:
-    """CPU seconds of one call in this process, after one that warms up, and the parameters found."""
+    """CPU seconds of one call in this process, after a warm-up call, and the parameters found."""
     call = CONTENDERS[name]
     with contextlib.redirect_stdout(sys.stderr):
         call()
@@ -146,7 +146,7 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def _cpu() -> float:
-    """Seconds of this process and of its children that ended."""
+    """CPU seconds of this process and of its children that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in used)
 
@@ -164,7 +164,7 @@ def _in_its_own_process(name: str) -> dict[str, Any] | str:
 
 
 def compare(repeats: int) -> list[dict[str, Any]]:
-    """A row a contender: table, CPU seconds as median, least and most, objective, and what went wrong."""
+    """A row for each contender: table, median, least and most CPU seconds, objective, or the error."""
     found: dict[str, list[dict[str, Any] | str]] = {name: [] for name in CONTENDERS}
     for _ in range(repeats):
         for name in CONTENDERS:
@@ -193,7 +193,7 @@ def _row(name: str, results: list[dict[str, Any] | str]) -> dict[str, Any]:
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    """The rows as a table, with ratios to ours at the same task."""
+    """The rows as a table, with ratios to our time for the same task."""
     ours = {row["contender"]: row["cpu_s"] for row in rows if "cpu_s" in row}
     lines = [f"{'contender':<20}{'CPU s':>9}{'least':>9}{'most':>9}{'× ours':>9}  objective"]
     for row in rows:
@@ -208,7 +208,9 @@ def as_table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(
+        "python -m benchmarks.fit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     p.add_argument("--repeats", type=int, default=5)
     p.add_argument("--contender", choices=CONTENDERS, help="measure this one here and print its row as JSON")
     options = p.parse_args()

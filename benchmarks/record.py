@@ -1,4 +1,4 @@
-"""Where a benchmark's rows go: results/<machine>.json, each with what made it."""
+"""Appends a benchmark's rows to results/<machine>.json, each with the time, commit and versions that made it."""
 
 import json
 import platform
@@ -17,7 +17,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> str:
-    """The GPU's name, without one the processor's: `NVIDIA H200`, `AMD EPYC`."""
+    """The GPU's name, or the processor's if there is no GPU: `NVIDIA H200`, `AMD EPYC`."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     try:
@@ -28,7 +28,7 @@ def machine() -> str:
 
 
 def versions(packages: Sequence[str]) -> dict[str, str | None]:
-    """Installed versions, None for what is not there."""
+    """Installed versions; None for a package that is not installed."""
     return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
 
 
@@ -41,14 +41,14 @@ def _version(package: str) -> str | None:
 
 @cache
 def state() -> tuple[str | None, bool | None]:
-    """`git_state` before the first rows of this process: those change a file that git knows."""
+    """`git_state` before the first rows of this process are written, since writing them changes a tracked file."""
     return git_state()
 
 
 def append(
     benchmark: str, rows: Sequence[Mapping[str, Any]], packages: Sequence[str], to: Path = RESULTS
 ) -> Path:
-    """Adds the rows of one run of a benchmark to the machine's file, with time, commit and versions in each."""
+    """Append the rows of one benchmark run to the machine's file, with time, commit and versions in each."""
     sha, dirty = state()
     made = {
         "benchmark": benchmark,

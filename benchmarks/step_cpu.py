@@ -1,4 +1,4 @@
-"""CPU seconds of a training step and of the pieces that it cannot do without, beside peers' steps. `make bench-step`
+"""CPU seconds of a training step and of its indispensable pieces, beside peers' steps. `make bench-step`
 
 One thread, d = 384, n = 8,192, k = 32, a batch of 4,096 tokens, fp32. Pieces: the encoder's product (B, d)·(d, n), the
 k largest of each row of it (torch.topk), a fused Adam step of all weights. Ours: gradients alone, and the whole step
@@ -32,7 +32,7 @@ _MOST = 1.35  # × the pieces
 
 
 def works(case: Case, x: Tensor) -> dict[str, Callable[[Tensor], object]]:
-    """What is timed in this process, each on a batch (B, d)."""
+    """The calls that are timed in this process, each on a batch (B, d)."""
     source = Memory(x)
     run, other = a_run(case, source), a_run(case, source)
     W = torch.randn(case.n, case.d, generator=torch.Generator().manual_seed(0)) / case.d**0.5
@@ -41,7 +41,7 @@ def works(case: Case, x: Tensor) -> dict[str, Callable[[Tensor], object]]:
     for p in weights:
         p.grad = torch.randn_like(p)
     adam = torch.optim.Adam(weights, fused=True)
-    product = torch.empty_like(z)  # its pages are there: the product and nothing else
+    product = torch.empty_like(z)  # preallocated, so that only the product is timed
     options = StepOptions(source.denominator, rows=tokens_at_once(run.config.sae, case.batch_tokens, None))
     return {
         PIECES[0]: lambda batch: torch.mm(batch, W.T, out=product),
@@ -56,7 +56,7 @@ def works(case: Case, x: Tensor) -> dict[str, Callable[[Tensor], object]]:
 def compare(
     case: Case, rounds: int, folder: Path, python: Path, absent: Mapping[str, str]
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """CPU seconds of every lap of everything, and what went wrong with a peer."""
+    """CPU seconds of every lap of every contender, and the error of each peer that failed."""
     x = read_rows(folder)
     stream, timed = batches(x, case), works(case, x)
     seconds: dict[str, list[float]] = {name: [] for name in timed}
@@ -81,7 +81,7 @@ def compare(
 def rows_of(
     case: Case, seconds: Mapping[str, Sequence[float]], failed: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """A row each, with its time over the sum of the pieces."""
+    """A row for each contender, with its time divided by the sum of the pieces."""
     pieces = sum(median(seconds[name]) for name in PIECES)
     sizes = {"d": case.d, "n": case.n, "k": case.k, "batch_tokens": case.batch_tokens}
     rows: list[dict[str, Any]] = []
@@ -113,7 +113,11 @@ def as_table(rows: Sequence[Mapping[str, Any]], absent: Mapping[str, str]) -> st
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(
+        "python -m benchmarks.step_cpu",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     p.add_argument("--rounds", type=int, default=3, help="processes of each peer")
     p.add_argument("--laps", type=int, default=5, help="of each work a round")
     p.add_argument("--quick", action="store_true", help="tiny shapes, one round: does it run?")

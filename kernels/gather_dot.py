@@ -35,7 +35,7 @@ def _forward(idx: Tensor, G: Tensor, W: Tensor) -> Tensor:
     _check(idx, G, W)
     acc, (B, k), n = _accumulator(G, W), idx.shape, W.shape[0]
     if W.is_cuda:
-        from kernels.gather_dot_triton import launch  # here, since Triton is absent on macOS
+        from kernels.gather_dot_triton import launch  # here, since Triton does not exist on macOS
 
         return launch(idx, G, W, acc)
     if idx.numel() == 0:

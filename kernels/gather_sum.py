@@ -35,7 +35,7 @@ def gather_sum(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None = None)
 
 
 def check(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None, acc: torch.dtype) -> None:
-    """Refuse in a sentence what a weighted sum of rows of W, formed in `acc`, cannot take."""
+    """Raise ValueError or TypeError for what a weighted sum of rows of W, formed in `acc`, cannot take."""
     check_indices(idx)
     check_table(W, idx.device)
     check_coef(coef, idx.shape, W, acc)
@@ -47,7 +47,7 @@ def _forward(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None) -> Tenso
     acc = accumulator(W.dtype)
     check(idx, coef, W, bias, acc)
     if W.is_cuda:
-        from kernels.gather_sum_triton import launch  # here, since Triton is absent on macOS
+        from kernels.gather_sum_triton import launch  # here, since Triton does not exist on macOS
 
         return launch(idx, coef, W, bias)
     return bags_cpu(idx, coef, W, bias, acc).to(W.dtype)
@@ -56,7 +56,7 @@ def _forward(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None) -> Tenso
 def bags_cpu(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None, acc: torch.dtype) -> Tensor:
     """`gather_sum` for checked inputs, in `acc`. One bag of `embedding_bag` per row of idx.
 
-    Padding leaves its bag: what coef holds there cannot matter.
+    Padding is removed from its bag, so that the values of coef there do not matter.
     """
     B, k = idx.shape
     start = torch.arange(0, B * k, k, dtype=idx.dtype, device=idx.device) if k else idx.new_zeros(B)

@@ -35,7 +35,7 @@ def _check(idx: Tensor, coef: Tensor, W: Tensor, x: Tensor, bias: Tensor | None)
 def _forward(idx: Tensor, coef: Tensor, W: Tensor, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
     acc = _check(idx, coef, W, x, bias)
     if W.is_cuda:
-        from kernels.gather_sum_mse_triton import launch  # here, since Triton is absent on macOS
+        from kernels.gather_sum_mse_triton import launch  # here, since Triton does not exist on macOS
 
         return launch(idx, coef, W, x, bias, acc)
     error = bags_cpu(idx, coef, W, bias, acc).sub_(x)

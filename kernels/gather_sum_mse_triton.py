@@ -1,4 +1,4 @@
-"""The Triton kernel of gather_sum_mse and its launcher. Imported only where Triton is: by CUDA calls and by tests."""
+"""The Triton kernel of gather_sum_mse and its launcher. Imported by CUDA calls and by tests only."""
 
 import torch
 import triton

@@ -1,4 +1,4 @@
-"""What the kernels accept: shapes, dtypes and devices, each refused in a sentence before anything is launched.
+"""Checks of the kernels' arguments: wrong shapes, dtypes and devices are refused in a sentence before any launch.
 
 Every check but `check_range` reads metadata only, so none waits for a GPU; together they cost about 2 µs a call.
 """
@@ -108,7 +108,7 @@ def check_range(idx: Tensor, n: int) -> bool:
 
 
 def differentiated(*tensors: Tensor | None) -> bool:
-    """Whether a call must go through the registered op: someone records gradients, or a compiler traces."""
+    """Whether a call must go through the registered op: gradients are recorded, or a compiler traces."""
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
         return True
     return torch.compiler.is_compiling()

@@ -51,8 +51,8 @@ class Plan:
 
     @cached_property
     def items(self) -> "Items":
-        """What the programs of the CUDA kernels share out; made when the first of them asks."""
-        from kernels.segment_items_triton import build  # here, since Triton is absent on macOS
+        """The work items of the CUDA kernels, made at first use."""
+        from kernels.segment_items_triton import build  # here, since Triton does not exist on macOS
 
         return build(self.bounds, self.order.shape[0])
 
@@ -60,8 +60,8 @@ class Plan:
 def plan(idx: Tensor, n: int) -> Plan:
     """Sort the entries of idx (B, k), int32 or int64, −1 = padding, by their latent in 0 … n − 1.
 
-    No step waits for a GPU. An index ≥ n or < −1 raises ValueError on a CPU and counts as padding on CUDA, where a look
-    would wait for the GPU; with TRITON_DEBUG=1 it is taken there too.
+    No step waits for a GPU. An index ≥ n or < −1 raises ValueError on a CPU, and on CUDA with TRITON_DEBUG=1. Without
+    that it counts as padding on CUDA, since reading the indices would wait for the GPU.
     """
     call = plan_op if torch.compiler.is_compiling() else _forward
     order, rows, bounds = call(idx, n)

@@ -30,7 +30,7 @@ def _check(plan: Plan, coef: Tensor, X: Tensor) -> None:
 def _forward(plan: Plan, coef: Tensor, X: Tensor) -> Tensor:
     _check(plan, coef, X)
     if X.is_cuda:
-        from kernels.segment_sum_triton import launch  # here, since Triton is absent on macOS
+        from kernels.segment_sum_triton import launch  # here, since Triton does not exist on macOS
 
         return launch(plan, coef, X)[0]
     acc = accumulator(X.dtype)

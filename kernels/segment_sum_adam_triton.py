@@ -1,4 +1,4 @@
-"""Triton kernels and launcher of segment_sum_adam_. Imported only where Triton is: by CUDA calls and by tests."""
+"""Triton kernels and launcher of segment_sum_adam_. Imported by CUDA calls and by tests only."""
 
 import torch
 import triton

@@ -25,7 +25,7 @@ def _forward(plan: Plan, coef: Tensor, X: Tensor, W: Tensor) -> tuple[Tensor, Te
     _check(plan, coef, X, W)
     if not X.is_cuda:
         return segment_sum(plan, coef, X), gather_dot(plan.idx, X, W)
-    from kernels.segment_sum_triton import launch  # here, since Triton is absent on macOS
+    from kernels.segment_sum_triton import launch  # here, since Triton does not exist on macOS
 
     sums, dots = launch(plan, coef, X, W)
     assert dots is not None

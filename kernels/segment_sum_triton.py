@@ -1,4 +1,4 @@
-"""The Triton kernels of segment_sum and segment_sum_dot. Imported only where Triton is: by CUDA calls and by tests."""
+"""The Triton kernels of segment_sum and segment_sum_dot. Imported by CUDA calls and by tests only."""
 
 import torch
 import triton

@@ -27,7 +27,7 @@ def _forward(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if not z.is_cuda:
         return _topk_cpu(z, k)
     if z.dtype != torch.float64:
-        from kernels.topk_triton import MAX_K, MAX_N, launch  # here, since Triton is absent on macOS
+        from kernels.topk_triton import MAX_K, MAX_N, launch  # here, since Triton does not exist on macOS
 
         if k <= MAX_K and z.shape[1] <= MAX_N:
             return launch(z, k)

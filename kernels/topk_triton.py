@@ -1,4 +1,4 @@
-"""The Triton kernels of topk and their launcher. Imported only where Triton is: by CUDA calls and by tests.
+"""The Triton kernels of topk and their launcher. Imported by CUDA calls and by tests only.
 
 The k groups of G columns with the largest maxima hold the k largest elements: an element outside them has k group
 maxima before it. So one pass reads z and writes n/G maxima, a second selects k groups among them, a third k elements

@@ -1,4 +1,4 @@
-"""What the kernels are measured on: shapes, and inputs whose latents fire as unevenly as in a trained autoencoder."""
+"""Shapes and inputs of the kernel benchmark, whose latents fire as unevenly as in a trained autoencoder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks.train.case import device
 
-SETS = 3  # of inputs, in turn: one alone would stay in the cache
+SETS = 3  # different inputs, in turn: a single one would stay in the cache
 _SHARED = 2**30  # bytes: tables larger than this pass no cache, and all sets read one
 _MOST = 0.5  # the commonest latent is on for every second token
 
@@ -31,9 +31,9 @@ class Shape:
         return f"d = {self.d}, n = {self.n:,}, k = {self.k}, B = {self.B:,}"
 
 
-GOAL = Shape(768, 2**17, 32, 2**14)  # the shape that the goals are of
+GOAL = Shape(768, 2**17, 32, 2**14)  # the shape for which goals are set
 TOPK_GOAL = Shape(768, 2**17, 32, 2**12)
-# In the order in which they are measured, as far as time and memory go.
+# Measured in this order, as far as time and memory allow.
 CUDA = (
     GOAL,
     TOPK_GOAL,
@@ -93,7 +93,7 @@ class Inputs:
 
 
 def inputs(shape: Shape, skew: float, dtype: torch.dtype) -> list[Inputs]:
-    """SETS different ones on the device of the benchmark."""
+    """SETS different input sets, on the device of the benchmark."""
     return list(_inputs(shape, skew, dtype))
 
 

@@ -1,4 +1,4 @@
-"""What the machine can do at most, measured in the run that is judged by it."""
+"""Ceilings of the machine's speed, measured in the same run as the kernels that are judged by them."""
 
 from collections.abc import Callable
 from statistics import median

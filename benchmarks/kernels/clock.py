@@ -1,4 +1,4 @@
-"""Times of short works: between two events of the stream on CUDA, CPU time elsewhere, the cache emptied before each."""
+"""Times short calls: on CUDA between two events of the stream, after emptying the cache; elsewhere by CPU time."""
 
 import time
 from collections.abc import Callable, Sequence

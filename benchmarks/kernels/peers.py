@@ -25,19 +25,19 @@ Decode = Callable[[Tensor, Tensor, Tensor], Tensor]  # idx (B, k) int64, values 
 
 
 def folder() -> Path | None:
-    """Where the peers are installed by `make .venv/peers/ready`; None where they are not."""
+    """The folder where `make .venv/peers/ready` installs the peers; None if they are not installed."""
     return next((ROOT / ".venv" / "peers" / "lib").glob("python3*/site-packages"), None)
 
 
 def missing(where: Path | None) -> dict[str, str]:
-    """Why a peer cannot be measured, of those that cannot. where: a folder of packages, looked into last."""
+    """For each peer that cannot be measured, the reason. where: a folder of packages, searched last."""
     if where is not None and str(where) not in sys.path:
         sys.path.append(str(where))
     why = {}
     for name, load in ((SPARSIFY, _sparsify), (OPENAI, _openai)):
         try:
             load()
-        except Exception as error:  # whatever keeps a peer from being imported is said and no more
+        except Exception as error:  # any error of a peer's import is printed, and the benchmark goes on
             why[name] = f"{type(error).__name__}: {error}"
     return why
 

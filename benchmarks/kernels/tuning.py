@@ -1,9 +1,9 @@
 """Measure the tiles of the Triton kernels on this GPU; those that beat the reasoned ones go to kernels/tuning.json.
 
-At the shapes of benchmarks/kernels/case.py, in bfloat16, at d = 768 in float32 too. Every candidate of
-benchmarks/kernels/candidates.py once; the reasoned tile and the fastest other a second time. An entry is kept only
-where the slower time of that other beats the faster of the reasoned by more than the two of either differ, and by 3 %:
-the smallest of a dozen noisy times is too small.
+Measured at the shapes of benchmarks/kernels/case.py, in bfloat16, and at d = 768 in float32 too. Every candidate of
+benchmarks/kernels/candidates.py is measured once, the reasoned tile and the fastest other a second time. The other is
+kept only if its slower time beats the faster time of the reasoned tile by more than either's two times differ, and by
+3 %, because the smallest of a dozen noisy times is biased downwards.
 """
 
 import json
@@ -81,27 +81,27 @@ def _found(case: Case, measure: Measure) -> Row:
 
 
 def compare(case: Case, measure: Measure) -> Row:
-    """Times of the reasoned tile and the fastest other in ms, twice each, and whether the other is to be kept."""
+    """Two times in ms of the reasoned tile and of the fastest other, and whether to keep the other."""
     reasoned, *others = candidates(case.kernel, case.dtype, *case.sizes)
     call, sets = case.work()
 
-    def of(tile: Tile) -> float:
+    def timed(tile: Tile) -> float:
         with tuning.using(case.kernel, tile):
             return measure(call, sets)
 
     def if_it_runs(tile: Tile) -> float | None:
         try:
-            return of(tile)
+            return timed(tile)
         except (TritonError, torch.OutOfMemoryError):
             return None
 
-    first = of(reasoned)
+    first = timed(reasoned)
     times = {tile: ms for tile in others if (ms := if_it_runs(tile)) is not None}
     row = {"reasoned": reasoned, "tiles": 1 + len(times), "failed": len(others) - len(times)}
     if not times:
         return row | {"reasoned_ms": [first], "kept": False}
     best = min(times, key=lambda tile: times[tile])
-    reasoned_ms, best_ms = [first, of(reasoned)], [times[best], of(best)]
+    reasoned_ms, best_ms = [first, timed(reasoned)], [times[best], timed(best)]
     return row | {
         "reasoned_ms": reasoned_ms,
         "tile": best,
@@ -117,7 +117,7 @@ def beats(tile_ms: Sequence[float], reasoned_ms: Sequence[float]) -> bool:
 
 
 def write(rows: Iterable[Row], path: Path) -> None:
-    """Put this GPU's rows in the place of its entries for the same cases; one where the formula is as good has none."""
+    """Replace this GPU's entries for the cases of `rows`; a case where the formula is as good gets no entry."""
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     sha, dirty = state()  # before the file is written, for the rows that follow too
     made = {"commit": f"{sha}{'-dirty' if dirty else ''}", "triton": version("triton")}
@@ -150,7 +150,7 @@ def _place(entry: Mapping[str, Any]) -> tuple:
 
 
 def as_table(rows: Sequence[Row]) -> str:
-    """The rows as a table, and what was not reached."""
+    """The rows as a table, and the cases that were not reached."""
     lines = [
         f"{'kernel':<18}{'sizes':<20}{'dtype':<10}{'reasoned':<22}{'ms':>9}  {'fastest other':<22}{'ms':>9}"
     ]

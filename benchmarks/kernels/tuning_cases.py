@@ -1,4 +1,4 @@
-"""What the tiles of the kernels are measured on: calls, shapes, skewed inputs of `python -m benchmarks.kernels`."""
+"""The cases on which tiles are measured: the calls, shapes and skewed inputs of `python -m benchmarks.kernels`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ Call = Callable[[Any], object]
 
 @dataclass(frozen=True)
 class Case:
-    """One kernel at one shape. dtype: of the rows that a launch looks up its tile by."""
+    """One kernel at one shape. dtype: that of the rows, by which a launch looks up its tile."""
 
     kernel: str
     dtype: torch.dtype
@@ -30,7 +30,7 @@ class Case:
 
     @property
     def named_sizes(self) -> dict[str, int]:
-        """What kernels/tuning.json names it by."""
+        """The sizes in kernels/tuning.json."""
         names = tuning.KERNELS[self.kernel].sizes
         return {name: getattr(self.shape, name) for name in names}
 
@@ -39,7 +39,7 @@ class Case:
         return tuple(self.named_sizes.values())
 
     def work(self) -> tuple[Call, Sequence[Any]]:
-        """The call, and the inputs that it is to be given in turn."""
+        """The call, and the inputs to give it in turn."""
         shape, dtype = self.shape, self.dtype
         if self.kernel == "segment_items":
             return _items(shape)
@@ -72,7 +72,7 @@ def cases() -> Iterator[Case]:
 
 @lru_cache(maxsize=1)
 def _inputs(shape: Shape, dtype: torch.dtype) -> list[Inputs]:
-    """Kept from one kernel to the next."""
+    """Cached, since consecutive kernels use the same inputs."""
     return kernel_case.inputs(shape, SKEW, dtype)
 
 
@@ -81,7 +81,7 @@ def _ours(works: Sequence[kernel_works.Work], kernel: str) -> Call:
 
 
 def _items(shape: Shape) -> tuple[Call, Sequence[Any]]:
-    """The items of a plan that has none yet, and the sums that they are for."""
+    """A segment sum by a plan whose items are not made yet."""
     sets = _inputs(shape, torch.bfloat16)
     plans = {id(i): plan(i.idx, shape.n) for i in sets}
     return lambda i: segment_sum(replace(plans[id(i)]), i.coef, i.X), sets

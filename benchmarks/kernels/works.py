@@ -1,4 +1,4 @@
-"""Our kernels and what stands beside them: what is called, what it must move, and how far off its result is."""
+"""The measured calls, ours and others': what is called, the bytes it must move, and the error of its result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
-"""Tokens a second of a training step and of a pack of runs, beside the trainers on PyPI. `make bench-train`
+"""Tokens per second of a training step and of a pack of runs, beside the trainers on PyPI. `make bench-train`
 
 Tokens per CPU-second in one thread; on CUDA per second of the device, between events of its stream. Every contender
-has a process of its own, in turn, several rounds of them; the same rows, d, n, k and batch; medians over all laps.
+runs in a process of its own, in turn, for several rounds, on the same rows, d, n, k and batch; medians over all laps.
 Ours is a whole step: gradients, projection, Adam, unit norm, weight average, counters. The peers train by their own
 trainer classes, AuxK off. A pack counts the tokens of all its runs; peers step their SAEs one after another as well,
-so that a peer's step is its pack. A peer that is not installed is said to be missing and has no row.
+so that a peer's step is its pack. A peer that is not installed is printed as missing and has no row.
 """
 
 import argparse
@@ -21,16 +21,13 @@ from benchmarks.train.case import CPU, CUDA, QUICK, Case, Shape, device, write_r
 from benchmarks.train.contenders import PEERS, PEERS_PYTHON, in_its_own_process, measure, merged, missing
 
 PACKAGES = ("saescale", "torch", "numpy")
-GOALS = {
-    "eai-sparsify": 1.4,
-    "sae-lens": 2.8,
-    "dictionary-learning": 4.0,
-}  # × their tokens a second, on a CPU
+# Our tokens per second over each peer's, on a CPU, must be at least these.
+GOALS = {"eai-sparsify": 1.4, "sae-lens": 2.8, "dictionary-learning": 4.0}
 _MOST_AUXK, _LEAST_FROM_DISK = 1.03, 0.95
 
 
 def contenders(shape: Shape, laps: int, absent: Mapping[str, str]) -> list[tuple[str, Case]]:
-    """Who is measured, with which SAE: the full width in packs of up to 4, the small one of up to 16."""
+    """The contenders and their SAEs: the full width in packs of up to 4, the small one in packs of up to 16."""
     full, small = (Case(shape.d, n, shape.k, shape.batch_tokens, laps) for n in (shape.n, shape.n_small))
     there = [name for name in PEERS if name not in absent]
     ours = [
@@ -62,7 +59,7 @@ def compare(
 def ratio(
     rows: Sequence[Mapping[str, Any]], peer: str, n: int, task: str = "step", runs: int = 1
 ) -> float | None:
-    """Our tokens a second ÷ the peer's, at n latents; None where one of them is not measured."""
+    """Our tokens per second divided by the peer's, at n latents; None if one of them was not measured."""
     ours = _speed(rows, "ours", n, task, runs)
     theirs = _speed(rows, peer, n, "step", 1)
     return None if ours is None or theirs is None else ours / theirs
@@ -75,7 +72,7 @@ def _speed(rows: Sequence[Mapping[str, Any]], who: str, n: int, task: str, runs:
 
 
 def as_table(rows: Sequence[Mapping[str, Any]], absent: Mapping[str, str]) -> str:
-    """The rows as a table, ours over each peer beside, and who is missing."""
+    """The rows as a table, with our ratio to each peer, and the missing peers."""
     unit = "CPU s" if device() == "cpu" else "GPU s"
     lines = [
         f"{'contender':<20} {'task':<26}{'n':>8}{'runs':>5}{unit:>9}{'least':>9}{'most':>9}{'tokens/s':>10}"
@@ -93,7 +90,7 @@ def as_table(rows: Sequence[Mapping[str, Any]], absent: Mapping[str, str]) -> st
 
 
 def _beside(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> str:
-    """What a row of ours comes to beside the peers and beside our other rows."""
+    """The ratios of one of our rows to the peers' and to our other rows."""
     if row["contender"] != "ours":
         return ""
     found = {peer: ratio(rows, peer, row["n"], row["task"], row["runs"]) for peer in PEERS}
@@ -107,7 +104,7 @@ def _beside(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> str:
 
 
 def goals(rows: Sequence[Mapping[str, Any]], shape: Shape) -> list[str]:
-    """A line a goal that can be judged: what was asked, what was measured."""
+    """One line for each goal that can be judged: the goal and what was measured."""
     lines = []
     for peer, least in GOALS.items() if device() == "cpu" else ():
         value = ratio(rows, peer, shape.n)
@@ -131,7 +128,11 @@ def _met(yes: bool) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(
+        "python -m benchmarks.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     p.add_argument("--rounds", type=int, default=3, help="processes of each contender, in turn")
     p.add_argument("--laps", type=int, default=5, help="steps timed in each process")
     p.add_argument("--quick", action="store_true", help="tiny shapes, one round: does it run?")

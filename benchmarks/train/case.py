@@ -1,4 +1,4 @@
-"""What every contender of a training benchmark is given, the same for all: shapes, rows, a clock, how many steps."""
+"""What all contenders of a training benchmark share: shapes, rows, clock and number of steps."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,9 @@ from torch import Tensor
 from sae_core.data.synthetic import Synthetic, SyntheticConfig
 
 WARM = 2  # steps before the first that counts: allocations, the first step's own work
-_BATCHES = 4  # different ones, in turn: one alone would be learned, and its latents stay in the cache
+_BATCHES = (
+    4  # different batches, in turn: a single one would be learned, and its latents would stay in the cache
+)
 _ACTIVE = 16.0  # features a row has on average
 
 
@@ -55,7 +57,7 @@ def device() -> str:
 
 
 class Clock:
-    """CPU seconds of this process, all its threads; on CUDA those between two events of the stream."""
+    """CPU seconds of all threads of this process; on CUDA seconds between two events of the stream."""
 
     def __init__(self) -> None:
         self._last = self._now()

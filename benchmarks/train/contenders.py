@@ -1,4 +1,4 @@
-"""The contenders of the training benchmarks, each in a process of its own, and what is made of their laps."""
+"""The contenders of the training benchmarks, each in a process of its own, and the rows made of their laps."""
 
 import importlib
 import json
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PEERS_PYTHON = ROOT / ".venv" / "peers" / "bin" / "python"
 PEERS = {"eai-sparsify": "sparsify", "sae-lens": "sae_lens", "dictionary-learning": "dictionary_learning"}
 _ENV = {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled", "TOKENIZERS_PARALLELISM": "false"}
-# Without a GPU sparsify chooses its Triton kernels all the same, which fail.
+# Without a GPU sparsify still chooses its Triton kernels, which fail.
 _CPU_ENV = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "SPARSIFY_DISABLE_TRITON": "1"}
 
 
@@ -43,7 +43,7 @@ def measure(name: str, case: Case, folder: Path) -> list[dict[str, Any]]:
 
 
 def missing(python: Path) -> dict[str, str]:
-    """Why a peer cannot be measured, of those that cannot."""
+    """For each peer that cannot be measured, the reason."""
     if not python.is_file():
         return dict.fromkeys(PEERS, f"there is no {python}; `make .venv/peers/ready` installs the peers")
     code = "import sys, importlib.util as u; print(*[m for m in sys.argv[1:] if u.find_spec(m) is None])"
@@ -55,7 +55,7 @@ def missing(python: Path) -> dict[str, str]:
 
 
 def in_its_own_process(name: str, case: Case, folder: Path, python: Path) -> list[dict[str, Any]] | str:
-    """Its rows, or the last line of what it said when it failed."""
+    """Its rows, or the last line of its error output if it failed."""
     chosen = str(python) if name in PEERS else sys.executable
     told = json.dumps(asdict(case))
     command = [chosen, "-m", "benchmarks.train", "--contender", name, "--case", told, "--folder", str(folder)]

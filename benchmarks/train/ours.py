@@ -14,12 +14,12 @@ from sae_core.training.pack import train_pack
 from sae_core.training.run import Run
 
 PRECISION = {"cpu": "fp32", "cuda": "bf16"}
-_LONG = 2**40  # tokens: neither the end nor an evaluation comes within a benchmark
+_LONG = 2**40  # tokens, so many that neither the end nor an evaluation falls within a benchmark
 _HELD_OUT = 64
 
 
 class Memory:
-    """A `Source`: rows in memory, over and over in one order."""
+    """A `Source` of rows in memory, repeated in one order."""
 
     fingerprint = "rows in memory"
 
@@ -43,7 +43,7 @@ class Memory:
 
 
 def a_run(case: Case, source: Source, auxk: float = 0.0, seed: int = 0) -> Run:
-    """A run that neither ends nor is evaluated; auxk: α, 0 is off."""
+    """A run that is neither ended nor evaluated within the benchmark; auxk: α, 0 switches it off."""
     train = TrainConfig(
         lr=1e-4 * (1 + seed),
         batch_tokens=case.batch_tokens,
@@ -57,7 +57,7 @@ def a_run(case: Case, source: Source, auxk: float = 0.0, seed: int = 0) -> Run:
 
 
 def step(case: Case, x: Tensor, folder: Path) -> list[dict[str, Any]]:
-    """A whole step, AuxK off and on in turn. Where it is on every latent is looked at and none is dead."""
+    """A whole step, with AuxK off and on in turn. With AuxK on, all latents are checked and none is dead."""
     source = Memory(x)
     off, on = a_run(case, source), a_run(case, source, auxk=1 / 32)
     on.tokens = 2 * on.config.sae.dead_tokens  # long enough that silent latents would be dead
