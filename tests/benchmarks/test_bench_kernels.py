@@ -180,7 +180,7 @@ def test_it_runs_with_torch_triton_and_numpy_alone(tmp_path):
     )
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({absent}));"
-        f"from benchmarks import kernels; sys.exit(kernels.main(sys.argv[1:]))"
+        f"from benchmarks.kernels import __main__ as kernels; sys.exit(kernels.main(sys.argv[1:]))"
     )
     options = ["--quick", "--peers", str(tmp_path), "--results", str(tmp_path)]
     done = subprocess.run([sys.executable, "-c", code, *options], cwd=ROOT, capture_output=True, text=True)
