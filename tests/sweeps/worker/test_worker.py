@@ -212,15 +212,18 @@ def test_killed_at_random_it_ends_bit_identical(tiny, tmp_path, kills, budget, p
         assert len(list(hit.study.run(run_id).path.glob("claim-*"))) > kills // 2, "the kills hit other runs"
 
 
-def test_without_memory_for_a_pack_its_runs_are_trained_in_smaller_ones(tiny, monkeypatch):
-    """A device that holds two runs and no more: of a pack of four two fail, and are trained when there is room."""
+@pytest.mark.parametrize(("room", "failed_before"), [(2, [0, 0, 1, 1]), (1, [0, 1, 1, 2])])
+def test_without_memory_for_a_pack_its_runs_are_trained_in_smaller_ones(
+    tiny, monkeypatch, room, failed_before
+):
+    """A device with room for so many runs of a pack of four: the others fail, and come back in packs of half."""
     plan, ids = planned(tiny("seed=range(0,4)", "launcher.runs_per_pack=4"))
     alive, most = set(), []
     step = Run.step
 
     def small_device(run, x, *more):
         alive.add(run.config.seed)
-        if len(alive) > 2:
+        if len(alive) > room:
             alive.discard(run.config.seed)
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         most.append(len(alive))
@@ -230,7 +233,7 @@ def test_without_memory_for_a_pack_its_runs_are_trained_in_smaller_ones(tiny, mo
 
     monkeypatch.setattr(Run, "step", small_device)
     assert work(str(plan.study.path), ids, plan.launcher) == dict.fromkeys(ids, "done")
-    assert max(most) == 2
+    assert max(most) == room
     failed = [len(failures(plan.study.run(run_id))) for run_id in ids]
-    assert sorted(failed) == [0, 0, 1, 1]
+    assert sorted(failed) == failed_before
     assert {one.kind for run_id in ids for one in failures(plan.study.run(run_id))} == {"oom"}
