@@ -193,7 +193,7 @@ def killed_after_some_progress(study: Study, ids: list[str], pause_s: float) -> 
 )
 def test_killed_at_random_it_ends_bit_identical(tiny, tmp_path, kills, budget, pause_s):
     """Four runs of two activations and two batch sizes in one pack, dead latents and AuxK in some."""
-    more = ("sae.activation=topk,batchtopk", "train.batch_tokens=64,128", "sae.dead_tokens=3000")
+    more = ("sae.activation=topk,batchtopk", "train.batch_tokens=64,128", "sae.dead_tokens=500")
     more = (*more, f"train.max_tokens={budget}", "train.evals_per_doubling=8", "sae.n_latents=64")
     calm, ids = planned(tiny(*more, f"runs={tmp_path / 'calm'}"))
     launch(calm)
