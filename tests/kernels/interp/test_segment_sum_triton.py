@@ -47,8 +47,7 @@ def test_any_program_order(case, order):
     assert all(map(torch.equal, check(p, coef, X, W, order), launch(p, coef, X, W)))
 
 
-@pytest.mark.parametrize("ITEMS", [1, 3])
-@pytest.mark.parametrize("BD", [64, 128])
+@pytest.mark.parametrize(("BD", "ITEMS"), in_turn([64, 128], [1, 3]))
 def test_bitwise_equal_however_the_work_is_shared_out(ITEMS, BD):
     """Only the rows in flight, T, and the columns of a partial dot may change the order of a sum."""
     idx, coef, W, X = make(LONG)

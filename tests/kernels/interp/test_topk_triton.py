@@ -7,6 +7,7 @@ pytest.importorskip("triton")
 
 from kernels.topk_triton import launch
 from kernels.tuning import using
+from tests.kernels.cases import in_turn
 from tests.kernels.interp.sanitizer import ORDERS, sanitize, why_not
 from tests.kernels.topk_cases import HARD, SHAPES, hard, same, scores
 
@@ -32,26 +33,26 @@ def check(z, k, order="forward"):
     same(z, values, idx, k)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(("B", "n", "k"), SHAPES)
-def test_equals_a_stable_sort(B, n, k, dtype):
+@pytest.mark.parametrize(("shape", "dtype"), in_turn(SHAPES, DTYPES), ids=str)
+def test_equals_a_stable_sort(shape, dtype):
+    B, n, k = shape
     check(scores(min(B, 2), n, dtype), k)
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize(("B", "n", "k"), [(1, 1, 1), (3, 33, 33), (4, 64, 1), (3, 70, 5)])
-def test_any_program_order(B, n, k, order):
+@pytest.mark.parametrize(
+    ("shape", "order"), in_turn([(1, 1, 1), (3, 33, 33), (4, 64, 1), (3, 70, 5)], ORDERS), ids=str
+)
+def test_any_program_order(shape, order):
+    B, n, k = shape
     check(scores(B, n, torch.bfloat16), k, order)
 
 
-@pytest.mark.parametrize("order", ["reverse", "shuffle"])
-@pytest.mark.parametrize("what", HARD)
+@pytest.mark.parametrize(("what", "order"), in_turn(HARD, ["reverse", "shuffle"]))
 def test_hard_rows_in_any_program_order(what, order):
     check(hard(what, 37), 5, order)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("what", HARD)
+@pytest.mark.parametrize(("what", "dtype"), in_turn(HARD, DTYPES), ids=str)
 def test_hard_rows(what, dtype):
     check(hard(what, 37, dtype), 5)
 

@@ -28,7 +28,7 @@ from kernels import (
 from kernels.plan import plan
 from kernels.tuning import KERNELS, using
 from tests.kernels import adam_cases
-from tests.kernels.cases import TOLERANCE, Case, make, relative_error
+from tests.kernels.cases import TOLERANCE, Case, in_turn, make, relative_error
 from tests.kernels.interp.sanitizer import sanitize, why_not
 from tests.kernels.topk_cases import same, scores
 
@@ -90,8 +90,7 @@ def test_gather_dot(integers):
         assert torch.equal(out, by_columns.setdefault(tile[1], out))
 
 
-@pytest.mark.parametrize("kernel", ["segment_sum", "segment_sum_dot"])
-@pytest.mark.parametrize("integers", [False, True])
+@pytest.mark.parametrize(("kernel", "integers"), in_turn(["segment_sum", "segment_sum_dot"], [False, True]))
 def test_segment_sum(kernel, integers):
     idx, coef, W, X = inputs(LONG, torch.float32, integers)
     entries, dotted = plan(idx, LONG.n), kernel == "segment_sum_dot"

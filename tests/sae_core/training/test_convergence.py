@@ -30,6 +30,8 @@ def test_the_standard_error_covers_the_noise():
 def test_converged_needs_both_halves_of_the_criterion():
     assert judge(TOKENS, curve(0.2, 0.001, 0.8), 0.01).converged is True  # gap ½ %
     assert judge(TOKENS, curve(0.2, 0.010, 0.8), 0.01).converged is False  # gap 5 %
+    # The tail is 0.9 % above its limit, and the last doubling still gained 6 %.
+    assert judge(TOKENS, curve(0.2, 0.0018, 3.0), 0.01).converged is False
     steep = np.where(
         TOKENS < 6e6, 0.22, 0.2
     )  # flat, flat, then 10 % better: the tail looks done, the doubling does not

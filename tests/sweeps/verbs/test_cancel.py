@@ -6,6 +6,7 @@ import pytest
 
 from sae_core.training.run import Run
 from sweeps.dispatch.launch import missing, write_runs
+from sweeps.ledger import failures
 from sweeps.ledger.claims import claim
 from sweeps.ledger.run_folder import Status
 from sweeps.planning.plan import make_plan
@@ -93,12 +94,14 @@ def test_runs_that_a_grid_does_not_have_any_more(study, tiny):
 def test_retry_revives_failed_and_cancelled_runs_and_launches(study, capsys):
     runs = folders(study)
     runs[2, 0].set_status(Status("failed", 64, "bug", "KeyError"))
+    failures.record(runs[2, 0], failures.Failure("bug", "KeyError"))
+    assert not failures.may_retry(runs[2, 0], {})
     cancel_module.main([str(study.study.path), runs[2, 1].run_id])
     other = claim(runs[3, 0], 60)
     assert retry_module.main([str(study.study.path)]) == 0
     assert "2 runs will be tried again" in capsys.readouterr().out
     assert [runs[2, i].status().state for i in (0, 1)] == ["pending"] * 2 and not runs[2, 1].cancelled
-    assert runs[2, 0].status().tokens == 64
+    assert runs[2, 0].status().tokens == 64 and failures.may_retry(runs[2, 0], {})
     other.release()
 
 
