@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from kernels.inputs import check_topk, differentiated
-from kernels.topk_by_groups import topk_by_groups
 
-GROUP = 8  # columns a group on the CPU
+GROUP = 8  # columns in a group on the CPU
+LOW = 2**32 - 1  # the lower half of a 64-bit key
 
 
 def topk(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -119,6 +119,43 @@ def _first_equal(z: Tensor, rows: Tensor, kth: Tensor, count: Tensor) -> Tensor:
         found[left[row[first]], rank[first]] = column[first]
         left = left[there < count[left]]
     return found[arange(most) < count[:, None]]
+
+
+def topk_by_groups(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """What the Triton kernels do not take, on a GPU in plain torch, without waiting for it.
+
+    z: (B, n), 1 ≤ k ≤ n. Returns values and idx, (B, k) each, idx in int64.
+
+    n/G group maxima, the k best groups among them, the k best of their k·G elements and of the n mod G last ones.
+    Ties go to the lower index and NaN is the largest, as in `topk`.
+    """
+    n = z.shape[1]
+    G = 2 ** int(math.log2(n / k) / 2)  # maxima and candidates are fewest together at √(n/k)
+    whole = n // G
+    maxima = z[:, : whole * G].unflatten(1, (whole, G)).amax(2) if G > 1 else z
+    # Ascending, so that the lower of two candidates is the lower of two columns.
+    groups = _columns_of_largest(maxima, min(k, whole)).sort(1)[0]
+    candidates = (groups[:, :, None] * G + torch.arange(G, device=z.device)).flatten(1)
+    last = torch.arange(whole * G, n, device=z.device).expand(len(z), -1)
+    candidates = torch.cat([candidates, last], 1)
+    idx = candidates.gather(1, _columns_of_largest(z.gather(1, candidates), k))
+    return z.gather(1, idx), idx
+
+
+def _columns_of_largest(v: Tensor, k: int) -> Tensor:
+    """The columns of the k largest of each row, ties to the lower, NaN the largest."""
+    if v.dtype == torch.float64:  # no room for the column in the key
+        return v.sort(dim=1, descending=True, stable=True)[1][:, :k]
+    column = torch.arange(v.shape[1], device=v.device)
+    keys = (_float_order(v.float()).to(torch.int64) << 32) | (LOW - column)
+    return LOW - (keys.topk(k, 1, sorted=False)[0] & LOW)
+
+
+def _float_order(v: Tensor) -> Tensor:
+    """int32 in the order of float32 v. −0 = 0; every NaN is the largest."""
+    bits = v.view(torch.int32)
+    magnitude = bits & 0x7FFFFFFF
+    return torch.where(bits < 0, -magnitude, magnitude).masked_fill_(v.isnan(), 0x7FFFFFFF)
 
 
 @torch.library.custom_op("saescale::topk", mutates_args=())

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels import reference
-from kernels.topk import topk, topk_op
-from kernels.topk_by_groups import topk_by_groups
+from kernels.topk import topk, topk_by_groups, topk_op
 from tests.kernels.cases import DTYPES, with_threads
 from tests.kernels.topk_cases import HARD, SHAPES, hard, same, scores
 

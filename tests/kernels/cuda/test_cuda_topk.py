@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from kernels.topk import topk
-from kernels.topk_by_groups import topk_by_groups
+from kernels.topk import topk, topk_by_groups
 from tests.kernels.cases import DTYPES
 from tests.kernels.cuda.test_cuda import no_waiting
 from tests.kernels.topk_cases import HARD, SHAPES, hard, same, scores
