@@ -16,6 +16,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from sweeps.config.launcher import Launcher
 from sweeps.errors import SweepError
+from sweeps.ledger.job_environment import STARTED
 
 # Errors of sbatch, squeue and sacct from a controller that is down, restarting or overloaded. Others are answers.
 _SILENT = (
@@ -43,7 +44,8 @@ FINAL = (
 # The first Python of a job: it holds SLURM's signals back and becomes the worker, whose `stoppable` lets them in.
 # Without it a signal while submitit and torch are imported kills a job, which fails, and which nobody requeues.
 _HOLD_SIGNALS = (
-    "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2, signal.SIGTERM}); "
+    "import os, signal, sys, time; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2, signal.SIGTERM}); "
+    f'os.environ["{STARTED}"] = str(time.time()); '
     "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
 )
 _MOST_JOBS = 1001  # SLURM's default MaxArraySize

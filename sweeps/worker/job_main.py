@@ -5,7 +5,6 @@ process, and SLURM does not requeue a job that failed. So sweeps/dispatch/slurm.
 moment, `stoppable` lets them in, and nothing here imports torch before that.
 """
 
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 from sweeps.config.launcher import Launcher
 from sweeps.ledger import failures
 from sweeps.ledger.claims import claim
-from sweeps.ledger.job_environment import slurm_job
+from sweeps.ledger.job_environment import job_started, slurm_job
 from sweeps.ledger.run_folder import ENDED, RunFolder, Status, Study
 from sweeps.worker.signals import TIME_IS_UP, await_the_end, requeue, stoppable
 
@@ -69,7 +68,10 @@ def _end_if_stalled(
     before: their statuses when this round began.
     launcher: for the job's time limit.
     """
-    took, limit = time.time() - _job_start(), launcher.timeout_min * 60
+    started = job_started()
+    if started is None:
+        return
+    took, limit = time.time() - started, launcher.timeout_min * 60
     if took < limit - launcher.slurm.signal_s - _WARNED_EARLY_S:  # preempted
         return
     after = {folder.run_id: folder.status() for folder in folders}
@@ -106,8 +108,3 @@ def _note_round(folder: RunFolder, rounds: int, stalled: str | None) -> None:
         elif rounds != status.rounds:
             folder.set_status(replace(status, rounds=rounds))
     ours.release()
-
-
-def _job_start() -> float:
-    """When SLURM started this round of the job, in seconds since the epoch; now where an old SLURM does not say."""
-    return float(os.environ.get("SLURM_JOB_START_TIME") or time.time())

@@ -2,14 +2,18 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
+from sweeps.dispatch import slurm
 from sweeps.dispatch.launch import missing, write_runs
 from sweeps.dispatch.states import states
 from sweeps.ledger import failures
 from sweeps.ledger.claims import claim
+from sweeps.ledger.job_environment import STARTED
 from sweeps.ledger.run_folder import Status
 from sweeps.planning.plan import make_plan
 from sweeps.worker.job_main import STALLED_ROUNDS, job
@@ -30,14 +34,16 @@ def rounds(tiny, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     monkeypatch.setattr("sweeps.worker.job_main.requeue", lambda: requeued.append(1) or True)
 
-    def one_round(took: float, trains=lambda folders: None) -> str:
+    def one_round(took: float, trains=lambda folders: None, known_from="SLURM_JOB_START_TIME") -> str:
         def warned(*_):
             trains(folders)
             os.kill(os.getpid(), signal.SIGUSR2)
             return {}
 
         monkeypatch.setattr("sweeps.worker.worker.work", warned)
-        monkeypatch.setenv("SLURM_JOB_START_TIME", str(time.time() - took))
+        for name in ("SLURM_JOB_START_TIME", STARTED):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(known_from, str(time.time() - took))
         with pytest.raises(SystemExit) as stopped:
             job(str(plan.study.path), [folder.run_id for folder in folders], plan.launcher)
         return str(stopped.value)
@@ -108,3 +114,20 @@ def test_a_run_that_another_worker_has_is_left_alone(rounds):
     for _ in range(STALLED_ROUNDS):
         one_round(570)
     assert folders[0].status() == Status("pending") and other.touch() and not failures.failures(folders[0])
+
+
+def test_the_start_that_the_job_measured_is_used_where_slurm_does_not_give_one(rounds):
+    _, folders, _, one_round = rounds
+    for _ in range(STALLED_ROUNDS):
+        one_round(570, known_from=STARTED)
+    assert {folder.status().failure for folder in folders} == {"stalled"} and "570 s" in folders[
+        0
+    ].status().message
+
+
+def test_the_first_python_of_a_job_says_when_it_began():
+    code = f"import os; print(os.environ['{STARTED}'])"
+    command = [sys.executable, "-ISc", slurm._HOLD_SIGNALS, "-c", code]
+    before = time.time()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert before <= float(done.stdout) <= time.time()
