@@ -50,11 +50,11 @@ def ways(found: Frontier) -> dict[str, pd.DataFrame]:
 def hull(of: Candidates, present: np.ndarray) -> np.ndarray:
     """Indices of the vertices, by rising C, of the hull below the points `present`, (m,) flags, in (ln C, ln L).
 
-    ln (E + A·C^−α) is convex in ln C, so a law may pass through every vertex. Between two vertices the hull is below
-    the curves: a mixture of two runs that nobody trained. Its ends are vertices whatever the curves are.
+    ln (E + A·C^−α) is convex in ln C, so a law may pass through every vertex. Between vertices the hull lies below the
+    curves, since it interpolates between two runs; its end points are always vertices.
     """
     kept: list[int] = []
-    # Only points below all of less compute can be vertices of the falling part (Andrew 1979, the lower chain).
+    # Only a point below all points of less compute can be a vertex of the falling part (Andrew 1979, lower chain).
     for i in falling(of, present):
         while len(kept) >= 2 and not _below(of, kept[-2], kept[-1], i):
             kept.pop()

@@ -4,17 +4,17 @@
 grammar is a subset of Python's. Names are columns, in backticks where they have spaces: `` `my loss` < 0.2 ``.
 
 Missing values: a comparison, an operation or a function with a missing operand is itself missing, and so is a result
-that does not exist, as 1 / 0 or log(-1). A condition that is missing does not hold, so that `not k == 32` leaves out
-rows without k. `k is missing` and `k is not missing` ask for it.
+that does not exist, such as 1 / 0 or log(-1). A condition that is missing does not hold, so that `not k == 32` leaves
+out rows without k. `k is missing` and `k is not missing` test for it.
 
 Numbers are Python's: integers are exact, so that a product of two columns cannot overflow.
 
-An expression is data, never code: it can call the functions listed here (and those that the caller adds), and there
-are no attributes, subscripts, lambdas or comprehensions. Its length and its depth are bounded, and ** gives a float,
-so that 9**9**9 is an error and not an hour of work. simpleeval evaluates it: a walk over the syntax tree that knows
-only the nodes it was given, where asteval would be a whole interpreter from which parts have to be taken away.
+An expression is data, never code. It can call only the functions listed here and those that the caller adds, and it
+cannot use attributes, subscripts, lambdas or comprehensions. Its length and depth are bounded, and ** gives a float, so
+that 9**9**9 is an error instead of an hour of work. simpleeval evaluates it by walking over the syntax tree, and
+accepts only the listed kinds of nodes; asteval is a whole interpreter, from which parts would have to be removed.
 
-The filter box of the report speaks the same language, with the same errors: `fit/views/page/conditions.js`.
+The filter box of the report accepts the same language, with the same errors: `fit/views/page/conditions.js`.
 """
 
 import ast

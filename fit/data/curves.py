@@ -1,4 +1,4 @@
-"""Training curves as points that may lie on the frontier L(C): every curve at one common grid of compute."""
+"""Training curves on a common grid of compute, as candidate points for the frontier L(C)."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,20 @@ from fit.data import tables
 from fit.law.errors import FitError
 from fit.law.law import Array
 
-# A point of every curve in each quarter of an octave of C.
+# Each curve has one point per quarter of an octave of C.
 PER_OCTAVE = 4
 STEP = np.log(2) / PER_OCTAVE
-# Columns that a run has one value of, kept where the table has them.
+# Columns with one value per run, kept if the table has them.
 OF_RUNS = ("n_latents", "lr", "batch_tokens")
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Points by rising C: run (m,) index into runs, log_c, log_l, bin, a number of steps of the grid, (m,) each.
+    """The m candidate points, sorted by C.
 
-    runs: one row a run, with run_id and, where the table has them, n_latents, lr and batch_tokens, NaN where unknown.
-    log_tokens: (m,), None where the table has no tokens.
+    run: (m,), index into runs. log_c, log_l: (m,). bin: (m,), log_c in steps of the grid. runs: one row per run, with
+    run_id and, if the table has them, n_latents, lr and batch_tokens, NaN where unknown. log_tokens: (m,), None if the
+    table has no tokens.
     """
 
     run: np.ndarray
@@ -32,14 +33,14 @@ class Candidates:
     log_tokens: Array | None = None
 
     def column(self, column: str) -> Array | None:
-        """A column of the runs at every point, (m,), None unless it is known and positive for every run."""
+        """A column of the runs at every point, (m,); None unless it is known and positive for every run."""
         if column not in self.runs.columns:
             return None
         values = self.runs[column].to_numpy(dtype=float)
         return values[self.run] if np.all(np.isfinite(values) & (values > 0)) else None
 
     def table(self, index: np.ndarray) -> pd.DataFrame:
-        """The points at `index` as rows: the columns of `runs`, flops, nmse and, where known, tokens."""
+        """The points at `index` as rows: the columns of `runs`, flops, nmse and, if known, tokens."""
         rows = self.runs.iloc[self.run[index]].reset_index(drop=True)
         rows = rows.assign(flops=np.exp(self.log_c[index]), nmse=np.exp(self.log_l[index]))
         return rows if self.log_tokens is None else rows.assign(tokens=np.exp(self.log_tokens[index]))
@@ -48,10 +49,10 @@ class Candidates:
 def candidates(curves: pd.DataFrame, flops: str) -> Candidates:
     """Each curve at the common grid of C, interpolated in log-log between its evaluations, and at its end.
 
-    The loss is the column nmse, in our tables the lower one of the live and the averaged weights. A curve is taken as
-    the best loss so far: it may not rise. With a learning rate schedule that is not constant only the last row of a run
-    is a run at its budget, and only that is taken; an unknown schedule is taken as constant. Without a column run_id
-    the rows of one n_latents are one curve; without both, each row is a run of its own.
+    The loss is the column nmse, in our tables that of the live or the averaged weights, whichever is lower. Each curve
+    is replaced by its best loss so far, so it never rises. If the learning rate is not constant, only the last row of a
+    run counts, since only there is it a run at its budget; an unknown schedule counts as constant. Without a column
+    run_id, the rows of one n_latents are one curve; without both columns, each row is a run of its own.
     """
     curves = curves.reset_index(drop=True)
     code, ids = _runs(curves)
@@ -59,14 +60,14 @@ def candidates(curves: pd.DataFrame, flops: str) -> Candidates:
     log_d = _log_tokens(curves)
     only_end = decays(curves)
     of_runs = {name: tables.numbers(curves, name) for name in OF_RUNS if name in curves.columns}
-    first, found = [], []
-    for mine in np.split(np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))[:-1]):
-        mine = mine[np.lexsort((loss[mine], c[mine]))] if len(mine) > 1 else mine
-        first.append(mine[0])
-        mine = mine[-1:] if only_end[mine].any() else mine
-        found.append(_on_grid(c[mine], loss[mine], log_d[mine]))
-    run = np.repeat(np.arange(len(ids)), [len(x) for x, _, _ in found])
-    log_c, log_l, log_d = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    first, on_grid = [], []
+    for rows in np.split(np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))[:-1]):
+        rows = rows[np.lexsort((loss[rows], c[rows]))] if len(rows) > 1 else rows
+        first.append(rows[0])
+        rows = rows[-1:] if only_end[rows].any() else rows
+        on_grid.append(_on_grid(c[rows], loss[rows], log_d[rows]))
+    run = np.repeat(np.arange(len(ids)), [len(x) for x, _, _ in on_grid])
+    log_c, log_l, log_d = (np.concatenate(parts) for parts in zip(*on_grid, strict=True))
     by_c = np.lexsort((log_l, log_c))
     log_c, log_l, log_d = log_c[by_c], log_l[by_c], log_d[by_c]
     runs = pd.DataFrame({"run_id": ids, **{name: values[first] for name, values in of_runs.items()}})
@@ -81,13 +82,15 @@ def _runs(curves: pd.DataFrame) -> tuple[np.ndarray, pd.Index]:
         curves["run_id"] if "run_id" in curves.columns else curves.get("n_latents", curves.index.to_series())
     )
     if names.isna().any():
-        raise FitError(f"{names.isna().sum()} rows have no {names.name}: it is what tells the curves apart.")
+        raise FitError(
+            f"{names.isna().sum()} rows have no {names.name}, which says which curve a row belongs to."
+        )
     code, ids = pd.factorize(names)
     return code, pd.Index(ids)
 
 
 def _log_tokens(curves: pd.DataFrame) -> Array:
-    """ln D of every row, NaN where it is not known."""
+    """ln D of every row, NaN where unknown."""
     if "tokens" not in curves.columns:
         return np.full(len(curves), np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -103,7 +106,7 @@ def decays(table: pd.DataFrame) -> np.ndarray:
 
 
 def about_schedule(curves: pd.DataFrame) -> str:
-    """What of the curves counts by their `lr_schedule`, in words; none if all are known to be constant."""
+    """A sentence on which points count because of `lr_schedule`; empty if all are known to be constant."""
     unknown = "lr_schedule" not in curves.columns or bool(curves["lr_schedule"].isna().all())
     decaying = decays(curves)
     if decaying.any():
@@ -126,10 +129,10 @@ def _on_grid(log_c: Array, log_l: Array, log_d: Array) -> tuple[Array, Array, Ar
     return grid, np.interp(grid, log_c, log_l), np.interp(grid, log_c, log_d)
 
 
-def falling(of: Candidates, present: np.ndarray) -> np.ndarray:
-    """Indices of the points that are below every point of less compute, among those `present`, (m,) flags."""
+def falling(points: Candidates, present: np.ndarray) -> np.ndarray:
+    """Indices of the points among those `present`, (m,) flags, that lie below every present point of less compute."""
     index = np.flatnonzero(present)
     if not len(index):
         return index
-    lowest = np.minimum.accumulate(of.log_l[index])
+    lowest = np.minimum.accumulate(points.log_l[index])
     return index[np.append(True, lowest[1:] < lowest[:-1])]

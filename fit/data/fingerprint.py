@@ -1,4 +1,4 @@
-"""A fingerprint of the rows of a table, the same however the table is stored and in whatever order its rows stand."""
+"""A fingerprint of the rows of a table that depends neither on the file format nor on the order of the rows."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """How many rows a table has, and a hash of what they hold."""
+    """The number of rows of a table, and a hash of their contents."""
 
     rows: int
     hash: str

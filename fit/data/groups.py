@@ -1,4 +1,4 @@
-"""The parts of a table whose rows may be fitted together: rows of other data or another k are other experiments."""
+"""Splits a table into groups of rows that may be fitted together: other data or another k is another experiment."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,9 +16,9 @@ GROUPS = ("data_fingerprint", "data", "d_model", "batch_tokens", "activation")
 def groups(
     table: pd.DataFrame, always: Sequence[str], varying: Sequence[str], inputs: Sequence[str] = ()
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """The table in parts: by the columns `always`, where there are any, and by those of `varying` that vary.
+    """The groups of a table by the columns `always`, if it has them, and by the columns in `varying` that vary.
 
-    The name of the data counts only where there is no fingerprint. inputs: of the law, never what parts its rows.
+    The name of the data is used only if the table has no fingerprint. inputs: the law's inputs, which never split rows.
     """
     table_has = set(table.columns) - set(inputs)
     varying = [name for name in varying if name in table_has]
@@ -33,7 +33,7 @@ def groups(
 
 
 def _plain(value: Any) -> Any:
-    """A key as JSON and the screen show it: 32 for 32.0, None where it is missing."""
+    """A key as JSON and the terminal show it: 32 for 32.0, None if it is missing."""
     if pd.isna(value):
         return None
     value = value.item() if isinstance(value, np.generic) else value

@@ -1,22 +1,22 @@
-"""Where a loss measured at a few values is lowest: the vertex of a parabola, where it is convex and bracketed."""
+"""The minimum of a loss that was measured at a few values, as the vertex of a convex parabola that brackets it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-# Of the values of n those up to two octaves from the lowest loss make the parabola: a sum of two powers is one for so
-# long. For L = 0.1 + n^−0.25 + D^−0.4 and n over 6 octaves, N*(C) ∝ C^0.615 comes out as C^0.613; from parabolas over
-# all n as C^0.653, and of L instead of ln L as C^0.567. Noise is relative too: hence ln L.
+# The parabola is fitted to the values of n up to two octaves from the lowest loss: over this range a sum of two powers
+# is close to a parabola. For L = 0.1 + n^−0.25 + D^−0.4 and n over 6 octaves, N*(C) ∝ C^0.615 is estimated as C^0.613;
+# parabolas over all n give C^0.653, and parabolas in L instead of ln L give C^0.567. Noise is relative too, hence ln L.
 REACH = 2 * np.log(2)
-# The valley over lr is steeper on one side. On the sweeps of tests/fit/sweep_tables.py, lr in factors of 2, a
-# parabola over two octaves to each side puts the compute-optimal lr 7 % too high, over one octave 2 %.
+# The loss over lr is steeper on one side. On the sweeps of tests/fit/sweep_tables.py, with lr in factors of 2, a
+# parabola over two octaves on each side puts the compute-optimal lr 7 % too high, one over one octave 2 % too high.
 LR_REACH = np.log(2)
 
 
 @dataclass(frozen=True)
 class Vertex:
-    """The lowest point of ln L = y + curvature/2·(ln v − x)² for a quantity v, from `points` values of it."""
+    """The lowest point of ln L = y + curvature/2·(ln v − x)² for a quantity v, fitted to `points` values of v."""
 
     x: float
     y: float
@@ -25,10 +25,11 @@ class Vertex:
 
 
 def lowest(losses: Mapping[float, float], name: str, reach: float = REACH) -> Vertex | str:
-    """The vertex over v → ln L, or why there is none, in words. name: what v is. reach: how far, in ln v.
+    """The vertex of a parabola through ln L over ln v, or a phrase that says why there is none.
 
-    At least three values are needed; the parabola must be convex, and its vertex strictly between the smallest and the
-    largest v that made it.
+    losses: v to ln L. name: what v is. reach: how far from the lowest loss points are used, in ln v. At least three
+    values are needed, the parabola must be convex, and its vertex must lie strictly between the smallest and the
+    largest v that was used.
     """
     if len(losses) < 3:
         return f"a parabola needs 3 {name}, there {'is' if len(losses) == 1 else 'are'} {len(losses)}"
@@ -52,7 +53,7 @@ def lowest(losses: Mapping[float, float], name: str, reach: float = REACH) -> Ve
 
 
 def _about(x: np.ndarray, at: int, reach: float) -> np.ndarray:
-    """Flags of the points within reach of one of them, of its neighbours, and of the three nearest at least."""
+    """Flags of the points within reach of the one at index `at`, always with its neighbours and the nearest three."""
     distance = np.abs(x - x[at])
     near = distance <= max(reach, np.sort(distance)[2]) * (1 + 1e-9)
     near[max(at - 1, 0) : at + 2] = True

@@ -1,4 +1,4 @@
-"""A law at given rows in whitened parameters, so that C in FLOPs and n in thousands are equally well conditioned."""
+"""Laws in whitened parameters, in which C in FLOPs and n in thousands are equally well conditioned."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 from fit.law.errors import FitError
 from fit.law.law import Array, Inputs, Law
 
-# Columns that differ by less than this share are one column: with n equal to 7 digits, slopes differ by rounding only.
+# Columns that differ by less than this share count as one: if all n agree in 7 digits, their slope is rounding error.
 FLAT = 1e-6
 
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms of a law at rows: phi, φ' of each term, (b_j, rows); coordinates, each (rows,), for terms that bend."""
+    """The terms of a law at given rows.
+
+    phi: φ' of each term, (b_j, rows). coordinates: each (rows,), needed by the terms with a bend.
+    """
 
     law: Law
     phi: list[Array]
@@ -30,7 +33,7 @@ class Terms:
         return Terms(self.law, [phi[:, rows] for phi in self.phi], [u[rows] for u in self.coordinates])
 
     def exponents(self, theta: Array) -> Array:
-        """z, (R, J, rows), for parameters (R, p)."""
+        """The exponents z, (R, J, rows), for parameters (R, p)."""
         z = np.empty((len(theta), len(self.phi), self.rows))
         for j, phi in enumerate(self.phi):
             np.matmul(theta[:, self.law.block(j)], phi, out=z[:, j])
@@ -47,8 +50,8 @@ class Terms:
             bend = self.law.terms[j].bend
             if bend:
                 block = self.law.bend_block(j)
-                of = bend.slopes(self.coordinates[bend.input], theta[:, block])
-                np.multiply(share[:, j, None], of, out=J[:, block])
+                slopes = bend.slopes(self.coordinates[bend.input], theta[:, block])
+                np.multiply(share[:, j, None], slopes, out=J[:, block])
         return J
 
     def curvature(self, theta: Array, weight: Array) -> Array:
@@ -61,9 +64,9 @@ class Terms:
             bend = self.law.terms[j].bend
             if bend:
                 u, nu = self.coordinates[bend.input], theta[:, bent]
-                of = bend.slopes(u, nu)
-                weighted = of * weight[:, j, None]
-                H[:, bent, bent] = np.matmul(weighted, of.transpose(0, 2, 1))
+                slopes = bend.slopes(u, nu)
+                weighted = slopes * weight[:, j, None]
+                H[:, bent, bent] = np.matmul(weighted, slopes.transpose(0, 2, 1))
                 H[:, bent, bent] += np.einsum("rabi,ri->rab", bend.curvature(u, nu), weight[:, j])
                 H[:, bent, block] = weighted @ self.phi[j].T
                 H[:, block, bent] = H[:, bent, block].transpose(0, 2, 1)
@@ -71,7 +74,7 @@ class Terms:
 
     @cached_property
     def _products(self) -> list[Array]:
-        """φ_a φ_b of each term, (b·b, rows): with them the curvature is one matrix product for all problems."""
+        """φ_a φ_b of each term, (b·b, rows), with which the curvature of all problems is one matrix product."""
         return [(phi[:, None] * phi).reshape(-1, self.rows) for phi in self.phi]
 
 
@@ -79,9 +82,9 @@ class Terms:
 class Basis:
     """The linear map between a law's θ and whitened parameters θ', term by term: φ·θ = φ'·θ', θ = T⁻¹θ'.
 
-    Over the rows that it was made from, the columns of φ' of a term are orthogonal with mean square 1: this centres the
-    log inputs and more, for any law. The parameters of a bend stay as they are. inverse: T⁻¹, (p, p). terms: the law at
-    those rows.
+    Over the rows that the basis was made from, the columns of φ' of a term are orthogonal with mean square 1. For any
+    law, this includes centring the log inputs. The parameters of a bend are not changed. inverse: T⁻¹, (p, p). terms:
+    the law at those rows.
     """
 
     law: Law
@@ -112,11 +115,11 @@ class Basis:
         return _whitened(self.law, self.inverse, self.law.columns(coordinates), coordinates)
 
     def form(self, param: str) -> tuple[int, Array]:
-        """The term of an internal parameter and the row a, (p,), for which the parameter is a·θ'."""
+        """The index of the term of an internal parameter, and the row a, (p,), for which the parameter is a·θ'."""
         return self.law.term_of(param), self.inverse[self.law.internal.index(param)]
 
     def project(self, j: int, z: Array) -> Array:
-        """The linear θ' of term j, (..., b), that come closest to values z, (..., rows), of φ·θ at the basis's rows."""
+        """The linear θ' of term j, (..., b), whose φ·θ at the basis's rows is closest to the values z, (..., rows)."""
         return z @ self.terms.phi[j].T / self.terms.rows
 
 

@@ -21,7 +21,7 @@ from fit.law.starts import (
     without,
 )
 
-# Starts whose deviance is this close, relatively, have reached the same optimum.
+# Starts whose deviances differ by less than this, relatively, have reached the same optimum.
 SAME = 1e-6
 
 
@@ -29,8 +29,8 @@ SAME = 1e-6
 class Estimate:
     """The optimum of the deviance Σ w 2ρ(r), for the default objective Σ w (ln L_law − ln L)².
 
-    problem: the one problem; solution: its optimum, a leading axis of 1; starts: (S, p), agree: how many of them
-    reached the optimum.
+    problem: a single problem, R = 1. solution: its optimum, with a leading axis of 1. starts: (S, p). agree: how many
+    of the starts reached the optimum.
     """
 
     basis: Basis
@@ -38,11 +38,11 @@ class Estimate:
     solution: Solution
     starts: Array
     agree: int
-    # What `without` found so far: each takes some starts, and few are asked for.
+    # Cache of `without`: each result takes several refits, and few are ever asked for.
     known_without: dict[int, float] = field(default_factory=dict, repr=False, compare=False)
 
     def without(self, term: int) -> float:
-        """The deviance of the law without one of its terms, infinite where no other is left."""
+        """The deviance of the law without one of its terms; infinite if it has no other term."""
         if term not in self.known_without:
             bare = without(term, sampled(self.problem), self.starts)
             self.known_without[term] = np.inf if bare is None else deviance_of_all(self.problem, bare)
@@ -90,17 +90,20 @@ class Estimate:
         return self.log_fitted() - self.problem.ln_y
 
     def scatter(self) -> float:
-        """τ, by which a deviance is divided to be χ² of one degree: Σwψ²/ν over the mean of ψ' (for squares s²)."""
+        """τ = (Σwψ²/ν) / mean ψ', s² for least squares.
+
+        The rise of the deviance with one parameter, divided by τ, follows χ² with one degree of freedom.
+        """
         psi, inside = self.influence()
         return float((self.weights * psi**2).sum() / self.dof / inside)
 
     def influence(self) -> tuple[Array, float]:
         """ψ of the rows, (rows,), and the mean of ψ'."""
-        of, w = self.problem.objective, self.weights
-        r = of.residual(self.log_fitted(), self.problem.ln_y)
-        # At least one row in the middle: δ = 1e-3 of 12 scattered rows may have none inside.
-        inside = float((w * of.inside(r)).sum() / w.sum())
-        return of.slope(r), max(inside, 1 / len(w))
+        objective, w = self.problem.objective, self.weights
+        r = objective.residual(self.log_fitted(), self.problem.ln_y)
+        # Count at least one row as inside: with δ = 1e-3, all of 12 scattered rows may lie beyond it.
+        inside = float((w * objective.inside(r)).sum() / w.sum())
+        return objective.slope(r), max(inside, 1 / len(w))
 
     def jacobian(self, solution: Solution | None = None) -> Array:
         """∂r/∂θ' of the fitted rows, (p, rows), at the optimum or another solution; 0 for a vanished floor."""
@@ -111,12 +114,12 @@ class Estimate:
     def covariance(self, solution: Solution | None = None) -> Array:
         """(JᵀWJ)⁺ of θ', (p, p), without the factor s²; 0 for a vanished floor."""
         J = self.jacobian(solution) * np.sqrt(self.weights)
-        # In units of its own length: the column of a small floor counts as much as the others.
+        # Columns are scaled to length 1, so that the pseudo-inverse does not cut off the column of a small floor.
         length = np.linalg.norm(J, axis=1)
         scale = np.divide(1, length, out=np.zeros(len(J)), where=length > 0)
         J = J * scale[:, None]
-        found = np.asarray(np.linalg.pinv(J @ J.T, rcond=1e-13, hermitian=True), dtype=float)
-        return found * np.outer(scale, scale)
+        inverse = np.asarray(np.linalg.pinv(J @ J.T, rcond=1e-13, hermitian=True), dtype=float)
+        return inverse * np.outer(scale, scale)
 
     def errors(self) -> Array:
         """Standard errors of the internal parameters by the delta method, (p,); NaN for those of a vanished floor."""
@@ -138,14 +141,14 @@ def internal(basis: Basis, solution: Solution) -> Array:
 
 
 def log_losses(terms: Terms, solution: Solution) -> Array:
-    """ln L of every solution at rows: (R, rows)."""
+    """ln L of every solution at the rows of `terms`, (R, rows)."""
     return evaluate(terms, solution.theta, solution.alive)[0]
 
 
 def estimate(law: Law, rows: Rows, objective: Objective = LOG) -> Estimate:
-    """Fit a law to rows: starts by variable projection, all refined at once, the lowest taken.
+    """Fit a law to rows: starting points from variable projection are refined together, and the lowest optimum is kept.
 
-    The floor may vanish: the law without it is fitted too, and is the optimum where no floor does better.
+    The law without its floor is fitted too, and is the optimum if no fit with a floor does better.
     """
     check_rows(law, rows)
     basis = Basis.from_inputs(law, rows.x)
@@ -153,13 +156,13 @@ def estimate(law: Law, rows: Rows, objective: Objective = LOG) -> Estimate:
     starts = starting_points(basis, rows.x, rows.loss, rows.weights)
     sample = sampled(problem)
     everything = np.ones((len(starts), len(law.terms)), dtype=bool)
-    found = with_floors(basis, sample, refined(sample, starts, everything, may_vanish(law)))
-    best = best_of(found)
+    optima = with_floors(basis, sample, refined(sample, starts, everything, may_vanish(law)))
+    best = best_of(optima)
     bare = None if law.floor is None else without(law.floor, sample, starts)
     if bare is not None and bare.deviance[0] <= best.deviance[0] * (1 + 1e-9):
         best = bare
     tiny = 1e-20 * float(sample.w.sum())
-    agree = int((found.deviance <= best.deviance[0] * (1 + SAME) + tiny).sum())
+    agree = int((optima.deviance <= best.deviance[0] * (1 + SAME) + tiny).sum())
     if sample is not problem:
         best = on_all_rows(basis, problem, best)
     without_floor = {}
@@ -169,6 +172,6 @@ def estimate(law: Law, rows: Rows, objective: Objective = LOG) -> Estimate:
 
 
 def improved(at: Estimate, better: Solution) -> Estimate:
-    """The estimate moved to a lower optimum near a solution that a profile ran into; no start had reached it."""
+    """The estimate moved to the lower optimum near a solution that a profile reached and no start had."""
     solution = minimise(at.problem, better.theta, better.alive, may_vanish(at.law))
     return replace(at, solution=solution, agree=0, known_without={})

@@ -1,4 +1,4 @@
-"""Quantities h(θ) that intervals are asked for: parameters, predictions, and what follows from parameters."""
+"""Quantities h(θ) that have intervals: parameters, predictions, and quantities derived from parameters."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -21,7 +21,7 @@ class Quantities(Protocol):
     def evaluate(self, theta: Array, alive: Flags, which: Index) -> tuple[Array, Array, Array]:
         """Quantity which[r] at θ'[r]: value, (R,), gradient, (R, p), and Hessian, (R, p, p).
 
-        alive: (R, J). The value is −inf or NaN where it stands on a term that vanished.
+        alive: (R, J). The value is −inf or NaN where it depends on a term that vanished.
         """
         ...
 
@@ -34,7 +34,7 @@ class Parameters:
         p = len(basis.law.internal)
         self.term = np.array([j for j, _ in forms], dtype=np.intp)
         self.rows = np.array([row for _, row in forms]).reshape(-1, p)
-        # The logarithm of an absent coefficient is −inf; a slope of an absent term is not defined.
+        # The logarithm of a vanished term's coefficient is −inf; its slopes are undefined.
         first = [basis.law.terms[j].params[0] for j, _ in forms]
         self.absent = np.array(
             [-np.inf if name == lead else np.nan for name, lead in zip(names, first, strict=True)]
@@ -52,7 +52,7 @@ class Parameters:
 
 
 class Predictions:
-    """ln y at rows."""
+    """Predictions ln y at given rows."""
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
@@ -70,10 +70,10 @@ class Predictions:
             z[:, j] = (theta[:, block] * phi.T).sum(axis=1)
             J[:, j, block] = phi.T
             if bend:
-                u, nu, own = at.coordinates[bend.input], theta[:, bent], np.arange(R)
-                z[:, j] += bend.value(u, nu)[own, own]
-                J[:, j, bent] = bend.slopes(u, nu)[own, :, own]
-                curved[:, bent, bent, j] = bend.curvature(u, nu)[own, :, :, own]
+                u, nu, row = at.coordinates[bend.input], theta[:, bent], np.arange(R)
+                z[:, j] += bend.value(u, nu)[row, row]
+                J[:, j, bent] = bend.slopes(u, nu)[row, :, row]
+                curved[:, bent, bent, j] = bend.curvature(u, nu)[row, :, :, row]
         z = np.where(alive, z, -np.inf)
         top = z.max(axis=1)
         share = np.exp(z - top[:, None])
@@ -85,23 +85,23 @@ class Predictions:
 
 
 class Numbers:
-    """What follows from the parameters: `Derived` of a law."""
+    """The derived quantities of a law, see `Derived`."""
 
-    def __init__(self, basis: Basis, of: Sequence[Derived]) -> None:
-        self.basis, self.of = basis, list(of)
+    def __init__(self, basis: Basis, derived: Sequence[Derived]) -> None:
+        self.basis, self.derived = basis, list(derived)
 
     def __len__(self) -> int:
-        return len(self.of)
+        return len(self.derived)
 
     def evaluate(self, theta: Array, alive: Flags, which: Index) -> tuple[Array, Array, Array]:
         R, p = theta.shape
         inner = theta @ self.basis.inverse.T
         value, slope = np.empty(R), np.empty((R, p))
         for m in np.unique(which):
-            mine, derived = which == m, self.of[m]
-            value[mine], slope[mine] = derived.of(inner[mine])
+            asked, derived = which == m, self.derived[m]
+            value[asked], slope[asked] = derived.of(inner[asked])
             if derived.term is not None:
                 absent = -np.inf if derived.log else np.nan
-                value[mine] = np.where(alive[mine, derived.term], value[mine], absent)
-        # Gauss–Newton without the second derivative: these enter a fit only as the one row of a pull.
+                value[asked] = np.where(alive[asked, derived.term], value[asked], absent)
+        # The second derivative is left out, as in Gauss–Newton: these quantities enter a fit only in one row, the pull.
         return value, slope @ self.basis.inverse, np.zeros((R, p, p))

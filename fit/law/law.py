@@ -15,9 +15,9 @@ Inputs = Mapping[str, Array]
 class RowSource(StrEnum):
     """Which rows of a study's tables a law takes.
 
-    FRONTIER: the lowest loss at each compute, over all curves. OPTIMUM: where N*(C), D*(C) or lr*(C) lie on it.
-    CONVERGED: the best converged run of each cell. TOKENS: the tokens that those took to converge. BUDGETS: every
-    evaluation, as a run at its budget. LR: the best lr of each n at convergence. NONE: no table has such rows.
+    FRONTIER: the lowest loss at each compute, over all curves. OPTIMUM: the points N*(C), D*(C) or lr*(C) on it.
+    CONVERGED: the best converged run of each cell. TOKENS: the tokens that those runs took to converge. BUDGETS: every
+    evaluation, taken as a run at its budget. LR: the best lr of each n at convergence. NONE: no table has such rows.
     """
 
     FRONTIER = "frontier"
@@ -31,20 +31,21 @@ class RowSource(StrEnum):
 
 @dataclass(frozen=True)
 class Bend:
-    """A break in the slope: the smoothly broken power law of Caballero et al. 2023, eq. 1, with one break.
+    """A change of slope, as in the smoothly broken power law of Caballero et al. 2023, eq. 1, with one break.
 
-    h(u; Δ, u₀, q) = −Δ w ln(1 + exp(v)), v = (u − u₀)/w, w = exp(q): the factor (1 + (x/x₀)^(1/w))^(−Δ w), u = ln x.
+    h(u; Δ, u₀, q) = −Δ w ln(1 + exp(v)) with v = (u − u₀)/w, w = exp(q) and u = ln x multiplies y by
+    (1 + (x/x₀)^(1/w))^(−Δ w).
 
-    Below x₀ the slope of ln y over u is unchanged, above it lies Δ lower; w is the width of the change in ln x.
+    Below x₀ the slope of ln y over u is unchanged, above x₀ it is lower by Δ; w is the width of the change in ln x.
     params: names of Δ, x₀ and w; x₀ and w are positive, so their internal values u₀ and q are logarithms. input: index
-    of the input that bends.
+    of the input in which the slope changes.
     """
 
     params: tuple[str, str, str]
     input: int = 0
 
     def cells(self, u: Array) -> Array:
-        """Values of (Δ, u₀, q) that starting points try, (cells, 3), for coordinates (rows,)."""
+        """The values of (Δ, u₀, q) in the grid of starting points, (cells, 3), for coordinates (rows,)."""
         low, high = u.min(), u.max()
         places = low + (high - low) * np.array([0.2, 0.35, 0.5, 0.65, 0.8])
         deltas = np.array([-0.6, -0.2, -0.07, 0.07, 0.2, 0.6])
@@ -78,7 +79,8 @@ class Bend:
     def _parts(self, u: Array, nu: Array) -> tuple[Array, Array, Array, Array]:
         """v and its logistic function, (R, rows), w and Δ, (R, 1)."""
         delta, place = nu[:, 0, None], nu[:, 1, None]
-        # Between 1e-4 and e¹⁵: narrower is a corner to any data, wider a straight line; beyond them h is flat in q.
+        # w stays between 1e-4 and e¹⁵. No data can tell a narrower bend from a corner or a wider one from a straight
+        # line. Outside these bounds h does not depend on q.
         w = np.exp(np.clip(nu[:, 2, None], -9.0, 15.0))
         v = (u - place) / w
         return v, 1 / (1 + np.exp(-np.clip(v, -700, 700))), w, delta
@@ -86,11 +88,11 @@ class Bend:
 
 @dataclass(frozen=True)
 class Term:
-    """One exponential exp(z), z = φ(x)·θ, with a bend also + h(x; ν).
+    """One exponential exp(z) with z = φ(x)·θ, plus h(x; ν) if it has a bend.
 
-    params: names of its internal parameters θ, the intercept first. columns: log inputs, in the order of the law's
-    inputs, to the columns of φ. slopes: for each parameter after the intercept, the values that starting points
-    try when the log inputs are centred. bend: a break in the slope, see `Bend`.
+    params: names of its internal parameters θ, the intercept first. columns: maps the log inputs, in the order of the
+    law's inputs, to the columns of φ. slopes: for each parameter after the intercept, its values in the grid of
+    starting points, for centred log inputs. bend: a change of slope, see `Bend`.
     """
 
     params: tuple[str, ...]
@@ -110,12 +112,12 @@ class Law:
 
     inputs: the columns x. params: public names in the order in which they are reported; internally they are ordered by
     term. logs: parameters whose internal value is their logarithm, so that they stay positive; all others are free.
-    floor: index of the term that may be absent, as an irreducible loss of 0. distinct: how many different values of an
-    input identify the law at all. response: the column y. as_is: inputs that are used as they are, not as logarithms,
-    such as an indicator of 0 or 1. alternatives: names of the laws that it is judged against. rows: which rows of a
-    study it takes; by default the frontier for a law of flops, budgets for one of tokens, else converged runs.
-    companions: names of the laws that are fitted along with it where no law is asked for. derived: given the law and
-    the inputs of the rows, further quantities with a meaning, such as the exponent at each k, by label.
+    floor: index of the term that may be absent, as an irreducible loss of 0. distinct: how many different values of
+    each input are needed to identify the law. response: the column y. as_is: inputs that are used without taking the
+    logarithm, such as an indicator of 0 or 1. alternatives: names of the laws that it is compared with. rows: which
+    rows of a study it is fitted to; by default the frontier for a law of flops, budgets for one of tokens, otherwise
+    converged runs. companions: names of the laws that are fitted along with it when no law is asked for. derived:
+    given the law and the inputs of the rows, further meaningful quantities by label, such as the exponent at each k.
     """
 
     name: str
@@ -155,11 +157,11 @@ class Law:
 
     @property
     def bounds(self) -> dict[str, tuple[float, float]]:
-        """Public parameter to the open interval that it can lie in; the coefficient of the floor may be 0."""
+        """The open interval in which each public parameter can lie; the coefficient of the floor may also be 0."""
         return {name: (0.0 if name in self.logs else -np.inf, np.inf) for name in self.params}
 
     def block(self, term: int) -> slice:
-        """Where the linear parameters of a term lie in θ."""
+        """The positions in θ of the linear parameters of a term."""
         start = self._starts[term]
         return slice(start, start + len(self.terms[term].params))
 
@@ -168,7 +170,7 @@ class Law:
         return np.cumsum([0, *(len(term.internal) for term in self.terms)]).tolist()
 
     def bend_block(self, term: int) -> slice:
-        """Where the parameters of a term's bend lie in θ, an empty slice without one."""
+        """The positions in θ of the parameters of a term's bend; an empty slice if it has none."""
         start = self.block(term).stop
         return slice(start, start + len(self.terms[term].internal) - len(self.terms[term].params))
 
@@ -177,7 +179,7 @@ class Law:
         return next(j for j, term in enumerate(self.terms) if param in term.internal)
 
     def coordinates(self, x: Inputs) -> list[Array]:
-        """The inputs as the terms see them, (rows,) each: logarithms, save those that are used as they are."""
+        """The inputs that the terms take, (rows,) each: logarithms, except for the inputs in `as_is`."""
         values = [np.asarray(x[name], dtype=float) for name in self.inputs]
         return [v if n in self.as_is else np.log(v) for n, v in zip(self.inputs, values, strict=True)]
 
@@ -190,13 +192,13 @@ class Law:
         ]
 
     def values(self, theta: Array) -> dict[str, Array]:
-        """Public parameters, each (...), of internal ones, (..., p)."""
-        of = {name: np.asarray(theta)[..., i] for i, name in enumerate(self.internal)}
+        """Public parameters, each (...), for internal ones, (..., p)."""
+        inner = {name: np.asarray(theta)[..., i] for i, name in enumerate(self.internal)}
         with np.errstate(over="ignore"):
-            return {name: np.exp(of[name]) if name in self.logs else of[name] for name in self.params}
+            return {name: np.exp(inner[name]) if name in self.logs else inner[name] for name in self.params}
 
     def theta(self, params: Mapping[str, float]) -> Array:
-        """Internal parameters, (p,), of public ones; a coefficient of 0 is −inf."""
+        """Internal parameters, (p,), for public ones; a coefficient of 0 becomes −inf."""
         with np.errstate(divide="ignore"):
             return np.array([np.log(params[n]) if n in self.logs else params[n] for n in self.internal])
 
@@ -216,9 +218,9 @@ class Law:
 class Derived:
     """A quantity that follows from a law's parameters.
 
-    of: internal θ, (R, p), to its values, (R,), and their gradients, (R, p). log: the value is a logarithm, reported as
-    its exponential. term: the term without which it is undefined. name: by default its label in `Law.derived`. at: the
-    inputs that it is taken at, as {"k": 32}.
+    of: maps internal θ, (R, p), to the values of the quantity, (R,), and their gradients, (R, p). log: the value is a
+    logarithm and is reported as its exponential. term: index of the term without which it is undefined. name: by
+    default its label in `Law.derived`. at: the inputs at which it is evaluated, for example {"k": 32}.
     """
 
     of: Callable[[Array], tuple[Array, Array]]

@@ -1,4 +1,4 @@
-"""The laws by name, and how to add one's own."""
+"""The registry of laws by name, to which users can add their own."""
 
 import importlib
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ import numpy as np
 from fit.law.errors import FitError
 from fit.law.law import Array, Bend, Derived, Inputs, Law, RowSource, Term, combination
 
-# Exponents found for SAEs lie between .05 and .4; the grid is wide so that foreign tables find a seed too.
+# Exponents of SAEs lie between .05 and .4; the grid is wider so that other tables have a good starting point too.
 EXPONENTS = np.geomspace(0.02, 3.0, 24)
 SIGNED = np.concatenate([-EXPONENTS[::-2], EXPONENTS[::2]])
 LAWS: dict[str, Law] = {}
 
 
 def register(law: Law) -> Law:
-    """Register a law under its name for `fit_law` and `saescale fit --law`. ValueError when the name is taken."""
+    """Register a law for `fit_law` and `saescale fit --law`. Raises ValueError if its name is taken."""
     if law.name in LAWS:
         raise ValueError(
             f"There is a law {law.name} already ({LAWS[law.name].formula}): choose another name."
@@ -26,7 +26,7 @@ def register(law: Law) -> Law:
 
 
 def named(law: str | Law) -> Law:
-    """The law of that name, or, as `package.module:ATTRIBUTE`, one of the user's own; FitError when there is none."""
+    """The law with the given name, or a user's own law as `package.module:ATTRIBUTE`. Raises FitError if unknown."""
     if isinstance(law, Law):
         return law
     if ":" in law:
@@ -50,7 +50,7 @@ def _imported(path: str) -> Law:
         raise FitError(f"{path} is a {type(law).__name__}, not a fit.law.Law: give the name of a law.")
     if LAWS.setdefault(law.name, law) is not law:
         raise FitError(
-            f"{path} is named {law.name}, as another law is ({LAWS[law.name].formula}): choose another name."
+            f"{path} has the name {law.name} of another law ({LAWS[law.name].formula}): choose another name."
         )
     return law
 
@@ -95,7 +95,7 @@ def _pure(symbol: str, column: str) -> Law:
 
 
 def _broken(symbol: str, column: str) -> Law:
-    """Without E: over the range of a sweep a floor looks like a break, and no rows distinguish the two."""
+    """The broken law has no E: over the range of a sweep a floor looks like a break, and rows cannot separate them."""
     bend = Bend(("delta", f"{symbol}0", "w"))
     shape = rf"\left(1 + ({symbol}/{symbol}_0)^{{1/w}}\right)^{{-\delta w}}"
     return Law(
@@ -116,7 +116,7 @@ L_C = register(_floored("C", "flops", companions=("N_C", "D_C", "LR_C")))
 L_N_PURE, L_C_PURE = register(_pure("N", "n_latents")), register(_pure("C", "flops"))
 L_N_BROKEN, L_C_BROKEN = register(_broken("N", "n_latents")), register(_broken("C", "flops"))
 
-# Gao et al. 2024, §3.1.4. Its slopes on n and k are those at the centre of the table once the inputs are centred.
+# Gao et al. 2024, §3.1.4. With centred inputs, its slopes in n and k are those at the centre of the table.
 _JOINT = Term(
     ("alpha", "beta_k", "beta_n", "gamma"),
     lambda n, *others: (1.0, others[-1], n, others[-1] * n),
@@ -126,7 +126,7 @@ _JOINT_FLOOR = Term(("zeta", "eta"), lambda *inputs: (1.0, inputs[-1]), (np.arra
 
 
 def _by_k(law: Law, x: Inputs) -> Mapping[str, Derived]:
-    """At each k the exponent of N, −(β_n + γ ln K), and the floor, exp(ζ + η ln K)."""
+    """The exponent of N, −(β_n + γ ln K), and the floor, exp(ζ + η ln K), at each k."""
     quantities: list[Derived] = []
     for k in np.unique(x["k"]).tolist():
         at = {"k": int(k) if k.is_integer() else k}
@@ -209,7 +209,7 @@ L_ND = register(
         derived=_allocation,
     )
 )
-# The paper's L(N, K) with the price of too few tokens added; k as the last input, as `_JOINT` takes it.
+# The paper's L(N, K) plus a term for too few tokens. k is the last input because `_JOINT` expects it there.
 L_NDK = register(
     Law(
         name="L_NDK",
@@ -237,7 +237,7 @@ def _one_power(
     sign: int,
     rows: RowSource,
 ) -> Law:
-    """A power law of something that is not a loss. left, right: both sides of its formula."""
+    """Register a power law whose response is not a loss. left, right: the two sides of its formula."""
     return register(
         Law(
             name=name,
@@ -272,7 +272,7 @@ LR_N = _one_power("LR_N", "lr*(n)", "A·n^−α", "n_latents", "lr", ("A", "alph
 N_C = _one_power("N_C", "N*(C)", "A·C^a", "flops", "n_latents", ("A", "a"), 1, RowSource.OPTIMUM)
 D_C = _one_power("D_C", "D*(C)", "A·C^a", "flops", "tokens", ("A", "a"), 1, RowSource.OPTIMUM)
 LR_C = _one_power("LR_C", "lr*(C)", "A·C^−α", "flops", "lr", ("A", "alpha"), -1, RowSource.OPTIMUM)
-# Both regimes share the slope: the lr optimal for L(C) is ρ times the one for L(N), about 4 (Gao et al. 2024, A.3).
+# Both regimes share the slope. The optimal lr for L(C) is ρ times that for L(N), about 4 (Gao et al. 2024, A.3).
 LR_NR = register(
     Law(
         name="LR_NR",

@@ -1,4 +1,4 @@
-"""What a fit minimises: the deviance Σ w 2ρ(r), by default the sum of squares of the log residuals."""
+"""The objective of a fit: the deviance Σ w 2ρ(r), by default the sum of squares of the log residuals."""
 
 from dataclasses import dataclass
 
@@ -14,10 +14,10 @@ DELTA = 1e-3
 
 @dataclass(frozen=True)
 class Objective:
-    """Residual r of the predicted f = ln y_law against y, and ρ(r).
+    """The residual r of the prediction f = ln y_law for a measured y, and its loss ρ(r).
 
-    name: "log", r = f − ln y and ρ = r²/2; "linear", r = exp(f) − y and ρ = r²/2; "huber", r = f − ln y and
-    ρ = r²/2 up to |r| = δ, δ(|r| − δ/2) beyond. delta: δ; infinite unless Huber.
+    name: "log" has r = f − ln y and ρ = r²/2; "linear" has r = exp(f) − y and ρ = r²/2; "huber" has r = f − ln y, with
+    ρ = r²/2 up to |r| = δ and δ(|r| − δ/2) beyond. delta: δ, infinite unless the name is "huber".
     """
 
     name: str = "log"
@@ -43,7 +43,7 @@ class Objective:
         return np.clip(r, -self.delta, self.delta)
 
     def inside(self, r: Array) -> Array | float:
-        """ψ' = ρ''(r): 1 where the residual counts by its square, 0 beyond δ."""
+        """ψ' = ρ''(r): 1 where ρ is quadratic, 0 beyond δ."""
         return 1.0 if not np.isfinite(self.delta) else (np.abs(r) <= self.delta).astype(float)
 
     @property
@@ -56,13 +56,19 @@ class Objective:
 LOG = Objective()
 
 
-def objective(of: "str | tuple[str, float] | Objective") -> Objective:
-    """The objective of that name: log, linear, huber, huber:0.01 or ("huber", 0.01)."""
-    if isinstance(of, Objective):
-        return of
-    name, delta = of if isinstance(of, tuple) else (of.partition(":")[0], of.partition(":")[2] or DELTA)
-    if name not in ("log", "linear", "huber") or (isinstance(of, str) and ":" in of and name != "huber"):
-        raise FitError(f"There is no objective {of!r}: choose log, linear, huber or huber:DELTA.")
+def objective(choice: "str | tuple[str, float] | Objective") -> Objective:
+    """The objective with the given name: log, linear, huber, huber:0.01 or ("huber", 0.01)."""
+    if isinstance(choice, Objective):
+        return choice
+    delta: str | float
+    if isinstance(choice, tuple):
+        name, delta = choice
+    else:
+        name, delta = choice.partition(":")[0], choice.partition(":")[2] or DELTA
+    if name not in ("log", "linear", "huber") or (
+        isinstance(choice, str) and ":" in choice and name != "huber"
+    ):
+        raise FitError(f"There is no objective {choice!r}: choose log, linear, huber or huber:DELTA.")
     if name != "huber":
         return Objective(name)
     try:

@@ -1,4 +1,4 @@
-"""The rows that a law is fitted to: inputs, losses, weights and what belongs together, checked."""
+"""The rows that a law is fitted to: checked inputs, losses, weights and clusters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,10 +14,11 @@ from fit.law.law import Array, Inputs, Law
 
 @dataclass(frozen=True)
 class Rows:
-    """x: each input (rows,), loss (rows,), weights (rows,).
+    """The rows of one fit.
 
-    Replicates have weights (R, rows): R weightings of the same rows, 0 is an absent row. cluster: (rows,), a number for
-    each run or cell whose rows are not independent; None where every row is a run of its own.
+    x: each input, (rows,). loss: (rows,). weights: (rows,), or for replicates (R, rows), R weightings of the same rows
+    in which 0 leaves a row out. cluster: (rows,), the number of the run or cell of each row, since rows of one run are
+    not independent; None if every row is a run of its own.
     """
 
     x: Inputs
@@ -27,27 +28,37 @@ class Rows:
 
     @property
     def runs(self) -> int:
-        """How many runs or cells the rows are of, those of weight 0 not counted."""
+        """The number of different runs or cells among the rows of positive weight."""
         present = self.weights > 0
         return int(present.sum()) if self.cluster is None else len(np.unique(self.cluster[present]))
 
     @property
     def shared(self) -> bool:
-        """Whether some rows are of one run, so that their errors are not independent."""
+        """Whether several rows come from one run, so that their errors are not independent."""
         return self.runs < int((self.weights > 0).sum())
 
     def only(self, present: NDArray[np.bool_] | NDArray[np.intp]) -> "Rows":
-        """The rows where `present`."""
+        """The rows selected by `present`."""
         cluster = None if self.cluster is None else self.cluster[present]
         x = {name: v[present] for name, v in self.x.items()}
         return Rows(x, self.loss[present], self.weights[..., present], cluster)
 
 
 def make_rows(law: Law, x: Any, loss: Any, weights: Any = None, cluster: Any = None) -> Rows:
-    """Rows from a mapping input → values, a DataFrame with the inputs' columns, an array (rows, inputs), or (rows,).
+    """Check inputs and losses and return them as `Rows`.
 
-    weights: how many measurements a row stands for, default 1. cluster: (rows,) labels, see `Rows`. FitError for
-    shapes that differ and for numbers that have no logarithm.
+    Parameters
+    ----------
+    law : the law that the rows are for.
+    x : a mapping of input names to values, a DataFrame with the inputs' columns, or an array (rows, inputs) or (rows,).
+    loss : (rows,).
+    weights : how many measurements each row stands for, by default 1.
+    cluster : (rows,) labels, see `Rows`.
+
+    Raises
+    ------
+    FitError
+        If shapes differ, or a number that must be positive is not.
     """
     inputs = make_inputs(law, x)
     y = np.atleast_1d(np.asarray(loss, dtype=float))
@@ -63,20 +74,20 @@ def make_rows(law: Law, x: Any, loss: Any, weights: Any = None, cluster: Any = N
 
 
 def make_inputs(law: Law, x: Any) -> dict[str, Array]:
-    """Each input of a law, (rows,), checked. x: as for `make_rows`; a DataFrame's columns are taken by their names."""
-    given = x if isinstance(x, Mapping | pd.DataFrame) else _by_place(law, x)
-    absent = [name for name in law.inputs if name not in given]
+    """Each input of a law, (rows,), checked. x: as for `make_rows`; a DataFrame's columns are selected by name."""
+    columns = x if isinstance(x, Mapping | pd.DataFrame) else _by_position(law, x)
+    absent = [name for name in law.inputs if name not in columns]
     if absent:
         raise FitError(f"{law.name} takes {', '.join(law.inputs)}; {', '.join(absent)} was not given.")
-    inputs = {name: np.atleast_1d(np.asarray(given[name], dtype=float)) for name in law.inputs}
+    inputs = {name: np.atleast_1d(np.asarray(columns[name], dtype=float)) for name in law.inputs}
     for name, values in inputs.items():
         positive = values > 0 if name not in law.as_is else True
         _refuse(name, values, ~(np.isfinite(values) & positive), "positive")
     return inputs
 
 
-def _by_place(law: Law, x: Any) -> dict[str, Array]:
-    """The columns of an array (rows, inputs), in the order of the law's inputs; of (rows,) the only one."""
+def _by_position(law: Law, x: Any) -> dict[str, Array]:
+    """The columns of an array (rows, inputs) in the order of the law's inputs; an array (rows,) is a single column."""
     columns = np.asarray(x, dtype=float)
     columns = columns if columns.ndim == 2 else columns.reshape(-1, 1)
     if columns.shape[1] != len(law.inputs):
@@ -103,7 +114,7 @@ def _refuse(name: str, values: Array, bad: NDArray[np.bool_], wanted: str) -> No
 
 
 def check_rows(law: Law, rows: Rows) -> None:
-    """FitError when the rows are too few, or too alike, for the law."""
+    """Raise FitError if the law has too few rows or too few different values of an input."""
     present: NDArray[np.bool_] = rows.weights > 0
     for name, needed in law.distinct.items():
         values = np.unique(rows.x[name][present])

@@ -13,34 +13,34 @@ from fit.law.losses import Objective
 Flags = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
-# A floor that gives less than this share of every prediction moves the sum of squares in its 10th digit or less: it has
-# gone to its boundary, E = 0, and is taken out.
+# A floor below this share of every prediction changes the sum of squares only in its 10th digit or beyond. It has
+# reached its boundary, E = 0, and is removed.
 VANISHED = 1e-10
-# Sums of squares below this times the weight are rounding of the logarithms, not residuals.
+# Sums of squares below this, times the sum of the weights, are rounding errors of the logarithms, not residuals.
 ROUNDING = 1e-26
 LONGEST_STEP = 3.0
-# Problems are solved in parts whose Jacobians hold at most this many numbers, 64 MiB.
+# Problems are solved in batches whose Jacobian has at most this many numbers (64 MiB).
 AT_ONCE = 2**23
 
 
 @dataclass(frozen=True)
 class Pull:
-    """An extra observation of each problem: quantity number which is target with a weight, (R,) each."""
+    """One extra observation for each problem: quantities[which] is observed as `target` with `weight`, (R,) each."""
 
-    of: Quantities
+    quantities: Quantities
     which: Index
     target: Array
     weight: Array
 
     def take(self, index: Index) -> "Pull":
-        return Pull(self.of, self.which[index], self.target[index], self.weight[index])
+        return Pull(self.quantities, self.which[index], self.target[index], self.weight[index])
 
 
 @dataclass(frozen=True)
 class Problem:
-    """R problems: minimise over θ the deviance Σ_i w_i 2ρ(r_i) of a law at its rows, and the pull if there is one.
+    """R problems: minimise over θ the deviance Σ_i w_i 2ρ(r_i) of a law at its rows, plus the pull if there is one.
 
-    ln_y: (rows,), w: (R, rows), or (1, rows) for weights that all share.
+    ln_y: (rows,). w: (R, rows), or (1, rows) if all problems have the same weights.
     """
 
     terms: Terms
@@ -50,16 +50,17 @@ class Problem:
     pull: Pull | None = None
 
     def take(self, index: Index) -> "Problem":
-        """The problems of that index."""
+        """The problems at these indices."""
         w = self.w if len(self.w) == 1 else self.w[index]
         return replace(self, w=w, pull=self.pull.take(index) if self.pull else None)
 
 
 @dataclass(frozen=True)
 class Solution:
-    """theta: (R, p); alive: (R, J), False for a term that vanished; deviance: (R,), of the rows and the pull.
+    """The optima of R problems.
 
-    settled: (R,), False where the iterations ran out before the optimum.
+    theta: (R, p). alive: (R, J), False for a term that vanished. deviance: (R,), of the rows and the pull. settled:
+    (R,), False if the iterations ran out before the optimum was reached.
     """
 
     theta: Array
@@ -71,7 +72,7 @@ class Solution:
         return Solution(self.theta[index], self.alive[index], self.deviance[index], self.settled[index])
 
     def better_of(self, other: "Solution") -> "Solution":
-        """For each problem the solution with the lower deviance."""
+        """For each problem, the one of the two solutions with the lower deviance."""
         wins = other.deviance < self.deviance
         return Solution(
             np.where(wins[:, None], other.theta, self.theta),
@@ -82,7 +83,7 @@ class Solution:
 
 
 def evaluate(terms: Terms, theta: Array, alive: Flags) -> tuple[Array, Array]:
-    """ln y, (R, rows), and the share of each term in y, (R, J, rows)."""
+    """ln y, (R, rows), and the share that each term has in y, (R, J, rows)."""
     z = terms.exponents(theta)
     if z.shape[1] == 1:
         return z[:, 0], np.ones_like(z)
@@ -98,7 +99,7 @@ def evaluate(terms: Terms, theta: Array, alive: Flags) -> tuple[Array, Array]:
 
 @dataclass
 class _Point:
-    """Where R problems stand: f, (R, rows), shares, (R, J, rows), and deviances, (R,)."""
+    """The current values of R problems: f, (R, rows), shares, (R, J, rows), and deviances, (R,)."""
 
     f: Array
     share: Array
@@ -109,7 +110,7 @@ class _Point:
         f, share = evaluate(problem.terms, theta, alive)
         deviance = problem.objective.deviance(problem.objective.residual(f, problem.ln_y), problem.w)
         if problem.pull:
-            h, _, _ = problem.pull.of.evaluate(theta, alive, problem.pull.which)
+            h, _, _ = problem.pull.quantities.evaluate(theta, alive, problem.pull.which)
             deviance = deviance + problem.pull.weight * (h - problem.pull.target) ** 2
         return cls(f, share, deviance)
 
@@ -126,32 +127,34 @@ def system(
 ) -> tuple[Array, Array, Array]:
     """Half the gradient of the deviance, (R, p), a positive scale, (R, p), and half its Hessian, (R, p, p).
 
-    near: which problems get the exact Hessian, Σ w [(ψ's² + ψs') ∇f∇fᵀ + ψs ∇²f] with s = dr/df; the others get
-    Gauss–Newton's, with Huber's weights ψ/r, which is never negative.
+    near: which problems get the exact Hessian, Σ w [(ψ's² + ψs') ∇f∇fᵀ + ψs ∇²f] with s = dr/df. The others get the
+    Gauss–Newton approximation with Huber's weights ψ/r, which is always positive semidefinite.
     """
-    of = problem.objective
-    r, s = of.residual(f, problem.ln_y), of.rate(f)
-    psi = of.slope(r)
+    objective = problem.objective
+    r, s = objective.residual(f, problem.ln_y), objective.rate(f)
+    psi = objective.slope(r)
     J = problem.terms.slopes(theta, share)
     pull = problem.w * psi * s
     g = np.matmul(J, pull[..., None])[..., 0]
     size = np.abs(r)
     robust = (
-        np.where(size <= of.delta, 1.0, of.delta / np.maximum(size, 1e-300)) if np.isfinite(of.delta) else 1.0
+        np.where(size <= objective.delta, 1.0, objective.delta / np.maximum(size, 1e-300))
+        if np.isfinite(objective.delta)
+        else 1.0
     )
     gauss = problem.w * (robust * s**2)
     weight = np.broadcast_to(gauss, f.shape)
     scale = np.matmul(J**2, weight[..., None])[..., 0]
     if near.any():
         # ∇²f = Σ_j share_j (∂z_j ∂z_jᵀ + ∂²z_j) − ∇f ∇fᵀ
-        bent = pull if of.name == "linear" else 0.0
-        exact = problem.w * (of.inside(r) * s**2) + bent - pull
+        bent = pull if objective.name == "linear" else 0.0
+        exact = problem.w * (objective.inside(r) * s**2) + bent - pull
         weight = np.where(near[:, None], exact, weight)
     H = np.matmul(J * weight[:, None], J.transpose(0, 2, 1))
     if near.any():
         H += problem.terms.curvature(theta, share * (pull * near[:, None])[:, None])
     if problem.pull:
-        h, slope, curved = problem.pull.of.evaluate(theta, alive, problem.pull.which)
+        h, slope, curved = problem.pull.quantities.evaluate(theta, alive, problem.pull.which)
         W, gap = problem.pull.weight, h - problem.pull.target
         g += (W * gap)[:, None] * slope
         scale += W[:, None] * slope**2
@@ -160,7 +163,7 @@ def system(
 
 
 def _damped_step(g: Array, scale: Array, H: Array, damping: Array) -> tuple[Array, Array]:
-    """(H + λ diag(scale))⁻¹ g, and the decrease of the deviance that it promises."""
+    """The step (H + λ diag(scale))⁻¹ g, and the decrease of the deviance that the quadratic model predicts for it."""
     diagonal = np.einsum("rpp->rp", H)
     diagonal += damping[:, None] * scale + 1e-14 * scale.max(axis=1, keepdims=True) + 1e-300
     step = np.linalg.solve(H, g[..., None])[..., 0]
@@ -175,15 +178,24 @@ def minimise(
     tolerance: float = 1e-13,
     iterations: int = 200,
 ) -> Solution:
-    """Levenberg–Marquardt from each θ, (R, p). alive: (R, J), the terms to begin with; may_vanish: (J,).
+    """Minimise the deviance by Levenberg–Marquardt, from one starting point for each of R problems.
 
-    Gauss–Newton far from the optimum; from the first step that gains less than a tenth the exact Hessian, without which
-    the narrow valleys between E, A and α take hundreds of steps.
+    The steps are Gauss–Newton's until one lowers the deviance by less than a tenth; from then on the exact Hessian is
+    used, without which the narrow valleys between E, A and α take hundreds of steps.
+
+    Parameters
+    ----------
+    problem : the R problems.
+    theta : (R, p), the starting points.
+    alive : (R, J), the terms that are present at the start.
+    may_vanish : (J,), the terms that may be removed when they become negligible.
+    tolerance : a problem has converged when its predicted decrease is below this share of its deviance.
+    iterations : the largest number of steps.
     """
-    some = max(1, AT_ONCE // (problem.terms.rows * (theta.shape[1] + alive.shape[1])))
+    batch = max(1, AT_ONCE // (problem.terms.rows * (theta.shape[1] + alive.shape[1])))
     parts = []
-    for start in range(0, max(len(theta), 1), some):
-        index = np.arange(start, min(start + some, len(theta)))
+    for start in range(0, max(len(theta), 1), batch):
+        index = np.arange(start, min(start + batch, len(theta)))
         parts.append(
             _minimise(problem.take(index), theta[index], alive[index], may_vanish, tolerance, iterations)
         )
@@ -222,7 +234,7 @@ def _minimise(
         alive[won] &= ~_taken_out(part, trial, alive[active], there.share, may_vanish)[better]
         damping[active] = np.where(better, 0.2 * damping[active] + 1e-15, 8.0 * damping[active])
         enough = tolerance * at.deviance + rounding[active]
-        # A negative promise is a Hessian that is not positive: more damping mends it.
+        # The prediction is negative if the Hessian is not positive definite; more damping makes it so.
         active = active[(np.abs(promised) > enough) & (damping[active] < 1e10)]
         if not len(active):
             break
@@ -232,11 +244,11 @@ def _minimise(
 
 
 def _taken_out(problem: Problem, theta: Array, alive: Flags, share: Array, may_vanish: Flags) -> Flags:
-    """(R, J): which terms are negligible in every row that counts, and are not what the pull acts on."""
+    """(R, J): which terms are negligible in every row of positive weight and are not needed by the pull."""
     gone = np.zeros_like(alive)
     for j in np.flatnonzero(may_vanish):
         gone[:, j] = np.where(problem.w > 0, share[:, j], 0.0).max(axis=1) < VANISHED
     if problem.pull and gone.any():
-        h, _, _ = problem.pull.of.evaluate(theta, alive & ~gone, problem.pull.which)
+        h, _, _ = problem.pull.quantities.evaluate(theta, alive & ~gone, problem.pull.which)
         gone &= np.isfinite(h)[:, None]
     return gone

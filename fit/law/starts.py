@@ -1,7 +1,7 @@
-"""The search for a law's optimum: starting points from a grid, refined, with floors that vanish and come back.
+"""The search for a law's optimum from many starting points, in which floors may vanish and be restored.
 
-Starting points are found by variable projection: a grid over the slopes, the coefficients of each cell by non-negative
-least squares. All of them are refined on a sample of the rows, and the best on all rows.
+Starting points are found by variable projection: a grid over the slopes, with the coefficients of each cell solved by
+non-negative least squares (NNLS). All of them are refined on a sample of the rows, and the best one on all rows.
 """
 
 import itertools
@@ -14,33 +14,35 @@ from fit.law.basis import Basis
 from fit.law.law import Array, Inputs, Law, Term
 from fit.law.solver import Flags, Problem, Solution, minimise
 
-# Huber's δ is lowered tenfold at a time: at 1e-3 most residuals pull with the same force, a far start sees no valley.
+# Huber's δ is lowered from here tenfold at a time. At 1e-3 most residuals are linear, so that a distant start has
+# almost no gradient to follow.
 SOFTEST = 0.1
-# The law without one of its terms has fewer valleys than the law, so few starts are enough.
+# The law without one of its terms has fewer local minima than the whole law, so few starts are enough.
 FEW = 4
-# More rows than this are refined from one start only, the best of 16 on a sample of this size. 16 starts on 10⁶ rows
-# would take minutes and 5 GB.
+# With more rows than this, 16 starts are refined on a sample of this size and only the best one on all rows. 16 starts
+# on 10⁶ rows would take minutes and 5 GB.
 MOST_ROWS = 5_000
-# Such a table's refit stops where the deviance would fall by less than this share of a row's, 1e-2 standard errors.
+# The refit on all rows stops when the deviance would fall by less than this share of the average row's deviance, which
+# is 1e-2 standard errors.
 NEAR = 1e-4
-# What NNLS sets to 0 starts at this share of the lowest loss instead, since the engine works with its logarithm.
+# A coefficient that NNLS sets to 0 starts at this share of the lowest loss, since the solver works with its logarithm.
 SMALLEST = 1e-3
 STARTS = 16
-# A grid of slopes has some hundred cells for each term; those of more rows than this are laid out over a sample.
+# The grid of slopes has some hundred cells for each term; with more rows than this it is evaluated on a sample.
 GRID_ROWS = 2_000
 
 
 def starting_points(basis: Basis, x: Inputs, loss: Array, weights: Array, count: int = STARTS) -> Array:
-    """The `count` best cells of the grid that do not touch one another, as whitened parameters, (count, p).
+    """The `count` best cells of the grid that are not neighbours, as whitened parameters, (count, p).
 
-    Given its slopes a law is linear in the coefficients c_j ≥ 0 of its terms; each cell solves
-    min Σ w_i (Σ_j c_j exp(slopes_j·φ_ji)/L_i − 1)², the relative error, with centred log inputs. Neighbours would run
-    to the same optimum and their agreement would prove nothing.
+    For fixed slopes a law is linear in the coefficients c_j ≥ 0 of its terms. Each cell minimises the relative error
+    Σ w_i (Σ_j c_j exp(slopes_j·φ_ji)/L_i − 1)² with centred log inputs. Neighbouring cells are avoided because they
+    converge to the same optimum, so that their agreement is no evidence that it is the global one.
     """
     law = basis.law
     some = _sample(len(loss))
-    of = {name: x[name][some] for name in law.inputs}
-    grids = [_shapes(law, term, of) for term in law.terms]
+    inputs = {name: x[name][some] for name in law.inputs}
+    grids = [_shapes(law, term, inputs) for term in law.terms]
     root = np.sqrt(weights[some])
     columns = [np.exp(shape) * root / loss[some] for _, _, shape in grids]
     cells, coefficients = _solved(columns, root)
@@ -54,7 +56,7 @@ def starting_points(basis: Basis, x: Inputs, loss: Array, weights: Array, count:
         theta[:, law.bend_block(j)] = bends[at]
         bend = law.terms[j].bend
         if bend:
-            z = z - bend.value(law.coordinates(of)[bend.input], bends[at])
+            z = z - bend.value(law.coordinates(inputs)[bend.input], bends[at])
         theta[:, law.block(j)] = _projected(basis, j, z, some)
     return theta
 
@@ -72,7 +74,7 @@ def _projected(basis: Basis, j: int, z: Array, some: NDArray[np.intp]) -> Array:
 
 
 def _shapes(law: Law, term: Term, x: Inputs) -> tuple[NDArray[np.intp], Array, Array]:
-    """The cells of a term: places in its grid, (cells, axes), its bend's parameters, and z − θ_0, (cells, rows)."""
+    """The cells of a term's grid: their indices, (cells, axes), the bend's parameters, and z − θ_0, (cells, rows)."""
     coordinates = law.coordinates(x)
     centred = [
         u if name in law.as_is else u - u.mean() for name, u in zip(law.inputs, coordinates, strict=True)
@@ -90,10 +92,10 @@ def _shapes(law: Law, term: Term, x: Inputs) -> tuple[NDArray[np.intp], Array, A
 
 
 def _solved(columns: list[Array], target: Array) -> tuple[Array, list[Array]]:
-    """NNLS of min ‖Σ_j c_j columns_j − target‖² for every combination of one column a term.
+    """Minimise ‖Σ_j c_j columns_j − target‖² over c_j ≥ 0 for every combination of one column from each term.
 
-    Returns the residual and each c_j, (cells of term 0, cells of term 1, …). With at most a few terms every set of
-    positive coefficients is solved by its normal equations, all cells at once.
+    Returns the squared residual and each c_j, (cells of term 0, cells of term 1, …). A law has few terms, so every
+    subset of positive coefficients is solved by its normal equations, for all cells at once.
     """
     J = len(columns)
     shape = tuple(len(c) for c in columns)
@@ -121,7 +123,7 @@ def _solved(columns: list[Array], target: Array) -> tuple[Array, list[Array]]:
 
 
 def _normal(gram: Array, right: Array, present: list[int]) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """The coefficients of some terms, the decrease of the residual, and whether all are positive."""
+    """The coefficients of a subset of terms, the decrease of the residual, and whether all of them are positive."""
     G = gram[..., present, :][..., present].copy()
     b = right[..., present]
     diagonal = np.einsum("...ii->...i", G)
@@ -131,7 +133,7 @@ def _normal(gram: Array, right: Array, present: list[int]) -> tuple[Array, Array
 
 
 def _apart(cells: Array, places: list[NDArray[np.intp]], count: int) -> NDArray[np.intp]:
-    """Indices of the best cells, each at least two steps of the grid from those before; then the best of the rest."""
+    """Indices of the best cells that are at least two grid steps from one another, then of the best of the rest."""
     order = np.argsort(cells, axis=None, kind="stable")[: 64 * count]
     at = np.unravel_index(order, cells.shape)
     where = np.concatenate([place[i] for place, i in zip(places, at, strict=True)], axis=1)
@@ -145,7 +147,7 @@ def _apart(cells: Array, places: list[NDArray[np.intp]], count: int) -> NDArray[
 
 
 def may_vanish(law: Law) -> Flags:
-    """(J,): which terms may go to their boundary."""
+    """(J,): which terms may vanish; only the floor."""
     return np.arange(len(law.terms)) == law.floor
 
 
@@ -157,28 +159,29 @@ def sampled(problem: Problem) -> Problem:
     return replace(problem, terms=problem.terms.take(some), ln_y=problem.ln_y[some], w=problem.w[:, some])
 
 
-def on_all_rows(basis: Basis, problem: Problem, found: Solution) -> Solution:
-    """The optimum from that of a sample of the rows; a floor that the sample lacks may show in all of them."""
-    best = _to_the_end(problem, found, may_vanish(basis.law))
-    if found.alive.all():
+def on_all_rows(basis: Basis, problem: Problem, of_sample: Solution) -> Solution:
+    """Refine on all rows from the optimum of a sample; if the sample's optimum had no floor, also try one."""
+    best = _refine_on_all_rows(problem, of_sample, may_vanish(basis.law))
+    if of_sample.alive.all():
         return best
     back = revived(basis, problem, best, 0.05)
-    return best.better_of(_to_the_end(problem, back, may_vanish(basis.law)))
+    return best.better_of(_refine_on_all_rows(problem, back, may_vanish(basis.law)))
 
 
-def _to_the_end(problem: Problem, found: Solution, flags: Flags) -> Solution:
-    return minimise(problem, found.theta, found.alive, flags, NEAR / problem.terms.rows)
+def _refine_on_all_rows(problem: Problem, start: Solution, flags: Flags) -> Solution:
+    return minimise(problem, start.theta, start.alive, flags, NEAR / problem.terms.rows)
 
 
-def deviance_of_all(problem: Problem, found: Solution) -> float:
-    """The least deviance of a sample's optimum over all rows, its terms as they are."""
+def deviance_of_all(problem: Problem, of_sample: Solution) -> float:
+    """The deviance over all rows, refined from the optimum of a sample with the same terms present."""
+    solution = of_sample
     if problem.terms.rows > MOST_ROWS:
-        found = _to_the_end(problem, found, np.zeros(found.alive.shape[1], dtype=bool))
-    return float(found.deviance[0])
+        solution = _refine_on_all_rows(problem, solution, np.zeros(solution.alive.shape[1], dtype=bool))
+    return float(solution.deviance[0])
 
 
 def refined(problem: Problem, theta: Array, alive: Flags, flags: Flags) -> Solution:
-    """The optimum from every start; Huber's after softer ones with a larger δ."""
+    """The optimum from every start. Huber's objective is approached through larger values of δ, see `SOFTEST`."""
     delta = SOFTEST
     while delta > 1.5 * problem.objective.delta:
         softer = replace(problem, objective=replace(problem.objective, delta=delta))
@@ -187,21 +190,21 @@ def refined(problem: Problem, theta: Array, alive: Flags, flags: Flags) -> Solut
     return minimise(problem, theta, alive, flags)
 
 
-def with_floors(basis: Basis, problem: Problem, found: Solution) -> Solution:
-    """Starts whose floor vanished, with it back once: a long step may have thrown it out."""
-    gone = np.flatnonzero(~found.alive.all(axis=1))
+def with_floors(basis: Basis, problem: Problem, optima: Solution) -> Solution:
+    """Refit once, with a restored floor, the optima whose floor vanished: one long step may have removed it."""
+    gone = np.flatnonzero(~optima.alive.all(axis=1))
     if not len(gone):
-        return found
-    back = revived(basis, problem, found.take(gone), 0.05)
+        return optima
+    back = revived(basis, problem, optima.take(gone), 0.05)
     again = minimise(problem, back.theta, back.alive, may_vanish(basis.law))
-    whole = found.take(np.arange(len(found.deviance)))
+    whole = optima.take(np.arange(len(optima.deviance)))
     for part, new in zip(vars(whole).values(), vars(again).values(), strict=True):
         part[gone] = new
-    return found.better_of(whole)
+    return optima.better_of(whole)
 
 
 def revived(basis: Basis, problem: Problem, solution: Solution, share: float) -> Solution:
-    """Solutions whose vanished floor is back as this share of the mean loss, the same at every row."""
+    """The solutions with any vanished floor restored as this share of the mean loss, the same at every row."""
     floor = basis.law.floor
     theta, alive = solution.theta.copy(), solution.alive.copy()
     if floor is not None:
@@ -211,12 +214,13 @@ def revived(basis: Basis, problem: Problem, solution: Solution, share: float) ->
     return replace(solution, theta=theta, alive=alive)
 
 
-def best_of(found: Solution) -> Solution:
-    return found.take(np.array([np.nanargmin(found.deviance)]))
+def best_of(optima: Solution) -> Solution:
+    """The one of several optima with the lowest deviance."""
+    return optima.take(np.array([np.nanargmin(optima.deviance)]))
 
 
 def without(term: int, problem: Problem, starts: Array) -> Solution | None:
-    """The optimum of the law without one of its terms; None where no other term is left."""
+    """The optimum of the law without one of its terms; None if it has no other term."""
     terms = len(problem.terms.phi)
     if terms == 1:
         return None

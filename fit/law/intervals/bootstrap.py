@@ -1,4 +1,4 @@
-"""Intervals from refits to resampled runs: for many runs, for rows that share a run, and for frontiers."""
+"""Bootstrap intervals, from refits to resampled runs. Used for many runs, rows that share a run, and frontiers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,15 +16,15 @@ from fit.law.solver import Problem, Solution, minimise
 from fit.law.starts import may_vanish, revived
 
 TAILS = (50 * (1 - LEVEL), 50 * (1 + LEVEL))
-# A refit that stops where its deviance would fall by less than this share is within 1e-3 standard errors of its optimum
-# for 1,000 rows or fewer. Stopped much earlier, intervals cover 29 to 49 % instead of 95.
+# A refit stops when its deviance would fall by less than this share. For 1,000 rows or fewer it is then within 1e-3
+# standard errors of its optimum. If refits stop much earlier, 95 % intervals cover only 29 to 49 %.
 TOLERANCE = 1e-9
-# A floor without which the deviance is this many τ higher, 6 standard errors, is there in every refit.
+# If the deviance without the floor is this many τ higher (6 standard errors), every refit has the floor.
 SURE = 36.0
 
 
 class Bootstrap:
-    """Percentile intervals of an estimate over the refits to replicates. solutions: (R,), the refits."""
+    """Percentile intervals of an estimate over its refits to replicates. solutions: the R refits."""
 
     def __init__(self, at: Estimate, replicates: Rows, unit: str = "runs", seed: int = 0) -> None:
         self.at, self.seed = at, seed
@@ -32,7 +32,10 @@ class Bootstrap:
         self.solutions = refits(at, replicates)
 
     def parameters(self) -> dict[str, tuple[float, float]]:
-        """Public name to its interval, see `undefined` for those without ends: a percentile is always finite."""
+        """Interval of each public parameter by name.
+
+        Percentiles are always finite, so the parameters in `undefined` get their bounds instead.
+        """
         law, without = self.at.law, undefined(self.at)
         return {
             name: law.bounds[name] if name in without else _percentiles(value)
@@ -48,30 +51,30 @@ class Bootstrap:
         return _ends(log_losses(self.at.basis.at(x), self.solutions))
 
     def measurement(self, x: Inputs) -> tuple[Array, Array]:
-        """95 % interval of a new measurement of L at inputs (m,): the law's, with residuals drawn onto it."""
+        """95 % interval of a new measurement of L at inputs (m,): the refits' predictions plus resampled residuals."""
         logs = log_losses(self.at.basis.at(x), self.solutions)
         w = self.at.weights / self.at.weights.sum()
         residuals = self.at.residuals() * np.sqrt(self.at.weights.sum() / self.at.dof)
         return _ends(logs - np.random.default_rng(self.seed).choice(residuals, logs.shape, p=w))
 
-    def numbers(self, of: Sequence[Derived]) -> tuple[Array, Array]:
-        """95 % interval of what follows from the parameters, (m,) each, as logarithms where it is one."""
-        R, quantities = len(self.solutions.theta), Numbers(self.at.basis, of)
-        low, high = np.full(len(of), -np.inf), np.full(len(of), np.inf)
-        for m in with_ends(self.at, of):
+    def numbers(self, derived: Sequence[Derived]) -> tuple[Array, Array]:
+        """95 % interval of derived quantities, (m,) each; of the logarithm for those with `log`."""
+        R, quantities = len(self.solutions.theta), Numbers(self.at.basis, derived)
+        low, high = np.full(len(derived), -np.inf), np.full(len(derived), np.inf)
+        for m in with_ends(self.at, derived):
             value = quantities.evaluate(self.solutions.theta, self.solutions.alive, np.full(R, m))[0]
             low[m], high[m] = _percentiles(value)
         return low, high
 
-    def resampled(self, of: Callable[[Mapping[str, Array]], Array]) -> Array:
-        """A function of the public parameters over the refits, (R,)."""
-        return of(self.values())
+    def resampled(self, function: Callable[[Mapping[str, Array]], Array]) -> Array:
+        """A function of the public parameters, evaluated for every refit, (R,)."""
+        return function(self.values())
 
 
 def resample(rows: Rows, draws: int, seed: int) -> Rows:
-    """Runs drawn with replacement, `draws` times: whole clusters where rows belong together, else rows.
+    """Replicates of the rows, drawn with replacement `draws` times: whole clusters if the rows have any, else rows.
 
-    FitError for fewer draws than make percentiles, and for a seed that is none.
+    Raises FitError if there are too few draws for percentiles or the seed is negative.
     """
     check(draws, seed)
     rng = np.random.default_rng(seed)
@@ -89,15 +92,15 @@ def resample(rows: Rows, draws: int, seed: int) -> Rows:
 
 
 def check(draws: int, seed: int) -> None:
-    """FitError for fewer draws than make percentiles, and for a seed that is none."""
+    """Raise FitError if there are too few draws for percentiles or the seed is negative."""
     if draws < FEWEST_DRAWS:
-        raise FitError(f"{draws} draws make no 95 % interval: give {FEWEST_DRAWS} or more.")
+        raise FitError(f"{draws} draws are too few for a 95 % interval: give {FEWEST_DRAWS} or more.")
     if seed < 0:
         raise FitError(f"The seed is {seed}: give 0 or more.")
 
 
 def refits(at: Estimate, replicates: Rows) -> Solution:
-    """The optimum of every replicate, from the estimate's, with its floor put back, and without it."""
+    """The optimum of every replicate: the best of refits from the estimate, with its floor restored, and without it."""
     terms = at.basis.at(replicates.x)
     problem = Problem(terms, np.log(replicates.loss), replicates.weights, at.problem.objective)
     R, flags = len(replicates.weights), may_vanish(at.law)
@@ -116,7 +119,7 @@ def refits(at: Estimate, replicates: Rows) -> Solution:
 
 
 def _percentiles(values: Array) -> tuple[float, float]:
-    if np.isnan(values).any():  # the slope of a floor that vanished in some draw
+    if np.isnan(values).any():  # the slope of a floor that vanished in at least one draw
         return -np.inf, np.inf
     low, high = np.percentile(values, TAILS, method="closest_observation")
     return float(low), float(high)

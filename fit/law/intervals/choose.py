@@ -1,4 +1,4 @@
-"""95 % intervals of parameters, predictions and what follows from them, by the method that fits the rows."""
+"""95 % intervals of parameters, predictions and derived quantities, by the method that suits the rows."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -15,17 +15,17 @@ from fit.law.law import Array, Derived, Inputs, Law
 from fit.law.options import AUTO, BOOTSTRAP, DELTA, METHODS, PROFILE
 from fit.law.rows import Rows
 
-# What a result says of intervals that it does not have.
+# The method that a result names if it has no intervals.
 NONE = "none"
-# Of 16 runs a profile covers 95 % where case bootstrap and delta method cover 50 to 72 %; from about 50 on a bootstrap
-# does as well and asks nothing of the residuals.
+# With 16 runs profile intervals cover 95 %, where the case bootstrap and the delta method cover 50 to 72 %. From about
+# 50 runs the bootstrap covers as well, and it assumes nothing about the residuals.
 FEW = 50
-# Above this the law is a plane over its interval: 1,000 refits would only cost memory.
+# With more rows than this the law is linear over its interval, so that 1,000 refits would cost memory to no benefit.
 MANY = 20_000
 
 
 class Intervals(Protocol):
-    """How sure a fit is. Ends are ±inf, of E and A also 0, where a side is unbounded."""
+    """The 95 % intervals of a fit. An unbounded side ends at ±inf, for E and A also at 0."""
 
     @property
     def method(self) -> str: ...
@@ -36,11 +36,11 @@ class Intervals(Protocol):
 
     def measurement(self, x: Inputs) -> tuple[Array, Array]: ...
 
-    def numbers(self, of: Sequence[Derived]) -> tuple[Array, Array]: ...
+    def numbers(self, derived: Sequence[Derived]) -> tuple[Array, Array]: ...
 
 
 class ProfileIntervals:
-    """Profile likelihood with the F threshold: right for few independent rows."""
+    """Profile likelihood with the F threshold, which is accurate for few independent rows."""
 
     method = "profile"
 
@@ -49,7 +49,7 @@ class ProfileIntervals:
         self.profile = Profile(at)
 
     def parameters(self) -> dict[str, tuple[float, float]]:
-        """Public name to its interval, see `undefined` for those without ends."""
+        """Interval of each public parameter by name; those in `undefined` get their bounds."""
         law, without = self.at.law, undefined(self.at)
         names = tuple(name for name in law.params if name not in without)
         low, high = self.profile.ends(Parameters(self.at.basis, names))
@@ -72,17 +72,17 @@ class ProfileIntervals:
         low, high = self.profile.ends(Predictions(self.at.basis.at(x)), measurement=True)
         return np.exp(low), np.exp(high)
 
-    def numbers(self, of: Sequence[Derived]) -> tuple[Array, Array]:
-        """Interval of what follows from the parameters, (m,) each, as logarithms where it is one."""
-        low, high = np.full(len(of), -np.inf), np.full(len(of), np.inf)
-        some = with_ends(self.at, of)
+    def numbers(self, derived: Sequence[Derived]) -> tuple[Array, Array]:
+        """Interval of derived quantities, (m,) each; of the logarithm for those with `log`."""
+        low, high = np.full(len(derived), -np.inf), np.full(len(derived), np.inf)
+        some = with_ends(self.at, derived)
         if some:
-            low[some], high[some] = self.profile.ends(Numbers(self.at.basis, [of[m] for m in some]))
+            low[some], high[some] = self.profile.ends(Numbers(self.at.basis, [derived[m] for m in some]))
         return low, high
 
 
 class NoIntervals:
-    """None, where too few runs carry the rows: every end is unknown."""
+    """Stands in for intervals where the rows come from too few runs: every end is unknown."""
 
     method = NONE
 
@@ -99,8 +99,8 @@ class NoIntervals:
     def measurement(self, x: Inputs) -> tuple[Array, Array]:
         return self.law(x)
 
-    def numbers(self, of: Sequence[Derived]) -> tuple[Array, Array]:
-        return np.full(len(of), -np.inf), np.full(len(of), np.inf)
+    def numbers(self, derived: Sequence[Derived]) -> tuple[Array, Array]:
+        return np.full(len(derived), -np.inf), np.full(len(derived), np.inf)
 
 
 def intervals(
@@ -111,22 +111,22 @@ def intervals(
     draws: int = 1000,
     seed: int = 0,
 ) -> Intervals:
-    """The intervals of an estimate, by the method asked for or by one that suits the rows.
+    """The intervals of an estimate, by the given method or by the one that suits the rows.
 
-    `auto` takes the profile likelihood for few independent rows, a bootstrap for many or for rows that share runs, and
-    the delta method for very many. Rows of fewer runs than `enough` get no intervals.
+    `auto` takes the profile likelihood for few independent rows, a bootstrap for many rows or rows that share runs, and
+    the delta method for very many. Rows that share fewer runs than `enough` get no intervals.
 
     Parameters
     ----------
     at, rows : the estimate and the rows that it was fitted to.
-    replicates : resamplings to use instead of drawing them; for `auto` and `bootstrap`.
+    replicates : resampled rows to use instead of drawing them; for `auto` and `bootstrap`.
     method : auto, profile, bootstrap or delta.
     draws, seed : of a bootstrap.
 
     Raises
     ------
     FitError
-        For an unknown method, too few draws, and for a method that takes too long for so many rows.
+        If the method is unknown or takes too long for so many rows, or there are too few draws.
     """
     if method not in METHODS:
         raise FitError(f"There is no interval method {method!r}: choose {', '.join(METHODS)}.")
@@ -150,9 +150,9 @@ def intervals(
 
 
 def enough(law: Law) -> int:
-    """Of how many runs the rows must be: two more than the law has parameters, as rows that are runs of their own.
+    """The number of runs that intervals need: two more than the law has parameters, as for rows that are single runs.
 
-    Drawn from 3 runs, intervals of L(N, D) with 30 evaluations each covered 5 %, from 4 runs 65 to 78 %.
+    95 % intervals of L(N, D) from 3 runs with 30 evaluations each covered 5 %, those from 4 runs 65 to 78 %.
     """
     return len(law.internal) + 2
 

@@ -15,35 +15,35 @@ from fit.law.starts import may_vanish, revived
 LEVEL = 0.95
 # The bracket is refined until the distance, 1 at the end of the interval, is known this well.
 PRECISION = 1e-3
-# Refits stop at this relative gain, worth 1e-4 of the distance at the end of an interval of 10 rows or fewer.
+# Refits stop at this relative gain. For 10 rows or fewer it changes the distance at the end of an interval by 1e-4.
 TOLERANCE = 1e-9
 # A side is unbounded when this many doublings of the linear half width still do not reach the threshold.
 DOUBLINGS = 7
-# Variance of the logarithm of a term's size below which it is surely there.
+# A term is certainly present if the variance of the logarithm of its size is below this.
 SURE = 0.01
-# Loss tables have 6 digits or so: a smaller scatter than this is rounding, and intervals are not narrower.
+# Loss tables have about 6 digits, so a scatter below this is rounding error; intervals get no narrower than this.
 SMALLEST_SCATTER = 1e-9
-# Stiffness of the pull towards a value, against the stiffness of the fit itself. Any would do, see `_refit`.
+# Stiffness of the pull towards a value, relative to that of the fit itself. Any positive value works, see `_refit`.
 PULL = 4.0
 
 
 def threshold(at: Estimate) -> float:
-    """Δ = τ F(1, ν; .95): a deviance up to Δ above the least is a quantity's 95 % region.
+    """Δ = τ F(1, ν; .95): the 95 % region of a quantity is where the deviance is at most Δ above its minimum.
 
-    For least squares τ = s² (Bates & Watts 1988, §6.1), for Huber's ρ the robust likelihood ratio's, see
-    `Estimate.scatter` (Heritier & Ronchetti 1994).
+    For least squares τ = s² (Bates & Watts 1988, §6.1). For Huber's ρ it is the scale of the robust likelihood ratio
+    (Heritier & Ronchetti 1994), see `Estimate.scatter`.
     """
     scatter = max(at.scatter(), SMALLEST_SCATTER**2)
     return scatter * float(fisher.ppf(LEVEL, 1, at.dof))
 
 
 def optional(at: Estimate) -> Flags:
-    """(J,): whether the rows allow a term to be absent: without it the deviance is at most Δ higher.
+    """(J,): whether the rows allow each term to be absent: the deviance without it is at most Δ higher.
 
-    A term whose size is known to a tenth is 10 standard errors from absent, and is not asked.
+    A term whose size is known to within a tenth is 10 standard errors from absent, and is not refitted without it.
     """
     _, inside = at.influence()
-    # Whitened, the first parameter of a term is the mean of its logarithm over the rows.
+    # In whitened parameters, the first parameter of a term is the mean of its logarithm over the rows.
     first = [at.law.block(j).start for j in range(len(at.law.terms))]
     variance = np.diag(at.covariance())[first] * at.scatter() / inside
     sure = (variance > 0) & (variance < SURE)
@@ -52,73 +52,86 @@ def optional(at: Estimate) -> Flags:
 
 
 def undefined(at: Estimate) -> set[str]:
-    """Parameters that a 95 % interval has no ends for, whatever the method: those of a term that may be absent.
+    """Names of the parameters whose 95 % interval has no ends with any method: those of a term that may be absent.
 
-    Without its term a slope means nothing, nor does the coefficient that belongs to it; a constant floor alone may
-    still have an upper end.
+    A slope and its coefficient have no meaning without their term. A constant floor has no slope, so it may still have
+    an upper end.
     """
     terms = zip(at.law.terms, optional(at), strict=True)
     return {name for term, absent in terms if absent and len(term.internal) > 1 for name in term.internal}
 
 
-def with_ends(at: Estimate, of: Sequence[Derived]) -> list[int]:
-    """Which numbers that follow from the parameters have ends: not those that mean nothing without their term."""
+def with_ends(at: Estimate, quantities: Sequence[Derived]) -> list[int]:
+    """Indices of the derived quantities whose interval has ends.
+
+    A quantity that is undefined without its term has none if that term may be absent.
+    """
     absent = optional(at)
-    return [m for m, d in enumerate(of) if d.term is None or d.log or not absent[d.term]]
+    return [m for m, d in enumerate(quantities) if d.term is None or d.log or not absent[d.term]]
 
 
 class Profile:
-    """Intervals of an estimate by profiling. `better` is a lower optimum met on the way, None as it should be."""
+    """Intervals of an estimate by profiling.
+
+    better: a lower optimum that a refit reached, which should not happen; None if there was none.
+    """
 
     def __init__(self, at: Estimate) -> None:
         self.at = at
         self.delta = threshold(at)
         self.better: Solution | None = None
 
-    def ends(self, of: Quantities, measurement: bool = False) -> tuple[Array, Array]:
+    def ends(self, quantities: Quantities, measurement: bool = False) -> tuple[Array, Array]:
         """Lower and upper end, (m,) each, ±inf where unbounded.
 
-        measurement: the interval for a new measurement of the quantity, noise included, not for the law's value.
+        measurement: give the interval of a new measurement of the quantity, noise included, instead of the law's value.
         """
-        m = len(of)
-        value, variance, known = self._linear(of, measurement)
+        m = len(quantities)
+        value, variance, known = self._linear(quantities, measurement)
         side = np.repeat([-1.0, 1.0], m)
-        search = _Search(self, of, np.tile(value, 2), np.tile(variance, 2), side, measurement)
-        # A quantity of a vanished floor has no lower end, and above it starts from a floor too small to matter.
+        search = _Search(self, quantities, np.tile(value, 2), np.tile(variance, 2), side, measurement)
+        # A quantity of a vanished floor has no lower end; its upper side starts from a floor too small to matter.
         search.open &= np.tile(known, 2) | (side > 0)
         search.run()
         low, high = np.split(search.end, 2)
         return low, high
 
-    def _linear(self, of: Quantities, measurement: bool) -> tuple[Array, Array, Flags]:
-        """Value, linear variance over s², and whether the value is finite, (m,) each."""
-        m = len(of)
+    def _linear(self, quantities: Quantities, measurement: bool) -> tuple[Array, Array, Flags]:
+        """Value, linear variance divided by s², and whether the value is finite, (m,) each."""
+        m = len(quantities)
         here, small = (
             _repeated(s, m)
             for s in (self.at.solution, revived(self.at.basis, self.at.problem, self.at.solution, share=1e-3))
         )
-        known = np.isfinite(of.evaluate(here.theta, here.alive, np.arange(m))[0])
+        known = np.isfinite(quantities.evaluate(here.theta, here.alive, np.arange(m))[0])
         theta = np.where(known[:, None], here.theta, small.theta)
-        value, g, _ = of.evaluate(theta, here.alive | ~known[:, None], np.arange(m))
+        value, g, _ = quantities.evaluate(theta, here.alive | ~known[:, None], np.arange(m))
         variance = np.einsum("mp,pq,mq->m", g, self.at.covariance(), g) + measurement
-        # Without a linear guess a step of 1 in the logarithm is as good as any.
+        # Without a linear guess, start with a step of 1 in the logarithm.
         return value, np.where(known & (variance > 0), variance, 1 / self.delta), known
 
 
 class _Search:
-    """For each quantity and side: where the profiled distance t = √((deviance − least)/Δ) is 1."""
+    """Finds, for each quantity and side, where the profiled distance t = √((deviance − minimum)/Δ) is 1."""
 
     def __init__(
-        self, profile: Profile, of: Quantities, value: Array, variance: Array, side: Array, measurement: bool
+        self,
+        profile: Profile,
+        quantities: Quantities,
+        value: Array,
+        variance: Array,
+        side: Array,
+        measurement: bool,
     ) -> None:
         at = profile.at
         R = len(value)
-        self.profile, self.of, self.value, self.side, self.measurement = profile, of, value, side, measurement
+        self.profile, self.quantities, self.measurement = profile, quantities, measurement
+        self.value, self.side = value, side
         self.which = np.tile(np.arange(R // 2), 2)
         self.weight = np.ones(R) if measurement else PULL / variance
         self.offset = np.sqrt(profile.delta * variance) * (1 if measurement else 1 + 1 / PULL)
         self.longest = self.offset * 2.0**DOUBLINGS
-        # Last offset, position and distance below the threshold, and first above it.
+        # Offset, position and distance of the last refit below the threshold, and of the first above it.
         self.below, self.above = np.zeros((3, R)), np.full((3, R), np.inf)
         self.end = side * np.inf
         self.open = np.ones(R, dtype=bool)
@@ -153,23 +166,24 @@ class _Search:
 def _refit(search: _Search, active: Index) -> tuple[Array, Array]:
     """Position |h − ĥ| and distance t after refits that are pulled towards ĥ ± offset.
 
-    A refit with an extra observation (h = c, weight W) minimises D + W (h − c)², so it is the best fit among all that
-    share its own h, whatever W: (h, D) lies on the profile. With W = 1 and the observation counted, it is instead the
-    profile of a new measurement c.
+    A refit with an extra observation (h = c, weight W) minimises D + W (h − c)². Whatever W is, it is the best fit
+    among all those with the same h, so (h, D) lies on the profile. With W = 1 and the observation counted in the
+    deviance, it is instead the profile of a new measurement c.
     """
     profile = search.profile
     at = profile.at
     c = search.value[active] + search.side[active] * search.offset[active]
-    pull = Pull(search.of, search.which[active], c, search.weight[active])
+    pull = Pull(search.quantities, search.which[active], c, search.weight[active])
     solution = _best(at, replace(at.problem, pull=pull), search.theta[active], search.alive[active])
     search.theta[active], search.alive[active] = solution.theta, solution.alive
-    h, _, _ = search.of.evaluate(solution.theta, solution.alive, pull.which)
+    h, _, _ = search.quantities.evaluate(solution.theta, solution.alive, pull.which)
     pulled = pull.weight * (h - c) ** 2
     profile.better = _lower(at, solution, solution.deviance - pulled, profile.better)
     excess = solution.deviance - at.deviance - (0 if search.measurement else pulled)
     moved = np.abs((c if search.measurement else h) - search.value[active])
     distance = np.sqrt(np.maximum(excess, 0) / profile.delta)
-    # A refit that did not arrive says nothing: NaN, the search goes on beyond. Within a bracket it is near enough.
+    # A refit that did not converge is ignored (NaN) and the search goes on further out, unless the bracket is already
+    # closed: there an almost converged refit is near enough.
     lost = ~solution.settled & np.isinf(search.above[0, active])
     return moved, np.where(lost, np.nan, distance)
 
@@ -179,13 +193,13 @@ def _repeated(solution: Solution, m: int) -> Solution:
 
 
 def _best(at: Estimate, problem: Problem, theta: Array, alive: Flags) -> Solution:
-    """The refits from their last solutions and, where a floor had vanished, with it back: the better of the two."""
+    """The better of two refits: from the last solutions and, where the floor had vanished, also with it restored."""
     gone = np.any(~alive, axis=1)
     last = Solution(theta, alive, np.full(len(theta), np.inf), gone)
     back = revived(at.basis, at.problem, last, 0.05)
-    # A pull on a floor's own parameter needs the floor to be there.
+    # A pull on a parameter of the floor is only defined while the floor is present.
     assert problem.pull is not None
-    stuck = ~np.isfinite(problem.pull.of.evaluate(theta, alive, problem.pull.which)[0])
+    stuck = ~np.isfinite(problem.pull.quantities.evaluate(theta, alive, problem.pull.which)[0])
     flags = may_vanish(at.law)
     theta, alive = np.where(stuck[:, None], back.theta, theta), np.where(stuck[:, None], back.alive, alive)
     first = minimise(problem, theta, alive, flags, TOLERANCE)
@@ -195,7 +209,7 @@ def _best(at: Estimate, problem: Problem, theta: Array, alive: Flags) -> Solutio
 
 
 def _lower(at: Estimate, solution: Solution, deviance: Array, known: Solution | None) -> Solution | None:
-    """The solution that fits the rows better than the estimate by more than rounding, or what was known before."""
+    """A solution that fits the rows better than the estimate by more than rounding error, otherwise `known`."""
     best = int(np.argmin(deviance))
     bound = min(at.deviance, np.inf if known is None else float(known.deviance[0]))
     if deviance[best] >= bound * (1 - 1e-4) - 1e-20:

@@ -1,4 +1,4 @@
-"""Intervals by the delta method: the law as a plane around its optimum, for very many rows and to check the others."""
+"""Intervals by the delta method, which linearises the law at its optimum. Used for very many rows and as a check."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,17 @@ from fit.law.law import Array, Derived, Inputs
 from fit.law.rows import Rows
 from fit.law.starts import revived
 
-# A floor that vanished is linearised as this share of the loss: its column is the same, whatever is small.
+# A floor that vanished is linearised at this share of the loss; any small share gives the same column.
 SMALL = 1e-3
 
 
 class DeltaIntervals:
-    """± t standard errors of what is linear: logarithms of positive parameters, but E itself, which may be 0.
+    """± t standard errors, taken of the logarithm for positive parameters and of E itself, since E may be 0.
 
-    The covariance is the sandwich over clusters or rows, H⁻¹ (Σ_c g_c g_cᵀ) H⁻¹, which asks nothing of the residuals. A
-    floor counts in it also where it vanished: how far the others may move depends on what the rows allow it to be.
-    Intervals are then up to 3 times as wide as by profile, which knows that a floor is not negative.
+    The covariance is the sandwich over clusters or rows, H⁻¹ (Σ_c g_c g_cᵀ) H⁻¹, which assumes nothing about the
+    residuals. A floor is part of it even if it vanished, because the range of the other parameters depends on how large
+    a floor the rows allow. Intervals are then up to 3 times as wide as profile intervals, which use that a floor is not
+    negative.
     """
 
     method = "delta"
@@ -36,22 +37,22 @@ class DeltaIntervals:
         units = len(np.unique(labels))
         summed = np.stack([np.bincount(labels, weights=g) for g in scores])
         p = len(scores)
-        # The correction of few clusters, n/(n − p), makes it s² (JᵀJ)⁻¹ for equal residuals.
+        # The small-sample correction n/(n − p) makes it s² (JᵀJ)⁻¹ if all residuals are of equal size.
         self.covariance = bread @ (summed @ summed.T) @ bread * units / max(units - p, 1)
         self.width = float(student.ppf((1 + LEVEL) / 2, max(units - p, 1)))
 
-    def _ends(self, of: Quantities) -> tuple[Array, Array]:
-        value, half = self._value(of), self._half(of)
+    def _ends(self, quantities: Quantities) -> tuple[Array, Array]:
+        value, half = self._value(quantities), self._half_width(quantities)
         known = np.isfinite(value)
         return np.where(known, value - half, -np.inf), np.where(known, value + half, np.inf)
 
-    def _value(self, of: Quantities) -> Array:
-        many = self.at.solution.take(np.zeros(len(of), dtype=np.intp))
-        return of.evaluate(many.theta, many.alive, np.arange(len(of)))[0]
+    def _value(self, quantities: Quantities) -> Array:
+        many = self.at.solution.take(np.zeros(len(quantities), dtype=np.intp))
+        return quantities.evaluate(many.theta, many.alive, np.arange(len(quantities)))[0]
 
-    def _half(self, of: Quantities) -> Array:
-        many = self.plane.take(np.zeros(len(of), dtype=np.intp))
-        g = of.evaluate(many.theta, many.alive, np.arange(len(of)))[1]
+    def _half_width(self, quantities: Quantities) -> Array:
+        many = self.plane.take(np.zeros(len(quantities), dtype=np.intp))
+        g = quantities.evaluate(many.theta, many.alive, np.arange(len(quantities)))[1]
         return np.asarray(self.width * np.sqrt(np.einsum("mp,pq,mq->m", g, self.covariance, g)))
 
     def parameters(self) -> dict[str, tuple[float, float]]:
@@ -65,14 +66,14 @@ class DeltaIntervals:
         return {**ends, **self._floor(), **{name: law.bounds[name] for name in without}}
 
     def _floor(self) -> dict[str, tuple[float, float]]:
-        """The interval of a constant floor, in E and not in ln E: the law is linear in it, and it may be 0."""
+        """The interval of a constant floor, computed in E instead of ln E: the law is linear in E, and E may be 0."""
         law = self.at.law
         if law.floor is None or len(law.terms[law.floor].internal) > 1:
             return {}
         (name,) = law.terms[law.floor].internal
-        of = Parameters(self.at.basis, (name,))
+        floor = Parameters(self.at.basis, (name,))
         small = self.plane.theta @ self.at.basis.inverse[law.internal.index(name)]
-        E, half = float(np.exp(self._value(of)[0])), float(np.exp(small[0]) * self._half(of)[0])
+        E, half = float(np.exp(self._value(floor)[0])), float(np.exp(small[0]) * self._half_width(floor)[0])
         return {name: (max(E - half, 0.0), E + half)}
 
     def law(self, x: Inputs) -> tuple[Array, Array]:
@@ -82,16 +83,16 @@ class DeltaIntervals:
     def measurement(self, x: Inputs) -> tuple[Array, Array]:
         return with_noise(self.at, x, *self.law(x))
 
-    def numbers(self, of: Sequence[Derived]) -> tuple[Array, Array]:
-        low, high = np.full(len(of), -np.inf), np.full(len(of), np.inf)
-        some = with_ends(self.at, of)
+    def numbers(self, derived: Sequence[Derived]) -> tuple[Array, Array]:
+        low, high = np.full(len(derived), -np.inf), np.full(len(derived), np.inf)
+        some = with_ends(self.at, derived)
         if some:
-            low[some], high[some] = self._ends(Numbers(self.at.basis, [of[m] for m in some]))
+            low[some], high[some] = self._ends(Numbers(self.at.basis, [derived[m] for m in some]))
         return low, high
 
 
 def with_noise(at: Estimate, x: Inputs, low: Array, high: Array) -> tuple[Array, Array]:
-    """An interval of the law and the noise of one measurement, added in squares on the scale of the residuals."""
+    """Widen an interval of the law by the noise of one measurement, in quadrature on the scale of the residuals."""
     log = at.problem.objective.name != "linear"
     to, back = (np.log, np.exp) if log else (np.asarray, np.asarray)
     value, r = at.log_loss(x), at.residuals()

@@ -180,7 +180,7 @@ def test_a_law_of_the_user_is_imported_by_its_path(monkeypatch):
         ("my_laws:NONE", "cannot be imported as a law"),
         ("no_such:X", "cannot be imported as a law"),
         ("my_laws:OTHER", "is a int"),
-        ("my_laws:TAKEN", "is named L_N, as another law is"),
+        ("my_laws:TAKEN", "has the name L_N of another law"),
     ]:
         with pytest.raises(FitError, match=words):
             named(path)

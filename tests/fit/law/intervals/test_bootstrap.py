@@ -125,7 +125,7 @@ def test_fewer_runs_than_parameters_and_two_have_no_intervals(runs):
 def test_draws_that_make_no_percentile_and_seeds_that_are_none_are_refused():
     rows = noisy("L_N")
     for how, words in (
-        ({"draws": 0}, "0 draws make no"),
+        ({"draws": 0}, "0 draws are too few"),
         ({"draws": 19}, "give 20 or more"),
         ({"seed": -1}, "seed is -1"),
     ):
