@@ -12,7 +12,7 @@ from fit.law.errors import FitError
 
 
 def read(path: Path | str) -> pd.DataFrame:
-    """The table of a .csv or .parquet file. FitError when it cannot be read or has no rows."""
+    """Read a .csv or .parquet file. Raises FitError if it cannot be read or has no rows."""
     path = Path(path)
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise FitError(f"{path} is neither .csv nor .parquet: save the table as one of them.")
@@ -20,7 +20,7 @@ def read(path: Path | str) -> pd.DataFrame:
         raise FitError(f"There is no file {path}: give the path of a table.")
     try:
         table = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
-    except Exception as error:  # readers raise their own kinds for each way in which a file can be broken
+    except Exception as error:  # each reader has its own exceptions for broken files
         raise FitError(f"{path} cannot be read ({' '.join(str(error).split())}): is it complete?") from error
     if table.empty:
         raise FitError(f"{path} has no rows: there is nothing to fit.")
@@ -34,7 +34,7 @@ def parse_mapping(text: str) -> dict[str, str]:
         ours, _, theirs = pair.partition("=")
         if not ours.strip() or not theirs.strip():
             raise FitError(
-                f"{pair!r} is no mapping: write our name = the table's name, as n_latents=n,k=k,nmse=loss."
+                f"{pair!r} is not a mapping: write our name = the table's name, as n_latents=n,k=k,nmse=loss."
             )
         if ours.strip() in mapping:
             raise FitError(f"{text!r} maps {ours.strip()} twice: name one column for it.")
@@ -43,7 +43,7 @@ def parse_mapping(text: str) -> dict[str, str]:
 
 
 def renamed(table: pd.DataFrame, mapping: Mapping[str, str], partial: bool = False) -> pd.DataFrame:
-    """The table with our column names beside its own. partial: leave out what it does not have."""
+    """The table with our column names added to its own. partial: ignore names that the table does not have."""
     absent = [theirs for theirs in mapping.values() if theirs not in table.columns]
     if absent and not partial:
         raise FitError(
@@ -56,7 +56,7 @@ def renamed(table: pd.DataFrame, mapping: Mapping[str, str], partial: bool = Fal
 
 
 def require(table: pd.DataFrame, *columns: str) -> None:
-    """FitError naming the columns that are missing, those present, and how to map them."""
+    """Raise FitError if columns are missing; it names them, those present, and how to map them."""
     absent = [name for name in dict.fromkeys(columns) if name not in table.columns]
     if absent:
         example = ",".join(f"{name}=COLUMN" for name in absent)
@@ -67,7 +67,7 @@ def require(table: pd.DataFrame, *columns: str) -> None:
 
 
 def where(table: pd.DataFrame, condition: str | None) -> pd.DataFrame:
-    """The rows for which a condition on columns holds, as `k == 32 and n_latents > 512`; see `fit.data.conditions`."""
+    """The rows that meet a condition such as `k == 32 and n_latents > 512`; see `fit.data.conditions`."""
     if condition is None:
         return table
     kept = table[conditions.mask(condition, table)]
@@ -77,25 +77,25 @@ def where(table: pd.DataFrame, condition: str | None) -> pd.DataFrame:
 
 
 def numbers(table: pd.DataFrame, column: str) -> np.ndarray:
-    """A column as floats, NaN where missing. FitError where it is absent, and for anything that is no number."""
+    """A column as floats, NaN where missing. Raises FitError if it is absent or has a value that is not a number."""
     require(table, column)
     if pd.api.types.is_bool_dtype(table[column]):
-        raise FitError(f"The column {column} holds true and false, no numbers: map the column that is meant.")
+        raise FitError(f"The column {column} holds true and false instead of numbers: map another column.")
     try:
         return pd.to_numeric(table[column]).to_numpy(dtype=float, na_value=np.nan)
     except (ValueError, TypeError) as error:
         raise FitError(
-            f"The column {column} holds something that is no number: {' '.join(str(error).split())}"
+            f"The column {column} holds a value that is not a number: {' '.join(str(error).split())}"
         ) from error
 
 
 def numeric(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """The table with those of the columns that it has as floats, see `numbers`."""
+    """The table with the given columns as floats, see `numbers`; those that it does not have are ignored."""
     return table.assign(**{name: numbers(table, name) for name in columns if name in table.columns})
 
 
 def truths(table: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Where a column of true, false or missing is true, and where it is missing."""
+    """Flags of a column of true, false and missing values: where it is true, and where it is missing."""
     known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
     texts = table[column].astype("string").str.strip().str.lower()
     values = texts.map(known)
@@ -106,7 +106,7 @@ def truths(table: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def positive(table: pd.DataFrame, *columns: str) -> None:
-    """FitError telling how many rows, and which, hold a number that is missing or has no logarithm."""
+    """Raise FitError if a value is missing, 0 or negative; it says how many rows, and shows the first five."""
     for column in columns:
         values = numbers(table, column)
         bad = table.index[~(np.isfinite(values) & (values > 0))]

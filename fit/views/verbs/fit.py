@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 from fit.data.columns import map_help
+from fit.data.near_names import did_you_mean
 from fit.law.options import (
     AUTO,
     DEFAULT_LAWS,
@@ -100,14 +101,13 @@ def run(options: argparse.Namespace) -> int:
     """Read, fit, write and print, in this order: a closed pipe costs no result."""
     from fit.data import tables
     from fit.law.errors import FitError
-    from fit.law.laws import named
     from fit.law.losses import objective
     from fit.study import fit_study
     from fit.study.fits_file import NAME, write_json
     from fit.study.study_tables import StudyTables
     from fit.views import text
 
-    laws = [named(law).name for law in options.law or []]
+    laws = [_law_name(name) for name in options.law or []]
     objective(options.objective)
     mapping = tables.parse_mapping(options.map)
     data = StudyTables.read(options.table, mapping, options.where, options.curves, with_fits=False)
@@ -124,6 +124,17 @@ def run(options: argparse.Namespace) -> int:
         ) from error
     print(f"{text.text(study.fits, study.regimes)}\nwrote {written}")
     return 0
+
+
+def _law_name(name: str) -> str:
+    """The registered name of a law. Raises FitError with near names if there is no such law."""
+    from fit.law.errors import FitError
+    from fit.law.laws import LAWS, named
+
+    try:
+        return named(name).name
+    except FitError as error:
+        raise FitError(f"{error}{'' if ':' in name else did_you_mean(name, LAWS)}") from error
 
 
 def _choices(options: argparse.Namespace) -> FitOptions:

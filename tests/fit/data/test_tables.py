@@ -24,7 +24,7 @@ def test_mapping():
     assert tables.parse_mapping("n_latents=n, k=k,nmse=loss") == {"n_latents": "n", "k": "k", "nmse": "loss"}
     assert list(tables.renamed(TABLE, {"n_latents": "n"})["n_latents"]) == [512, 512, 1024]
     for bad in ("n_latents", "n_latents=", "=n"):
-        with pytest.raises(FitError, match="is no mapping"):
+        with pytest.raises(FitError, match="is not a mapping"):
             tables.parse_mapping(bad)
     with pytest.raises(FitError, match="maps k twice"):
         tables.parse_mapping("k=a,k=b")
@@ -68,7 +68,7 @@ def test_unreadable_files_are_told(tmp_path):
 
 
 def test_words_are_no_numbers():
-    with pytest.raises(FitError, match="column name holds something that is no number"):
+    with pytest.raises(FitError, match="column name holds a value that is not a number"):
         tables.numbers(TABLE, "name")
 
 

@@ -266,7 +266,7 @@ def test_the_command(tmp_path, capsys, few_figures):
         (["absent.parquet"], "absent.parquet"),
         ([str(tmp_path)], "saescale collect"),
         (["one", "two"], "name one"),
-        ([str(GPT4), "--map", "nmse"], "is no mapping"),
+        ([str(GPT4), "--map", "nmse"], "is not a mapping"),
     ):
         assert cli.main(arguments) == 1
         assert words in capsys.readouterr().err

@@ -182,6 +182,7 @@ def test_laws_that_the_table_does_not_support_are_skipped_with_a_reason(tmp_path
     ("options", "words"),
     [
         ([*MAP, "--law", "L_X"], "There is no law 'L_X': choose among L_N, L_C, L_N_pure,"),
+        ([*MAP, "--law", "L_NKK"], "as package.module:LAW. Did you mean L_NK"),
         (["--law", "L_N"], "no column n_latents, nmse; it has n, k, loss, paper_fit"),
         ([*MAP, "--law", "L_C"], "L_C cannot be fitted. The table has no column flops_sparse"),
         ([*MAP, "--law", "L_N", "--where", "n < 16000"], "needs at least 5 rows; there are 3"),
@@ -335,7 +336,7 @@ def test_a_long_table_is_refused_what_would_take_hours_or_gigabytes(tmp_path, ca
 def test_true_and_false_are_no_losses(tmp_path, capsys):
     runs_table().assign(nmse=True).to_parquet(tmp_path / "t.parquet")
     assert main([str(tmp_path / "t.parquet"), "--law", "L_N"]) == 1
-    assert "The column nmse holds true and false, no numbers" in capsys.readouterr().err
+    assert "The column nmse holds true and false instead of numbers" in capsys.readouterr().err
 
 
 def test_runs_as_a_module_in_a_fresh_process(tmp_path):
