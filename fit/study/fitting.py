@@ -1,4 +1,4 @@
-"""Fits a study's tables, every law to its rows: L(N) and L(N, K) at convergence, L(C) at the best use of compute."""
+"""Fits each law to its rows of a study's tables: L(N) and L(N, K) at convergence, L(C) at the compute optimum."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def fit_study(
     options: FitOptions | None = None,
     say: Callable[[str], None] = print,
 ) -> Study:
-    """`fit_table`, and a comparison of the two regimes if both were fitted. Arguments and errors as there."""
+    """Like `fit_table`, with a comparison of the two regimes if both were fitted; same arguments and errors."""
     options = options or FitOptions()
     source = Source(*prepared(runs, curves, mapping, where), options)
     fits = _fit_all(source, laws, say)
@@ -67,9 +67,9 @@ def fit_table(
     curves : one row for each evaluation; without them L_C is fitted to `runs`.
     laws : names of laws; default `DEFAULT_LAWS`, as far as the table supports them.
     mapping : our column names to the table's.
-    where : a condition on columns that chooses rows, as "k == 32".
+    where : a condition on columns that selects rows, such as "k == 32".
     options : how the laws are fitted.
-    say : is given a sentence for each law and group that is skipped.
+    say : called with a sentence for each law and group that is skipped.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def fit_table(
 
 @dataclass(frozen=True)
 class Source:
-    """The tables of a study, as `prepared` returns them, and how they are to be fitted."""
+    """The tables of a study, as `prepared` returns them, and the options of the fit."""
 
     runs: pd.DataFrame
     curves: pd.DataFrame | None
@@ -89,17 +89,17 @@ class Source:
 
     @cached_property
     def curve_groups(self) -> list[CurveGroup]:
-        """The groups of L(C), which its laws and the regimes share."""
+        """The groups of L(C), shared by its laws and by the comparison of the regimes."""
         table, name = (self.runs, "rows of the table") if self.curves is None else (self.curves, "curves")
         return list(curve_groups(table, self.options, name))
 
 
 def _fit_all(source: Source, laws: Sequence[str] | None, say: Callable[[str], None]) -> list[FitResult]:
-    """Every law that was asked for, or `DEFAULT_LAWS`."""
+    """Fit every law that was asked for, by default `DEFAULT_LAWS`."""
     flops = source.options.flops
     if flops not in FLOPS:
         raise FitError(f"There is no convention {flops!r} of FLOPs: choose sparse or dense.")
-    wanted = [_of_tables(named(law)) for law in dict.fromkeys(laws or DEFAULT_LAWS)]
+    wanted = [_check_has_rows(named(law)) for law in dict.fromkeys(laws or DEFAULT_LAWS)]
     results: list[FitResult] = []
     failed: list[str] = []
     for law in wanted:
@@ -117,7 +117,7 @@ def _fit_all(source: Source, laws: Sequence[str] | None, say: Callable[[str], No
     return results
 
 
-def _of_tables(law: Law) -> Law:
+def _check_has_rows(law: Law) -> Law:
     if law.rows is RowSource.NONE:
         raise FitError(
             f"{law.name} takes the optima of both regimes, which no table has as a column: fit L_C and L_N together, "
@@ -129,13 +129,13 @@ def _of_tables(law: Law) -> Law:
 def prepared(
     runs: pd.DataFrame, curves: pd.DataFrame | None, mapping: Mapping[str, str] | None, where: str | None
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """The runs under our column names where the condition holds, and the curves that belong to them."""
+    """The runs that meet the condition, with our column names, and the curves that belong to them."""
     chosen = RawTables(runs, curves).select(mapping or {}, where)
     return chosen.runs, None if chosen.curves is None else _with_columns_of_runs(chosen.curves, chosen.runs)
 
 
 def _with_columns_of_runs(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The evaluations with the columns that only the runs' table has."""
+    """The evaluations, with the columns added that only the table of runs has."""
     if not {"run_id"} <= set(runs.columns) & set(curves.columns):
         return curves
     _refuse_conflict(curves, runs)
@@ -157,7 +157,7 @@ def _with_columns_of_runs(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFr
 
 
 def _refuse_conflict(curves: pd.DataFrame, runs: pd.DataFrame) -> None:
-    """FitError where a run's lr_schedule is another in its curve: which of its points count depends on it."""
+    """Raise FitError if a run has two different schedules in the two tables: which points count depends on it."""
     if not {"lr_schedule"} <= set(runs.columns) & set(curves.columns):
         return
     both = curves[["run_id", "lr_schedule"]].merge(runs[["run_id", "lr_schedule"]], on="run_id")
@@ -174,7 +174,7 @@ def _refuse_conflict(curves: pd.DataFrame, runs: pd.DataFrame) -> None:
 def _fit_groups(
     law: Law, source: Source, with_optima: bool, say: Callable[[str], None]
 ) -> tuple[list[FitResult], list[str]]:
-    """The fits of one law and the reasons for which groups failed, each with its groups."""
+    """The fits of one law, and for every reason why groups failed a sentence that names these groups."""
     fits: list[FitResult] = []
     reasons: dict[str, list[str]] = {}
     try:
@@ -194,7 +194,7 @@ def _reason(groups: str, text: str) -> str:
 
 
 def _attempts(law: Law, source: Source, with_optima: bool, say: Callable[[str], None]) -> Iterator[Attempt]:
-    """For each group of rows what they have in common, and how its fits are made."""
+    """For each group of rows, the values that its rows share and a function that makes its fits."""
     runs, curves, options = source.runs, source.curves, source.options
     match law.rows:
         case RowSource.FRONTIER | RowSource.OPTIMUM:
@@ -215,7 +215,7 @@ def _attempts(law: Law, source: Source, with_optima: bool, say: Callable[[str], 
 
 
 def _budget_groups(law: Law, table: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Evaluations of done and running runs alike, one group a k unless k is an input."""
+    """The evaluations of finished and running runs, one group per k unless k is an input."""
     tables.require(table, *law.inputs, law.response)
     table = tables.numeric(table, *law.inputs, law.response)
     yield from groups(table, ["k"], GROUPS, law.inputs)
