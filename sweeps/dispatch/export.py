@@ -1,4 +1,4 @@
-"""Writing the SAEs of finished runs in the layouts of other tools."""
+"""Writes the SAEs of finished runs in the formats of other tools."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,16 +15,16 @@ from sae_core.export.formats import FORMATS, export, refusal, refuse_taken, targ
 from sweeps.errors import SweepError
 from sweeps.ledger.run_folder import RunFolder, open_study
 
-_UNIT = 1e-5  # SAEBench refuses a float32 decoder whose rows are further from norm 1
+_UNIT = 1e-5  # SAEBench refuses a float32 decoder if a row's norm differs from 1 by more
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be exported, and how.
+    """The request for an export.
 
-    path: the folder of a run, or of a study, for its done runs. format: a name in FORMATS, or "all". out: the folder
-    written; a study's runs go to out/RUN_ID. weights: best, live or ema. model, layer, hook: in place of what the run's
-    data says of itself.
+    path: the folder of a run, or of a study, whose finished runs are exported. format: a name in FORMATS, or "all".
+    out: the folder to write; a study's runs go to out/RUN_ID. weights: best, live or ema. model, layer, hook: replace
+    the values that the run's data has recorded.
     """
 
     path: Path
@@ -38,20 +38,20 @@ class Request:
 
 @dataclass(frozen=True)
 class RunExport:
-    """One run's exports, checked; its tensors are read when they are written, one run at a time."""
+    """The checked exports of one run. Its tensors are read only in `write`, so that one run at a time is in memory."""
 
     weights: Path
     sae: SAEConfig
     about: About
-    wanted: list[tuple[str, Path]]  # layouts, and the folders to write them in
-    left_out: list[str]  # why
+    wanted: list[tuple[str, Path]]  # formats, and the folders to write them to
+    left_out: list[str]  # a reason for each format that cannot hold the run
 
     @property
     def run_id(self) -> str:
         return str(self.about.run_id)
 
     def write(self) -> list[str]:
-        """Write the exports and return what to print; CheckpointError or ExportError if a run cannot be exported."""
+        """Write the exports and return lines to print. Raises CheckpointError or ExportError if that is impossible."""
         sae, _ = canonical.of_run(self.weights, self.about.weights)
         notes = [
             f"{self.run_id}: {self.about.weights} weights as {name} in {export(name, sae, self.about, out)}"
@@ -69,16 +69,16 @@ class RunExport:
 
 
 def planned(request: Request) -> list[RunExport]:
-    """Check everything that configs, curves and folders tell, before the first folder is written."""
+    """Check all configs, curves and folders before the first folder is written."""
     if request.layer is not None and request.layer < 0:
         raise SweepError(f"--layer is {request.layer}; blocks are counted from 0.")
     if is_run(request.path):
-        return [_planned(RunFolder(request.path), request, request.out)]
-    return [_planned(folder, request, request.out / folder.run_id) for folder in _done(request.path)]
+        return [_plan_run(RunFolder(request.path), request, request.out)]
+    return [_plan_run(folder, request, request.out / folder.run_id) for folder in _done(request.path)]
 
 
 def is_run(path: Path) -> bool:
-    """Whether it is the folder of a run, and not of a study."""
+    """Whether a path is the folder of a run rather than of a study."""
     return RunFolder(path).exists
 
 
@@ -90,8 +90,8 @@ def _done(path: Path) -> list[RunFolder]:
     return done
 
 
-def _planned(folder: RunFolder, request: Request, out: Path) -> RunExport:
-    """The exports of one run. SweepError if it has not ended, ExportError if no layout can hold it."""
+def _plan_run(folder: RunFolder, request: Request, out: Path) -> RunExport:
+    """The exports of one run. Raises SweepError if it has not ended, ExportError if no format can hold it."""
     config, weights = folder.config(), folder.weights_path
     if not weights.is_file():
         raise SweepError(
@@ -99,10 +99,10 @@ def _planned(folder: RunFolder, request: Request, out: Path) -> RunExport:
         )
     which = best(folder.curve()) if request.weights == "best" else request.weights
     run = RunConfig.from_dict(config["run"])
-    given = {key: getattr(request, key) for key in ("model", "layer", "hook")}
-    named = {key: value for key, value in given.items() if value is not None}
+    options = {key: getattr(request, key) for key in ("model", "layer", "hook")}
+    replaced = {key: value for key, value in options.items() if value is not None}
     about = describe(config["data"], run.data.fingerprint)
-    about = replace(about, weights=which, run_id=folder.run_id, run=run.as_dict(), **named)
+    about = replace(about, weights=which, run_id=folder.run_id, run=run.as_dict(), **replaced)
     everything = request.format == "all"
     layouts = tuple(FORMATS) if everything else (request.format,)
     refusals = {name: refusal(name, run.sae.activation, about) for name in layouts}
@@ -110,13 +110,13 @@ def _planned(folder: RunFolder, request: Request, out: Path) -> RunExport:
     left_out = [why for why in refusals.values() if why]
     if not wanted:
         raise ExportError(f"{folder.run_id}: {' '.join(left_out)}")
-    for name, place in wanted:
-        refuse_taken(target(name, place, about))
+    for name, path in wanted:
+        refuse_taken(target(name, path, about))
     return RunExport(weights, run.sae, about, wanted, left_out)
 
 
 def best(curve: Sequence[dict[str, Any]]) -> str:
-    """Whichever of "live" and "ema" had the lower NMSE in the last evaluation; SweepError where neither had one."""
+    """The one of "live" and "ema" with the lower NMSE in the last evaluation. Raises SweepError if neither has one."""
     row = curve[-1] if curve else {}
     nmse = {which: row.get(f"nmse_{which}") for which in ("live", "ema")}
     known = {which: value for which, value in nmse.items() if value is not None}
@@ -126,7 +126,7 @@ def best(curve: Sequence[dict[str, Any]]) -> str:
 
 
 def describe(data: dict[str, Any], fingerprint: str) -> About:
-    """Model, layer, hook and preparation of a run's data, from its store's manifest or, failing that, its config."""
+    """Model, layer, hook and preparation of a run's data, from the store's manifest or, failing that, its config."""
     harvest = data.get("harvest") or {}
     prepare = "none" if data.get("synthetic") else None
     if harvest:
@@ -146,7 +146,7 @@ def describe(data: dict[str, Any], fingerprint: str) -> About:
 
 
 def _manifest(store: str | None, fingerprint: str) -> Manifest | None:
-    """The store's manifest; None if the store is gone, or is no longer the one that the run was trained on."""
+    """The store's manifest; None if the store was removed, or is not the one that the run was trained on."""
     try:
         manifest = read_manifest(Path(store)) if store else None
     except (DataError, OSError):
@@ -155,7 +155,7 @@ def _manifest(store: str | None, fingerprint: str) -> Manifest | None:
 
 
 def usage_notes(exports: Sequence[RunExport]) -> list[str]:
-    """What a user of the exports has to know, each sentence once."""
+    """The notes that a user of the exports needs, each sentence once."""
     notes = [
         f"Inputs to prepare before encoding, not folded into the weights: {how}."
         for how in sorted({one.about.preparation for one in exports})

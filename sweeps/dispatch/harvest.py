@@ -1,4 +1,4 @@
-"""Filling activation stores from a language model or an array, and verifying them."""
+"""Fills activation stores from a language model or an array, and verifies them."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -21,19 +21,19 @@ _IN_ONE_PASS = ("data.harvest.layer", "data.harvest.hook")
 
 
 def harvest(overrides: Sequence[str], showing: Showing) -> list[Path]:
-    """Fill `data.store` as `data.harvest` or `data.array` says; a store that is complete is left as it is.
+    """Fill `data.store` from `data.harvest` or `data.array`; a store that is already complete is not changed.
 
-    Several values of data.harvest.layer give as many stores, filled in one pass of the model.
+    Several values of data.harvest.layer give one store each, all filled in a single pass through the model.
     """
     cells = _data(overrides)
     if array := cells[0].get("array"):
         if array["path"] == MISSING:
             raise SweepError(
-                "data.array.path is not given: name a .npy or .safetensors file, or a folder of them."
+                "data.array.path is missing: name a .npy or .safetensors file, or a folder of them."
             )
         with showing("rows") as progress:
-            given = dict(array)
-            return [from_array(given.pop("path"), cells[0]["store"], **given, progress=progress)]
+            options = dict(array)
+            return [from_array(options.pop("path"), cells[0]["store"], **options, progress=progress)]
     if not cells[0]["harvest"]:
         raise SweepError(
             "Name one data config with `store` and `harvest`, e.g. saescale harvest data=smollm2."
@@ -44,7 +44,7 @@ def harvest(overrides: Sequence[str], showing: Showing) -> list[Path]:
 
 
 def verify(overrides: Sequence[str], showing: Showing) -> list[Path]:
-    """Compare the checksum of every shard of `data.store` with its manifest. DataError at the first that differs."""
+    """Compare the checksum of every shard of `data.store` with its manifest. Raises DataError at the first mismatch."""
     stores = [Store(data["store"], data["d_model"]) for data in _data(overrides)]
     for store in stores:
         with showing("bytes") as progress:
@@ -53,7 +53,7 @@ def verify(overrides: Sequence[str], showing: Showing) -> list[Path]:
 
 
 def described(path: Path) -> str:
-    """One line about a finished store: its rows, and how many were dropped for what."""
+    """One line about a finished store: its rows, and how many were dropped for each reason."""
     m = Store(path).manifest
     counts = {key: n for key, n in m.dropped.items() if isinstance(n, int) and n}
     dropped = ", ".join(f"{n:,} {key.replace('_', ' ')}" for key, n in counts.items()) or "nothing"
@@ -62,21 +62,21 @@ def described(path: Path) -> str:
 
 
 def _data(overrides: Sequence[str]) -> list[dict[str, Any]]:
-    """The data config of every layer that the overrides name; each has a store."""
+    """The data config of every layer in the overrides. Raises SweepError if one has no store."""
     with hydra_session() as loader:
         line = parse(loader, overrides)
         if other := [key for key in line.axes if key not in _IN_ONE_PASS]:
             raise SweepError(
-                f"harvest takes several values of {' and '.join(_IN_ONE_PASS)} only, not of {other[0]}."
+                f"harvest takes several values only of {' and '.join(_IN_ONE_PASS)}, not of {other[0]}."
             )
         cells = [dict(zip(line.axes, values, strict=True)) for values in product(*line.axes.values())]
         configs = [compose([*line.fixed, *(f"{k}={v}" for k, v in cell.items())]).data for cell in cells]
-        found = [OmegaConf.to_container(data, resolve=True) for data in configs]
-    for data in found:
+        resolved = [OmegaConf.to_container(data, resolve=True) for data in configs]
+    for data in resolved:
         assert isinstance(data, dict)
         if not data["store"]:
             raise SweepError(
                 f"data {data['name']!r} names no store: data.store=FOLDER, or a config with one, as data=smollm2 "
                 "for saescale harvest."
             )
-    return found  # type: ignore[return-value]
+    return resolved  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""How the runs of a study stand, from their folders and SLURM's queue, and all that is known of one run."""
+"""The states of a study's runs, from their folders and SLURM's queue, and the details of a single run."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -60,25 +60,25 @@ def states_now(study: Study) -> tuple[pd.DataFrame, str]:
 
 
 def run_detail(folder: RunFolder) -> list[str]:
-    """Return what is known of one run, a line each: where it ran, how it ended, why it failed, its logs."""
+    """Return the details of one run as lines: where it ran, how it ended, why it failed, and its logs."""
     status = current_status(folder)
-    found = [f"{folder.path}: {status.state} at {status.tokens:,} tokens"]
+    lines = [f"{folder.path}: {status.state} at {status.tokens:,} tokens"]
     if status.message:
-        found.append(f"  {status.message}")
+        lines.append(f"  {status.message}")
     for facts in (folder.environment() or {}, folder.result() or {}):
-        found += [f"  {key}: {value}" for key, value in facts.items() if value is not None]
-    found += [
+        lines += [f"  {key}: {value}" for key, value in facts.items() if value is not None]
+    lines += [
         f"  failed {one.at}: {one.kind}, {one.message}" + (f" ({one.host})" if one.host else "")
         for one in failures.failures(folder, since_retry=False)
     ]
-    found += [f"  log: {path}" for path in logs(folder)]
-    return found + (folder.traceback() or "").splitlines()
+    lines += [f"  log: {path}" for path in logs(folder)]
+    return lines + (folder.traceback() or "").splitlines()
 
 
 def logs(folder: RunFolder) -> list[Path]:
-    """The logs of the jobs that were given the run, the newest last."""
-    found = []
+    """The logs of the jobs that contained the run, the newest last."""
+    paths: list[Path] = []
     for launch in launches.launches(Study(folder.path.parent)):
-        given = [job for job, runs in launch.jobs.items() if folder.run_id in runs]
-        found += [path for job in given for path in sorted(launch.folder.glob(f"{job}_*log.out"))]
-    return found
+        jobs = [job for job, runs in launch.jobs.items() if folder.run_id in runs]
+        paths += [path for job in jobs for path in sorted(launch.folder.glob(f"{job}_*log.out"))]
+    return paths

@@ -1,4 +1,4 @@
-"""The progress of a study: runs by state, share of the work done, time left; as a bar or as plain lines."""
+"""Shows the progress of a study, as a bar or as plain lines: runs by state, share of the work done, and time left."""
 
 import time
 from collections import Counter
@@ -14,13 +14,13 @@ from sweeps.planning.plan import Plan
 from sweeps.verbs.status import clock
 
 _POLL_S = 0.5
-_LINE_S = 15.0  # between lines where there is no terminal
+_LINE_S = 15.0  # between two lines of output that is not a terminal
 
 
 @dataclass(frozen=True)
 class Snapshot:
     counts: Counter[str]
-    share: float  # of the FLOPs of all runs, in [0, 1]; a run that ended early counts as all of its budget
+    share: float  # of the FLOPs of all runs, in [0, 1]; a run that ended early counts with its whole budget
 
     @property
     def text(self) -> str:
@@ -31,7 +31,7 @@ class Snapshot:
 
 
 def snapshot(plan: Plan) -> Snapshot:
-    """Read the status of every run."""
+    """Count the runs by state and the share of the work that is done."""
     counts: Counter[str] = Counter()
     done = 0.0
     for run in plan.runs:
@@ -43,13 +43,13 @@ def snapshot(plan: Plan) -> Snapshot:
 
 
 def time_left(start_share: float, share: float, elapsed_s: float) -> float | None:
-    """Seconds left at the average pace since the start; None before any work was done."""
+    """Seconds left at the average pace since the start; None before any progress."""
     gained = share - start_share
     return elapsed_s * (1 - share) / gained if gained > 1e-6 else None
 
 
 def follow(plan: Plan, ended: Callable[[], bool]) -> None:
-    """Show progress until `ended()` is true: a live bar on a terminal, elsewhere a line every 15 seconds."""
+    """Show progress until `ended()` is true: a live bar on a terminal, otherwise a line every 15 seconds."""
     console = Console()
     started, first = time.monotonic(), snapshot(plan).share
     columns = (

@@ -70,7 +70,7 @@ def test_fit_of_the_cells_own_k_is_taken(tmp_path):
         Fitted(tmp_path, {"k": 64}, waiting)("first", "LR_N", 64)
     with pytest.raises(SweepError, match="no fit of T_N"):
         Fitted(tmp_path, {"k": 16}, waiting)("first", "T_N", 64)
-    with pytest.raises(SweepError, match="takes n_latents and perhaps a guess"):
+    with pytest.raises(SweepError, match="takes n_latents and optionally a guess"):
         Fitted(tmp_path, {"k": 16}, waiting)("first", "LR_N")
     with pytest.raises(SweepError, match="launch and fit second first"):
         Fitted(tmp_path, {"k": 16}, waiting)("second", "LR_N", 64)
