@@ -1,4 +1,5 @@
-// The table of runs: sorts, filters and shows further columns; what it shows is in the address, after #.
+// The table of runs, which can be sorted, filtered and given further columns. What it shows is kept in the address,
+// after #, so that a link reproduces it.
 (() => {
   "use strict";
   const table = document.getElementById("runs-table");
@@ -8,17 +9,18 @@
   const states = data.states;
   const state = { sort: "", filter: "", state: new Set(states), columns: data.shown };
 
-  const make = (name, properties = {}, ...children) => {
+  const createElement = (name, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(name), properties);
     element.append(...children);
     return element;
   };
-  const has = (column) => Object.hasOwn(columns, column);
+  const isColumn = (column) => Object.hasOwn(columns, column);
   const text = (column, i) => columns[column].texts[i] ?? "–";
   const lower = [...Array(total).keys()].map((i) => every.map((c) => columns[c].texts[i] ?? "").join("\n").toLowerCase());
 
-  // A filter is a condition on columns, as in `saescale fit --where`, or else words that are looked for in every column.
-  const isCondition = (filter) => /[=<>!]|(^|\s)(and|or|not|in|is)\s/.test(filter) || has(filter.trim());
+  // A filter is a condition on columns, as in `saescale fit --where`. Any other text is searched for, word by word, in
+  // every column.
+  const isCondition = (filter) => /[=<>!]|(^|\s)(and|or|not|in|is)\s/.test(filter) || isColumn(filter.trim());
   const cell = (i) => (column) => (columns[column]?.values ?? columns[column]?.texts)?.[i] ?? null;
   const passing = (filter) => {
     if (isCondition(filter)) {
@@ -28,40 +30,40 @@
     const words = filter.toLowerCase().split(/\s+/);
     return (i) => words.every((word) => lower[i].includes(word));
   };
-  let understood = "";  // the last filter without an error: it stays in use while the next one is being typed
+  let lastValid = "";  // the last filter without an error, which stays in use while the next one is being typed
   const filtered = (rows) => {
     try {
       const kept = rows.filter(passing(state.filter));
-      [understood, problem.textContent, box.ariaInvalid] = [state.filter, "", "false"];
+      [lastValid, problem.textContent, box.ariaInvalid] = [state.filter, "", "false"];
       return kept;
     } catch (error) {
       if (!(error instanceof conditions.ConditionError)) throw error;
       [problem.textContent, box.ariaInvalid] = [error.message, "true"];
-      return rows.filter(passing(understood));
+      return rows.filter(passing(lastValid));
     }
   };
   const chosen = () => filtered(
     [...Array(total).keys()].filter((i) => !states.length || state.state.has(columns.state.texts[i])));
   const sorted = (rows) => {
     const column = state.sort.replace(/^-/, ""), sign = state.sort.startsWith("-") ? -1 : 1;
-    if (!has(column)) return rows;
-    const of = columns[column].numeric ? columns[column].values : columns[column].texts;
-    const order = (i, j) => {  // what is missing comes last, whichever way
-      if (of[i] === null || of[j] === null) return (of[i] === null) - (of[j] === null) || i - j;
-      return sign * (of[i] < of[j] ? -1 : of[i] > of[j] ? 1 : 0) || i - j;
+    if (!isColumn(column)) return rows;
+    const keys = columns[column].numeric ? columns[column].values : columns[column].texts;
+    const order = (i, j) => {  // missing values come last in both directions
+      if (keys[i] === null || keys[j] === null) return (keys[i] === null) - (keys[j] === null) || i - j;
+      return sign * (keys[i] < keys[j] ? -1 : keys[i] > keys[j] ? 1 : 0) || i - j;
     };
     return rows.sort(order);
   };
 
   const tableCell = (column, i) => {
-    const td = make("td", { className: columns[column].numeric ? "num" : "" });
+    const td = createElement("td", { className: columns[column].numeric ? "num" : "" });
     if (column !== "state") td.textContent = text(column, i);
-    else td.append(make("span", { className: `state ${text(column, i)}`, textContent: text(column, i) }));
+    else td.append(createElement("span", { className: `state ${text(column, i)}`, textContent: text(column, i) }));
     return td;
   };
   const heading = (column) => {
-    const th = make("th", { scope: "col", className: columns[column].numeric ? "num" : "" });
-    const button = make("button", { type: "button", textContent: column });
+    const th = createElement("th", { scope: "col", className: columns[column].numeric ? "num" : "" });
+    const button = createElement("button", { type: "button", textContent: column });
     button.addEventListener("click", () => {
       state.sort = state.sort === column ? `-${column}` : column;
       show();
@@ -73,13 +75,13 @@
   };
   const show = () => {
     const rows = sorted(chosen());
-    table.tHead.replaceChildren(make("tr", {}, ...state.columns.map(heading)));
+    table.tHead.replaceChildren(createElement("tr", {}, ...state.columns.map(heading)));
     table.tBodies[0].replaceChildren(
-      ...rows.map((i) => make("tr", {}, ...state.columns.map((column) => tableCell(column, i)))));
+      ...rows.map((i) => createElement("tr", {}, ...state.columns.map((column) => tableCell(column, i)))));
     count.textContent = `${rows.length.toLocaleString("en")} of ${total.toLocaleString("en")} runs`;
-    remember();
+    writeAddress();
   };
-  const remember = () => {
+  const writeAddress = () => {
     const kept = [];
     const add = (key, value, initial) => value !== initial && kept.push(`${key}=${encodeURIComponent(value)}`);
     add("sort", state.sort, "");
@@ -89,52 +91,52 @@
     const hash = kept.length ? `#${kept.join("&")}` : "";
     if (hash || location.hash.includes("=")) history.replaceState(null, "", hash || location.pathname);
   };
-  const recall = () => {
+  const readAddress = () => {
     if (!location.hash.includes("=")) return false;
-    const given = new URLSearchParams(location.hash.slice(1));
-    state.sort = given.get("sort") ?? "";
-    state.filter = given.get("filter") ?? "";
-    state.state = new Set(given.get("state")?.split(",") ?? states);
-    const named = given.get("columns")?.split(",").filter(has);
+    const parameters = new URLSearchParams(location.hash.slice(1));
+    state.sort = parameters.get("sort") ?? "";
+    state.filter = parameters.get("filter") ?? "";
+    state.state = new Set(parameters.get("state")?.split(",") ?? states);
+    const named = parameters.get("columns")?.split(",").filter(isColumn);
     state.columns = named?.length ? named : data.shown;
     return true;
   };
 
-  const box = make("input", { type: "search", placeholder: "k == 32 and nmse < 0.2, or any word", spellcheck: false });
-  const count = make("output"), problem = make("output", { className: "problem" });
+  const box = createElement("input", { type: "search", placeholder: "k == 32 and nmse < 0.2, or any word", spellcheck: false });
+  const count = createElement("output"), problem = createElement("output", { className: "problem" });
   const chips = states.map((name) => {
-    const chip = make("button", { type: "button", className: `chip state ${name}` },
+    const chip = createElement("button", { type: "button", className: `chip state ${name}` },
       `${columns.state.texts.filter((s) => s === name).length.toLocaleString("en")} ${name}`);
     chip.addEventListener("click", () => {
       if (!state.state.delete(name)) state.state.add(name);
-      controls();
+      updateControls();
       show();
     });
     return [name, chip];
   });
   const picks = every.map((column) => {
-    const pick = make("input", { type: "checkbox" });
+    const pick = createElement("input", { type: "checkbox" });
     pick.addEventListener("change", () => {
       state.columns = pick.checked ? [...state.columns, column] : state.columns.filter((c) => c !== column);
       show();
     });
     return [column, pick];
   });
-  const controls = () => {
+  const updateControls = () => {
     box.value = state.filter;
     for (const [name, chip] of chips) chip.ariaPressed = String(state.state.has(name));
     for (const [column, pick] of picks) pick.checked = state.columns.includes(column);
   };
   box.addEventListener("input", () => { state.filter = box.value; show(); });
   document.getElementById("runs-controls").append(
-    make("label", { className: "filter" }, "Filter ", box),
-    ...(chips.length ? [make("span", { className: "chips", role: "group", ariaLabel: "States" }, ...chips.map(([, chip]) => chip))] : []),
+    createElement("label", { className: "filter" }, "Filter ", box),
+    ...(chips.length ? [createElement("span", { className: "chips", role: "group", ariaLabel: "States" }, ...chips.map(([, chip]) => chip))] : []),
     count, problem,
-    make("details", {}, make("summary", {}, `Columns (${every.length})`),
-      make("div", { className: "picks" }, ...picks.map(([column, pick]) => make("label", {}, pick, ` ${column}`)))));
+    createElement("details", {}, createElement("summary", {}, `Columns (${every.length})`),
+      createElement("div", { className: "picks" }, ...picks.map(([column, pick]) => createElement("label", {}, pick, ` ${column}`)))));
   document.getElementById("runs-controls").hidden = false;
 
-  const start = () => { const given = recall(); controls(); show(); return given; };
+  const start = () => { const inAddress = readAddress(); updateControls(); show(); return inAddress; };
   window.addEventListener("hashchange", () => { if (start()) document.getElementById("runs").scrollIntoView({ behavior: "instant" }); });
   if (start()) document.getElementById("runs").scrollIntoView({ behavior: "instant" });
 })();
