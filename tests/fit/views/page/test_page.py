@@ -294,7 +294,7 @@ def test_the_verb_collects_a_study_that_has_not_ended(tiny, tmp_path, capsys, fe
 def test_the_page_needs_none_of_the_other_rooms():
     code = """
 import sys
-import fit.views.page.page, fit.views.page.source, sweeps.verbs.report
+import fit.study.study_tables, fit.views.page.page, sweeps.verbs.report
 loaded = {name.split(".")[0] for name in sys.modules}
 assert not {"torch", "triton", "hydra", "omegaconf", "submitit", "kernels"} & loaded, loaded
 """
