@@ -25,6 +25,7 @@ OPS = {
 }
 
 
+@pytest.mark.slow
 def test_quick_measures_everything_of_ours(tmp_path, capsys):
     absent = tmp_path / "absent"
     assert kernels.main(["--quick", "--peers", str(absent), "--results", str(tmp_path)]) == 0

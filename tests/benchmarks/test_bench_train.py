@@ -20,6 +20,7 @@ def rows_in(tmp_path):
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_quick_measures_ours_and_says_that_the_peers_are_missing(tmp_path, no_peers, capsys):
     assert train.main(no_peers) == 0
     rows, printed = rows_in(tmp_path), capsys.readouterr().out

@@ -6,7 +6,13 @@ from benchmarks.coverage import DESIGNS, covered
 
 
 @pytest.mark.parametrize(
-    ("design", "sweeps"), [("16 runs of L(N)", 120), ("45 runs of L(N, K)", 80), ("240 runs of L(N, D)", 40)]
+    ("design", "sweeps"),
+    [
+        ("16 runs of L(N)", 40),
+        pytest.param("16 runs of L(N)", 120, marks=pytest.mark.slow),
+        pytest.param("45 runs of L(N, K)", 80, marks=pytest.mark.slow),
+        pytest.param("240 runs of L(N, D)", 40, marks=pytest.mark.slow),
+    ],
 )
 def test_coverage_of_nominal_95_percent(design, sweeps):
     hits = [covered(design, "auto", seed) for seed in range(sweeps)]

@@ -2,7 +2,6 @@
 
 import json
 import re
-import tomllib
 from dataclasses import dataclass
 
 import pytest
@@ -109,11 +108,3 @@ def test_a_wrong_entry_is_named(change, sentence):
 def test_the_file_is_read_once():
     """A launch looks into a dict."""
     assert tuning.table() is tuning.table()
-
-
-def test_the_table_is_installed():
-    setup = tomllib.loads((tuning.PATH.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
-        "setuptools"
-    ]
-    assert "kernels" in setup["packages"]
-    assert any(tuning.PATH.match(pattern) for pattern in setup["package-data"]["*"])

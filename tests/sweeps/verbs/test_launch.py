@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from sweeps.dispatch.launch import launch
 from sweeps.ledger.run_folder import Study
 from sweeps.planning.plan import make_plan
 from sweeps.verbs import launch as module
@@ -36,6 +39,7 @@ def test_submitit_workers_train_a_grid_and_a_second_launch_only_what_is_new(tiny
     assert len(study.runs()) == 6
 
 
+@pytest.mark.slow
 def test_two_launches_at_once_train_each_run_once(tiny, tmp_path):
     overrides = tiny("seed=range(0,6)", "launcher.runs_per_pack=1", "train.max_tokens=4096")
     both = [command("launch", *overrides, "--wait") for _ in range(2)]
@@ -89,7 +93,7 @@ def test_on_a_cuda_machine_each_worker_sees_its_own_gpu(tiny, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     plan = make_plan(tiny("seed=0,1,2", "launcher.device=cuda", "launcher.workers=3"))
-    for job in module.launch(plan).local:
+    for job in launch(plan).local:
         job.result()
     assert sorted(p.name for p in plan.study.path.glob("gpu-*")) == ["gpu-0", "gpu-1"]
 
