@@ -1,1 +1,1 @@
-"""L(C): the frontier of all training curves, with N*(C), D*(C) and lr*(C). Disregards convergence."""
+"""L(C), the frontier of all training curves, with N*(C), D*(C) and lr*(C). The runs need not have converged."""

@@ -27,7 +27,10 @@ NEEDED = len(L_C.internal) + 2
 
 @dataclass(frozen=True)
 class CurveGroup:
-    """Curves of one experiment. rows: their evaluations; group: what these have in common; source: what they are."""
+    """The curves of one experiment.
+
+    rows: their evaluations. group: the column values that all rows share. source: what the rows are, for reports.
+    """
 
     rows: pd.DataFrame
     group: dict[str, Any]
@@ -36,7 +39,7 @@ class CurveGroup:
 
     @cached_property
     def frontier(self) -> Frontier:
-        """Their frontier. FitError where there is none."""
+        """The frontier of these curves. Raises FitError if there is none."""
         return frontier(self.rows, f"flops_{self.options.flops}", NEEDED, self.options.min_flops)
 
     @cached_property
@@ -46,7 +49,7 @@ class CurveGroup:
 
 
 def fit_frontier(law: Law, of: CurveGroup, with_optima: bool, say: Callable[[str], None]) -> list[FitResult]:
-    """The law of the frontier, and with L(C), if asked for, the optimum laws that its curves support."""
+    """Fit the law of the frontier and, for L(C) and if asked for, the optimum laws that the curves support."""
     if law.rows is RowSource.OPTIMUM:
         fits = _optima(of, law.name)
     elif law.companions:
@@ -59,7 +62,7 @@ def fit_frontier(law: Law, of: CurveGroup, with_optima: bool, say: Callable[[str
 def _with_companions(
     law: Law, of: CurveGroup, with_optima: bool, say: Callable[[str], None]
 ) -> list[FitResult]:
-    """L(C), what its exponent depends on, and the laws of the compute optimum."""
+    """Fit L(C), how its exponent depends on the analysis choices, and the laws of the compute optimum."""
     found, base = of.frontier, _fit(law, of)
     moved = sensitivity(of.rows, f"flops_{of.options.flops}", base, found, NEEDED, of.options.objective)
     best = of.optima if with_optima else Optima((), (), tuple(at_the_edge_of_lr(found)))
@@ -80,7 +83,7 @@ def _fit(law: Law, of: CurveGroup) -> FitResult:
     found, points, options = of.frontier, of.frontier.points, of.options
     how: dict[str, Any] = dict(options.of_law)
     replicates, unfollowed = None, list[Caution]()
-    # Points of as many different runs are independent measurements; points of a curve are not.
+    # If every point comes from another run, the points are independent measurements. Points of one curve are not.
     if not points["run_id"].is_unique:
         unfollowed = options.unfollowed
         how |= {"method": "auto", "cluster": points["run_id"]}
@@ -105,7 +108,7 @@ def _optima(of: CurveGroup, name: str) -> list[FitResult]:
 
 
 def _few_on_frontier(found: Frontier) -> list[Caution]:
-    """A caution where the intervals rest on very few runs."""
+    """A caution if the intervals are based on very few runs."""
     on = found.selection.runs_on_frontier
     if not FEWEST <= on < 5:
         return []
@@ -115,7 +118,7 @@ def _few_on_frontier(found: Frontier) -> list[Caution]:
 
 
 def curve_groups(table: pd.DataFrame, options: FitOptions, source: str = "curves") -> Iterator[CurveGroup]:
-    """Rows with a number, checked; batch, learning rate and n are what the frontier is taken over."""
+    """Check the rows and group those that have a loss. The frontier is taken over batch size, learning rate and n."""
     flops = f"flops_{options.flops}"
     tables.require(table, flops, "nmse")
     table = tables.numeric(table, flops, "nmse", "n_latents", "k")
@@ -127,9 +130,9 @@ def curve_groups(table: pd.DataFrame, options: FitOptions, source: str = "curves
 
 
 def _with_losses(table: pd.DataFrame, flops: str) -> pd.DataFrame:
-    """Of our own tables the rows that count: pending runs, and the end of a diverged one, have no loss.
+    """The rows that L(C) can use. In our own tables, pending runs and the last row of a diverged run have no loss.
 
-    A run whose lr decays has one at its end only.
+    If the learning rate of a run decays, only its last row counts.
     """
     known = table[table["nmse"].notna() & table[flops].notna()]
     if known.empty:

@@ -17,9 +17,9 @@ from fit.law.law import Array
 from fit.law.rows import Rows
 from fit.law.selection import FrontierSelection
 
-# Fewer runs on the frontier have too little spread to derive intervals from.
+# With fewer runs on the frontier, the spread between runs is too poorly known to derive intervals from it.
 FEWEST = 3
-# What every report of L(C) says about the n on the frontier (Gao et al. 2024, §3.1).
+# Every report of L(C) says this about the n on the frontier (Gao et al. 2024, §3.1).
 LOOSER = (
     "NMSE of different n_latents is compared at equal compute: a larger n has the looser bottleneck, so a lower loss "
     "is not yet a better dictionary."
@@ -28,7 +28,10 @@ LOOSER = (
 
 @dataclass(frozen=True)
 class Frontier:
-    """Rows on the frontier by rising C: columns flops, nmse, run_id and, where known, tokens and those of `OF_RUNS`."""
+    """The rows on the frontier by rising C.
+
+    Their columns are flops, nmse, run_id and, where they are known, tokens and the columns in `OF_RUNS`.
+    """
 
     points: pd.DataFrame
     candidates: Candidates
@@ -38,35 +41,36 @@ class Frontier:
 
     @cached_property
     def vertices(self) -> IsoFlops:
-        """The isoFLOP vertices of its curves, from the C at which it was cut."""
+        """The isoFLOP vertices of the curves, above the C at which the frontier was cut."""
         return isoflops(self.candidates, min_flops=self.selection.min_flops)
 
 
 def envelope(of: Candidates, present: np.ndarray) -> np.ndarray:
-    """Indices of the points that are below every point of less compute, one a bin, among those `present`."""
+    """Indices of the points, among those `present`, that lie below every point of less compute; one per bin of C."""
     index = falling(of, present)
     last = np.append(of.bin[index][1:] != of.bin[index][:-1], np.ones(min(len(index), 1), dtype=bool))
     return index[last]
 
 
 def frontier(curves: pd.DataFrame, flops: str, needed: int, min_flops: float | None = None) -> Frontier:
-    """The frontier of a group of curves, without the ends that the smallest and the largest n hold.
+    """The frontier of a group of curves, without the ends where the smallest or the largest n is best.
 
-    There one n is best only because the grid of n ends. For curves whose E and α are both 0.1, a fit with the smallest
-    n gives α = 0.126 [0.117, 0.185], without it 0.100 [0.080, 0.144]. Models that are off trend for another reason, as
-    the smallest of Gao et al. 2024, §3.1.1, are cut by `min_flops`; `sensitivity` shows what further cuts change.
+    At those ends an n is best only because the grid of n ends there. For curves whose E and α are both 0.1, a fit with
+    the smallest n gives α = 0.126 [0.117, 0.185], and a fit without it 0.100 [0.080, 0.144]. `min_flops` cuts models
+    that are off trend for another reason, such as the smallest models of Gao et al. 2024, §3.1.1; `sensitivity` shows
+    how further cuts change the fit.
 
     Parameters
     ----------
     curves : evaluations, see `candidates`.
     flops : the column of C.
     needed : the number of points that the fit needs.
-    min_flops : the C below which the frontier is left out.
+    min_flops : points below this C are left out.
 
     Raises
     ------
     FitError
-        Where fewer points than `needed` are on the frontier.
+        If fewer than `needed` points are on the frontier.
     """
     of = candidates(curves, flops)
     index = envelope(of, np.ones(len(of.run), dtype=bool))
@@ -97,7 +101,7 @@ def frontier(curves: pd.DataFrame, flops: str, needed: int, min_flops: float | N
 
 
 def _rule(of: Candidates, inside: slice, points: int, min_flops: float | None) -> str:
-    """What was cut from the envelope and why, in words."""
+    """A sentence that says what was cut from the envelope, and why."""
     text = f"The lowest loss over all curves in each 1/{PER_OCTAVE} octave of C"
     text += f" from {min_flops:g} FLOPs on." if min_flops is not None else ", with no lower limit of C."
     n = of.column("n_latents")
@@ -143,7 +147,7 @@ def _at_the_edge(side: str, edge: int, of: int, kind: str, n: float, left: int) 
 
 
 def _ended_as_best(of: Candidates, index: np.ndarray, kept: np.ndarray) -> list[Caution]:
-    """A caution where a curve leaves the frontier by its end and not by another that is lower."""
+    """A caution for curves that leave the frontier because they end, not because another curve is lower."""
     end = np.full(len(of.runs), -np.inf)
     np.maximum.at(end, of.run, of.log_c)
     curves = np.bincount(of.run, minlength=len(of.runs)) > 1
@@ -158,10 +162,10 @@ def _ended_as_best(of: Candidates, index: np.ndarray, kept: np.ndarray) -> list[
 
 
 def drawn(runs: int, draws: int, seed: int) -> Iterator[Array]:
-    """Weights (runs,) of `draws` resamplings: runs drawn with replacement, 0 if not drawn, else exponential.
+    """Weights (runs,) of `draws` resamplings: runs are drawn with replacement; 0 if not drawn, else exponential.
 
-    Runs that are left out move the frontier as another choice of runs would; the weights, of mean 1 (Rubin 1981), let
-    the few runs that hold it be off by their noise, which no choice among them shows.
+    Leaving runs out moves the frontier as another choice of runs would. The frontier has few runs, so choosing among
+    them does not show how far noise can move each one; the exponential weights of mean 1 (Rubin 1981) do.
     """
     check(draws, seed)
     rng = np.random.default_rng(seed)
@@ -171,28 +175,29 @@ def drawn(runs: int, draws: int, seed: int) -> Iterator[Array]:
 
 
 def resampled(of: Frontier, draws: int, seed: int, needed: int, response: str = "nmse") -> Rows:
-    """Frontiers of resampled runs, over the same window of C: weights (draws, rows), 0 where a row is not on one.
+    """Frontiers of resampled runs over the same window of C: weights (draws, rows), 0 for rows not on that frontier.
 
-    The rows of a curve share its errors, so whole runs are drawn, see `drawn`. Draws with fewer than `needed` points
-    are left out.
+    All rows of a curve share the error of their run, so whole runs are drawn, see `drawn`. Draws with fewer than
+    `needed` points are left out.
 
-    95 % intervals covered, in 150 sweeps of each of 12 designs (7 to 13 sizes, 1 to 6 runs each, noise of 0.5 or 1.5 %
-    between runs), α and E in 95 to 100 % and L one octave beyond in 91 to 100 %; they are widest, and cover 100 %,
-    where every size has one run. Without the weights: α 88 to 100 %, L 83 to 100 %. With the frontier kept and its runs
-    drawn: α 87 to 91 %, L 78 to 87 %. Profile likelihood with every point a measurement: α 33 to 46 %.
+    Coverage of the 95 % intervals was measured in 150 sweeps of each of 12 designs (7 to 13 sizes, 1 to 6 runs each,
+    noise of 0.5 or 1.5 % between runs): 95 to 100 % for α and E, and 91 to 100 % for L one octave beyond the data. The
+    intervals are widest, and cover 100 %, in designs with one run per size. Other methods covered less. Without the
+    exponential weights: α 88 to 100 %, L 83 to 100 %. With the frontier kept as it is and its runs drawn: α 87 to 91 %,
+    L 78 to 87 %. With profile likelihood, treating every point as an independent measurement: α 33 to 46 %.
 
     Parameters
     ----------
     of : the frontier.
-    draws, seed : how many resamplings, and their seed.
+    draws, seed : the number of resamplings, and their seed.
     needed : the number of points that a refit needs.
-    response : the column of the points that is to be fitted.
+    response : the column of the points that is fitted.
 
     Raises
     ------
     FitError
-        When fewer than half of the draws remain, and for fewer runs on the frontier than `FEWEST`, of which every draw
-        would be nearly the same.
+        If fewer than half of the draws remain, or if the frontier has fewer runs than `FEWEST`, since all draws would
+        then be nearly the same.
     """
     on = of.selection.runs_on_frontier
     if on < FEWEST:

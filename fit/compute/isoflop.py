@@ -1,4 +1,4 @@
-"""isoFLOP parabolas: at one compute the loss over n is a parabola in ln n, and its vertex is N*(C) and L*(C)."""
+"""isoFLOP parabolas: at one budget C the loss is a parabola in ln n, and its vertex gives N*(C) and L*(C)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,9 +36,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class IsoFlops:
-    """points: the budgets with a vertex, by rising C, with the columns `COLUMNS`: C, N*, L*, D*, lr*, d² ln L/d(ln n)²
-    and how many n made the parabola; D* and lr* are NaN where unknown. dropped: "C=…: why" for every other budget.
-    without_lr: the same for the budgets whose N* is known and whose lr* is not.
+    """The vertices of the isoFLOP parabolas.
+
+    points: the budgets with a vertex, by rising C, with the columns `COLUMNS`: C, N*, L*, D*, lr*, d² ln L/d(ln n)²
+    and the number of n in the parabola; D* and lr* are NaN where they are unknown. dropped: "C=…: why" for every other
+    budget. without_lr: the same for the budgets with a known N* but an unknown lr*.
     """
 
     points: pd.DataFrame
@@ -53,19 +55,19 @@ def isoflops(
     per_octave: int = 1,
     resampled: bool = False,
 ) -> IsoFlops:
-    """N*(C), L*(C), D*(C), lr*(C) at 1, 2 or 4 budgets an octave, wherever three n reach (Hoffmann et al. 2022, §3.2).
+    """N*(C), L*(C), D*(C) and lr*(C) at every budget that at least three n reach (Hoffmann et al. 2022, §3.2).
 
-    At each budget the lowest loss of every n, over lr, batch and seed, is read off its curves, and `lowest` finds the
-    vertex over n. D* and lr* are interpolated in log-log between the two n about N*; the lr of each of the two is the
-    `lowest` over its own lr. Where the n_latents of a run is unknown there are no points.
+    At each budget, the lowest loss of every n over lr, batch and seed is read off its curves, and `lowest` finds the
+    vertex over n. D* and lr* are interpolated in log-log between the two n on either side of N*; the lr of each of the
+    two n is the `lowest` over the lr tried at that n. If the n_latents of a run is unknown, there are no points.
 
     Parameters
     ----------
     of : the points of all curves.
     present : which runs to use, (runs,) flags; by default all.
-    min_flops : the C below which no budget is taken.
-    per_octave : budgets in each octave of C: 1, 2 or 4.
-    resampled : whether the runs are a draw, which may lack the lr that a parabola needs; its best lr is then taken.
+    min_flops : no budget is taken below this C.
+    per_octave : the number of budgets in each octave of C: 1, 2 or 4.
+    resampled : whether the runs are a resampling. It may lack an lr that a parabola needs; then its best lr is used.
     """
     there = np.ones(len(of.run), dtype=bool) if present is None else present[of.run]
     n = of.column("n_latents")
@@ -94,7 +96,7 @@ def _row(log_c: float, at: Vertex, log_d: float, log_lr: float) -> dict[str, flo
 
 
 def best_of(of: Candidates, values: Array, there: np.ndarray) -> dict[float, Curve]:
-    """For each value, (m,), of the points that are there, (m,) flags, the curve of its lowest loss so far."""
+    """For each of the values (m,), the curve of its lowest loss so far, over the points flagged in `there` (m,)."""
     log_d = np.full(len(of.run), np.nan) if of.log_tokens is None else of.log_tokens
     found = {}
     for value in np.unique(values[there]):
@@ -104,7 +106,7 @@ def best_of(of: Candidates, values: Array, there: np.ndarray) -> dict[float, Cur
 
 
 def _rates(of: Candidates, sizes: list[float], there: np.ndarray) -> dict[float, dict[float, Curve]]:
-    """n → lr → curve."""
+    """The curve of the lowest loss for each n and each lr of that n."""
     n, lr = of.column("n_latents"), of.column("lr")
     if n is None or lr is None:
         return {}
@@ -112,7 +114,7 @@ def _rates(of: Candidates, sizes: list[float], there: np.ndarray) -> dict[float,
 
 
 def _budgets(sizes: Mapping[float, Curve], min_flops: float | None, per_octave: int) -> list[float]:
-    """ln C of the points of the common grid that three sizes reach."""
+    """ln C of the points of the common grid that at least three sizes reach."""
     if len(sizes) < 3:
         return []
     every = PER_OCTAVE // per_octave
@@ -124,21 +126,21 @@ def _budgets(sizes: Mapping[float, Curve], min_flops: float | None, per_octave: 
 
 
 def _neighbours(losses: Mapping[float, float], log_n: float) -> tuple[float, float]:
-    """The two n about a vertex, which lies between the smallest and the largest."""
+    """The two n on either side of a vertex, which lies between the smallest and the largest n."""
     size = np.sort(np.array(list(losses)))
     right = int(np.clip(np.searchsorted(np.log(size), log_n), 1, len(size) - 1))
     return float(size[right - 1]), float(size[right])
 
 
 def _between(values: Mapping[float, float], log_n: float) -> float:
-    """The logarithm of a quantity at n, from its logarithms at two sizes."""
+    """The logarithm of a quantity at n, interpolated between its logarithms at two sizes."""
     return float(np.interp(log_n, np.log(list(values)), list(values.values())))
 
 
 def _best_lr(
     rates: Mapping[float, Mapping[float, Curve]], log_c: float, log_n: float, resampled: bool
 ) -> float | str:
-    """ln lr* at n, from the two n about it, or why it is unknown."""
+    """ln lr* at n, interpolated between the two n on either side of it, or the reason why it is unknown."""
     if not rates:
         return "the lr of the runs is unknown"
     found = {}

@@ -1,4 +1,4 @@
-"""The best use of compute, N*(C), D*(C) and lr*(C), as power laws with intervals over resampled runs."""
+"""The best use of compute, N*(C), D*(C) and lr*(C), as power laws with intervals from resampled runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from fit.law.result import FitResult
 from fit.law.rows import Rows
 from fit.law.selection import OptimumSelection
 
-# Law to the column that it predicts.
+# The column that each law predicts.
 LAWS = {"N_C": "n_latents", "D_C": "tokens", "LR_C": "lr"}
 CROSSOVERS, ISOFLOP, POINTS = "crossovers", "isoflop", "frontier points"
 # Two parameters and two rows more; a line needs two rows, a draw one more.
@@ -29,8 +29,10 @@ COLUMNS = ["flops", "n_latents", "tokens"]
 
 @dataclass(frozen=True)
 class Optima:
-    """fits: N_C and D_C by crossovers and by isoFLOP vertices, LR_C by frontier points and by isoFLOP vertices; the way
-    is the selection's method. skipped: what cannot be fitted, and why.
+    """The laws of the compute optimum.
+
+    fits: N_C and D_C by crossovers and by isoFLOP vertices, LR_C by frontier points and by isoFLOP vertices; the method
+    of each fit is in its selection. skipped: the laws that could not be fitted, and why.
     """
 
     fits: tuple[FitResult, ...]
@@ -40,7 +42,7 @@ class Optima:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A law that could not be fitted. text: "N_C (isoflop): why"."""
+    """A law that could not be fitted; its text reads "N_C (isoflop): why"."""
 
     law: str
     text: str
@@ -48,7 +50,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class _Way:
-    """One way to N*, D* and lr*: its rows, those of every draw, and for each column what was dropped."""
+    """One method for N*, D* and lr*: its rows, the rows of every draw, and what was dropped for each column."""
 
     method: str
     points: pd.DataFrame
@@ -59,11 +61,12 @@ class _Way:
 def optima(found: Frontier, draws: int = 200, seed: int = 0, objective: str = "log") -> Optima:
     """Fit N*(C) = A·C^a, D*(C) = A·C^a and lr*(C) = A·C^−α, each in two ways, above the C where the frontier was cut.
 
-    `crossovers` and `isoflops` are rebuilt from the runs of each draw of `drawn`; their rows, which several runs share,
-    get exponential weights of their own. In sweeps of 7 and 13 sizes with 0.5 and 1.5 % noise between runs, 60 of each
-    of 8 designs, intervals for an a of 0.5 or 0.615 covered it in 95 to 100 % (crossovers) and 90 to 100 % (isoFLOP).
-    The points of the largest C are held out, as for L(C). lr* at a vertex needs three lr at both n about it. The lr of
-    the runs on the frontier is a staircase, so that its α is a little too flat, see `crossovers`.
+    `crossovers` and `isoflops` are rebuilt from the runs of each draw of `drawn`. Several runs share each of their
+    rows, so the rows get exponential weights of their own. Coverage of the 95 % intervals for an a of 0.5 or 0.615, in
+    60 sweeps of each of 8 designs (7 and 13 sizes, 0.5 and 1.5 % noise between runs): 95 to 100 % by crossovers and 90
+    to 100 % by isoFLOP vertices. The points of the largest C are held out, as for L(C). lr* at a vertex needs three lr
+    at each of the two n on either side of it. On the frontier lr changes in steps, so its α is slightly too flat, see
+    `crossovers`.
     """
     fits, skipped = [], []
     unknown = {law: _unknown(found, column) for law, column in LAWS.items()}
@@ -86,7 +89,7 @@ def optima(found: Frontier, draws: int = 200, seed: int = 0, objective: str = "l
 
 
 def _unknown(found: Frontier, column: str) -> str | None:
-    """Why the table says nothing of a column's optimum, None where it does."""
+    """Why the table cannot show the optimum of a column; None if it can."""
     of = found.candidates
     if of.column("n_latents") is None:
         return "not every n_latents is known."
@@ -136,7 +139,7 @@ def _known(points: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def _replicates(tables: Sequence[pd.DataFrame], column: str, seed: int) -> Rows:
-    """The rows of all draws one below the other: of each draw its own, with exponential weights; all others have 0."""
+    """The rows of all draws, stacked. Each draw weights its own rows exponentially, and all other rows with 0."""
     every = _known(pd.concat(tables, keys=range(len(tables))), column)
     draw = np.asarray(every.index.get_level_values(0))
     enough = np.flatnonzero(np.bincount(draw, minlength=len(tables)) >= IN_A_DRAW)
@@ -162,13 +165,13 @@ def _fit_points(found: Frontier, draws: int, seed: int, objective: str) -> FitRe
 
 
 def _chosen(result: FitResult, method: str, dropped: tuple[str, ...], rows: Rows, seed: int) -> FitResult:
-    """The result with how its rows were chosen."""
+    """The result, with a record of how its rows were chosen."""
     selection = OptimumSelection(method, result.rows, dropped, LOOSER, len(rows.weights), seed)
     return replace(result, regime="compute", selection=selection)
 
 
 def _swept(found: Frontier) -> dict[float, tuple[float, float]]:
-    """n to its smallest and largest lr, of the n that were trained at more than one."""
+    """The smallest and the largest lr of each n that was trained at more than one lr."""
     ends = found.candidates.runs.groupby("n_latents")["lr"].agg(["min", "max"])
     return {float(n): (lo, hi) for n, lo, hi in ends.itertuples() if lo < hi}
 
@@ -195,7 +198,7 @@ def at_the_edge_of_lr(found: Frontier) -> list[Caution]:
 
 
 def _disagree(fits: Sequence[FitResult]) -> list[Caution]:
-    """A caution for a law whose two ways have exponents with intervals apart."""
+    """A caution for each law whose two methods give exponents with intervals that do not overlap."""
     cautions = []
     for law in LAWS:
         name = named(law).params[1]
@@ -217,8 +220,10 @@ def _method(fit: FitResult) -> str:
 
 @dataclass(frozen=True)
 class Crossovers:
-    """points: by rising n, columns `COLUMNS`: C, and the geometric means of both sizes' n and D there, D NaN where
-    unknown. dropped: "512 to 1,024 at C=…: why" for every other pair.
+    """The compute at which the lowest loss passes from one size to the next.
+
+    points: by rising n, with the columns `COLUMNS`: C, and the geometric means over both sizes of n and of D there; D
+    is NaN where it is unknown. dropped: "512 to 1,024 at C=…: why" for every other pair.
     """
 
     points: pd.DataFrame
@@ -228,13 +233,14 @@ class Crossovers:
 def crossovers(
     of: Candidates, present: np.ndarray | None = None, min_flops: float | None = None
 ) -> Crossovers:
-    """N*(C) and D*(C) where two sizes that are next to each other on the envelope share its lowest loss.
+    """N*(C) and D*(C) at the C where two neighbouring sizes on the envelope share the lowest loss.
 
-    On a grid the n of the frontier is a staircase of C, and a line through its points is too flat: by 1 in S² for S
-    steps, 4 % for 5. The middle heights at its steps are on the line: for L = E + A·n^−α + B·D^−β and C ∝ n·D on a grid
-    of octaves they give a = β/(α + β) within 0.006. Where noise makes the frontier go back and forth, a step is where
-    as many points before it are of the larger n as behind it of the smaller. It counts when both sizes have curves
-    there: where those of the smaller one end, the larger takes over too early.
+    On a grid of sizes, the n of the frontier is a step function of C, and a line fitted through its points is too flat:
+    by 1 part in S² for S steps, 4 % for 5. The midpoints of the steps lie on the line: for L = E + A·n^−α + B·D^−β and
+    C ∝ n·D on a grid of octaves they give a = β/(α + β) within 0.006. If noise makes the frontier alternate between two
+    sizes, the step is placed so that as many points of the larger n lie below it as points of the smaller n above it.
+    A step counts only if both sizes have curves there: if the curves of the smaller size end earlier, the larger size
+    takes over too early.
     """
     n = of.column("n_latents")
     if n is None:

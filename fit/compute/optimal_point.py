@@ -1,4 +1,4 @@
-"""The compute-optimal point of each n: where it holds the frontier."""
+"""The compute-optimal point of each n: the middle of the range of C where this n is on the frontier."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ from fit.compute.isoflop import Curve, best_of
 
 @dataclass(frozen=True)
 class ComputeOptimal:
-    """n at the geometric middle of the C at which it holds the frontier: ln C, ln L and ln D (NaN if unknown) there.
+    """ln C, ln L and ln D (NaN if unknown) at the geometric middle of the range of C where n is on the frontier.
 
-    curve: the lowest loss of n over lr, batch and seed, as a curve of C. rates: the same for each lr, where known.
+    curve: the lowest loss of n over lr, batch and seed, as a function of C. rates: the same for each known lr.
     """
 
     n: float
@@ -24,9 +24,9 @@ class ComputeOptimal:
 
 
 def compute_optimal_points(found: Frontier) -> dict[float, ComputeOptimal]:
-    """The compute-optimal point of every n that holds the frontier within the grid of n, by rising n.
+    """The compute-optimal point of every n that is on the frontier inside the grid of n, by rising n.
 
-    Sizes that never reach the frontier are left out, and so are the smallest and the largest size where they bound the
+    Sizes that never reach the frontier are left out, and so are the smallest and the largest size if they bound the
     grid.
     """
     of = found.candidates

@@ -1,4 +1,4 @@
-"""How much E and α of L(C) depend on choices: the FLOP convention, the way to the frontier, and its lower cut."""
+"""How much E and α of L(C) depend on analysis choices: FLOP convention, method for the frontier, and its lower cut."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,18 +23,18 @@ FITTED = "as fitted"
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """rows: the fit itself first, then one choice changed at a time."""
+    """How the fit depends on the choices. rows: the fit itself first, then fits with one choice changed each."""
 
     rows: tuple[Choice, ...]
     cautions: tuple[Caution, ...]
 
 
 def ways(found: Frontier) -> dict[str, pd.DataFrame]:
-    """Three ways to the frontier from the same curves, each with the columns flops and nmse at least.
+    """Three methods for the frontier of the same curves, each with at least the columns flops and nmse.
 
-    envelope: the lowest point in each bin of C; it is above the law by half a step of the grid of n on average. hull:
-    the vertices of the lower convex hull in the same window; few, of the best runs, and the most optimistic. isoflop:
-    L*(C) at the vertices of parabolas over n, without a step of the grid of n.
+    envelope: the lowest point in each bin of C, which lies above the law by half a step of the grid of n on average.
+    hull: the vertices of the lower convex hull in the same window, which are few, come from the best runs, and are the
+    most optimistic. isoflop: L*(C) at the vertices of parabolas over n, which the steps of the grid of n do not affect.
     """
     of, floor = found.candidates, found.selection.min_flops
     vertices = of.table(hull(of, of.log_c >= (-np.inf if floor is None else np.log(floor) - 1e-9)))
@@ -48,13 +48,13 @@ def ways(found: Frontier) -> dict[str, pd.DataFrame]:
 
 
 def hull(of: Candidates, present: np.ndarray) -> np.ndarray:
-    """Indices of the vertices, by rising C, of the hull below the points `present`, (m,) flags, in (ln C, ln L).
+    """Indices, by rising C, of the vertices of the lower hull in (ln C, ln L) of the points flagged in `present` (m,).
 
-    ln (E + A·C^−α) is convex in ln C, so a law may pass through every vertex. Between vertices the hull lies below the
-    curves, since it interpolates between two runs; its end points are always vertices.
+    ln (E + A·C^−α) is convex in ln C, so a law can pass through every vertex. Between vertices the hull interpolates
+    between two runs, so it lies below the curves. Its end points are always vertices.
     """
     kept: list[int] = []
-    # Only a point below all points of less compute can be a vertex of the falling part (Andrew 1979, lower chain).
+    # Only points below all points of less compute can be vertices of the falling part (Andrew 1979, lower chain).
     for i in falling(of, present):
         while len(kept) >= 2 and not _below(of, kept[-2], kept[-1], i):
             kept.pop()
@@ -72,10 +72,10 @@ def _below(of: Candidates, left: int, middle: int, right: int) -> bool:
 def sensitivity(
     curves: pd.DataFrame, flops: str, base: FitResult, found: Frontier, needed: int, objective: str = "log"
 ) -> Sensitivity:
-    """Refit a law of the frontier with the other FLOP convention, the other ways to the frontier, and higher cuts.
+    """Refit a law of the frontier with the other FLOP convention, the other methods for the frontier, and higher cuts.
 
-    A choice that cannot be fitted has a reason and no numbers. A caution names the choices that move α by more than the
-    half width of its interval.
+    A choice that cannot be fitted has a reason instead of numbers. A caution names the choices that change α by more
+    than half the width of its interval.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ def sensitivity(
     flops : its column of C.
     base : the fit to compare with.
     found : the frontier that it was fitted to.
-    needed : the number of points below which a choice is not fitted.
-    objective : that of `base`.
+    needed : a choice with fewer points than this is not fitted.
+    objective : the objective of `base`.
     """
     rows = [_row(FITTED, flops, "envelope", found.points, base)]
     for choice, column, method, points in _choices(curves, flops, found, needed):
@@ -108,7 +108,7 @@ def sensitivity(
 def _choices(
     curves: pd.DataFrame, flops: str, found: Frontier, needed: int
 ) -> Iterator[tuple[str, str, str, pd.DataFrame | FitError]]:
-    """Each choice with its points, or why there are none."""
+    """Each choice with its points, or with the error that says why it has none."""
     for other in CONVENTIONS:
         if other != flops and {flops, other} <= set(curves.columns):
             yield "other FLOP convention", other, "envelope", _other(curves, flops, other, found, needed)
@@ -124,7 +124,7 @@ def _choices(
 def _other(
     curves: pd.DataFrame, flops: str, other: str, found: Frontier, needed: int
 ) -> pd.DataFrame | FitError:
-    """The frontier in another convention of C, from the same evaluations."""
+    """The frontier of the same evaluations in the other FLOP convention."""
     floor = found.selection.min_flops
     known = curves[np.isfinite(tables.numbers(curves, other))]
     if floor is not None:
