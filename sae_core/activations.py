@@ -1,4 +1,4 @@
-"""The other autoencoders of the field, beside TopK: BatchTopK, ReLU, JumpReLU, Gated. One encode, decode and step."""
+"""The other sparse autoencoders: BatchTopK, ReLU, JumpReLU and Gated, with the same encode and decode as TopK."""
 
 import math
 
@@ -11,17 +11,18 @@ from sae_core.model import SAE
 
 
 def build(config: SAEConfig, d_model: int) -> SAE:
-    """The autoencoder that `config.activation` names, weights not yet initialised (`init_`)."""
+    """The autoencoder named by `config.activation`; call `init_` to initialise its weights."""
     return {"topk": SAE, "batchtopk": BatchTopK, "relu": ReLU, "jumprelu": JumpReLU, "gated": Gated}[
         config.activation
     ](config, d_model)
 
 
 class BatchTopK(SAE):
-    """Trained with the B·k largest positive pre-activations of a batch; at inference z = pre where pre > θ.
+    """Training keeps the B·k largest positive pre-activations of a batch; at inference z = pre where pre > θ.
 
-    θ is the mean over batches of the smallest value that was on (Bussmann, Leask and Nanda 2024, eq. 4), here of all of
-    the first 100 batches and exponential with 0.99 after them, so that it follows the weights.
+    θ estimates the mean over batches of the smallest active value (Bussmann, Leask and Nanda 2024, eq. 4). Here it is
+    the plain mean over the first 100 batches and then an exponential mean with factor 0.99, so that it follows changes
+    of the weights.
     """
 
     threshold: Tensor
@@ -31,36 +32,40 @@ class BatchTopK(SAE):
         self.register_buffer("threshold", torch.zeros(()))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """All latents, (B, n): as many are on as are above θ."""
+        """The values of all latents, (B, n), which are pre where pre > θ and 0 elsewhere; and None."""
         pre = self.pre_activations(x)
         return pre * (pre > self.threshold.clamp(min=0)), None
 
     def _reconstruct_at_start(self, x: Tensor) -> Tensor:
-        return self.decode(*super().encode(x))  # there is no θ yet: k a row
+        return self.decode(*super().encode(x))  # θ is not yet known, so take the k largest of each row
 
     @torch.no_grad()
     def observe(self, smallest: Tensor, step: int) -> None:
-        """Take the smallest active value of training batch number `step` (from 1) into θ; infinite: none was on."""
+        """Update θ with the smallest active value of training batch number `step` (from 1).
+
+        An infinite value means that none was active, and leaves θ as it is.
+        """
         seen = torch.where(smallest.isfinite(), smallest.to(self.threshold.dtype), self.threshold)
         self.threshold.lerp_(seen, max(1 / step, 0.01))
 
 
 class ReLU(SAE):
-    """z = ReLU(pre), trained with L + λ·mean‖z‖₁ (Gao et al. 2024, §2.2; the decoder's rows have unit norm)."""
+    """z = ReLU(pre), trained on L + λ·mean‖z‖₁ with unit-norm decoder rows (Gao et al. 2024, §2.2)."""
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         return self.pre_activations(x).relu(), None
 
     def penalised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """z (B, n), the sum over the rows of the penalty S, and of any squared error of its own, 0-dim each."""
+        """z (B, n), and two sums over the rows, 0-dim: the penalty S, and a squared error that only Gated adds."""
         z, _ = self.encode(x)
         return z, z.sum(), z.new_zeros(())
 
 
 class JumpReLU(ReLU):
-    """z = pre·H(pre − θ) with θ a latent's own, trained with L + λ·mean‖z‖₀ (Rajamanoharan et al. 2024b, eq. 9).
+    """z = pre·H(pre − θ) with one θ per latent, trained on L + λ·mean‖z‖₀ (Rajamanoharan et al. 2024b, eq. 9).
 
-    θ = exp(log_threshold), (n,). H has no gradient; the paper's straight-through one is of a window of width ε about θ.
+    θ = exp(log_threshold), (n,). H has no gradient, so the paper uses a straight-through estimator with a window of
+    width ε around θ.
     """
 
     def __init__(self, config: SAEConfig, d_model: int) -> None:
@@ -75,7 +80,7 @@ class JumpReLU(ReLU):
     def penalised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         pre, threshold = self.pre_activations(x), self.log_threshold.exp()
         on = _Step.apply(pre, threshold, self.config.bandwidth)
-        # The value is pre·H; the gradient is H to pre, and θ·∂H/∂θ to θ (eq. 11), not pre·∂H/∂θ.
+        # The value is pre·H. Its gradient is H for pre, and for θ it is θ·∂H/∂θ (eq. 11), not pre·∂H/∂θ.
         z = pre * on.detach() + threshold.detach() * (on - on.detach())
         return z, on.sum(), pre.new_zeros(())
 
@@ -83,8 +88,9 @@ class JumpReLU(ReLU):
 class Gated(ReLU):
     """z = 1[π + b_enc > 0]·ReLU(exp(r_mag)·π + b_mag) with π = W_enc (x − b_pre) (Rajamanoharan et al. 2024a, eq. 6–8).
 
-    Trained with L + λ·mean‖ReLU(π + b_enc)‖₁ + mean‖x − x̂_gate‖²/denominator, x̂_gate = ReLU(π + b_enc) W_dec + b_pre
-    with the decoder held fixed: the gates learn from the last two, the magnitudes from the first.
+    The loss is L + λ·mean‖ReLU(π + b_enc)‖₁ + mean‖x − x̂_gate‖²/denominator. Here
+    x̂_gate = ReLU(π + b_enc) W_dec + b_pre with the decoder held fixed. The gates learn from the last two terms, the
+    magnitudes from the first.
     """
 
     def __init__(self, config: SAEConfig, d_model: int) -> None:
@@ -110,7 +116,7 @@ class Gated(ReLU):
 
 
 class _Step(torch.autograd.Function):
-    """H(pre − θ), and to θ alone the gradient −K((pre − θ)/ε)/ε, K = 1 on (−½, ½) (Rajamanoharan 2024b, eq. 12)."""
+    """H(pre − θ) with ∂H/∂θ = −K((pre − θ)/ε)/ε, K = 1 on (−½, ½), and ∂H/∂pre = 0 (Rajamanoharan 2024b, eq. 12)."""
 
     @staticmethod
     def forward(ctx, pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a run is: the frozen settings that decide its curve, and the checks that refuse impossible ones."""
+"""The configuration of a run: the frozen settings that determine its curve, and checks that reject invalid ones."""
 
 from dataclasses import asdict, dataclass, field, replace
 from math import inf
@@ -6,68 +6,66 @@ from typing import Any
 
 from sae_core.errors import ConfigError
 
-RANKED = ("topk", "batchtopk")  # k latents a token are on, by rank
-PENALISED = ("relu", "jumprelu", "gated")  # as many as the weight λ of a sparsity penalty leaves on
+# Ranked: k latents per token (on average, for batchtopk) are active, selected by rank. Penalised: the weight λ of a
+# sparsity penalty determines how many are active.
+RANKED = ("topk", "batchtopk")
+PENALISED = ("relu", "jumprelu", "gated")
 PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 @dataclass(frozen=True)
 class SAEConfig:
-    """The autoencoder. Defaults are Gao et al. 2024, appendix A."""
+    """Settings of the autoencoder. The defaults are those of Gao et al. 2024, appendix A."""
 
-    n_latents: int = 0  # n; 0 means "not given" and is refused
-    k: int | None = None  # active latents per token; topk and batchtopk need it, the others have none
+    n_latents: int = 0  # n; 0 means "not given" and is rejected
+    k: int | None = None  # active latents per token; required by topk and batchtopk, invalid for the others
     activation: str = "topk"
-    sparsity_coef: float | None = None  # λ of L + λ·S; relu, jumprelu and gated need it
-    init_threshold: float = 1e-3  # θ of jumprelu at the start, in units of the pre-activations
+    sparsity_coef: float | None = None  # λ of L + λ·S; required by relu, jumprelu and gated
+    init_threshold: float = 1e-3  # initial θ of jumprelu, in units of the pre-activations
     bandwidth: float = 1e-3  # ε of jumprelu's straight-through gradient
     multi_topk: bool = False  # L(k) + L(4k)/8 in place of L(k)
-    matryoshka: int = 1  # nested reconstructions from the first n, n/2, n/4 … latents, so many; 1: only n
+    matryoshka: int = 1  # number of nested reconstructions, from the first n, n/2, n/4 … latents; 1: only n
     auxk_coef: float | None = (
-        None  # α of L + α·L_aux; 0: off; None: 1/32 where it applies, in topk and batchtopk
+        None  # α of L + α·L_aux; 0: off; None: 1/32 for topk and batchtopk, 0 for the others
     )
     k_aux: int | None = None  # None: the power of two nearest to d_model / 2
-    dead_tokens: int = 10_000_000  # a latent silent for this many tokens is dead
+    dead_tokens: int = 10_000_000  # a latent that was inactive for more tokens than this is dead
     encoder_bias: bool | None = (
         None  # b_enc; None: relu, jumprelu and gated have one, topk and batchtopk none
     )
-    init_scale: str = (
-        "norm"  # "norm": reconstructions start at the inputs' norm; "tied": encoder = decoderᵀ as is
-    )
+    init_scale: str = "norm"  # "norm": initial reconstructions have the inputs' norm; "tied": W_enc = W_dec
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One optimizer run. The learning rate is constant, so every prefix of a run is a run at that budget."""
+    """Settings of the training. The learning rate is constant, so each prefix of a run is a run with that budget."""
 
-    lr: float = 0.0  # 0 means "not given" and is refused
+    lr: float = 0.0  # 0 means "not given" and is rejected
     lr_schedule: str = "constant"
     batch_tokens: int = 131_072  # B
     micro_batch_tokens: int | None = None  # tokens encoded at once; None: as many as memory allows
-    precision: str = "fp32"  # of the products: fp32, tf32 or bf16; weights and sums stay float32
-    max_tokens: int = 0  # budget D; 0 means "not given" and is refused
+    precision: str = "fp32"  # of the matrix products: fp32, tf32 or bf16; weights and sums stay float32
+    max_tokens: int = 0  # budget D; 0 means "not given" and is rejected
     stop: str = "budget"  # "budget": at max_tokens; "converged": at ε, or at max_tokens if that comes first
     epsilon: float = 0.01  # ε of the convergence criterion
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
     adam_eps: float = 6.25e-10
     ema: float = 0.999
-    clip_grad: float | None = None  # global norm; None: off
-    fused_update: bool = (
-        False  # W_enc's gradient is summed and applied in one pass on a GPU, and never stored
-    )
+    clip_grad: float | None = None  # largest global norm of the gradient; None: no clipping
+    fused_update: bool = False  # on a GPU, sum and apply W_enc's gradient in one pass without storing it
     evals_per_doubling: int = 4  # evaluations per doubling of the tokens seen
     first_eval_tokens: int = 16_384
 
     @property
     def budget(self) -> int:
-        """Tokens of the whole steps that fit into max_tokens: where a run ends at the latest."""
+        """The largest multiple of batch_tokens that is at most max_tokens; a run stops there at the latest."""
         return self.max_tokens // self.batch_tokens * self.batch_tokens
 
 
 @dataclass(frozen=True)
 class DataKey:
-    """Which tokens, in which order: all that a run's result can depend on of its data."""
+    """Which tokens a run reads and in which order. A run's result depends on nothing else of its data."""
 
     fingerprint: str
     d_model: int
@@ -79,10 +77,10 @@ class RunConfig:
     data: DataKey
     sae: SAEConfig = field(default_factory=SAEConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    seed: int = 0  # of the SAE's initialisation
+    seed: int = 0  # for the SAE's initialisation
 
     def resolved(self) -> "RunConfig":
-        """The same run with every default that depends on the data or the activation written out."""
+        """A copy in which every default that depends on the data or the activation is replaced by its value."""
         sae, ranked = self.sae, self.sae.activation in RANKED
         written = replace(
             sae,
@@ -113,7 +111,7 @@ def default_k_aux(d_model: int) -> int:
 
 
 def validate(run: RunConfig) -> None:
-    """Raise ConfigError with one sentence if this run cannot be trained as written."""
+    """Raise ConfigError, with a message of one sentence, if this run cannot be trained as configured."""
     sae, train = run.sae, run.train
     for name, value in (
         ("sae.n_latents", sae.n_latents),
@@ -147,7 +145,7 @@ def validate(run: RunConfig) -> None:
 
 
 def _validate_ranked(sae: SAEConfig, d: int) -> None:
-    """k, and the losses that need ranks."""
+    """Check k and the losses that exist only for topk and batchtopk."""
     if sae.sparsity_coef is not None:
         raise ConfigError(
             f"sae.sparsity_coef is {sae.sparsity_coef}, and {sae.activation} has no such penalty: set k instead."
@@ -174,7 +172,7 @@ def _validate_ranked(sae: SAEConfig, d: int) -> None:
 
 
 def _validate_penalised(sae: SAEConfig) -> None:
-    """λ, and nothing that only ranks have."""
+    """Check λ, and that no setting of topk or batchtopk is given."""
     if sae.k is not None:
         raise ConfigError(
             f"sae.k is {sae.k}, and {sae.activation} has no k: leave it null and set sae.sparsity_coef."
@@ -197,7 +195,7 @@ def _validate_penalised(sae: SAEConfig) -> None:
 
 
 def _validate_fused(run: RunConfig) -> None:
-    """`fused_update` never has all of W_enc's gradient: it needs one sum, and a scale known before it."""
+    """`fused_update` never stores W_enc's gradient, so that must be one sum, with no clipping to scale it later."""
     sae, train = run.sae, run.train
     if train.clip_grad is not None:
         raise ConfigError(

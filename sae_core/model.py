@@ -1,4 +1,4 @@
-"""The TopK sparse autoencoder, as readable as the paper writes it; `sae_core.activations` has its relatives."""
+"""The TopK sparse autoencoder in the notation of the paper. The other activations are in `sae_core.activations`."""
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +12,10 @@ from sae_core.config import SAEConfig
 class SAE(nn.Module):
     """z = ReLU(TopK(W_enc (x − b_pre) + b_enc)),   x̂ = Σ_j z_j W_dec[j] + b_pre.   (Gao et al. 2024, §2.3)
 
-    Shapes: W_enc, W_dec (n, d), one latent a row;  b_pre (d,);  b_enc (n,) or None.  Autograd works through `forward`;
-    the trainer uses the explicit gradients of `sae_core.training.gradients`, which a test compares with it.
+    Shapes: W_enc, W_dec (n, d), one row per latent;  b_pre (d,);  b_enc (n,) or None.
+
+    Autograd works through `forward`. The trainer uses the explicit gradients of `sae_core.training.gradients` instead;
+    a test compares the two.
     """
 
     def __init__(self, config: SAEConfig, d_model: int) -> None:
@@ -32,7 +34,7 @@ class SAE(nn.Module):
 
     @torch.no_grad()
     def init_(self, b_pre: Tensor, seed: int, scale: str = "norm") -> "SAE":
-        """Tied start (A.1): W_dec random unit rows, W_enc = W_dec, b_pre as given (the geometric median).
+        """Tied initialisation (A.1): W_dec gets random unit rows, W_enc = W_dec, and b_pre is the one given.
 
         scale="norm" multiplies W_enc so that random unit vectors are reconstructed at unit norm, as released code does.
         """
@@ -57,16 +59,16 @@ class SAE(nn.Module):
         return F.linear(x - self.b_pre, self.W_enc, self.b_enc)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The latents of x (B, d): values and indices, (B, k) each; or all values, (B, n), and None.
+        """Encode x (B, d) to values and indices, (B, k) each, or to the values of all latents, (B, n), and None.
 
-        Here the k largest pre-activations after a ReLU.
+        Here the values are the k largest pre-activations after a ReLU.
         """
         pre = self.pre_activations(x)
         indices = topk(pre.detach(), self.k)[1]
         return pre.gather(1, indices.long()).relu(), indices
 
     def decode(self, values: Tensor, indices: Tensor | None) -> Tensor:
-        """Σ_j values[:, j] W_dec[indices[:, j]] + b_pre:  (B, d). Without indices, values (B, n) W_dec + b_pre."""
+        """Σ_j values[:, j] W_dec[indices[:, j]] + b_pre, (B, d). If indices is None: values (B, n) W_dec + b_pre."""
         if indices is None:
             return values @ self.W_dec + self.b_pre
         return gather_sum(indices, values, self.W_dec) + self.b_pre

@@ -1,1 +1,1 @@
-"""Trained SAEs in the layouts of other tools, and back."""
+"""Export trained SAEs to the file layouts of other tools, and read them back."""

@@ -1,31 +1,31 @@
-"""What an exported SAE says of itself: which run and weights it is, of which place in which model."""
+"""The provenance stored with an exported SAE: its run, its weights, and the layer of the model it was trained on."""
 
 from dataclasses import dataclass
 from typing import Any
 
-# How a tool that has only the export is told to prepare its inputs.
+# How to prepare the inputs, as text in the metadata of an export, for users who have nothing but the export.
 _PREPARED = {
     "mean_off_unit_norm": "subtract each vector's mean over d, then divide it by its norm",
     "none": "none: vectors as they are",
 }
 
 
-# The keys of formats.FORMATS, known here without importing torch; a test compares them.
+# The keys of formats.FORMATS, repeated here so that they can be read without importing torch. A test compares the two.
 FORMAT_NAMES = ("saelens", "sparsify", "dictionary_learning", "openai")
 
 
 class ExportError(ValueError):
-    """An export that cannot be written, or cannot be read: one sentence."""
+    """An export cannot be written or read. The message is one sentence."""
 
 
 @dataclass(frozen=True)
 class About:
-    """None: not known. layer: the block's number from 0, as these tools count; a harvest config counts from 1."""
+    """Provenance of an exported SAE. A field that is None is unknown, except `hook`."""
 
     model: str | None = None
-    layer: int | None = None
-    hook: str | None = None  # module of the block, as mlp; None: the residual stream after the block
-    prepare: str | None = None  # key of `sae_core.data.prepare.PREPARATIONS`
+    layer: int | None = None  # block number from 0, as these tools count; a harvest config counts from 1
+    hook: str | None = None  # module of the block, e.g. mlp; None: the residual stream after the block
+    prepare: str | None = None  # a key of `sae_core.data.prepare.PREPARATIONS`
     dataset: str | None = None
     context: int | None = None  # tokens
     weights: str = "live"  # or "ema"
@@ -34,13 +34,13 @@ class About:
 
     @property
     def preparation(self) -> str:
-        """What has to be done to an activation vector before it is given to the exported SAE."""
+        """How an activation vector must be transformed before the exported SAE encodes it."""
         if self.prepare is None:
             return "not known"
         return _PREPARED.get(self.prepare, self.prepare)
 
     def note(self) -> dict[str, Any]:
-        """For the metadata of every layout: JSON."""
+        """The JSON object that every layout stores in its metadata."""
         return {
             "run_id": self.run_id,
             "weights": self.weights,

@@ -1,4 +1,4 @@
-"""The tensors that every layout is made of, from a run's weights or an SAE; and an SAE made of them again."""
+"""The common form between an SAE and the export layouts: named tensors made from an SAE, and an SAE made from them."""
 
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from sae_core.training import checkpoint
 
 
 def of_run(path: Path, which: str = "live") -> tuple[SAE, RunConfig]:
-    """The SAE of a finished run's `weights.safetensors`: its live weights, or its averaged ones for "ema".
+    """The SAE and the config stored in a finished run's `weights.safetensors`.
 
-    What has no average, BatchTopK's θ, is the live one, with which nmse_ema was measured. ExportError for weights that
-    are not finite; CheckpointError for a file that is not such weights.
+    which="live" takes the live weights, which="ema" the averaged ones. BatchTopK's θ has no average: the live θ is used
+    in both cases, as it was when nmse_ema was measured. Raise ExportError if a weight is NaN or infinite, and
+    CheckpointError if the file does not hold a run's weights.
     """
     tensors, meta = checkpoint.read(path)
     try:
@@ -38,9 +39,9 @@ def of_run(path: Path, which: str = "live") -> tuple[SAE, RunConfig]:
 
 
 def tensors_of(sae: SAE) -> dict[str, Tensor]:
-    """W_enc, W_dec (n, d); b_dec (d,); b_enc (n,), zeros where there is none; float32, on the CPU.
+    """The weights in float32 on the CPU: W_enc, W_dec (n, d); b_dec (d,); b_enc (n,), zeros if the SAE has none.
 
-    Further `threshold`, (n,) for jumprelu and 0-dim for batchtopk, and `r_mag`, `b_mag` (n,) for gated.
+    In addition, `threshold` has shape (n,) for jumprelu and is 0-dim for batchtopk; gated has `r_mag`, `b_mag` (n,).
     """
     found = {name: tensor.detach().float().cpu() for name, tensor in sae.state_dict().items()}
     found["b_dec"] = found.pop("b_pre")
@@ -53,7 +54,7 @@ def tensors_of(sae: SAE) -> dict[str, Tensor]:
 
 
 def sae_of(activation: str, k: int | None, tensors: dict[str, Tensor]) -> SAE:
-    """The SAE of tensors as `tensors_of` gives them. It has no sparsity_coef: it is there to be used, not trained."""
+    """Build an SAE from tensors named as in `tensors_of`. It has no sparsity_coef, so it cannot be trained further."""
     given = {name: tensor.detach().float().contiguous() for name, tensor in tensors.items()}
     given["b_pre"] = given.pop("b_dec")
     if activation == "jumprelu":

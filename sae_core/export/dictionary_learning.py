@@ -1,4 +1,4 @@
-"""dictionary_learning and SAEBench: a folder trainer_i of ae.pt and config.json, opened by `load_dictionary`."""
+"""The layout of dictionary_learning and SAEBench: ae.pt and config.json in a folder trainer_i (`load_dictionary`)."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from sae_core.export.about import About, ExportError
 from sae_core.export.canonical import sae_of, tensors_of
 from sae_core.model import SAE
 
-# Ours: their class of the trainer, which SAEBench asks for, and of the dictionary, which the loader asks for.
+# Our activation -> their trainer class, which SAEBench reads, and their dictionary class, which the loader reads.
 CLASSES = {
     "topk": ("TopKTrainer", "AutoEncoderTopK"),
     "batchtopk": ("BatchTopKTrainer", "BatchTopKSAE"),
@@ -21,7 +21,7 @@ CLASSES = {
     "gated": ("GatedSAETrainer", "GatedAutoEncoder"),
 }
 WEIGHTS, CONFIG = "ae.pt", "config.json"
-_UNSET = -1.0  # `threshold` of a TopK dictionary that has none
+_UNSET = -1.0  # written as `threshold` of a TopK dictionary without one
 
 
 def write(folder: Path, sae: SAE, about: About) -> None:
@@ -45,7 +45,7 @@ def _config(sae: SAE, about: About) -> dict[str, Any]:
         "submodule_name": place,
     }
     if sae.config.k is not None:
-        trainer["k"] = sae.config.k  # equal to the tensor `k`, or the loader refuses
+        trainer["k"] = sae.config.k  # the loader refuses a value that differs from the tensor `k`
     return {"trainer": trainer, "buffer": {"ctx_len": about.context}, "saescale": about.note()}
 
 
@@ -101,7 +101,7 @@ def _from_standard(s: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _jumprelu(t: dict[str, Tensor], k: int | None) -> dict[str, Tensor]:
-    """Theirs takes no b_dec off its input: W_enc (x − b_dec) + b_enc = W_enc x + (b_enc − W_enc b_dec)."""
+    """Their JumpReLU does not subtract b_dec from x: W_enc (x − b_dec) + b_enc = W_enc x + (b_enc − W_enc b_dec)."""
     folded = t["b_enc"].double() - t["W_enc"].double() @ t["b_dec"].double()
     return {
         "W_enc": t["W_enc"].T,

@@ -1,4 +1,4 @@
-"""The layouts that a trained SAE can be exported to: which there are, what each can hold, writing, reading back."""
+"""The export layouts: the activations that each supports, and functions to write a layout and to read it back."""
 
 import os
 import shutil
@@ -17,14 +17,14 @@ from sae_core.model import SAE
 
 @dataclass(frozen=True)
 class Format:
-    """One layout. holds: the activations that it can;  marks: the files by which a folder of it is known."""
+    """One export layout."""
 
     name: str
-    holds: tuple[str, ...]
-    marks: tuple[str, ...]
+    holds: tuple[str, ...]  # the activations that the layout supports
+    marks: tuple[str, ...]  # a folder that has all these files is read in this layout
     write: Callable[[Path, SAE, About], None]
     read: Callable[[Path], SAE]
-    folder: Callable[[About], str] = lambda about: ""  # below --out, what the tool opens
+    folder: Callable[[About], str] = lambda about: ""  # the subfolder of --out that the tool opens
     needs_layer: bool = False
 
 
@@ -61,7 +61,7 @@ FORMATS = {
 
 
 def refusal(name: str, activation: str, about: About) -> str | None:
-    """Why a layout cannot hold such an SAE, in one sentence; None where it can."""
+    """One sentence on why the layout cannot hold an SAE with this activation and provenance; None if it can."""
     layout = FORMATS[name]
     if activation not in layout.holds:
         can = ", ".join(each.name for each in FORMATS.values() if activation in each.holds)
@@ -72,14 +72,15 @@ def refusal(name: str, activation: str, about: About) -> str | None:
 
 
 def target(name: str, out: Path, about: About) -> Path:
-    """The folder that the tool opens: `out` itself, out/layers.L, or out/trainer_0."""
+    """The folder that the tool opens: `out` itself, `out`/layers.L or `out`/trainer_0."""
     return out / FORMATS[name].folder(about)
 
 
 def export(name: str, sae: SAE, about: About, out: Path) -> Path:
-    """Write `sae` in the layout `name` and return the folder that its tool opens; whole, or nothing is there.
+    """Write `sae` in the layout `name` and return the folder that the tool opens.
 
-    ExportError if the layout cannot hold it, or the folder is there with something in it.
+    The folder appears only when all its files are written. Raise ExportError if the layout cannot hold the SAE, or if
+    the folder exists and is not empty.
     """
     refused = refusal(name, sae.config.activation, about)
     if refused:
@@ -92,13 +93,13 @@ def export(name: str, sae: SAE, about: About, out: Path) -> Path:
 
 
 def refuse_taken(folder: Path) -> None:
-    """ExportError if there is something at `folder`; an empty folder is nothing."""
+    """Raise ExportError if `folder` exists, unless it is an empty folder."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExportError(f"{folder} is there already: delete it, or choose another --out.")
 
 
 def load(folder: Path) -> SAE:
-    """The SAE that a folder holds, in any of the layouts. ExportError in one sentence if it cannot be read."""
+    """Read the SAE from a folder in any of the layouts; raise ExportError if it cannot be read."""
     for layout in FORMATS.values():
         if all((folder / mark).is_file() for mark in layout.marks):
             return _read(layout, folder)
@@ -130,21 +131,21 @@ def _read(layout: Format, folder: Path) -> SAE:
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder` to write to; synced and renamed when the block ends well, else removed."""
+    """Yield a temporary folder beside `folder`; on success it is synced and renamed to `folder`, otherwise removed."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     temporary.mkdir()
     try:
         yield temporary
         _sync(list(temporary.iterdir()))
-        os.rename(temporary, folder)  # onto an empty folder too
+        os.rename(temporary, folder)  # also replaces an empty folder
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _sync(files: Sequence[Path]) -> None:
     for path in files:
-        os.chmod(path, 0o666 & ~_umask())  # safetensors would make it 0600
+        os.chmod(path, 0o666 & ~_umask())  # safetensors creates files with mode 0600
         with open(path, "rb") as file:
             os.fsync(file.fileno())
 

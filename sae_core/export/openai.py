@@ -1,4 +1,4 @@
-"""OpenAI's sparse_autoencoder: a state dict, autoencoder.pt, opened by `Autoencoder.from_state_dict`."""
+"""The layout of OpenAI's sparse_autoencoder: a state dict in autoencoder.pt, read by `Autoencoder.from_state_dict`."""
 
 import json
 from pathlib import Path
@@ -10,11 +10,11 @@ from sae_core.export.canonical import sae_of, tensors_of
 from sae_core.model import SAE
 
 ACTIVATIONS = {"topk": "TopK", "relu": "ReLU"}
-WEIGHTS, NOTE = "autoencoder.pt", "autoencoder.json"  # a further key in the state dict would be refused
+WEIGHTS, NOTE = "autoencoder.pt", "autoencoder.json"  # their loader refuses extra keys in the state dict
 
 
 def write(folder: Path, sae: SAE, about: About) -> None:
-    """The three statistics are those of an autoencoder that has seen no data: a run's weights do not hold them."""
+    """The three statistics get the values of an untrained autoencoder, because a run's weights do not include them."""
     t = tensors_of(sae)
     n = len(t["W_enc"])
     state = {

@@ -1,4 +1,4 @@
-"""SAELens: a folder of cfg.json and sae_weights.safetensors, opened by `SAE.load_from_disk(folder)`."""
+"""The layout of SAELens: cfg.json and sae_weights.safetensors in a folder, read by `SAE.load_from_disk(folder)`."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,8 @@ from sae_core.export.about import About, ExportError
 from sae_core.export.canonical import sae_of, tensors_of
 from sae_core.model import SAE
 
-# Ours: theirs. There is no inference class for batchtopk: SAELens saves its own as jumprelu with one θ for all latents.
+# Our activation -> their architecture. SAELens has no inference class for batchtopk and saves its own batchtopk SAEs as
+# jumprelu with one θ for all latents.
 ARCHITECTURES = {
     "topk": "topk",
     "batchtopk": "jumprelu",
@@ -20,7 +21,7 @@ ARCHITECTURES = {
     "gated": "gated",
 }
 WEIGHTS, CONFIG = "sae_weights.safetensors", "cfg.json"
-_LAYOUT = "6.0.0"  # without a version ≥ 6 in the metadata a config goes through an upgrade from older layouts
+_LAYOUT = "6.0.0"  # SAELens converts a config from older layouts unless its metadata has a version ≥ 6
 _HOOKS = {
     None: "hook_resid_post",
     "mlp": "hook_mlp_out",
@@ -58,7 +59,7 @@ def _config(sae: SAE, d: int, about: About) -> dict[str, Any]:
         "reshape_activations": "none",
         "metadata": {
             "sae_lens_version": _LAYOUT,
-            "sae_lens_training_version": None,  # it was not trained there
+            "sae_lens_training_version": None,  # SAELens did not train it
             "model_name": about.model,
             "hook_name": hook_name(about),
             "hook_head_index": None,
@@ -71,7 +72,7 @@ def _config(sae: SAE, d: int, about: About) -> dict[str, Any]:
 
 
 def hook_name(about: About) -> str | None:
-    """The place in TransformerLens's words, as blocks.3.hook_resid_post; None where the layer is not known."""
+    """The hook point as TransformerLens names it, e.g. blocks.3.hook_resid_post; None if the layer is unknown."""
     return None if about.layer is None else f"blocks.{about.layer}.{_HOOKS.get(about.hook, about.hook)}"
 
 
@@ -93,7 +94,7 @@ def read(folder: Path) -> SAE:
 
 
 def _refuse(folder: Path, config: dict[str, Any]) -> None:
-    """What this SAE has no place for."""
+    """Raise ExportError for a setting that our SAEs do not have."""
     for key, fits in (
         ("architecture", tuple(ARCHITECTURES.values())),
         ("normalize_activations", ("none", None)),
@@ -108,7 +109,7 @@ def _refuse(folder: Path, config: dict[str, Any]) -> None:
 
 
 def _with_input_bias(t: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same function with b_dec taken off the input: W_enc x + b_enc = W_enc (x − b_dec) + (b_enc + W_enc b_dec)."""
+    """The same SAE with b_dec subtracted from x: W_enc x + b_enc = W_enc (x − b_dec) + (b_enc + W_enc b_dec)."""
     shift = t["W_enc"] @ t["b_dec"]
     moved = {"b_enc": t["b_enc"] + shift}
     if "b_mag" in t:

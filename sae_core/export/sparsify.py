@@ -1,4 +1,4 @@
-"""sparsify: a folder layers.L of cfg.json and sae.safetensors, opened by `SparseCoder.load_from_disk(folder)`."""
+"""The layout of sparsify: cfg.json and sae.safetensors in a folder layers.L, read by `SparseCoder.load_from_disk`."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ WEIGHTS, CONFIG = "sae.safetensors", "cfg.json"
 
 
 def folder_name(about: About) -> str:
-    """The hookpoint, by which `load_many` finds it: layers.3, or layers.3.mlp."""
+    """The hookpoint, which `load_many` looks up by folder name: layers.3 or layers.3.mlp."""
     return f"layers.{about.layer}" + (f".{about.hook}" if about.hook else "")
 
 
@@ -30,7 +30,7 @@ def write(folder: Path, sae: SAE, about: About) -> None:
     save_file(weights, folder / WEIGHTS)
     config = {
         "activation": "topk",
-        "expansion_factor": max(n // d, 1),  # num_latents, which need not be a multiple of d, goes before it
+        "expansion_factor": max(n // d, 1),  # num_latents overrides it and need not be a multiple of d
         "normalize_decoder": True,
         "num_latents": n,
         "k": sae.k,

@@ -13,39 +13,36 @@ from kernels.segment_sum_dot import segment_sum_dot
 from kernels.topk import topk
 from sae_core.model import SAE
 
-# Above so many dead latents for each of the k_aux, gathers beat dense products over the dead ones. Measured on a CPU:
-# 0.058 CPU seconds dense and 0.052 sparse at 4, 0.26 and 0.11 at 16 (d, k_aux, B = 384, 256, 1024, one core). On a GPU
-# by the arithmetic of an H200, 144 to 184 FLOPs a byte; not measured.
+# If n_dead / k_aux is above this ratio, gathers are faster than dense products over the dead latents. Measured on one
+# CPU core with d, k_aux, B = 384, 256, 1024: at a ratio of 4, 0.058 CPU seconds dense and 0.052 sparse; at 16, 0.26 and
+# 0.11. The value for GPUs is not measured: it follows from the 144 to 184 FLOPs per byte of an H200.
 SPARSE_FROM = {"cpu": 4, "cuda": 160}
 
 
 @dataclass(frozen=True)
 class AuxK:
-    """Which latents AuxK trains: the k_aux largest of the dead ones, (n_dead,) indices, with weight α.
+    """Settings of AuxK, which trains the k_aux largest dead latents of each row with weight α."""
 
-    elements: how many pre-activations of dead latents are held at once.
-    """
-
-    dead: Tensor
+    dead: Tensor  # indices of the dead latents, (n_dead,)
     k_aux: int
-    alpha: float
-    elements: int
+    alpha: float  # α
+    elements: int  # how many pre-activations of dead latents are held at once
 
 
 @dataclass
 class Gradients:
-    """The sums of a step: ∂W_dec and ∂W_enc, (n, d), and of every latent's pre-activation, Σ_b ∂pre, (n,)."""
+    """The gradients of a step so far, to which AuxK adds its own."""
 
-    dec: Tensor
-    enc: Tensor
-    latent: Tensor
+    dec: Tensor  # ∂W_dec, (n, d)
+    enc: Tensor  # ∂W_enc, (n, d)
+    latent: Tensor  # Σ_b ∂pre of each latent, (n,)
 
 
 def add_auxk_(sae: SAE, centred: Tensor, error: Tensor, auxk: AuxK, grads: Gradients) -> Tensor:
     """Add AuxK's gradients and return L_aux = mean‖e − ê‖² / mean‖e − ē‖².
 
-    e = x − x̂ = −error is a constant here, ê = Σ over the top k_aux dead latents of z_j W_dec[j], without b_pre: adding
-    it again is a known bug of two public trainers.  centred = x − b_pre, error: (B, d).
+    e = x − x̂ = −error is a constant here, and ê = Σ_j z_j W_dec[j] over the top k_aux dead latents. ê does not include
+    b_pre; two public trainers have the bug of adding it again.  centred = x − b_pre and error have shape (B, d).
     """
     dead, k_aux = auxk.dead, auxk.k_aux
     target = -error
@@ -56,7 +53,7 @@ def add_auxk_(sae: SAE, centred: Tensor, error: Tensor, auxk: AuxK, grads: Gradi
     squared = torch.zeros((), dtype=target.dtype, device=target.device)
     for c, e in zip(centred.split(rows), target.split(rows), strict=True):
         squared += part(sae, c, e, dead, k_aux, scale, grads)
-    # A perfect reconstruction leaves no spread: 0/0 counts as no AuxK loss, as in released code (nan_to_num).
+    # After a perfect reconstruction the spread is 0; 0/0 counts as no AuxK loss, as in released code (nan_to_num).
     return (squared / len(target) / spread).nan_to_num(0.0)
 
 
@@ -67,7 +64,7 @@ def _pre_activations(sae: SAE, centred: Tensor, dead: Tensor) -> Tensor:
 def _dense_(
     sae: SAE, centred: Tensor, target: Tensor, dead: Tensor, k_aux: int, scale: Tensor, grads: Gradients
 ) -> Tensor:
-    """By dense products over all dead rows, which are few when AuxK works. Returns Σ_b ‖e − ê‖²."""
+    """Use dense products over all dead rows, which are few when AuxK works. Returns Σ_b ‖e − ê‖²."""
     z = _pre_activations(sae, centred, dead)
     if k_aux < len(dead):
         values, indices = topk(z, k_aux)
@@ -86,7 +83,7 @@ def _dense_(
 def _sparse_(
     sae: SAE, centred: Tensor, target: Tensor, dead: Tensor, k_aux: int, scale: Tensor, grads: Gradients
 ) -> Tensor:
-    """The same by gathers of k_aux rows per token."""
+    """The same as `_dense_`, by gathers of k_aux rows per token."""
     values, indices = topk(_pre_activations(sae, centred, dead), k_aux)
     z, w_dec = values.relu(), sae.W_dec[dead]
     miss = gather_sum(indices, z, w_dec) - target

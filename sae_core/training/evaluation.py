@@ -1,4 +1,4 @@
-"""An SAE on held-out tokens: its loss and L0, and how often and how strongly each of its latents fires."""
+"""Evaluate an SAE on held-out tokens: loss, L0, and how often and how strongly each latent fires."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +8,9 @@ from torch import Tensor
 
 from sae_core.model import SAE
 
-_ELEMENTS = 1 << 24  # pre-activations held at once: 64 MiB of float32 whatever n is
+_ELEMENTS = 1 << 24  # pre-activations held at once: 64 MiB of float32 for any n
 _PER_DECADE = 4
-# log10 of the first and the last bin's outer edges. Values beyond them count in the first or the last bin.
+# log10 of the outer edges of the first and the last bin. Values beyond an edge count in the bin next to it.
 RANGES = {"log10_density": (-7, 0), "log10_mean_square": (-12, 4)}
 
 
@@ -22,7 +22,7 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(sae: SAE, x: Tensor, denominator: float) -> Evaluation:
-    """NMSE and L0 on held-out rows.  x: (H, d);  denominator: mean‖x − x̄‖², from the data's manifest."""
+    """NMSE and L0 on held-out rows x, (H, d). denominator is mean‖x − x̄‖², from the manifest of the data."""
     rows = max(1, _ELEMENTS // len(sae.W_enc))
     squared, active = 0.0, 0
     for part in x.split(rows):
@@ -34,9 +34,10 @@ def evaluate(sae: SAE, x: Tensor, denominator: float) -> Evaluation:
 
 @torch.no_grad()
 def latent_statistics(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor]:
-    """For each latent, the share of rows with z > 0 and the mean of z² over all rows: (n,) each, float64.
+    """The fraction of rows with z > 0, and the mean of z² over all rows, for each latent: (n,) each, float64.
 
-    x: (H, d), prepared, on the SAE's device. The mean of z² is in units of x². Both are 0 if a latent never fires.
+    x, (H, d), holds prepared rows on the SAE's device. The mean of z² is in units of x². Both statistics are 0 for a
+    latent that never fires.
     """
     n = len(sae.W_enc)
     count, square = (torch.zeros(n, dtype=torch.float64, device=x.device) for _ in range(2))
@@ -48,7 +49,7 @@ def latent_statistics(sae: SAE, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def histogram(values: Tensor, low: int, high: int) -> dict[str, Any]:
-    """Counts of log10(values), values (n,), in quarter decades from `low` to `high`; `never` counts the zeros."""
+    """Histogram of log10(values), values (n,), in quarter decades from `low` to `high`; `never` counts the zeros."""
     positive = values[values > 0].log10().clamp(low, high).cpu()
     bins = (high - low) * _PER_DECADE
     counts = torch.histc(positive, bins, low, high)

@@ -1,6 +1,6 @@
-"""Loss and gradients of one step: written out for ranked SAEs, by autograd for penalised ones.
+"""Loss and gradients of one step: explicit formulas for ranked SAEs, autograd for penalised ones.
 
-The written-out gradients take three gather passes and one sort in place of four dense products.
+The explicit gradients take three gather passes and one sort instead of four dense products.
 """
 
 from collections.abc import Mapping
@@ -49,14 +49,14 @@ class EncoderGradient(NamedTuple):
 
 @dataclass(frozen=True)
 class StepOutput:
-    """Statistics of a step. Scalars stay tensors, so that reading none of them means not waiting for a GPU."""
+    """Statistics of a step. Scalars stay tensors, so that the CPU waits for the GPU only if it reads one of them."""
 
     nmse: Tensor  # mean‖x − x̂‖² / denominator on this batch
     auxk: Tensor | None  # normalised AuxK loss; None when no latent was dead
-    used: Tensor  # (n,) bool: latents above 0 on some token of the batch
+    used: Tensor  # (n,) bool: latents above 0 on at least one token of the batch
     penalty: Tensor | None = None  # S of L + λ·S, mean over the tokens; None without a penalty
-    smallest: Tensor | None = None  # batchtopk: the smallest value that was on
-    encoder: EncoderGradient | None = None  # where W_enc has no `.grad`
+    smallest: Tensor | None = None  # batchtopk: the smallest active value
+    encoder: EncoderGradient | None = None  # set if W_enc has no `.grad`
 
 
 @torch.no_grad()
@@ -75,15 +75,15 @@ def gradients_(
         ∂W_dec[i] = Σ z g          ∂z = W_dec[i]·g  (0 where the ReLU is off)
         ∂W_enc[i] = Σ ∂z (x − b_pre)          ∂b_pre = Σ g − (Σ ∂z) W_enc
 
-    Both weight gradients use one sort of the B·k indices (`kernels.plan`). Where the loss has several nested
-    reconstructions (`levels`), g of a group is the sum over the reconstructions that it is part of. Penalised SAEs
-    (relu, jumprelu, gated) minimise the loss of `_penalised_gradients_`.
+    Both weight gradients use one sort of the B·k indices (`kernels.plan`). If the loss has several nested
+    reconstructions (`levels`), the g of a group of latents is the sum of g over the reconstructions that use the group.
+    Penalised SAEs (relu, jumprelu, gated) minimise the loss of `_penalised_gradients_`.
 
     Parameters
     ----------
-    x : (B, d).
-    dead : indices of the dead latents, (n_dead,), for AuxK; None: there are none.
-    narrow_tables : W_enc and W_dec in the dtype of the products, if copies exist; otherwise they are made.
+    x : the batch, (B, d).
+    dead : indices of the dead latents, (n_dead,), for AuxK; None if there are none.
+    narrow_tables : copies of W_enc and W_dec in the dtype of the products; made here if they are not given.
     """
     with matmul_precision(options.precision):
         if isinstance(sae, ReLU):
@@ -94,7 +94,7 @@ def gradients_(
 
 
 def _penalised_gradients_(sae: ReLU, x: Tensor, options: StepOptions) -> StepOutput:
-    """By dense autograd, in micro-batches:  L = (mean‖x − x̂‖² + own)/denominator + λ·S,  with own, S of `penalised`."""
+    """Dense autograd in micro-batches on L = (mean‖x − x̂‖² + own)/denominator + λ·S; `penalised` returns own and S."""
     coef, denominator = sae.config.sparsity_coef, options.denominator
     assert coef is not None, "`validate` asks for sparsity_coef"
     bf16 = options.precision == "bf16"
@@ -116,12 +116,12 @@ def _penalised_gradients_(sae: ReLU, x: Tensor, options: StepOptions) -> StepOut
 def _ranked_gradients_(
     sae: SAE, x: Tensor, W_enc: Tensor, W_dec: Tensor, options: StepOptions, dead: Tensor | None
 ) -> StepOutput:
-    """W_enc, W_dec: the tables of `sae` in the dtype of the products."""
+    """The explicit gradients. W_enc and W_dec are the weights of `sae` in the dtype of the products."""
     rows, denominator = options.rows or len(x), options.denominator
     auxk = None
     if dead is not None and options.auxk_coef:
         auxk = AuxK(dead, options.k_aux, options.auxk_coef, rows * len(W_enc))
-    sae.zero_grad()  # the last step's gradients give their memory to this one's
+    sae.zero_grad()  # frees the memory of the last step's gradients for this step
     centred = x - sae.b_pre
     values, indices = select(sae, centred, rows, W_enc)
     groups, weights, own = levels(sae.config, values, indices)
@@ -149,7 +149,7 @@ def _ranked_gradients_(
 def _errors(
     groups: list[tuple[Tensor, Tensor]], W_dec: Tensor, centred: Tensor
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """x̂_p − x of every reconstruction, (B, d), and its squared norms, (B,). b_pre cancels in it."""
+    """For each reconstruction p, x̂_p − x (B, d), in which b_pre cancels, and the squared norms of its rows (B,)."""
     values, indices = groups[0]
     error, squared = gather_sum_mse(indices, values, W_dec, centred)
     errors, norms = [error], [squared]
@@ -162,7 +162,7 @@ def _errors(
 def _weight_gradients(
     groups: list[tuple[Tensor, Tensor]], g: list[Tensor], W_dec: Tensor, centred: Tensor
 ) -> tuple[Tensor, Tensor, list[EncoderGradient]]:
-    """∂W_dec (n, d), Σ ∂z of every latent (n,), and what ∂W_enc is the sum of, one of each group."""
+    """∂W_dec (n, d), Σ ∂z of every latent (n,), and one unsummed part of ∂W_enc per group."""
     n, ones, X = len(W_dec), centred.new_ones(len(centred), 1), centred.to(W_dec.dtype)
     total: Tensor | None = None
     latent: Tensor | None = None
@@ -183,8 +183,8 @@ def _added(total: Tensor | None, part: Tensor) -> Tensor:
 
 
 def _used(values: Tensor, indices: Tensor, n: int) -> Tensor:
-    """(n,) bool: the latents with a value above 0 in some row."""
+    """(n,) bool: the latents with a value above 0 in at least one row."""
     used = torch.zeros(n + 1, dtype=torch.bool, device=values.device)
-    on = torch.where(values > 0, indices, n).flatten().long()  # what is off lands in the spare last place
-    # `used[on] = True` would copy the True to a GPU and wait for it.
+    on = torch.where(values > 0, indices, n).flatten().long()  # inactive entries go to the extra last element
+    # `used[on] = True` would copy True to the GPU and wait for the copy.
     return used.index_fill_(0, on, True)[:-1]

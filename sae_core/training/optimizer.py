@@ -1,4 +1,4 @@
-"""Adam on the sphere: the decoder's rows keep unit norm, and the part of their gradients along the row is removed."""
+"""Adam with unit-norm decoder rows: the component of each row's gradient along the row is removed."""
 
 import torch
 from torch import Tensor
@@ -12,15 +12,15 @@ from sae_core.training.ema import EMA
 from sae_core.training.gradients import EncoderGradient
 from sae_core.training.precision import NARROW
 
-# Parameters of shape (n, d), each stepped in one pass over its rows. The other parameters are vectors.
+# Parameters of shape (n, d), each updated in one pass over its rows. The other parameters are vectors.
 TABLES = ("W_enc", "W_dec")
 
 
 class Optimizer:
     """Gradient projection → optional clipping → Adam → renormalisation (Gao et al. 2024, A.3; constant lr).
 
-    narrow: copies of the tables in the dtype of a ranked step's products, if that is not float32. They are written in
-    the pass that steps the tables, and read by `gradients_`.
+    narrow holds copies of the tables in the dtype of a ranked step's products, if that dtype is not float32. The pass
+    that updates the tables also writes the copies, and `gradients_` reads them.
     """
 
     def __init__(self, sae: SAE, config: TrainConfig) -> None:
@@ -34,10 +34,10 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self, encoder: EncoderGradient | None = None, ema: EMA | None = None) -> Tensor:
-        """One update from the `.grad` fields; returns the gradient's global norm after projection, before clipping.
+        """Update the weights from `.grad`; return the global norm of the gradient after projection, before clipping.
 
-        encoder: W_enc's gradient if it is not stored;  ema: updated too, for the tables in the pass that steps them.
-        The contents of the `.grad` fields afterwards are undefined.
+        encoder: W_enc's gradient if it is not stored in `.grad`.  ema: the weight average to update as well; the tables
+        and their averages are updated in the same pass. Afterwards the contents of `.grad` are undefined.
         """
         norm, scale = (None, None) if self.clip is None else self._clipped(self.clip)
         squared = [self._step_table(name, scale, encoder, ema) for name in TABLES]
@@ -50,7 +50,7 @@ class Optimizer:
     def _step_table(
         self, name: str, scale: Tensor | None, encoder: EncoderGradient | None, ema: EMA | None
     ) -> Tensor:
-        """Adam on W_enc or W_dec; returns the squared norms of its gradient's rows, (n,)."""
+        """Update W_enc or W_dec by Adam; return the squared norms of the rows of its gradient, (n,)."""
         p, (m, v, t) = self.sae.get_parameter(name), self.moments[name].values()
         t += 1
         adam = AdamStep(p, m, v, t, *self.rates, scale=scale, low=self.narrow.get(name))
@@ -64,9 +64,10 @@ class Optimizer:
         return rowwise_adam_(p.grad, adam._replace(project=sphere and scale is None, renormalise=sphere))
 
     def _clipped(self, most: float) -> tuple[Tensor, Tensor]:
-        """Project the decoder's gradient and scale those of the vectors.
+        """Project the decoder's gradient and scale the gradients of the vectors.
 
-        Returns the global norm, and the factor by which the gradients of the tables are still to be scaled."""
+        Returns the global norm, and the factor by which the gradients of the tables must still be scaled.
+        """
         w, grad = self.sae.W_dec, self.sae.W_dec.grad
         assert grad is not None
         grad.addcmul_(w, (w * grad).sum(1, keepdim=True), value=-1)

@@ -15,7 +15,7 @@ from sae_core.data.source import Source
 from sae_core.data.stream import Stream, shared_chunks
 from sae_core.training.run import Run
 
-_MEDIAN_ROWS = 32_768  # rows for b_pre's geometric median, as released code takes
+_MEDIAN_ROWS = 32_768  # rows for b_pre's geometric median, as many as in released code
 
 
 @dataclass(frozen=True)
@@ -29,23 +29,23 @@ class Event:
 
 
 def start_point(source: Source) -> Tensor:
-    """b_pre at the start of every run on this source: the geometric median of a sample, (d,)."""
+    """The initial b_pre of every run on this source: the geometric median of a sample of rows, (d,)."""
     return geometric_median(source.sample(_MEDIAN_ROWS))
 
 
 def train_pack(runs: Sequence[Run], source: Source, device: str | torch.device = "cpu") -> Iterator[Event]:
-    """Train `runs` to their ends, yielding an `Event` for everything that happens to one of them.
+    """Train all `runs` until they end, and yield an `Event` for each step, evaluation, end and failure of a run.
 
-    The runs that have seen the fewest tokens go first. All runs that read the same tokens in the same order share them,
-    even with batches that are multiples of one another (`sae_core.data.stream`). A run's result does not depend on the
-    other runs of the pack. A run that ends, fails or is abandoned leaves the pack, and the others go on. Between two
-    events every run stands between two steps, so the caller may save any of them.
+    The runs that have seen the fewest tokens go first. Runs that read the same tokens in the same order share one
+    stream, also if their batch sizes are multiples of one another (`sae_core.data.stream`). A run's result does not
+    depend on the other runs of the pack. A run that ends, fails or is abandoned leaves the pack, and the others go on.
+    No event is yielded in the middle of a step, so the caller may save any run after any event.
     """
     left = []
     for run in runs:
         ended = (
             run.outcome()
-        )  # it was saved after its last evaluation, and the worker stopped before recording the end
+        )  # not None if a worker saved the last evaluation but stopped before it recorded the end
         if ended is None:
             left.append(run)
         else:
@@ -69,7 +69,7 @@ def train_pack(runs: Sequence[Run], source: Source, device: str | torch.device =
 
 
 class _Streams:
-    """The streams of a pack: one per order of the tokens and size of the chunks in which batches are read."""
+    """The streams of a pack: one for each pair of chunk size and shuffle seed."""
 
     def __init__(self, source: Source, pool: ThreadPoolExecutor, device: str | torch.device) -> None:
         self._new = partial(Stream, source, pool=pool, device=device)
@@ -77,7 +77,7 @@ class _Streams:
         self._chunks: dict[int, int] = {}
 
     def forget(self, left: Sequence[Run]) -> None:
-        """Drop what none of the remaining runs will read. When runs end, others may come to share a stream."""
+        """Drop the data that no remaining run will read. When a run ends, others may come to share a stream."""
         self._chunks = shared_chunks(run.config.train.batch_tokens for run in left)
         front: dict[tuple[int, int], int] = {}
         for run in left:
@@ -88,7 +88,7 @@ class _Streams:
             stream.forget(front[key])
 
     def batches(self, runs: Sequence[Run]) -> tuple[list[Tensor], float]:
-        """The next batch of each run, and the seconds spent waiting for them. An error of the source ends the pack."""
+        """The next batch of each run, and the seconds spent waiting for them. An error in the source ends the pack."""
         began = time.perf_counter()
         return [self._batch(run) for run in runs], time.perf_counter() - began
 
@@ -104,7 +104,7 @@ class _Streams:
 
 
 def _advance(run: Run, x: Tensor, waited: float, held_out: Tensor, alone: bool) -> Iterator[Event]:
-    """One step of one run, and its evaluation where one is due."""
+    """Do one step of one run, and evaluate the run if an evaluation is due."""
     try:
         run.step(x, waited, alone)
         if run.tokens < run.next_evaluation():
@@ -112,7 +112,7 @@ def _advance(run: Run, x: Tensor, waited: float, held_out: Tensor, alone: bool) 
             return
         row = run.evaluate(held_out)
         outcome = run.outcome()
-    except Exception as error:  # any error ends this run only, not the others
+    except Exception as error:  # an error ends only this run, not the others
         yield Event(run, "failed", error=error)
         return
     yield Event(run, "evaluated", row)

@@ -1,4 +1,4 @@
-"""One SAE in training: its weights, optimizer, weight average, counters and curve, with all that a checkpoint needs."""
+"""One SAE in training: its weights, optimizer, weight average, counters and curve, and how to save and restore them."""
 
 import math
 from dataclasses import replace
@@ -18,19 +18,22 @@ from sae_core.training.gradients import StepOptions, StepOutput, gradients_
 from sae_core.training.optimizer import Optimizer
 from sae_core.training.stopwatch import Stopwatch
 
-# Columns of a curve that depend on the machine. All others are the same whenever a run is trained again.
+# Columns of a curve that depend on the machine. All other columns are the same each time a run is trained.
 CLOCKS = ("train_seconds", "tokens_per_second", "wait_seconds", "memory_peak_bytes")
 _RISEN = 4  # a run has diverged after this many evaluations in a row above 1.5× its first
 _LEAST_TOKENS = 64  # the smallest micro-batch tried; a run that does not fit with it fails
 
 
 class Run:
-    """The state of one run. After every method it stands between two optimizer steps, so it may be saved."""
+    """The state of one run, which may be saved after any method: none returns in the middle of an optimizer step."""
 
     def __init__(
         self, config: RunConfig, b_pre: Tensor, denominator: float, device: str | torch.device = "cpu"
     ) -> None:
-        """config: resolved;  b_pre: (d,), the geometric median;  denominator: mean‖x − x̄‖² of the held-out rows."""
+        """Build and initialise the SAE and its optimizer.
+
+        config is resolved;  b_pre, (d,), is the geometric median;  denominator is mean‖x − x̄‖² of the held-out rows.
+        """
         assert config == config.resolved(), (
             "resolve the config first: a default left open changes the run's id"
         )
@@ -67,9 +70,10 @@ class Run:
         return self._clock.seconds
 
     def dead(self) -> Tensor | None:
-        """Indices of the latents that were silent for `dead_tokens` tokens: (n_dead,); None if there are none.
+        """Indices of the latents inactive for more than `dead_tokens` tokens, (n_dead,); None if there are none.
 
-        Once that many tokens were seen it waits for a GPU, since the number of dead latents is a shape.
+        Once the run has seen more than `dead_tokens` tokens, this waits for the GPU, because the number of dead latents
+        is a tensor shape.
         """
         limit = self.config.sae.dead_tokens
         if self.tokens <= limit:
@@ -81,8 +85,8 @@ class Run:
         """One optimizer step on x: (batch_tokens, d).
 
         waited: seconds that the device was idle before x arrived.  alone: this is the only run in the pack; on
-        out-of-memory, retry the step with smaller micro-batches. The retry is safe, since the optimizer has not yet
-        changed a weight.
+        out-of-memory, retry the step with smaller micro-batches. The retry is safe because the optimizer has not yet
+        changed any weight.
         """
         self.wait_seconds += waited
         dead = self.dead() if self.config.sae.auxk_coef else None
@@ -91,17 +95,18 @@ class Run:
             norm = self.optimizer.step(output.encoder, self.ema)
             self.tokens += len(x)
             self.steps += 1
-            # Indexing would wait for the GPU to count the latents that were used.
+            # Indexing with `used` would wait for the GPU to count the used latents.
             self.last_active.masked_fill_(output.used, self.tokens)
             if isinstance(self.sae, BatchTopK):
                 assert output.smallest is not None
                 self.sae.observe(output.smallest, self.steps)
         if dead is not None:
             self.flops_auxk += len(x) * flops.auxk_per_token(len(dead), x.shape[1])
-        self._last = (replace(output, encoder=None), norm)  # encoder holds (B, d) rows; do not keep them
+        # `encoder` holds (B, d) rows, too large to keep between steps.
+        self._last = (replace(output, encoder=None), norm)
 
     def _gradients(self, x: Tensor, dead: Tensor | None, alone: bool) -> StepOutput:
-        """One batch's gradients; the micro-batch is halved as long as memory runs out and this is the only run."""
+        """Compute the gradients of one batch; if memory runs out and `alone`, halve the micro-batch and try again."""
         sae, train = self.config.sae, self.config.train
         while True:
             options = StepOptions(
@@ -123,13 +128,13 @@ class Run:
                 torch.cuda.empty_cache()
 
     def next_evaluation(self) -> int:
-        """Tokens at which the next evaluation is due: first·2^(j/evals_per_doubling), and the end of the budget."""
+        """The tokens at which the next evaluation is due: first·2^(j/evals_per_doubling), but at most the budget."""
         train = self.config.train
         due = train.first_eval_tokens * 2 ** (self.evaluations / train.evals_per_doubling)
         return min(math.ceil(due), train.budget)
 
     def evaluate(self, held_out: Tensor) -> dict[str, Any]:
-        """Evaluate live and averaged weights, append the row to the curve and return it."""
+        """Evaluate the live and the averaged weights, append the row to the curve and return it."""
         live = evaluate(self.sae, held_out, self.denominator)
         with self.ema.applied():
             averaged = evaluate(self.sae, held_out, self.denominator)
@@ -191,11 +196,11 @@ class Run:
         return live | mean | self.optimizer.tensors() | {"last_active": self.last_active}
 
     def weights(self) -> dict[str, Tensor]:
-        """The live weights and their bias-corrected average, which a finished run keeps."""
+        """The weights that a finished run saves: the live ones and their bias-corrected average."""
         return self.sae.state_dict() | {f"ema.{name}": w for name, w in self.ema.weights().items()}
 
     def meta(self) -> dict[str, Any]:
-        """The rest of the state, ready for JSON."""
+        """The rest of the state, as JSON values."""
         return {
             "config": self.config.as_dict(),
             "tokens": self.tokens,
@@ -211,7 +216,7 @@ class Run:
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> "Run":
-        """Continue exactly where `tensors()` and `meta()` were taken."""
+        """Load the state that `tensors()` and `meta()` returned, so that training continues exactly from there."""
         if meta["config"] != self.config.as_dict():
             raise CheckpointError(
                 "The checkpoint belongs to another config; delete the run's folder to train it anew."

@@ -1,4 +1,4 @@
-"""Which latents of a training batch are on: the k largest of each row, or the B·k largest of all rows."""
+"""Select the active latents of a training batch: the k largest of each row, or the B·k largest of all rows."""
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +13,11 @@ _START = 4
 
 
 def select(sae: SAE, centred: Tensor, rows: int, W_enc: Tensor) -> tuple[Tensor, Tensor]:
-    """Values and indices of the latents that a step of `sae` trains, (B, K) each; what is off has value 0.
+    """Values and indices of the latents that a step of `sae` trains, (B, K) each; inactive latents have the value 0.
 
-    centred: x − b_pre, (B, d);  rows: how many rows' pre-activations are held at once;  W_enc: in the product's dtype.
-    K is k, 4k in order of rank under `multi_topk`, or what the fullest row needs under batchtopk.
+    centred: x − b_pre, (B, d);  rows: the number of rows encoded at once;  W_enc: in the dtype of the products.
+    K is k; with `multi_topk` it is 4k, in order of rank; for batchtopk it is large enough for the row with the most
+    active latents.
     """
     weights = W_enc, None if sae.b_enc is None else sae.b_enc.to(W_enc.dtype)
     if sae.config.activation == "batchtopk":
@@ -32,11 +33,12 @@ def select(sae: SAE, centred: Tensor, rows: int, W_enc: Tensor) -> tuple[Tensor,
 def levels(
     config: SAEConfig, values: Tensor, indices: Tensor
 ) -> tuple[list[tuple[Tensor, Tensor]], list[float], int]:
-    """The selection (B, K) in disjoint groups, the weight w_p of each reconstruction, and which one is the SAE's own.
+    """Split the selection (B, K) into disjoint groups of latents, one for each nested reconstruction.
 
-    The loss is Σ_p w_p·NMSE(x̂_p), x̂_p the sum of the groups 0 … p.  Multi-TopK: the first k and the other 3k, w = 1
-    and 1/8 (Gao et al. 2024, §5.3).  Matryoshka: the latents below n/2^j for each level, w for their mean (Bussmann et
-    al. 2025).
+    Returns the groups, the weight w_p of each reconstruction, and the index p of the SAE's own reconstruction. The loss
+    is Σ_p w_p·NMSE(x̂_p), where x̂_p is the sum of the groups 0 … p.  Multi-TopK has two groups, the first k and the
+    other 3k, with w = 1 and 1/8 (Gao et al. 2024, §5.3).  In Matryoshka, x̂_p uses the latents below n/2^j, and equal
+    weights make the loss the mean over the levels (Bussmann et al. 2025).
     """
     if config.multi_topk:
         k = config.k
@@ -61,9 +63,10 @@ def _top_k(
 def _batch_top_k(
     centred: Tensor, weights: tuple[Tensor, Tensor | None], k: int, rows: int
 ) -> tuple[Tensor, Tensor]:
-    """Exact without a (B, n) sort: m latents per row suffice once no row's m-th could be among the B·k largest.
+    """The B·k largest of all rows, found exactly without a (B, n) sort.
 
-    This has to be checked on the host, so that a step of batchtopk waits for a GPU here, once.
+    m latents per row are enough if no row's m-th value exceeds the smallest selected one. The host has to check this,
+    so each step of batchtopk waits here for the GPU, usually once.
     """
     B, n = len(centred), len(weights[0])
     m = min(_START * k, n)
