@@ -1,1 +1,1 @@
-"""L(N), L(N, K), T(n) and lr*(n): laws of runs that were trained to convergence. Disregards compute."""
+"""L(N), L(N, K), T(n) and lr*(n): laws of runs trained to convergence, whatever compute that took."""

@@ -1,4 +1,4 @@
-"""How much a loss counts that is known with an error of its own, such as an extrapolated L∞."""
+"""Weights for losses that have errors of their own, such as an extrapolated L∞."""
 
 from typing import Any
 
@@ -11,32 +11,33 @@ from fit.law.losses import Objective
 from fit.law.rows import make_rows
 
 ROUNDS = 5
-# No row counts for less than this share of the one that counts most: it is never quite absent, and exact rows leave a
-# fit to the others.
+# Every row has at least this share of the largest weight, so that no row drops out of the fit completely, and exact
+# rows do not determine it alone.
 LEAST = 1e-3
 
 
 def error_weights(
     law: Law, x: Any, loss: Any, relative_error: Any, objective: Objective, weights: Any = None
 ) -> Array:
-    """Weights (rows,) ∝ 1/(s²/m_i + s_i²), s the scatter of ln L about the law, s_i the error of row i's ln L.
+    """Weights (rows,) ∝ 1/(s²/m_i + s_i²), with s the scatter of ln L about the law and s_i the error of ln L in row i.
 
-    The weights have the sum of m, as degrees of freedom are counted by it: scaled otherwise, ten rows with errors of
-    5 % would count as 0.4. Both errors add in squares, so a row with an error of s counts half as much as one without.
-    s is that of the fit with these weights, found in a few rounds from equal ones.
+    The weights have the same sum as m, because that sum is the number of measurements for the degrees of freedom: on
+    another scale, ten rows with errors of 5 % would count as 0.4. The two errors add in squares, so a row with an error
+    of s counts half as much as an exact row. s is the scatter about the fit with these weights; it is found in a few
+    rounds, starting from equal weights.
 
-    Coverage of 95 % intervals of E, α and L one octave and a half beyond 16 runs with 0.3 % between them, 200 sweeps
-    each (two standard errors are 3 %), with these weights and with the true variances: all runs with errors of 2 %, 93
-    to 94 and 93 to 94 %; half of them, 92 to 95 and 90 to 91 %; twelve with errors of 0.5 to 5 %, 89 to 92 and 91 to
-    93 %.
+    Coverage of the 95 % intervals of E, α and L one and a half octaves beyond the data, for 16 runs with 0.3 % noise
+    between them and 200 sweeps per case (two standard errors are 3 %), first with these weights, then with the true
+    variances. All runs have errors of 2 %: 93 to 94 and 93 to 94 %. Half of them have: 92 to 95 and 90 to 91 %. Twelve
+    have errors of 0.5 to 5 %: 89 to 92 and 91 to 93 %.
 
     Parameters
     ----------
-    law : to be fitted.
-    x, loss : its rows, see `make_rows`.
-    relative_error : s_i, 0 for a loss that is known exactly.
-    objective : of the fits that find s.
-    weights : m_i, how many measurements each row stands for, by default 1.
+    law : the law to fit.
+    x, loss : the rows, see `make_rows`.
+    relative_error : s_i, 0 for an exact loss.
+    objective : the objective of the fits that find s.
+    weights : m_i, the number of measurements behind each row, by default 1.
     """
     own = np.square(np.asarray(relative_error, dtype=float))
     counts = np.ones(len(own)) if weights is None else np.asarray(weights, dtype=float)
@@ -54,7 +55,7 @@ def error_weights(
 
 
 def _scatter(r: Array, own: Array, counts: Array, parameters: int) -> float:
-    """s² for which Σ r²/(s²/m + s_i²) is its expectation, rows − parameters (Paule & Mandel 1982); 0 if none is."""
+    """The s² at which Σ r²/(s²/m + s_i²) equals its expectation, rows − parameters (Paule & Mandel 1982), or 0."""
     expected = len(r) - parameters
 
     def excess(s2: float) -> float:

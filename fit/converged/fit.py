@@ -22,12 +22,12 @@ from fit.law.selection import BudgetSelection, LrSelection
 
 # Tokens to convergence of GPT-2 small and of GPT-4 (Gao et al. 2024, Fig. 11).
 PAPER_G = (0.60, 0.65)
-# Columns of the run that stands for a point.
+# Columns of the run that represents a point.
 OF_RUN = ("run_id", "lr", "batch_tokens", "seed", "tokens")
 
 
 def fit_converged(law: Law, chosen: Converged, options: FitOptions) -> list[FitResult]:
-    """The law at convergence; extrapolated losses count by their errors."""
+    """Fit the law at convergence. Extrapolated losses are weighted by their errors."""
     rows = _some(chosen)
     x, y = {name: tables.numbers(rows, name) for name in law.inputs}, tables.numbers(rows, law.response)
     weights = tables.numbers(rows, options.weights) if options.weights else None
@@ -44,7 +44,7 @@ def fit_converged(law: Law, chosen: Converged, options: FitOptions) -> list[FitR
 def fit_tokens(
     law: Law, chosen: Converged, curves: pd.DataFrame | None, options: FitOptions
 ) -> list[FitResult]:
-    """T(n) of the runs that stand for L(N)."""
+    """Fit T(n) to the runs that L(N) is fitted to."""
     rows, rule = to_convergence(_some(chosen), curves)
     left = len(chosen.rows) - len(rows)
     absent = f"{left} of {len(chosen.rows)} runs have no tokens to convergence ({rule}) and are left out."
@@ -60,7 +60,10 @@ def fit_tokens(
 
 
 def fit_lr(law: Law, part: pd.DataFrame, group: dict[str, Any], options: FitOptions) -> list[FitResult]:
-    """lr*(n) at convergence, each n's by a parabola through its lr grid, whatever is chosen for unconverged runs."""
+    """Fit lr*(n) at convergence, with lr* from a parabola through the lr grid of each n.
+
+    Only converged runs are used, whatever `options` choose for unconverged runs.
+    """
     usable, left = _usable(part)
     best, reasons = lr_optima(usable)
     if best.empty:
@@ -75,7 +78,7 @@ def fit_lr(law: Law, part: pd.DataFrame, group: dict[str, Any], options: FitOpti
 
 
 def fit_budgets(law: Law, part: pd.DataFrame, group: dict[str, Any], options: FitOptions) -> list[FitResult]:
-    """L(N, D) or L(N, D, K): every evaluation of a constant lr is a run at its budget; whole runs are resampled."""
+    """Fit L(N, D) or L(N, D, K). At a constant lr every evaluation is a run at its budget; whole runs are resampled."""
     rows = by_budget(part)
     x = {name: tables.numbers(rows, name) for name in law.inputs}
     own = rows.get("run_id") if options.cluster is None else _column(rows, options.cluster)
@@ -102,7 +105,7 @@ def _with_selection(chosen: Converged, result: FitResult) -> FitResult:
 
 
 def _usable(part: pd.DataFrame) -> tuple[pd.DataFrame, list[Caution]]:
-    """The runs that are done and converged, and a caution about those that are not converged."""
+    """The runs that are done and converged, and a caution about runs that are done but did not converge."""
     if "state" in part.columns:
         part = part[(part["state"] == "done").to_numpy(dtype=bool, na_value=False)]
     if "converged" not in part.columns:
@@ -118,7 +121,7 @@ def _usable(part: pd.DataFrame) -> tuple[pd.DataFrame, list[Caution]]:
 
 
 def _column(rows: pd.DataFrame, name: str | None) -> pd.Series | None:
-    """A column that was asked for. FitError where there is none."""
+    """A column that the user named. Raises FitError if the table does not have it."""
     if name is None:
         return None
     tables.require(rows, name)
@@ -126,14 +129,14 @@ def _column(rows: pd.DataFrame, name: str | None) -> pd.Series | None:
 
 
 def _known(rows: pd.DataFrame, column: str) -> pd.Series | None:
-    """A column of numbers, None where it is absent or empty."""
+    """A column of numbers, None if it is absent or empty."""
     if column not in rows.columns or rows[column].isna().all():
         return None
     return pd.Series(tables.numbers(rows, column))
 
 
 def _repeated(rows: pd.DataFrame, law: Law, options: FitOptions) -> list[Caution]:
-    """A caution where rows are the same in every input and the loss: they count twice."""
+    """A caution about rows that agree in every input and in the loss, since they count twice."""
     same: Mapping[str, Any] = {name: tables.numbers(rows, name) for name in (*law.inputs, law.response)}
     count = int(pd.DataFrame(same).duplicated().sum())
     if not count or options.weights:

@@ -1,4 +1,4 @@
-"""lr* of each n: where the loss over the grid of learning rates is lowest."""
+"""lr* of each n: the learning rate at which the loss is lowest."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,12 +12,12 @@ from fit.law.json_values import integral
 
 
 def lr_optima(table: pd.DataFrame, by: Sequence[str] = ("n_latents",)) -> tuple[pd.DataFrame, list[str]]:
-    """For each n the vertex of ln L over ln lr, with columns of `by`, lr, nmse (at the vertex), tried; and the reasons.
+    """The vertex of ln L over ln lr for each n: columns `by`, lr, nmse (at the vertex), tried; and why n are missing.
 
-    table: rows with lr, nmse and the columns `by`; of several rows at one lr, as seeds, the geometric mean counts. A
-    grid of lr in factors of 2 gives the optimum to a factor of √2, its parabola to some percent. An n whose lowest loss
-    is at an edge of its grid has a bound for lr*, no optimum: it is left out, with a reason; one reason for all n that
-    share it.
+    table: rows with lr, nmse and the columns `by`. Several rows at one lr, such as seeds, count as their geometric
+    mean. A grid of lr in factors of 2 gives the optimum within a factor of √2, and the parabola gives it within a few
+    percent. If the lowest loss of an n is at an edge of its grid, lr* is only bounded, not known, so this n is left
+    out. All n that are left out for the same reason are named in one sentence.
     """
     tables.require(table, *by, "lr", "nmse")
     known = tables.numeric(table, *by, "lr", "nmse")
@@ -47,7 +47,7 @@ def _cell_names(by: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> str:
 
 
 def _edge(losses: Mapping[float, float]) -> str | None:
-    """Which end of its grid the lowest of three or more losses is at, None inside."""
+    """The end of the grid at which the lowest of three or more losses lies, None if it lies inside."""
     if len(losses) < 3:
         return None
     best = min(losses, key=losses.__getitem__)

@@ -19,9 +19,9 @@ from fit.law.selection import ConvergedSelection
 
 @dataclass(frozen=True)
 class Converged:
-    """Rows to fit, one a cell (n_latents, k), with the loss to fit in the column `nmse`.
+    """The rows to fit, one for each cell (n_latents, k), with the loss in the column `nmse`.
 
-    every: all runs that count, before the best of each cell is chosen. group: what the rows have in common.
+    every: all usable runs, before the best one of each cell is chosen. group: the column values that all rows share.
     """
 
     rows: pd.DataFrame
@@ -34,12 +34,12 @@ class Converged:
 def converged(
     table: pd.DataFrame, inputs: Sequence[str] = ("n_latents",), unconverged: str = DROP
 ) -> Iterator[Converged]:
-    """The rows of each group, for L(N) with one group a k, for L(N, K) with all k together.
+    """The rows of each group. L(N) has one group for each k; L(N, K) takes all k together.
 
-    inputs: of the law. unconverged: drop runs that are not known to be converged, keep them as they are, or extrapolate
-    them to the L∞ of their fitted tail, with its error. In our tables only runs that are done count. The best learning
-    rate of a cell is that of its lowest loss, see `best_of_cells`. A table without the columns state, converged, lr and
-    seed is used as it is.
+    inputs: the inputs of the law. unconverged: whether to drop runs that are not known to be converged, to keep them as
+    they are, or to extrapolate them to the L∞ of their fitted tail, with its error. In our tables only runs that are
+    done count. The best learning rate of a cell is the one with the lowest loss, see `best_of_cells`. A table without
+    the columns state, converged, lr and seed is used as it is.
     """
     if unconverged not in UNCONVERGED:
         raise FitError(f"There is no choice {unconverged!r} for unconverged runs: {', '.join(UNCONVERGED)}.")
@@ -85,7 +85,7 @@ def select(
 
 
 def _epsilon(part: pd.DataFrame) -> float | None:
-    """The tolerance of the criterion, None where it is not one number."""
+    """The tolerance ε of the convergence criterion, None if it is unknown or differs between runs."""
     if "epsilon" not in part.columns:
         return None
     values = np.unique(tables.numbers(part, "epsilon"))
@@ -95,7 +95,7 @@ def _epsilon(part: pd.DataFrame) -> float | None:
 def _by_convergence(
     done: pd.DataFrame, unconverged: str, selection: ConvergedSelection
 ) -> tuple[pd.DataFrame, ConvergedSelection, list[Caution]]:
-    """The rows that the choice leaves, what is counted of them, and cautions."""
+    """The rows left after the choice for unconverged runs, the selection with their number, and cautions."""
     if "converged" not in done.columns:
         return done, selection, [_about("No column `converged`: every row was taken as a converged run.")]
     yes, unknown = tables.truths(done, "converged")
@@ -117,10 +117,10 @@ def _about(text: str) -> Caution:
 
 
 def _at_the_limit(done: pd.DataFrame, yes: np.ndarray) -> tuple[pd.DataFrame, Caution]:
-    """Unconverged runs at the L∞ of their tails, with the columns `extrapolated` and `relative_error`, that of L∞.
+    """Replace the loss of unconverged runs by the L∞ of their tails.
 
-    The error is 0 for converged runs.
-    A run without L∞ or its error, or with an L∞ that is not below its own loss, is left out.
+    Adds the columns `extrapolated` and `relative_error`, the error of L∞, which is 0 for converged runs. Runs without
+    an L∞ or its error, or with an L∞ that is not below their own loss, are left out.
     """
     tables.require(done, "nmse_inf", "nmse_inf_se")
     limit, error = tables.numbers(done, "nmse_inf"), tables.numbers(done, "nmse_inf_se")
@@ -146,7 +146,7 @@ def _unknown(unknown: np.ndarray) -> str:
 
 
 def _beaten(best: pd.DataFrame, unconverged: pd.DataFrame, cell: list[str]) -> list[Caution]:
-    """A caution where a run that is not converged is already below the best converged one of its cell."""
+    """A caution about unconverged runs with a loss that is already below the best converged one of their cell."""
     lowest = unconverged.groupby(cell, dropna=False)["nmse"].min()
     chosen = best.set_index(cell)["nmse"]
     beaten = chosen[chosen > lowest.reindex(chosen.index) * (1 + 1e-12)]
@@ -164,14 +164,16 @@ def _beaten(best: pd.DataFrame, unconverged: pd.DataFrame, cell: list[str]) -> l
 def best_of_cells(
     rows: pd.DataFrame, tried: pd.DataFrame, selection: ConvergedSelection, cell: list[str]
 ) -> tuple[pd.DataFrame, ConvergedSelection, list[Caution]]:
-    """One row for each cell: the run of its best lr, nmse the geometric mean over that lr's seeds; how; and cautions.
+    """One row for each cell, a sentence about how it was chosen, and cautions.
 
-    cell: the columns that make one, (n_latents, k) and further inputs of a law.
+    The row is a run at the best lr of the cell, with the geometric mean over the seeds at that lr as its nmse. cell:
+    the columns that define a cell, (n_latents, k) and further inputs of a law. tried: all runs, also those that did not
+    converge, to show which lr were tried.
 
-    The lowest of three seeds is biased by −0.85 standard deviations of a seed, 0.4 % for 0.5 %; their mean is not.
-    Of several runs of one lr and seed, which differ in another option, the lowest counts. The run nearest to the mean
-    stands for the others in all columns but nmse. tried: also the runs that did not converge, which show which lr were
-    tried. A table without the columns state, converged, lr and seed is used row by row.
+    The lowest of three seeds is biased by −0.85 standard deviations between seeds, which is 0.4 % if these are 0.5 %;
+    the mean is unbiased. If several runs of one lr and seed differ in another option, the lowest loss counts. All
+    columns except nmse are those of the run nearest to the mean. A table without the columns state, converged, lr and
+    seed is used row by row.
     """
     if not {"state", "converged", "lr", "seed"} & set(rows.columns) or rows.empty:
         return rows, selection, []
@@ -188,14 +190,14 @@ def best_of_cells(
     rule = f"best lr of each ({', '.join(cell)}) by its nmse{average}"
     passed = len(rows) - int(best["seeds"].sum())
     selection = replace(selection, rule=rule, chosen_from=len(rows), passed_over=passed, seeds=most)
-    # A single run keeps its loss to the last bit.
+    # The loss of a single run stays exactly as it is.
     nmse = np.where(best["seeds"] == 1, best["nmse"], np.exp(best["mean"]))
     best = best.assign(nmse=nmse).drop(columns=["ln", "mean", "off"])
     return best, selection, _about_lr(best, tried, cell)
 
 
 def _about_lr(best: pd.DataFrame, tried: pd.DataFrame, cell: list[str]) -> list[Caution]:
-    """Cautions where the best lr is at an edge of those tried, and where there was no choice."""
+    """Cautions for cells with the best lr at an edge of those tried, and for cells with only one lr."""
     if "lr" not in best.columns or best["lr"].isna().any():
         return []
     lrs = tried.assign(lr=tables.numbers(tried, "lr")).groupby(cell, dropna=False)["lr"]

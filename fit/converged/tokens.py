@@ -1,4 +1,4 @@
-"""T(n): the tokens after which a run is converged, and L(n, D): the lowest loss of each n at each budget of tokens."""
+"""The data of T(n), the tokens to convergence, and of L(n, D), the lowest loss of each n at each budget of tokens."""
 
 from typing import Any
 
@@ -11,11 +11,12 @@ from fit.law.errors import FitError
 
 
 def to_convergence(rows: pd.DataFrame, curves: pd.DataFrame | None) -> tuple[pd.DataFrame, str]:
-    """The converged runs with their tokens to convergence in the column `tokens`, and by which rule.
+    """The converged runs with their tokens to convergence in the column `tokens`, and the rule that defines these.
 
-    With curves: the first D at which L(D) ≤ (1 + ε)·L∞, interpolated in log-log, whatever a run saw after. Without:
-    the tokens of the runs that stopped at convergence. Tokens depend on the lr (Gao et al. 2024, Fig. 3: 4 times fewer
-    at the largest), so the rows are those of the best lr. FitError where neither is known.
+    With curves, it is the first D at which L(D) ≤ (1 + ε)·L∞, interpolated in log-log, even if the run went on. Without
+    curves, it is the tokens of the runs that stopped at convergence. The tokens depend on the lr (Gao et al. 2024,
+    Fig. 3: 4 times fewer at the largest lr), so the rows have to be those of the best lr. Raises FitError if neither
+    can be known.
     """
     if (
         curves is not None
@@ -38,7 +39,7 @@ def to_convergence(rows: pd.DataFrame, curves: pd.DataFrame | None) -> tuple[pd.
 
 
 def _first_within(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.Series:
-    """run_id to the first D within ε of L∞, missing where the curve never is, or is from its first evaluation on."""
+    """The first D within ε of L∞, by run_id; missing if a curve never gets there, or is there from its first row on."""
     limit, epsilon = tables.numbers(rows, "nmse_inf"), tables.numbers(rows, "epsilon")
     known = rows[
         np.isfinite(limit) & (limit > 0) & np.isfinite(epsilon)
@@ -61,11 +62,11 @@ def _first_within(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.Series:
 
 
 def by_budget(table: pd.DataFrame) -> pd.DataFrame:
-    """The lowest loss of each n (and k) at each budget of tokens, on a grid of a quarter octave.
+    """The lowest loss of each n (and k) at each budget of tokens, on a grid of quarter octaves.
 
-    table: evaluations or runs. Columns n_latents, tokens, nmse, run_id and, where known, k. The lr of a budget is that
-    of the lowest curve there; a budget that only worse curves reach, above the loss of a smaller one, is left out. With
-    an lr that decays only the end of a run counts. A table without run_id is used row by row.
+    table: evaluations or runs, with the columns n_latents, tokens, nmse, run_id and, if known, k. Each budget takes the
+    lr of the lowest curve there. A budget is left out if it is reached only by curves with a higher loss than a smaller
+    budget has. If the lr decays, only the end of a run counts. A table without run_id is used row by row.
     """
     tables.require(table, "n_latents", "tokens", "nmse")
     if "run_id" not in table.columns:

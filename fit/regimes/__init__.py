@@ -1,1 +1,1 @@
-"""L(C) against L(N): what the two regimes say of one study."""
+"""Compares the two regimes of one study: L(C), the best use of compute, and L(N), training to convergence."""

@@ -1,4 +1,7 @@
-"""How L depends on the batch size: a test for each regime. The paper: L(C) substantially, L(N) hardly, lr retuned."""
+"""Tests in each regime whether L depends on the batch size.
+
+In the paper, with lr retuned for each batch size, L(C) depends on it substantially and L(N) hardly at all.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,8 +20,8 @@ from fit.law.intervals.profile import LEVEL
 from fit.law.json_values import record
 from fit.law.law import Array
 
-# A spread of the loss over the batches below this is called small, whatever its p-value: converged losses are known to
-# ε only, 1 % by default.
+# An effect that changes the loss by less than this over all batch sizes is called small, whatever its p-value, because
+# converged losses are known only to within ε, 1 % by default.
 SMALL = 0.01
 
 
@@ -33,11 +36,12 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True)
 class Batch:
-    """ln L = (its cell) + b·ln B, tested against ln L = (its cell) by F.
+    """An F test of ln L = (a constant per cell) + b·ln B against ln L = (a constant per cell).
 
-    regime: converged or compute. b, low, high: 95 %; p: of b = 0; spread: the factor in L from the smallest to the
-    largest batch, minus 1; cells: with two batches or more; batches. tuned: whether every batch had several lr. reason:
-    why there is no test, else None.
+    regime: converged or compute. b, low, high: the exponent with its 95 % interval. p: the p-value of b = 0. spread:
+    the factor in L from the smallest to the largest batch, minus 1. cells: the number of cells with two batch sizes or
+    more. batches: the batch sizes. tuned: whether every batch size had several lr. reason: why there is no test, or
+    None if there is one.
     """
 
     regime: str
@@ -53,7 +57,7 @@ class Batch:
     reason: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """For fits.json, where the effect has the key "words"."""
+        """Plain data for fits.json, which also stores the effect under the key "words"."""
         content = asdict(self)
         return {**content, "words": content["effect"]}
 
@@ -63,10 +67,10 @@ class Batch:
 
 
 def at_convergence(converged: pd.DataFrame) -> Batch:
-    """L(N): the lowest converged loss over lr, of seeds the geometric mean, of each batch; cells (n, k).
+    """Test L(N): the lowest converged loss over lr of each batch size, with the geometric mean over seeds.
 
-    converged: converged runs with n_latents, batch_tokens, nmse and, where known, k and lr. Every value is of runs of
-    its own, so that their errors are independent.
+    The cells are (n, k). converged: converged runs with n_latents, batch_tokens, nmse and, where known, k and lr. No
+    run contributes to two values, so their errors are independent.
     """
     regime = "converged"
     if not {"batch_tokens", "n_latents", "nmse"} <= set(converged.columns) or converged.empty:
@@ -85,11 +89,11 @@ def at_convergence(converged: pd.DataFrame) -> Batch:
 
 
 def at_compute(of: Candidates, points: Mapping[float, ComputeOptimal]) -> Batch:
-    """L(C): the frontier of each batch at every C where an n is compute-optimal, which are the cells.
+    """Test L(C): the frontier of each batch size, read at every C where an n is compute-optimal. These C are the cells.
 
-    Points of one run are off by the same error, and a test that takes each for a measurement finds an effect where
-    there is none. So a run counts in one cell only, that of the least C; later cells that it holds too are left out.
-    Only n that were trained at every batch make these frontiers.
+    All points of one run share its error, and a test that treats each point as an independent measurement finds
+    effects that do not exist. So each run counts only in its first cell, the one of the lowest C; later cells for which
+    it is on the frontier too are left out. The frontiers use only the n that were trained at every batch size.
     """
     regime, sizes, n = "compute", of.column("batch_tokens"), of.column("n_latents")
     if sizes is None or n is None:
@@ -116,23 +120,23 @@ def _one(sizes: Array) -> str:
 
 
 def _holder(of: Candidates, index: Array, log_c: float) -> int | None:
-    """Of points that fall by rising C the last up to a C, None where they begin or end elsewhere."""
+    """The last frontier point at or below a C, None if the frontier does not reach this C."""
     at = int(np.searchsorted(of.log_c[index], log_c + 1e-9, side="right")) - 1
     return int(index[at]) if at >= 0 and log_c <= of.log_c[index[-1]] + STEP else None
 
 
 def _tuned(runs: pd.DataFrame, cell: list[str]) -> bool:
-    """Whether every (cell, B) was trained at two lr or more."""
+    """Whether every cell was trained at two lr or more at each of its batch sizes B."""
     if not {"lr", "batch_tokens"} <= set(runs.columns):
         return False
     return bool((runs.groupby([*cell, "batch_tokens"])["lr"].nunique() > 1).all())
 
 
 def _tested(regime: str, x: Array, y: Array, cell: Array, tuned: bool) -> Batch:
-    """The two nested fits by least squares; x ln B, y ln L, cell a number, (values,) each.
+    """Compare the two nested fits by least squares. x: ln B, y: ln L, cell: the number of the cell, all (values,).
 
-    F = Δ·ν/R with 1 and ν degrees of freedom: R the remaining sum of squares, Δ what b takes off it, ν = values − cells
-    − 1. The interval of b is that of the same test, b ± t_ν·s.
+    F = Δ·ν/R with 1 and ν degrees of freedom, where R is the residual sum of squares, Δ its reduction by b, and
+    ν = values − cells − 1. The interval of b, b ± t_ν·s, belongs to the same test.
     """
     if len(np.unique(x)) < 2:
         return Batch(
@@ -151,7 +155,7 @@ def _tested(regime: str, x: Array, y: Array, cell: Array, tuned: bool) -> Batch:
         return Batch(regime, cells=cells, batches=batches, reason=reason)
     x, y = (v - (np.bincount(code, v) / np.bincount(code))[code] for v in (x, y))
     b = float(x @ y / (x @ x))
-    # Losses that agree to the last digits, as copies do, differ by their rounding and by nothing else.
+    # Losses that agree to the last digits, such as those of copied rows, differ only by rounding.
     rest = float(((y - b * x) ** 2).sum()) + len(y) * 1e-24
     half = float(student.isf((1 - LEVEL) / 2, dof) * np.sqrt(rest / dof / (x @ x)))
     p = float(fisher.sf(b**2 * (x @ x) * dof / rest, 1, dof))

@@ -1,4 +1,4 @@
-"""For each n its compute-optimal budget, its converged one, and some in between (Gao et al. 2024, §3.1.2)."""
+"""The compute-optimal and the converged budget of each n, and some budgets between them (Gao et al. 2024, §3.1.2)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ import pandas as pd
 from fit.compute.optimal_point import ComputeOptimal
 from fit.law.json_values import record
 
-# Budgets from the compute-optimal to the converged one, both included, evenly in ln D.
+# The number of budgets from the compute-optimal to the converged one, both included, evenly spaced in ln D.
 STEPS = 5
 
 
 @dataclass(frozen=True)
 class ComputeBudget:
-    """Where n is compute-optimal: its tokens D, compute C and loss there."""
+    """The tokens D, the compute C and the loss at which n is compute-optimal."""
 
     tokens: float
     flops: float
@@ -25,7 +25,7 @@ class ComputeBudget:
 
 @dataclass(frozen=True)
 class ConvergedBudget:
-    """Tokens to convergence, and the converged loss."""
+    """The tokens to convergence, and the converged loss."""
 
     tokens: float
     nmse: float
@@ -33,7 +33,7 @@ class ConvergedBudget:
 
 @dataclass(frozen=True)
 class BetweenBudget:
-    """A budget on the lowest curve of n. gap: its loss over the converged one, minus 1."""
+    """A budget on the lowest curve of n. gap: the loss there divided by the converged loss, minus 1."""
 
     tokens: float
     flops: float
@@ -43,7 +43,7 @@ class BetweenBudget:
 
 @dataclass(frozen=True)
 class Budgets:
-    """Both budgets of one n, and some in between.
+    """Both budgets of one n, and some budgets between them.
 
     token_ratio: D_converged/D_compute. loss_gap: L_compute/L_converged − 1.
     """
@@ -57,7 +57,7 @@ class Budgets:
 
     @property
     def half_way(self) -> BetweenBudget | None:
-        """The budget in the middle of both in ln D, None where no curve reaches it."""
+        """The budget half-way between the two in ln D, None if no curve reaches it."""
         middle = np.sqrt(self.compute.tokens * self.converged.tokens)
         return next((at for at in self.between if np.isclose(at.tokens, middle)), None)
 
@@ -75,12 +75,13 @@ class Budgets:
 def budgets(
     points: Mapping[float, ComputeOptimal], converged: pd.DataFrame
 ) -> tuple[list[Budgets], list[str]]:
-    """The budgets of each n that is in both regimes, and a reason for each kind of n that is not.
+    """The budgets of each n that has both, and one sentence per reason why other n are left out.
 
-    points: the compute-optimal points; converged: one row for each n with n_latents, nmse, tokens (to convergence, NaN
-    if unknown). L_converged is the loss that L(N) takes, at the end of the run, up to ε below the one at D_converged.
-    Between them lie `STEPS` budgets; one that no curve reaches is left out. None has an interval: each is read off one
-    run, and runs drawn again would leave an n its second-best lr, which is not the error of its best.
+    points: the compute-optimal points. converged: one row for each n with n_latents, nmse and tokens (to convergence,
+    NaN if unknown). L_converged is the loss used by L(N), from the end of the run, which is up to ε below the loss at
+    D_converged. `STEPS` budgets lead from one to the other, both included; budgets that no curve reaches are left out.
+    The budgets have no intervals: each is read off a single run, and resampling the runs would replace the best lr of
+    an n by its second-best, which does not measure the error of the best.
     """
     at_end = {
         float(n): (float(loss), float(D))
@@ -93,7 +94,7 @@ def budgets(
 def _reasons(
     points: Mapping[float, ComputeOptimal], at_end: Mapping[float, tuple[float, float]]
 ) -> Iterator[str]:
-    """One sentence for each kind of n that has no row."""
+    """One sentence for each reason why some n have no row."""
     both = [n for n in points if n in at_end]
     lacking = {
         "on the frontier, but no converged run": [n for n in points if n not in at_end],
@@ -119,7 +120,7 @@ def _row(optimum: ComputeOptimal, loss: float, tokens: float) -> Budgets:
 
 
 def _between(optimum: ComputeOptimal, loss: float, tokens: float) -> Iterator[BetweenBudget]:
-    """Budgets along the lowest curve of n, as far as it goes."""
+    """The budgets along the lowest curve of n, as far as the curve reaches."""
     curve = optimum.curve
     for log_d in np.linspace(optimum.log_d, np.log(tokens), STEPS):
         if curve.log_d[0] - 1e-9 <= log_d <= curve.log_d[-1] + 1e-9:

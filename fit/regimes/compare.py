@@ -1,4 +1,4 @@
-"""The two regimes against each other: L(C), trained for the best use of compute, and L(N), trained to convergence."""
+"""Compares the two regimes: L(C), trained for the best use of compute, and L(N), trained to convergence."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,9 +29,9 @@ WITHOUT_CURVES = "Without curves the losses on the way to convergence are not kn
 
 @dataclass(frozen=True)
 class Group:
-    """The comparison at one k, or of a table without k. group: what its rows have in common.
+    """The comparison at one k, or of a table without k.
 
-    reasons: which inputs were missing.
+    group: the column values that all its rows share. reasons: which inputs were missing.
     """
 
     group: Mapping[str, Any]
@@ -43,8 +43,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Regimes:
-    """groups: one a k. floors: of every law. reasons: which inputs were missing. caution: what comparing n under L(C)
-    means.
+    """The comparison of the two regimes.
+
+    groups: one for each k. floors: those of every law. reasons: which inputs were missing. caution: what a comparison
+    of different n under L(C) means.
     """
 
     groups: tuple[Group, ...]
@@ -67,7 +69,7 @@ class Regimes:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Regimes":
-        """The regimes of fits.json. FitError where a part is absent."""
+        """The regimes of fits.json. Raises FitError if a part is absent."""
         return record(
             cls,
             content,
@@ -96,14 +98,14 @@ def compare(
 ) -> Regimes:
     """Compare the optimal lr, the dependence on the batch size, the floors and the budgets of the two regimes.
 
-    Where a column is missing the result is unknown and a reason says why; no FitError is raised.
+    If a column is missing, the result is unknown and a reason says why; no FitError is raised.
 
     Parameters
     ----------
-    runs, curves : the tables under our column names, the curves those of the runs; None without curves.
-    fits : whose floors are compared.
-    options : as the fits were made with.
-    parts : the groups of the curves where they are known, so that their frontiers are not built again.
+    runs, curves : the runs and their curves, under our column names; curves is None if there are none.
+    fits : the fits whose floors are compared.
+    options : the options that the fits were made with.
+    parts : the groups of the curves, if they are known already, so that their frontiers are not built again.
     """
     known = floors.floors(fits)
     cautions = tuple(floors.disagreements(known))
@@ -117,7 +119,7 @@ def compare(
 
 
 def _runs_of(runs: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
-    """The runs whose curves these are, all of them in a table without names."""
+    """The runs that these curves belong to; all runs if the table has no run ids."""
     return runs[runs["run_id"].isin(part["run_id"])] if "run_id" in runs and "run_id" in part else runs
 
 
@@ -138,7 +140,7 @@ def _group(runs: pd.DataFrame, curves: pd.DataFrame | None, of: CurveGroup) -> G
 
 
 def _optimal_points(of: CurveGroup, curves: pd.DataFrame | None) -> dict[float, ComputeOptimal]:
-    """Where each n is compute-optimal. FitError without a frontier of curves."""
+    """The point where each n is compute-optimal. Raises FitError if the curves have no frontier."""
     if curves is None:
         raise FitError(WITHOUT_CURVES)
     return compute_optimal_points(of.frontier)
@@ -147,7 +149,7 @@ def _optimal_points(of: CurveGroup, curves: pd.DataFrame | None) -> dict[float, 
 def _ratio(
     of: CurveGroup, points: dict[float, ComputeOptimal], curves: pd.DataFrame | None, converged: pd.DataFrame
 ) -> Ratio:
-    """ρ at one batch size, since lr* depends on it: the one with the most pairs (n, lr), the smaller of two."""
+    """ρ at one batch size, since lr* depends on it: the one with the most pairs (n, lr), the smallest in a tie."""
     rows = of.rows
     if "batch_tokens" not in rows or "batch_tokens" not in converged or tables.single(rows["batch_tokens"]):
         return lr_ratio(points, converged)
@@ -165,7 +167,7 @@ def _ratio(
 def _converged(
     runs: pd.DataFrame, curves: pd.DataFrame | None, options: FitOptions
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """All converged runs, those that stand for each n with their tokens to convergence, and what is missing."""
+    """All converged runs; the runs that represent each n, with tokens to convergence; and which inputs are missing."""
     try:
         groups = list(converged(runs, unconverged=options.unconverged))
     except FitError as error:

@@ -1,4 +1,4 @@
-"""The irreducible losses of L(C), L(N) and L(N, K) against each other."""
+"""Compares the irreducible losses of L(C), L(N) and L(N, K)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from fit.law.result import FitResult, Param
 class Floor:
     """The irreducible loss of a law with its 95 % interval.
 
-    k: None in a table without k, and that of its curves for L(C). group: what else the rows have in common.
+    k: for L(C) the k of its curves; None in a table without k. group: the other column values that all rows share.
     """
 
     law: str
@@ -44,10 +44,10 @@ def _floor(law: str, k: float | None, group: Mapping[str, Any], E: Param) -> Flo
 
 
 def disagreements(known: Sequence[Floor]) -> list[Caution]:
-    """A caution for each pair of laws of one k whose intervals do not overlap.
+    """A caution for each pair of laws at one k with intervals that do not overlap.
 
-    Both cannot be the loss that no SAE of that k is below. Floors of other data or of another d_model say nothing of
-    each other.
+    The two floors cannot both be the lowest loss that an SAE of that k can reach. Floors of different data or of
+    different d_model are not compared.
     """
     return [
         _caution(one, other)
@@ -63,7 +63,7 @@ def _comparable(one: Floor, other: Floor) -> bool:
 
 
 def _apart(one: Floor, other: Floor) -> bool:
-    """Whether both ends that face each other are known and leave a gap."""
+    """Whether there is a gap between the intervals; False if an end that faces the other interval is unknown."""
     return any(
         below.high is not None and above.low is not None and below.high < above.low
         for below, above in ((one, other), (other, one))
@@ -81,7 +81,7 @@ def _caution(one: Floor, other: Floor) -> Caution:
 
 
 def _interval(floor: Floor) -> str:
-    """`0.09 [0.06, 0.12]`; an end that is not known is open."""
+    """`0.09 [0.06, 0.12]`; an unknown end is written as open."""
     lower = "(−∞" if floor.low is None else f"[{floor.low:.3g}"
     upper = "∞)" if floor.high is None else f"{floor.high:.3g}]"
     return f"{floor.value:.3g} {lower}, {upper}"

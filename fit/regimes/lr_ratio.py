@@ -1,4 +1,4 @@
-"""ρ, the learning rate optimal for L(C) over the one optimal for L(N): about 4 in the paper."""
+"""ρ, the optimal learning rate for L(C) divided by the optimal one for L(N): about 4 in the paper."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ PAPER = 4.0
 
 @dataclass(frozen=True)
 class BestLr:
-    """The best lr of an n. compute: 1 at its compute-optimal point, 0 at convergence."""
+    """The best lr of one n. compute: 1 at its compute-optimal point, 0 at convergence."""
 
     n_latents: float
     lr: float
@@ -31,8 +31,10 @@ class BestLr:
 
 @dataclass(frozen=True)
 class Ratio:
-    """value, low, high: ρ, and the method of its interval; None where it is unknown. reasons: which optima are missing,
-    and why.
+    """The ratio ρ.
+
+    value, low, high: ρ and its interval, None where they are unknown. method: how the interval was found. reasons:
+    which optima are missing, and why.
     """
 
     points: tuple[BestLr, ...]
@@ -45,7 +47,7 @@ class Ratio:
 
     @property
     def paper_inside(self) -> bool:
-        """Whether the paper's value lies in the interval."""
+        """Whether the interval contains the value of the paper."""
         low, high = (0.0 if self.low is None else self.low), (np.inf if self.high is None else self.high)
         return bool(low <= self.paper <= high)
 
@@ -57,11 +59,12 @@ class Ratio:
 def lr_ratio(
     points: Mapping[float, ComputeOptimal], converged: pd.DataFrame, about: Sequence[str] = ()
 ) -> Ratio:
-    """ρ of lr*(n, r) = A·n^−α·ρ^r from the optima of both regimes, each the vertex of ln L over ln lr.
+    """Fit ρ of lr*(n, r) = A·n^−α·ρ^r to the optima of both regimes; each optimum is the vertex of ln L over ln lr.
 
-    points: where each n is compute-optimal; converged: converged runs with n_latents, lr, nmse; about: sentences to
-    report before the reasons. Optima at an edge of the lr grid are bounds and left out. Too few for the law: the
-    geometric mean of the ratios of the n that have both. No n is held out: a law of one number needs them all.
+    points: where each n is compute-optimal. converged: converged runs with n_latents, lr and nmse. about: sentences to
+    report before the reasons. Optima at an edge of the lr grid are only bounds, so they are left out. If there are too
+    few optima for the law, ρ is the geometric mean of the ratios over the n that have both optima. No n is held out,
+    because ρ is a single number and needs all of them.
     """
     best, missing = _at_compute(points)
     reasons = [*about, *missing]
@@ -74,7 +77,7 @@ def lr_ratio(
 
 
 def _at_compute(points: Mapping[float, ComputeOptimal]) -> tuple[pd.DataFrame, list[str]]:
-    """lr* of each n at the C where it is compute-optimal, from the curves that reach it."""
+    """lr* of each n at the C where this n is compute-optimal, from the curves that reach this C."""
     losses = [
         {"n_latents": n, "lr": lr, "nmse": np.exp(curve.loss(optimum.log_c))}
         for n, optimum in points.items()
