@@ -1,4 +1,4 @@
-"""The arguments of one step of Adam on a table, which every Adam kernel and its reference take."""
+"""The arguments of one Adam step on a table, shared by the Adam kernels and their reference."""
 
 from typing import NamedTuple
 
@@ -9,17 +9,17 @@ from kernels.inputs import FLOAT, check_matrix
 
 
 class AdamStep(NamedTuple):
-    """A table with its moments and rates, and what is done to its rows in the same pass.
+    """A table, its Adam moments and rates, and the other updates to its rows in the same pass.
 
     Attributes
     ----------
     p, m, v : (n, d) float32, contiguous, written in place: the table and its first and second moments.
-    step : float32 scalar on p's device: t, the number of this update, from 1. It is only read, and no call waits for a
-        GPU to read it.
+    step : float32 scalar on p's device: t, the number of this update, counted from 1. It is only read, on the device,
+        so no call waits for the GPU.
     lr, beta1, beta2, eps : Adam's rates.
-    project : remove from each row's gradient its part along p. Rows must then have unit norm.
+    project : remove from each row's gradient its component along p. The rows must then have unit norm.
     renormalise : divide each row of p by its norm after the step.
-    scale : float32 scalar on p's device that multiplies the gradient; None: 1.
+    scale : float32 scalar on p's device that multiplies the gradient; None means 1.
     low : (n, d) of any float dtype, overwritten with the new p.
     average : (n, d) float32, overwritten with decay·average + (1 − decay)·p.
     """
@@ -41,7 +41,7 @@ class AdamStep(NamedTuple):
 
 
 def check_adam_step(adam: AdamStep, g: Tensor | None = None) -> None:
-    """Raise TypeError or ValueError unless all of `adam`, and the gradient g like p, are as AdamStep says."""
+    """Raise TypeError or ValueError unless `adam` is as `AdamStep` describes and g has p's shape, dtype and device."""
     p = adam.p
     check_matrix("p", p, p.device)
     if p.device.type not in ("cpu", "cuda"):

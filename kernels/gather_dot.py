@@ -1,4 +1,4 @@
-"""Dot products of each batch row with the table rows it names: the gradient of the active latents."""
+"""Dot products of each batch row with the table rows selected by its indices: the gradient of the active latents."""
 
 import functools
 import warnings
@@ -10,11 +10,11 @@ from kernels.inputs import accumulator, check_indices, check_matrix, check_range
 
 
 def gather_dot(idx: Tensor, G: Tensor, W: Tensor) -> Tensor:
-    """out[b, j] = G[b] · W[idx[b, j]], 0 at padding (idx = −1).
+    """Compute out[b, j] = G[b] · W[idx[b, j]], with 0 at padding (idx = −1).
 
     idx: (B, k), int32 or int64;  G: (B, d);  W: (n, d), any row stride.  Returns (B, k) in float32, float64 if G or W
-    is float64. It has no gradient of its own: a backward pass through it raises. An index ≥ n raises ValueError on a
-    CPU and counts as padding on CUDA.
+    is float64. It is not differentiable: a backward pass through it raises. An index ≥ n raises ValueError on a CPU
+    and counts as padding on CUDA.
     """
     return gather_dot_op(idx, G, W) if differentiated(G, W) else _forward(idx, G, W)
 
@@ -35,13 +35,13 @@ def _forward(idx: Tensor, G: Tensor, W: Tensor) -> Tensor:
     _check(idx, G, W)
     acc, (B, k), n = _accumulator(G, W), idx.shape, W.shape[0]
     if W.is_cuda:
-        from kernels.gather_dot_triton import launch  # here, since Triton does not exist on macOS
+        from kernels.gather_dot_triton import launch  # imported here because macOS has no Triton
 
         return launch(idx, G, W, acc)
     if idx.numel() == 0:
         return G.new_zeros(B, k, dtype=acc)
     padded = check_range(idx, n)
-    # sampled_addmm refuses a pattern with more entries than its matrix has elements, which k > n would make.
+    # sampled_addmm refuses a pattern with more entries than its matrix has elements, which happens if k > n.
     if k > n:
         return _dots_by_entry(idx, G.to(acc), W.to(acc))
     if not padded:
@@ -50,9 +50,9 @@ def _forward(idx: Tensor, G: Tensor, W: Tensor) -> Tensor:
 
 
 def _dots_by_row(idx: Tensor, G: Tensor, W: Tensor) -> Tensor:
-    """`torch.sparse.sampled_addmm` with idx as the pattern: repeated columns are fine, their range goes unchecked.
+    """`torch.sparse.sampled_addmm` with idx as the pattern. It accepts repeated columns and does not check their range.
 
-    One core, float32, against `_dots_by_entry`, and against a gather with bmm (ms):
+    Times on one core in float32, in ms: this function, `_dots_by_entry`, and a gather with bmm take
     0.064, 0.093, 0.63 at (d, n, k, B) = (128, 512, 4, 1024);  1.8, 3.0, 66 at (576, 4096, 32, 1024);
     8.9, 15.6, 181 at (384, 8192, 32, 4096).
     """
@@ -65,7 +65,7 @@ def _dots_by_row(idx: Tensor, G: Tensor, W: Tensor) -> Tensor:
 
 
 def _dots_by_entry(idx: Tensor, G: Tensor, W: Tensor) -> Tensor:
-    """Aten's per-sample-weight gradient of embedding_bag: no tensor of B·k·d, 0 at padding."""
+    """ATen's per-sample-weight gradient of embedding_bag: makes no tensor of B·k·d elements, and gives 0 at padding."""
     B, k = idx.shape
     row_of_entry = torch.arange(B, dtype=idx.dtype, device=idx.device).repeat_interleave(k)
     start = torch.arange(0, B * k, k, dtype=idx.dtype, device=idx.device)
@@ -77,7 +77,7 @@ def _dots_by_entry(idx: Tensor, G: Tensor, W: Tensor) -> Tensor:
 
 @functools.cache
 def _silence_sparse_beta() -> None:
-    """Spend torch's once-a-process warning that CSR tensors are in beta; only sampled_addmm needs them here."""
+    """Suppress torch's warning, given once per process, that CSR tensors are in beta; only sampled_addmm uses them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.sparse_csr_tensor([0, 0], [], [], (1, 1), check_invariants=False)

@@ -24,9 +24,9 @@ def gather_dot_kernel(
     BD: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    """out[b, j] = G[b] · W[idx[b, j]] for BK of the j of one b, BK rows of W in flight, 0 at padding.
+    """Compute out[b, j] = G[b] · W[idx[b, j]] for one b and BK values of j, with BK rows of W in flight; 0 at padding.
 
-    Grid (B · blocks,), the blocks of a row beside each other, so that they meet its G in a cache.
+    Grid (B · blocks,). The blocks of a row are adjacent in the grid, so that they find its G in a cache.
     """
     b = (tl.program_id(0) // blocks).to(tl.int64)
     j = tl.program_id(0) % blocks * BK + tl.arange(0, BK)
@@ -44,19 +44,19 @@ def gather_dot_kernel(
             W + i[:, None] * stride_w + column[None, :], mask=live[:, None] & inside[None, :], other=0.0
         ).to(ACC)
         acc += g[None, :] * rows
-    # Padding is 0 also where G holds no finite number.
+    # Padding is 0 even where G is infinite or NaN.
     dots = tl.where(live, tl.sum(acc, axis=1), 0.0)
     tl.store(out + b * k + j, dots, mask=j < k)
 
 
 def tile(d: int, dtype: torch.dtype) -> tuple[int, int, int]:
-    """BK rows of W in flight, BD columns at a time, warps a program."""
+    """Return (BK, BD, warps): BK rows of W in flight, BD columns at a time, and the warps per program."""
     BD = min(256, triton.next_power_of_2(d))
     return min(16, 2048 // (BD * dtype.itemsize)), BD, 1
 
 
 def launch(idx: Tensor, G: Tensor, W: Tensor, acc: torch.dtype) -> Tensor:
-    """gather_dot for checked inputs: idx (B, k);  G (B, d);  W (n, d) with adjacent columns;  returns (B, k) in acc."""
+    """Launch gather_dot on checked inputs: idx (B, k);  G (B, d);  W (n, d), columns adjacent.  Returns (B, k), acc."""
     (B, k), (n, d) = idx.shape, W.shape
     out = torch.empty(B, k, dtype=acc, device=W.device)
     if out.numel() == 0:

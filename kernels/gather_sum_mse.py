@@ -1,4 +1,4 @@
-"""Decode and compare in one pass: the error of a reconstruction that is never stored, and its squared norms."""
+"""Decode and compare in one pass: reconstruction errors and their squared norms; the reconstruction is never stored."""
 
 import torch
 from torch import Tensor
@@ -10,18 +10,18 @@ from kernels.inputs import accumulator, check_indices, check_matrix, check_table
 def gather_sum_mse(
     idx: Tensor, coef: Tensor, W: Tensor, x: Tensor, bias: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """error[b] = Σ_j coef[b, j] · W[idx[b, j]] + bias − x[b];  squared[b] = ‖error[b]‖².
+    """Compute error[b] = Σ_j coef[b, j] · W[idx[b, j]] + bias − x[b];  squared[b] = ‖error[b]‖².
 
     idx: (B, k), int32 or int64, −1 = padding;  coef: (B, k);  W: (n, d), any row stride;  x: (B, d);  bias: (d,) or
     None; each float32/64, bfloat16 or float16.  Returns (B, d) and (B,) in float32, float64 if W or x is float64.
-    Differentiable once in coef, W, x and bias; deterministic; refusals as in `gather_sum`.
+    Differentiable once in coef, W, x and bias; deterministic. It raises as `gather_sum` does.
     """
     call = gather_sum_mse_op if differentiated(coef, W, x, bias) else _forward
     return call(idx, coef, W, x, bias)
 
 
 def _check(idx: Tensor, coef: Tensor, W: Tensor, x: Tensor, bias: Tensor | None) -> torch.dtype:
-    """The dtype of the sums."""
+    """Check the inputs and return the dtype of the sums."""
     check_indices(idx)
     check_table(W, idx.device)
     check_matrix("x", x, idx.device, rows=idx.shape[0])
@@ -35,11 +35,11 @@ def _check(idx: Tensor, coef: Tensor, W: Tensor, x: Tensor, bias: Tensor | None)
 def _forward(idx: Tensor, coef: Tensor, W: Tensor, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
     acc = _check(idx, coef, W, x, bias)
     if W.is_cuda:
-        from kernels.gather_sum_mse_triton import launch  # here, since Triton does not exist on macOS
+        from kernels.gather_sum_mse_triton import launch  # imported here because macOS has no Triton
 
         return launch(idx, coef, W, x, bias, acc)
     error = bags_cpu(idx, coef, W, bias, acc).sub_(x)
-    # The norm needs no (B, d) of squares: 0.15 ms where pow(2).sum(1) takes 0.23 (B = 4096, d = 384, one core).
+    # The norm needs no (B, d) tensor of squares: 0.15 ms; pow(2).sum(1) takes 0.23 ms (B = 4096, d = 384, one core).
     return error, torch.linalg.vector_norm(error, dim=1).square_()
 
 
@@ -64,7 +64,7 @@ def _save(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
 
 
 def _backward(ctx, d_error: Tensor, d_squared: Tensor) -> tuple[Tensor | None, ...]:
-    """Through both outputs the error's gradient is d_error + 2 · d_squared · error."""
+    """The gradient with respect to the error, through both outputs, is d_error + 2 · d_squared · error."""
     idx, coef, W, error = ctx.saved_tensors
     x_dtype, bias_dtype = ctx.dtypes
     _, need_coef, need_W, need_x, need_bias = ctx.needs_input_grad

@@ -27,9 +27,9 @@ def gather_sum_mse_kernel(
     BD: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    """error[b, slab] = Σ_j coef[b, j] · W[idx[b, j], slab] + bias[slab] − x[b, slab];  parts[slab, b] = its ‖·‖².
+    """error[b, slab] = Σ_j coef[b, j] · W[idx[b, j], slab] + bias[slab] − x[b, slab].
 
-    Grid (B, slabs of BD columns), rows fastest, as in gather_sum.
+    parts[slab, b] = ‖error[b, slab]‖². Grid (B, slabs of BD columns), with rows fastest, as in gather_sum.
     """
     b = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BD + tl.arange(0, BD)
@@ -43,7 +43,7 @@ def gather_sum_mse_kernel(
 def launch(
     idx: Tensor, coef: Tensor, W: Tensor, x: Tensor, bias: Tensor | None, acc: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """gather_sum_mse for checked inputs: idx, coef (B, k);  W (n, d) with adjacent columns;  x (B, d);  bias (d,)."""
+    """Launch gather_sum_mse on checked inputs: idx, coef (B, k);  W (n, d), columns adjacent;  x (B, d);  bias (d,)."""
     (B, k), (n, d) = idx.shape, W.shape
     T, BD, warps = tuned("gather_sum_mse", W, d) or tile(d, W.dtype)
     slabs = triton.cdiv(d, BD)

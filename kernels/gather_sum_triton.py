@@ -35,10 +35,10 @@ def weighted_rows(idx, coef, W, bias, b, column, n, k, d, stride_w, T: tl.conste
 def gather_sum_kernel(
     out, idx, coef, W, bias, n, k, d, stride_w, T: tl.constexpr, BD: tl.constexpr, ACC: tl.constexpr
 ):
-    """out[b, slab] = Σ_j coef[b, j] · W[idx[b, j], slab] + bias[slab].
+    """Compute out[b, slab] = Σ_j coef[b, j] · W[idx[b, j], slab] + bias[slab].
 
-    Grid (B, slabs of BD columns), rows fastest: all rows finish one slab before the next begins, so the working set is
-    n · BD elements, not n · d.
+    Grid (B, slabs of BD columns), with rows fastest: all rows finish one slab before the next one begins, so the
+    working set is n · BD elements instead of n · d.
     """
     b = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BD + tl.arange(0, BD)
@@ -47,15 +47,15 @@ def gather_sum_kernel(
 
 
 def tile(d: int, dtype: torch.dtype) -> tuple[int, int, int]:
-    """T rows in flight, BD columns a slab, warps a program.
+    """Return (T, BD, warps): T rows in flight, BD columns per slab, and the warps per program.
 
-    One warp holds T rows of a 256-column slab: 4 KiB in flight, so that T follows from the size of an element.
+    One warp holds T rows of a 256-column slab. It has 4 KiB in flight, so T follows from the element size.
     """
     return 16 // dtype.itemsize, min(256, triton.next_power_of_2(max(d, 1))), 1
 
 
 def launch(idx: Tensor, coef: Tensor, W: Tensor, bias: Tensor | None) -> Tensor:
-    """gather_sum for checked inputs: idx, coef (B, k);  W (n, d) with adjacent columns;  bias (d,);  returns (B, d)."""
+    """Launch gather_sum on checked inputs: idx, coef (B, k);  W (n, d), columns adjacent;  bias (d,)."""
     (B, k), (n, d) = idx.shape, W.shape
     out = torch.empty(B, d, dtype=W.dtype, device=W.device)
     if out.numel() == 0:

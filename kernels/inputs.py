@@ -1,6 +1,6 @@
-"""Checks of the kernels' arguments: wrong shapes, dtypes and devices are refused in a sentence before any launch.
+"""Checks of the kernels' arguments: a wrong shape, dtype or device raises an error before any kernel is launched.
 
-Every check but `check_range` reads metadata only, so none waits for a GPU; together they cost about 2 µs a call.
+All checks except `check_range` read only metadata and so do not wait for a GPU. Together they take about 2 µs per call.
 """
 
 import torch
@@ -12,12 +12,12 @@ MAX_ENTRIES = 2**31 - 1  # entry numbers b·k + j are int32
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """The dtype sums are formed in: float64 for float64, float32 for everything else."""
+    """The dtype in which sums are computed: float64 for float64, float32 for everything else."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def check_indices(idx: Tensor) -> None:
-    """idx: (B, k), int32 or int64, on a CPU or a CUDA device."""
+    """Check that idx is (B, k), int32 or int64, on a CPU or a CUDA device."""
     if idx.dtype not in INDEX:
         raise TypeError(f"idx is {idx.dtype}; it must be torch.int32 or torch.int64")
     if idx.dim() != 2:
@@ -31,7 +31,7 @@ def check_indices(idx: Tensor) -> None:
 
 
 def check_coef(coef: Tensor, shape: tuple[int, ...], rows: Tensor, acc: torch.dtype) -> None:
-    """coef: `shape`, any float dtype that `acc` holds, on the device of `rows`."""
+    """Check that coef has the shape `shape` and a float dtype no wider than `acc`, on the device of `rows`."""
     if coef.dtype not in FLOAT:
         raise TypeError(f"coef is {coef.dtype}; it must be one of {', '.join(map(str, FLOAT))}")
     if coef.dtype == torch.float64 and acc != torch.float64:
@@ -47,7 +47,7 @@ def check_coef(coef: Tensor, shape: tuple[int, ...], rows: Tensor, acc: torch.dt
 def check_matrix(
     name: str, matrix: Tensor, device: torch.device, rows: int | None = None, beside: str = "idx"
 ) -> None:
-    """matrix: 2-D float on `device`, that of `beside`, of `rows` rows if given."""
+    """Check that matrix is 2-D float on `device`, the device of `beside`, with `rows` rows if that is given."""
     if matrix.dtype not in FLOAT:
         raise TypeError(f"{name} is {matrix.dtype}; it must be one of {', '.join(map(str, FLOAT))}")
     if matrix.dim() != 2:
@@ -59,14 +59,14 @@ def check_matrix(
 
 
 def check_table(W: Tensor, device: torch.device) -> None:
-    """W: (n, d), columns adjacent. A transposed view is refused: a silent copy of a whole table would hide its cost."""
+    """Check that W is (n, d) with adjacent columns. A transposed view is refused, since copying a table is costly."""
     check_matrix("W", W, device)
     if W.shape[1] > 1 and W.stride(1) != 1:
         raise ValueError(f"W has strides {W.stride()}; its rows must be contiguous: pass W.contiguous()")
 
 
 def check_bias(bias: Tensor, d: int, acc: torch.dtype, device: torch.device) -> None:
-    """bias: (d,), any float dtype that `acc` holds, on `device`."""
+    """Check that bias is (d,) with a float dtype no wider than `acc`, on `device`."""
     if bias.dtype not in FLOAT:
         raise TypeError(f"bias is {bias.dtype}; it must be one of {', '.join(map(str, FLOAT))}")
     if bias.dtype == torch.float64 and acc != torch.float64:
@@ -78,7 +78,7 @@ def check_bias(bias: Tensor, d: int, acc: torch.dtype, device: torch.device) -> 
 
 
 def check_topk(z: Tensor, k: int) -> None:
-    """z: (B, n), any float dtype, on a CPU or a CUDA device;  1 ≤ k ≤ n."""
+    """Check that z is (B, n) of any float dtype, on a CPU or a CUDA device, and that 1 ≤ k ≤ n."""
     if z.dtype not in FLOAT:
         raise TypeError(f"z is {z.dtype}; it must be one of {', '.join(map(str, FLOAT))}")
     if z.dim() != 2:
@@ -92,10 +92,10 @@ def check_topk(z: Tensor, k: int) -> None:
 
 
 def check_range(idx: Tensor, n: int) -> bool:
-    """Refuse an index outside −1 … n − 1; return True if idx holds padding (−1).
+    """Raise ValueError for an index outside −1 … n − 1; return True if idx holds padding (−1).
 
-    It reads idx, so on CUDA it waits for the GPU. The CPU paths call it each time (2 µs at 4,096 entries); the CUDA
-    paths never do: there an index ≥ n counts as padding, and this function is the check to call while debugging.
+    It reads idx, so on CUDA it waits for the GPU. The CPU paths call it each time (2 µs at 4,096 entries). The CUDA
+    paths never call it: there an index ≥ n counts as padding. Call this function on CUDA only while debugging.
     """
     if idx.numel() == 0:
         return False
@@ -108,7 +108,7 @@ def check_range(idx: Tensor, n: int) -> bool:
 
 
 def differentiated(*tensors: Tensor | None) -> bool:
-    """Whether a call must go through the registered op: gradients are recorded, or a compiler traces."""
+    """Whether a call must go through the registered op, because gradients are recorded or torch.compile is tracing."""
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
         return True
     return torch.compiler.is_compiling()

@@ -1,6 +1,6 @@
-"""Plain-torch definitions of the kernels: slow, short, exact in float64. The only oracle of the tests.
+"""Plain-torch definitions of the kernels: slow, short and exact in float64. The tests compare the kernels with these.
 
-In all of them idx (B, k) names rows of a table, −1 is padding, and a row may be named twice.
+In all of them idx (B, k) holds row numbers of a table. −1 is padding, and a row number may occur twice.
 """
 
 import torch
@@ -40,15 +40,15 @@ def segment_sum_dot(idx: Tensor, coef: Tensor, X: Tensor, W: Tensor) -> tuple[Te
 
 
 def topk(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest of each row of z (B, n): values and columns, (B, k), largest first, equals in order of columns."""
+    """The k largest of each row of z (B, n): values and columns, (B, k), largest first, ties in order of columns."""
     values, idx = z.sort(dim=1, descending=True, stable=True)
     return values[:, :k], idx[:, :k]
 
 
 def rowwise_adam(g: Tensor, adam: AdamStep) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The new p, m and v, (n, d), and the squared norm of each row's projected gradient, (n,). Writes nothing.
+    """The new p, m and v, (n, d), and the squared norm of each row's projected gradient, (n,).
 
-    `low` and `average` are ignored.
+    It modifies no input, and ignores `low` and `average`.
     """
     p, m, v, t = adam.p, adam.m, adam.v, float(adam.step)
     beta1, beta2 = adam.beta1, adam.beta2
@@ -66,10 +66,10 @@ def rowwise_adam(g: Tensor, adam: AdamStep) -> tuple[Tensor, Tensor, Tensor, Ten
 def segment_sum_adam(
     idx: Tensor, coef: Tensor, X: Tensor, adam: AdamStep
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """rowwise_adam of the gradient segment_sum(idx, coef, X, n).  idx, coef: (B, k);  X: (B, d)."""
+    """`rowwise_adam` with the gradient segment_sum(idx, coef, X, n).  idx, coef: (B, k);  X: (B, d)."""
     return rowwise_adam(segment_sum(idx, coef, X, len(adam.p)), adam)
 
 
 def _rows(idx: Tensor, W: Tensor) -> Tensor:
-    """(B, k, d): the named rows, 0 at padding."""
+    """The rows of W that idx selects, (B, k, d), with 0 at padding."""
     return torch.cat([W, W.new_zeros(1, W.shape[1])])[idx.long()]

@@ -1,4 +1,4 @@
-"""One step of Adam on the rows of a table, with what a decoder on the sphere needs before and after it, in one pass."""
+"""One Adam step on the rows of a table, fused with the projection and renormalisation of a unit-norm decoder."""
 
 from typing import Any
 
@@ -7,19 +7,19 @@ from torch import Tensor
 
 from kernels.adam_step import AdamStep, check_adam_step
 
-EPS_NORM = 1e-12  # a row shorter than this is divided by this, as torch.nn.functional.normalize does
-BLOCK = 2**19  # elements of p that the CPU takes at once: p, m, v and g stay in its cache between operations
+EPS_NORM = 1e-12  # the smallest divisor of a row, as in torch.nn.functional.normalize
+BLOCK = 2**19  # elements of p per block on the CPU: p, m, v and g stay in its cache between operations
 
 
 def rowwise_adam_(g: Tensor, adam: AdamStep) -> Tensor:
-    """In place, for each row:  g ← g − (g·p) p;  squared ← ‖g‖²;  g ← scale·g;  m ← β₁m + (1 − β₁)g;
+    """Update in place, for each row:  g ← g − (g·p) p;  squared ← ‖g‖²;  g ← scale·g;  m ← β₁m + (1 − β₁)g;
     v ← β₂v + (1 − β₂)g²;  p ← p − lr·m/(1 − β₁ᵗ) / (√(v/(1 − β₂ᵗ)) + eps);  p ← p/‖p‖;  low ← p;
     average ← decay·average + (1 − decay)·p.
 
     g: (n, d) float32, contiguous; its contents afterwards are undefined.  Returns squared, (n,) float32.
 
-    On one core, for n = 8,192 and d = 384 with projection and renormalisation, this takes 4.5 ms; torch's fused Adam
-    between separate passes for the two takes 6.3 ms.
+    On one core, at n = 8,192 and d = 384 with projection and renormalisation, this takes 4.5 ms. torch's fused Adam
+    with a separate pass for each of these two takes 6.3 ms.
     """
     with torch.no_grad():
         return rowwise_adam_op(g, *adam) if torch.compiler.is_compiling() else _forward(g, adam)
@@ -29,11 +29,11 @@ def _forward(g: Tensor, adam: AdamStep) -> Tensor:
     check_adam_step(adam, g)
     p, m, v = adam.p, adam.m, adam.v
     if p.is_cuda:
-        from kernels.rowwise_adam_triton import launch  # here, since Triton does not exist on macOS
+        from kernels.rowwise_adam_triton import launch  # imported here because macOS has no Triton
 
         return launch(g, adam)
     squared = torch.empty(len(p), dtype=torch.float32, device=p.device)
-    # A multiple of 16 rows is whole vectors, so that results do not depend on where blocks begin.
+    # A multiple of 16 rows fills whole SIMD vectors, so that results do not depend on where blocks begin.
     rows = max(BLOCK // max(p.shape[1], 1) // 16, 1) * 16
     for first in range(0, len(p), rows):
         P, M, V, G = (t[first : first + rows] for t in (p, m, v, g))
@@ -53,7 +53,7 @@ def _forward(g: Tensor, adam: AdamStep) -> Tensor:
 
 
 def _torch_adam_(p: Tensor, m: Tensor, v: Tensor, g: Tensor, adam: AdamStep) -> None:
-    """The kernel of torch.optim.Adam(fused=True), on these rows, with the rates of `adam`."""
+    """Apply the kernel of torch.optim.Adam(fused=True) to these rows, with the rates of `adam`."""
     torch._fused_adam_(
         [p],
         [g],
@@ -74,7 +74,7 @@ def _torch_adam_(p: Tensor, m: Tensor, v: Tensor, g: Tensor, adam: AdamStep) -> 
 
 
 # An op takes tensors and numbers, so the fields of AdamStep are listed one by one. They have no defaults here, because
-# torch 2.11 drops a mutated argument that equals its default, and then looks for it.
+# torch 2.11 drops a mutated argument that equals its default and then fails to find it.
 @torch.library.custom_op("saescale::rowwise_adam_", mutates_args=("g", "p", "m", "v", "low", "average"))
 def rowwise_adam_op(
     g: Tensor,

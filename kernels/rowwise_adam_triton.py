@@ -13,7 +13,7 @@ from kernels.tuning import tuned
 
 @triton.jit
 def rates_kernel(rates, step, lr, log_beta1, log_beta2):
-    """rates = lr/(1 − β₁ᵗ), 1/√(1 − β₂ᵗ). In float64: 1 − 0.999 keeps only 4 digits in float32. Grid (1,)."""
+    """rates = lr/(1 − β₁ᵗ), 1/√(1 − β₂ᵗ), in float64, since 1 − 0.999 keeps only 4 digits in float32. Grid (1,)."""
     t = tl.load(step).to(tl.float64)
     tl.store(rates, (lr / (1.0 - tl.exp2(t * log_beta1))).to(tl.float32))
     tl.store(rates + 1, (1.0 / tl.sqrt(1.0 - tl.exp2(t * log_beta2))).to(tl.float32))
@@ -23,9 +23,9 @@ def rates_kernel(rates, step, lr, log_beta1, log_beta2):
 def adam_row(
     tables, rates, scale, betas, g, row, column, d, PROJECT: tl.constexpr, RENORMALISE: tl.constexpr
 ):
-    """Step one row whose gradient g is in registers, 0 beyond d.
+    """Apply Adam to one row. Its gradient g is in registers, and is 0 beyond column d.
 
-    tables: p, m, v, low, average, squared, of which low and average may be None, as may scale;  betas: beta1, beta2,
+    tables: p, m, v, low, average, squared; low, average and the argument scale may be None;  betas: beta1, beta2,
     1 − beta1, 1 − beta2, eps, 1 − decay.
     """
     p, m, v, low, average, squared = tables
@@ -76,7 +76,7 @@ def rowwise_adam_kernel(
     RENORMALISE: tl.constexpr,
     BD: tl.constexpr,
 ):
-    """One program a row, which it keeps in registers. Grid (n,)."""
+    """Apply Adam to a row per program; the row stays in registers. Grid (n,)."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BD)
     gradient = tl.load(g + row * d + column, mask=column < d, other=0.0)
@@ -86,9 +86,9 @@ def rowwise_adam_kernel(
 
 
 def tile(d: int) -> tuple[int]:
-    """Warps a program: 8 columns a thread, 16 at d = 8,192.
+    """Return the warps per program: 8 columns per thread, or 16 at d = 8,192.
 
-    A wider row spills, whatever the warps: four rows of 16,384 floats are all registers of a multiprocessor.
+    A wider row spills with any number of warps: four rows of 16,384 floats fill all registers of a multiprocessor.
     """
     return (min(max(triton.next_power_of_2(d) // 256, 1), 16),)
 
@@ -107,7 +107,7 @@ def betas_of(adam: AdamStep) -> tuple[float, ...]:
 
 
 def launch(g: Tensor, adam: AdamStep) -> Tensor:
-    """rowwise_adam_ for checked inputs."""
+    """Launch rowwise_adam_ on checked inputs."""
     p = adam.p
     n, d = p.shape
     squared = torch.empty(n, dtype=torch.float32, device=p.device)

@@ -1,4 +1,4 @@
-"""Work items of a balanced segment sum: every latent in pieces of at most C entries, found without asking the GPU."""
+"""Work items of a balanced segment sum: each latent is cut into pieces of at most C entries, without a GPU sync."""
 
 from dataclasses import dataclass
 
@@ -12,22 +12,22 @@ from kernels.tuning import tuned
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """A latent of ≤ C entries is one item (also one of none); a longer one is several, each with a slot for its sum.
+    """A latent with at most C entries, even 0, is one item; a longer one is several, each with a slot for its sum.
 
-    Counts are known to the GPU only; every size here is an upper bound that follows from n and B·k.
+    The counts exist only on the GPU, so every size here is an upper bound computed from n and B·k.
     """
 
     table: Tensor  # (≤ n + B·k/C, 4) int32: latent, first position, entries, slot or −1 for the only item of a latent
     first: (
         Tensor  # (3·(n + 1),) int32, a running sum: the first item, slot and place in `long` of each latent
     )
-    long: Tensor  # (≤ B·k/(C + 1),) int32: the latents of several items
-    slots: int  # how many slots suffice
+    long: Tensor  # (≤ B·k/(C + 1),) int32: the latents that have several items
+    slots: int  # an upper bound on the number of slots
 
 
 @triton.jit
 def count_kernel(counts, bounds, n, C: tl.constexpr, BN: tl.constexpr):
-    """counts[q, i + 1] of latent i: its items (q = 0), its slots (1), whether it has several (2); counts[q, 0] = 0."""
+    """counts[q, i + 1] of latent i: its items (q = 0), slots (1), and whether it has several (2); counts[q, 0] = 0."""
     place = tl.program_id(0) * BN + tl.arange(0, BN)
     inside, some = place <= n, (place <= n) & (place > 0)
     entries = tl.load(bounds + place, mask=some, other=0) - tl.load(bounds + place - 1, mask=some, other=0)
@@ -40,7 +40,7 @@ def count_kernel(counts, bounds, n, C: tl.constexpr, BN: tl.constexpr):
 
 @triton.jit
 def fill_kernel(table, long, first, bounds, n, C: tl.constexpr, BN: tl.constexpr):
-    """Write the items of BN latents, one of each latent at a time, and the long latents among them."""
+    """Write the items of BN latents, one item per latent at a time, and list the latents that have several items."""
     latent = tl.program_id(0) * BN + tl.arange(0, BN)
     inside = latent < n
     begin = tl.load(bounds + latent, mask=inside, other=0)
@@ -48,7 +48,7 @@ def fill_kernel(table, long, first, bounds, n, C: tl.constexpr, BN: tl.constexpr
     item = tl.load(first + latent, mask=inside, other=0)
     items = tl.load(first + latent + 1, mask=inside, other=0) - item
     several = items > 1
-    # One running sum went over all three rows: a row's own begins at 0.
+    # The running sum runs through all three rows; subtracting the value at a row's start makes that row begin at 0.
     slot = tl.load(first + n + 1 + latent, mask=several, other=0) - tl.load(first + n + 1)
     place = tl.load(first + 2 * (n + 1) + latent, mask=several, other=0) - tl.load(first + 2 * (n + 1))
     tl.store(long + place, latent, mask=several)
@@ -62,19 +62,19 @@ def fill_kernel(table, long, first, bounds, n, C: tl.constexpr, BN: tl.constexpr
 
 
 def longest(entries: int) -> int:
-    """C, from 32 to 256, so that B·k/C is 2¹³ … 2¹⁴ between: some items for each of a GPU's warps, and few slots."""
+    """C, from 32 to 256. In between, B·k/C is 2¹³ … 2¹⁴: several items for each of a GPU's warps, and few slots."""
     return min(max(triton.next_power_of_2(entries // 2**14), 32), 256)
 
 
 def build(bounds: Tensor, entries: int) -> Items:
-    """bounds: (n + 2,) int32 as in `Plan`;  entries: B·k."""
+    """Build the work items.  bounds: (n + 2,) int32 as in `Plan`;  entries: B·k."""
     n, BN = bounds.shape[0] - 2, 128
     (C,) = tuned("segment_items", bounds, n, entries) or (longest(entries),)
     counts = bounds.new_empty(3 * (n + 1))
     table, long = bounds.new_empty(n + entries // C, 4), bounds.new_empty(entries // (C + 1))
     with torch.cuda.device_of(bounds):
         count_kernel[(triton.cdiv(n + 1, BN),)](counts, bounds, n, C=C, BN=BN)
-        # One flat running sum: over the last of two dimensions torch would give a whole row to one block.
+        # The running sum is over the flattened tensor: along the last of two dimensions torch uses one block per row.
         first = counts.cumsum(0, dtype=torch.int32)
         if n:
             fill_kernel[(triton.cdiv(n, BN),)](table, long, first, bounds, n, C=C, BN=BN)

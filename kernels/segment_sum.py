@@ -6,18 +6,18 @@ from torch import Tensor
 from kernels.inputs import accumulator, check_coef, check_matrix, differentiated
 from kernels.plan import Plan
 
-# On a CPU embedding_bag sums a bag in one chain, whose error grows with its length: 8e-6 at 131,072 entries of one sign
-# and 7e-5 at 524,288. Longer ones than _LONG are summed once more, in pieces.
+# On a CPU embedding_bag adds the entries of a bag one after another, and the error grows with their number: 8e-6 at
+# 131,072 entries of one sign and 7e-5 at 524,288. Bags longer than _LONG are summed again, in pieces.
 _LONG, _PIECE = 4096, 1024
 
 
 def segment_sum(plan: Plan, coef: Tensor, X: Tensor) -> Tensor:
-    """out[i] = Σ_{b, j: idx[b, j] = i} coef[b, j] · X[b], where `plan` is plan(idx, n).
+    """Compute out[i] = Σ_{b, j: idx[b, j] = i} coef[b, j] · X[b], where `plan` is plan(idx, n).
 
     coef: (B, k);  X: (B, d), float32/64, bfloat16 or float16.  Returns (n, d) in float32, float64 for a float64 X:
-    every row is written, latents without entries are 0. Padding takes no part.
-    Bitwise the same in every call and for any number of threads: each latent is summed in the order of its entries.
-    It has no gradient: a backward pass through it raises.
+    every row is written, and latents without entries get 0. Padding is ignored.
+    The result is bitwise the same in every call and for any number of threads, since each latent is summed in the order
+    of its entries. It is not differentiable: a backward pass through it raises.
     """
     return segment_sum_op(*plan.tensors, coef, X) if differentiated(coef, X) else _forward(plan, coef, X)
 
@@ -30,14 +30,15 @@ def _check(plan: Plan, coef: Tensor, X: Tensor) -> None:
 def _forward(plan: Plan, coef: Tensor, X: Tensor) -> Tensor:
     _check(plan, coef, X)
     if X.is_cuda:
-        from kernels.segment_sum_triton import launch  # here, since Triton does not exist on macOS
+        from kernels.segment_sum_triton import launch  # imported here because macOS has no Triton
 
         return launch(plan, coef, X)[0]
     acc = accumulator(X.dtype)
     if plan.order.numel() == 0:
         return X.new_zeros(plan.n, X.shape[1], dtype=acc)
     weights = coef.reshape(-1).to(acc).index_select(0, plan.order)
-    # .sum() hands down an expanded gradient: 38 µs as a contiguous copy, 229 as it is (B = 1024, k = 4, d = 128).
+    # X may be an expanded tensor, as the gradient of .sum() is. This takes 38 µs with a contiguous copy and 229 µs
+    # without it (B = 1024, k = 4, d = 128).
     X = X.to(acc).contiguous()
     sums = torch.embedding_bag(X, plan.rows, plan.bounds, False, 0, False, weights, True)[0]
     sums = sums[:-1]  # the last segment is the padding
@@ -53,7 +54,7 @@ def _forward(plan: Plan, coef: Tensor, X: Tensor) -> Tensor:
 def segment_sum_op(
     order: Tensor, rows: Tensor, bounds: Tensor, idx: Tensor, coef: Tensor, X: Tensor
 ) -> Tensor:
-    """`segment_sum` as an op, for torch.compile and gather_sum's gradients: a plan's tensors, then the rest."""
+    """`segment_sum` as an op, for torch.compile and gather_sum's gradients. It takes a plan's tensors first."""
     return _forward(Plan(order, rows, bounds, idx), coef, X)
 
 

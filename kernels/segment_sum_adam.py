@@ -11,12 +11,12 @@ from kernels.segment_sum import segment_sum
 
 
 def segment_sum_adam_(plan: Plan, coef: Tensor, X: Tensor, adam: AdamStep) -> Tensor:
-    """rowwise_adam_(segment_sum(plan, coef, X), adam) in place; returns squared, (n,) float32.
+    """Compute rowwise_adam_(segment_sum(plan, coef, X), adam) in place; return squared, (n,) float32.
 
-    plan: plan(idx, n);  coef: (B, k);  X: (B, d), float32, bfloat16 or float16. Adam steps the whole table, not only
-    the latents with entries: the others are stepped with a gradient of 0. On CUDA one program sums a latent's rows of X
-    and steps its row of p, which saves writing and reading n·d floats; `scale` must then be known before the gradient's
-    norm is. On the CPU and under torch.compile the two calls are made.
+    plan: plan(idx, n);  coef: (B, k);  X: (B, d), float32, bfloat16 or float16. Adam updates the whole table: latents
+    without entries are updated with a gradient of 0. On CUDA one program sums a latent's rows of X and updates its row
+    of p, which saves writing and reading n·d floats; `scale` must then be known before the gradient's norm. On the CPU
+    and under torch.compile the two functions are called one after the other.
     """
     p = adam.p
     check_matrix("X", X, p.device, rows=plan.shape[0], beside="p")
@@ -32,6 +32,6 @@ def segment_sum_adam_(plan: Plan, coef: Tensor, X: Tensor, adam: AdamStep) -> Te
         )
     if not p.is_cuda or torch.compiler.is_compiling():
         return rowwise_adam_(segment_sum(plan, coef, X), adam)
-    from kernels.segment_sum_adam_triton import launch  # here, since Triton does not exist on macOS
+    from kernels.segment_sum_adam_triton import launch  # imported here because macOS has no Triton
 
     return launch(plan, coef, X, adam)

@@ -42,9 +42,9 @@ def step_items_kernel(
     T: tl.constexpr,
     BD: tl.constexpr,
 ):
-    """Sum an item's rows of X, T in flight, and step its latent; the sum of a part of a latent goes to `slots`.
+    """Sum an item's rows of X, T in flight, and update its latent; if the latent has several items, write to `slots`.
 
-    Grid (items at most,). A program has the whole row, since projection and norm need it.
+    Grid (upper bound on the items,). A program holds the whole row, since the projection and the norm need it.
     """
     item = tl.program_id(0)
     if item < tl.load(first + n):
@@ -97,7 +97,7 @@ def step_long_kernel(
     T: tl.constexpr,
     BD: tl.constexpr,
 ):
-    """Step each latent of several items with the sum of its slots, in their order. Grid (such latents at most,)."""
+    """Update each latent that has several items, with the sum of its slots in order. Grid (upper bound on these,)."""
     second, third = first + n + 1, first + 2 * (n + 1)
     if tl.program_id(0) < tl.load(third + n) - tl.load(third):
         latent = tl.load(long + tl.program_id(0)).to(tl.int64)
@@ -119,12 +119,15 @@ def step_long_kernel(
 
 
 def tile(d: int, dtype: torch.dtype) -> tuple[int, int]:
-    """T rows in flight, warps a program. T · 256 columns are 4 KiB of X a warp up to d = 4,096, then 2."""
+    """Return (T, warps): rows in flight and warps per program.
+
+    T · 256 columns are 4 KiB of X per warp, or 2 KiB if d > 4,096.
+    """
     return 16 // dtype.itemsize // (2 if d > 4096 else 1), *row_tile(d)
 
 
 def launch(plan: Plan, coef: Tensor, X: Tensor, adam: AdamStep) -> Tensor:
-    """segment_sum_adam_ for checked inputs."""
+    """Launch segment_sum_adam_ on checked inputs."""
     p = adam.p
     n, d = p.shape
     squared = torch.empty(n, dtype=torch.float32, device=p.device)

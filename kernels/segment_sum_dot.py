@@ -1,4 +1,4 @@
-"""Both gradients of a weighted sum of rows from one pass over its incoming gradient: per row of W, and per entry."""
+"""The gradients of a weighted sum of rows, per row of W and per entry, from one pass over the incoming gradient."""
 
 import torch
 from torch import Tensor
@@ -10,11 +10,11 @@ from kernels.segment_sum import segment_sum
 
 
 def segment_sum_dot(plan: Plan, coef: Tensor, X: Tensor, W: Tensor) -> tuple[Tensor, Tensor]:
-    """sums[i] = Σ_{b, j: idx[b, j] = i} coef[b, j] · X[b];  dots[b, j] = X[b] · W[idx[b, j]].
+    """Compute sums[i] = Σ_{b, j: idx[b, j] = i} coef[b, j] · X[b];  dots[b, j] = X[b] · W[idx[b, j]].
 
     plan: plan(idx, n);  coef: (B, k);  X: (B, d);  W: (n, d), any row stride.  Returns sums (n, d) in float32, float64
     for a float64 X (as `segment_sum`), and dots (B, k) in float32, float64 if X or W is float64, 0 at padding (as
-    `gather_dot`). It has no gradient: a backward pass through it raises.
+    `gather_dot`). It is not differentiable: a backward pass through it raises.
     """
     if differentiated(coef, X, W):
         return segment_sum_dot_op(*plan.tensors, coef, X, W)
@@ -25,7 +25,7 @@ def _forward(plan: Plan, coef: Tensor, X: Tensor, W: Tensor) -> tuple[Tensor, Te
     _check(plan, coef, X, W)
     if not X.is_cuda:
         return segment_sum(plan, coef, X), gather_dot(plan.idx, X, W)
-    from kernels.segment_sum_triton import launch  # here, since Triton does not exist on macOS
+    from kernels.segment_sum_triton import launch  # imported here because macOS has no Triton
 
     sums, dots = launch(plan, coef, X, W)
     assert dots is not None

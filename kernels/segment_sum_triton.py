@@ -31,10 +31,11 @@ def items_kernel(
     BD: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    """Sum ITEMS items over a slab of BD columns, T rows of X in flight: into `sums`, or `slots` for a part of a latent.
+    """Sum ITEMS items over a slab of BD columns, T rows of X in flight. A part of a latent goes to `slots`, not `sums`.
 
-    With W also parts[slab, t] = X[rows[t], slab] · W[latent, slab]; an item reads its latent's row of W once. Grid
-    (items, slabs), items fastest: all finish one slab before the next begins, so L2 must hold B · BD elements.
+    With W, also write parts[slab, t] = X[rows[t], slab] · W[latent, slab]; an item reads its latent's row of W once.
+    Grid (items, slabs), with items fastest: all finish one slab before the next one begins, so L2 must hold B · BD
+    elements.
     """
     column = tl.program_id(1) * BD + tl.arange(0, BD)
     inside = column < d
@@ -46,11 +47,11 @@ def items_kernel(
         acc = tl.zeros([BD], dtype=ACC)
         if W is not None:
             part = parts + tl.program_id(1).to(tl.int64) * entries + t0
-            touched = column < tl.where(size > 0, d, 0)  # nothing of W for a latent without entries
+            touched = column < tl.where(size > 0, d, 0)  # W is not read for a latent without entries
             w = tl.load(W + latent * stride_w + column, mask=touched, other=0.0).to(ACC)
         for done in range(0, size, T):
-            # T loads, then their use: a store between them would keep the next load from starting. Rows by themselves
-            # and not a tile [T, BD], whose dots would reach their store through shared memory and a barrier.
+            # All T loads come before their use, since a store between them would delay the next load. Rows are loaded
+            # one by one: the dots of a tile [T, BD] would pass through shared memory and a barrier before their store.
             cs, xs = tl.tuple(()), tl.tuple(())
             for j in tl.static_range(T):
                 t, live = t0 + done + j, done + j < size
@@ -70,7 +71,7 @@ def items_kernel(
 
 @triton.jit
 def long_kernel(sums, slots, long, first, n, d, T: tl.constexpr, BD: tl.constexpr, ACC: tl.constexpr):
-    """sums[i] of each latent of several items: its slots in their order, T at a time. Grid (latents at most, slabs)."""
+    """For latents with several items, sums[i] = their slots added in order, T at a time. Grid (≥ latents, slabs)."""
     second, third = first + n + 1, first + 2 * (n + 1)
     if tl.program_id(0) < tl.load(third + n) - tl.load(third):
         latent = tl.load(long + tl.program_id(0)).to(tl.int64)
@@ -93,7 +94,7 @@ def long_kernel(sums, slots, long, first, n, d, T: tl.constexpr, BD: tl.constexp
 
 @triton.jit
 def dots_kernel(dots, parts, order, bounds, n, slabs, entries, BM: tl.constexpr):
-    """dots[order[t]] = Σ_slab parts[slab, t], slabs in their order; 0 at padding, which comes last."""
+    """dots[order[t]] = Σ_slab parts[slab, t], added in the order of slabs; 0 at padding, which comes last."""
     t = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)
     inside, live = t < entries, t < tl.load(bounds + n)
     acc = tl.zeros([BM], dtype=dots.dtype.element_ty)
@@ -103,17 +104,17 @@ def dots_kernel(dots, parts, order, bounds, n, slabs, entries, BM: tl.constexpr)
 
 
 def tile(d: int, dtype: torch.dtype, dots: bool) -> tuple[int, int, int, int]:
-    """Items a program, T rows in flight, BD columns a slab, warps a program.
+    """Return (items per program, T rows in flight, BD columns per slab, warps per program).
 
-    One warp holds 4 KiB of X. Beside dots no more than 4 rows: 8 of bfloat16 take 80 registers, so that 25 warps fit
-    one of an H100's multiprocessors and not 32, and ptxas delays half of their loads.
+    One warp holds 4 KiB of X. With dots, T is at most 4: 8 rows of bfloat16 take 80 registers, so that only 25 warps,
+    not 32, fit one multiprocessor of an H100, and ptxas delays half of their loads.
     """
     BD = min(256, triton.next_power_of_2(d))
     return 4, min(4 if dots else 32, 4096 // (BD * dtype.itemsize)), BD, 1
 
 
 def launch(plan: Plan, coef: Tensor, X: Tensor, W: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-    """segment_sum, and with W segment_sum_dot, for checked inputs: coef (B, k);  X (B, d);  W (n, d);  dots (B, k)."""
+    """Launch segment_sum, or with W segment_sum_dot, on checked inputs: coef, dots (B, k);  X (B, d);  W (n, d)."""
     (n, d), M = (plan.n, X.shape[1]), plan.order.shape[0]
     sums = torch.empty(n, d, dtype=accumulator(X.dtype), device=X.device)
     acc = accumulator(X.dtype if W is None else torch.promote_types(X.dtype, W.dtype))
@@ -150,7 +151,7 @@ def launch(plan: Plan, coef: Tensor, X: Tensor, W: Tensor | None = None) -> tupl
 
 
 def _dots(plan: Plan, parts: Tensor) -> Tensor:
-    (slabs, M), BM = parts.shape, 128  # an entry a thread: wider loads would meet the store across warps
+    (slabs, M), BM = parts.shape, 128  # one entry per thread: wider loads would need exchanges across warps
     dots = torch.empty(plan.shape, dtype=parts.dtype, device=parts.device)
     if M:
         dots_kernel[(triton.cdiv(M, BM),)](

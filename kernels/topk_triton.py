@@ -1,9 +1,9 @@
 """The Triton kernels of topk and their launcher. Imported by CUDA calls and by tests only.
 
-The k groups of G columns with the largest maxima hold the k largest elements: an element outside them has k group
-maxima before it. So one pass reads z and writes n/G maxima, a second selects k groups among them, a third k elements
-of k·G candidates. Selections are of packed keys, a value above the complement of its place, all different: ties go to
-the lower place.
+The k groups of G columns with the largest maxima contain the k largest elements: an element outside them ranks after k
+group maxima. So the first pass reads z and writes n/G maxima, the second selects k groups, and the third selects k of
+their k·G elements, the candidates. Each selection is made on packed keys: the value in the high bits and the complement
+of its place in the low bits. All keys are different, and ties go to the lower place.
 """
 
 import math
@@ -16,20 +16,20 @@ from torch import Tensor
 from kernels.tuning import tuned
 
 MAX_K = 128
-MAX_N = 2**22  # places must fit the 16 low bits of a key, and so n/G ≤ 2¹⁶
-INFINITY = {torch.float32: 0x7F800000, torch.bfloat16: 0x7F80, torch.float16: 0x7C00}  # its bits
+MAX_N = 2**22  # places must fit the 16 low bits of a key, so n/G ≤ 2¹⁶
+INFINITY = {torch.float32: 0x7F800000, torch.bfloat16: 0x7F80, torch.float16: 0x7C00}  # the bits of infinity
 
 
 @triton.jit
 def ordered(bits, INF: tl.constexpr, MAX: tl.constexpr):
-    """Integers in the order of the floats whose bits are given as int32. −0 = 0; every NaN is MAX, above infinity."""
+    """Integers in the order of the floats with these bits (int32). −0 equals 0; every NaN is MAX, above infinity."""
     magnitude = bits & MAX
     return tl.where(magnitude > INF, MAX, tl.where(bits < 0, -magnitude, magnitude))
 
 
 @triton.jit
 def packed(value, place, KEY: tl.constexpr, SHIFT: tl.constexpr):
-    """One key of (value, place): the larger value first, then the lower place."""
+    """A key for (value, place): a larger value gives a larger key; of equal values, the lower place does."""
     LOW: tl.constexpr = (1 << SHIFT) - 1
     return (value.to(KEY) << SHIFT) | (LOW - place.to(KEY))
 
@@ -42,7 +42,7 @@ def place_of(key, SHIFT: tl.constexpr):
 
 @triton.jit
 def merged(best, keys, K: tl.constexpr):
-    """The K largest of K keys and a block of keys."""
+    """The K largest among the K keys `best` and a block of keys."""
     return tl.topk(tl.reshape(tl.join(best, tl.topk(keys, K)), [2 * K]), K)
 
 
@@ -86,7 +86,7 @@ def groups_kernel(
     KEY: tl.constexpr,
     SHIFT: tl.constexpr,
 ):
-    """chosen[b]: the K groups with the largest maxima, ascending, BN at a time; those beyond the last are empty."""
+    """chosen[b]: the K groups with the largest maxima, ascending, BN at a time; groups beyond the last are empty."""
     b = tl.program_id(0).to(tl.int64)
     lane = tl.arange(0, BN)
     best = tl.topk(group_keys(maxima + b * groups, lane, groups, MAX, KEY, SHIFT), K)
@@ -98,7 +98,7 @@ def groups_kernel(
 
 @triton.jit
 def column_of(chosen, place, G: tl.constexpr):
-    """The column of z at a place among the candidates. Both ascend together, so that ties stay in order."""
+    """The column of z of a candidate's place. Columns ascend with places, so that ties stay in order."""
     return tl.load(chosen + place // G) * G + place % G
 
 
@@ -136,7 +136,7 @@ def candidates_kernel(
     KEY: tl.constexpr,
     SHIFT: tl.constexpr,
 ):
-    """values[b], idx[b]: the k largest elements of row b in its chosen groups, BC candidates at a time."""
+    """Store in values[b] and idx[b] the k largest elements of the chosen groups of row b, BC candidates at a time."""
     b = tl.program_id(0).to(tl.int64)
     row, groups, lane = bits + b * stride, chosen + b * K, tl.arange(0, BC)
     best = tl.topk(candidate_keys(row, groups, lane, n, G, INF, MAX, KEY, SHIFT), K)
@@ -144,21 +144,20 @@ def candidates_kernel(
         best = merged(best, candidate_keys(row, groups, start + lane, n, G, INF, MAX, KEY, SHIFT), K)
     column, j = column_of(groups, place_of(best, SHIFT), G), tl.arange(0, K)
     tl.store(idx + b * k + j, column, mask=j < k)
-    # From z again and not from the key, which knows neither −0 nor the bits of a NaN.
+    # Values are read from z again, since a key keeps neither −0 nor the bits of a NaN.
     tl.store(values + b * k + j, tl.load(row + column, mask=j < k, other=0), mask=j < k)
 
 
 def tile(n: int, k: int) -> tuple[int, int, int, int]:
-    """G columns a group, at most BN maxima and at most BC candidates at a time, warps of a program that selects.
-
-    n/G maxima and k·G candidates are fewest together at G = √(n/k). 16 columns of bfloat16 are two 128-bit loads.
+    """Return (G, BN, BC, warps): columns per group, most maxima and candidates at a time, warps of a selecting program.
+    n/G maxima plus k·G candidates are fewest at G = √(n/k). 16 columns of bfloat16 are two 128-bit loads.
     """
     G = 2 ** round(math.log2(n / k) / 2)
     return min(max(G, 16), 64), 2048, 2048, 4
 
 
 def launch(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """topk for checked inputs: z (B, n), n ≤ MAX_N, float32, bfloat16 or float16;  k ≤ MAX_K;  returns (B, k) twice."""
+    """Launch topk on checked inputs: z (B, n), n ≤ MAX_N, float32, bfloat16 or float16;  k ≤ MAX_K."""
     (B, n), K = z.shape, max(2, triton.next_power_of_2(k))
     values = torch.empty(B, k, dtype=z.dtype, device=z.device)
     idx = torch.empty(B, k, dtype=torch.int32, device=z.device)
@@ -166,7 +165,7 @@ def launch(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
         return values, idx
     z = z if n == 1 or z.stride(1) == 1 else z.contiguous()
     G, BN, BC, warps = tuned("topk", z, n, k) or tile(n, K)
-    # At most 2¹⁶ groups and 2¹⁶ candidates, whatever the tile: their places must fit a key.
+    # With any tile there are at most 2¹⁶ groups and 2¹⁶ candidates, since their places must fit a key.
     G = min(max(G, triton.next_power_of_2(triton.cdiv(n, 2**16))), 2**16 // K)
     groups = triton.cdiv(n, G)
     BG = min(4096 // G, triton.next_power_of_2(groups))

@@ -1,12 +1,12 @@
-"""Tiles that were measured on a GPU: tuning.json, read once, asked at every launch of a Triton kernel.
+"""Tiles measured on a GPU: tuning.json is read once and looked up at every launch of a Triton kernel.
 
-Every launcher has a reasoned tile, a formula in its `tile`. An entry takes its place where it was measured on a GPU of
-the same name, in the same dtype, at the same sizes, and nowhere else: what the best tile depends on (the size of L2,
-how many rows fit it, d / BD) jumps, so the entry of a neighbour can be worse than the formula. Nothing is measured
-while kernels run. Any tile of powers of two gives a right result; it may change the order of a sum, see
-tests/kernels/interp/test_tuning_triton.py, so that results are equal to the bit for one GPU and one tuning.json.
+Every launcher has a reasoned tile, computed by the formula in its `tile`. A measured entry replaces it only on a GPU of
+the same name, in the same dtype and at the same sizes. The best tile depends on quantities that jump (the size of L2,
+how many rows fit it, d / BD), so an entry for nearby sizes can be worse than the formula. Nothing is measured while
+kernels run. Any tile of powers of two gives a correct result, but it may change the order of a sum
+(tests/kernels/interp/test_tuning_triton.py), so results are bitwise equal only for one GPU and one tuning.json.
 
-benchmarks/kernels/tuning.py writes the file. Without entries, as where no GPU was at hand, the formulas stand.
+benchmarks/kernels/tuning.py writes the file. Where it has no entry, the formula is used.
 """
 
 import functools
@@ -23,11 +23,12 @@ from kernels.inputs import FLOAT
 
 PATH = Path(__file__).with_name("tuning.json")
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (*FLOAT, torch.int32)}
-MEASURED = ("ms", "reasoned_ms", "commit", "triton")  # of the tile, of the formula's, and what measured both
+# The times of this tile and of the formula's, and the versions with which they were measured.
+MEASURED = ("ms", "reasoned_ms", "commit", "triton")
 
 
 class Tiled(NamedTuple):
-    sizes: tuple[str, ...]  # what an entry is looked up by, beside the GPU and the dtype of the rows
+    sizes: tuple[str, ...]  # the keys of an entry, in addition to the GPU and the dtype of the rows
     tile: tuple[str, ...]
 
 
@@ -35,7 +36,7 @@ KERNELS = {
     "gather_sum": Tiled(("d",), ("T", "BD", "warps")),
     "gather_sum_mse": Tiled(("d",), ("T", "BD", "warps")),
     "gather_dot": Tiled(("d",), ("BK", "BD", "warps")),
-    "segment_items": Tiled(("n", "entries"), ("C",)),  # dtype: the plan's int32
+    "segment_items": Tiled(("n", "entries"), ("C",)),  # the dtype is the plan's int32
     "segment_sum": Tiled(("d",), ("ITEMS", "T", "BD", "warps")),
     "segment_sum_dot": Tiled(("d",), ("ITEMS", "T", "BD", "warps")),
     "rowwise_adam_": Tiled(("d",), ("warps",)),
@@ -46,20 +47,20 @@ _forced: dict[str, tuple[int, ...]] = {}
 
 
 def tuned(kernel: str, rows: Tensor, *sizes: int) -> tuple[int, ...] | None:
-    """The tile measured for `rows` (its GPU, its dtype) at these sizes, None: use the formula. A look takes 0.8 µs."""
+    """The tile measured for `rows` (its GPU and dtype) at these sizes; None: use the formula. A look-up is 0.8 µs."""
     if kernel in _forced:
         return _forced[kernel]
     device = rows.device
-    if device.type != "cuda":  # the interpreter's and the compiler's tensors
+    if device.type != "cuda":  # under Triton's interpreter, or when kernels are only compiled
         return None
     return table().get((gpu_name(device.index), kernel, rows.dtype, *sizes))
 
 
 @contextmanager
 def using(kernel: str, tile: Sequence[int]) -> Iterator[None]:
-    """Inside, `kernel` is launched with this tile, whatever the table holds: for measuring and for tests.
+    """Launch `kernel` with this tile inside the context, whatever the table holds; for measurements and tests.
 
-    In every thread of the process, since autograd's backward pass runs in threads of its own.
+    It applies to every thread of the process, since autograd's backward pass runs in threads of its own.
     """
     _check_length(kernel, tile, tiled(kernel).tile)
     before = _forced.get(kernel)
@@ -75,7 +76,7 @@ def using(kernel: str, tile: Sequence[int]) -> Iterator[None]:
 
 @functools.cache
 def table() -> dict[tuple, tuple[int, ...]]:
-    """(GPU, kernel, dtype, *sizes) → tile, of the committed file."""
+    """The entries of the committed file: (GPU, kernel, dtype, *sizes) → tile."""
     return checked(json.loads(PATH.read_text(encoding="utf-8")))
 
 
@@ -85,7 +86,7 @@ def gpu_name(index: int) -> str:
 
 
 def checked(entries: Sequence[Mapping[str, Any]]) -> dict[tuple, tuple[int, ...]]:
-    """The entries as `table` holds them; a wrong one raises ValueError with a sentence that names it."""
+    """The entries in the form of `table`; a wrong entry raises ValueError with a message that names it."""
     found: dict[tuple, tuple[int, ...]] = {}
     for entry in entries:
         try:
@@ -99,14 +100,14 @@ def checked(entries: Sequence[Mapping[str, Any]]) -> dict[tuple, tuple[int, ...]
 
 
 def tiled(kernel: Any) -> Tiled:
-    """What the entries of `kernel` hold; ValueError for a kernel that there is not."""
+    """The sizes and tile parts in an entry of `kernel`; ValueError if there is no such kernel."""
     if kernel not in KERNELS:
         raise ValueError(f"kernel is {kernel!r}; it must be one of {', '.join(KERNELS)}")
     return KERNELS[kernel]
 
 
 def _key(entry: Mapping[str, Any]) -> tuple:
-    """What the entry is looked up by; ValueError says what is wrong with it."""
+    """The key under which the entry is looked up; ValueError says what is wrong with the entry."""
     kernel: Any = entry.get("kernel")
     sizes, names = tiled(kernel)
     fields = {"gpu", "kernel", "dtype", *sizes, "tile", *MEASURED}
