@@ -56,7 +56,7 @@ class ReLU(SAE):
         return self.pre_activations(x).relu(), None
 
     def penalised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """z (B, n), and two sums over the rows, 0-dim: the penalty S, and a squared error that only Gated adds."""
+        """Return z (B, n) and two 0-dim sums over the rows: the penalty S, and a squared error that only Gated has."""
         z, _ = self.encode(x)
         return z, z.sum(), z.new_zeros(())
 
@@ -80,7 +80,7 @@ class JumpReLU(ReLU):
     def penalised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         pre, threshold = self.pre_activations(x), self.log_threshold.exp()
         on = _Step.apply(pre, threshold, self.config.bandwidth)
-        # The value is pre·H. Its gradient is H for pre, and for θ it is θ·∂H/∂θ (eq. 11), not pre·∂H/∂θ.
+        # The value is pre·H. Its derivative by pre is H, and its derivative by θ is θ·∂H/∂θ (eq. 11), not pre·∂H/∂θ.
         z = pre * on.detach() + threshold.detach() * (on - on.detach())
         return z, on.sum(), pre.new_zeros(())
 

@@ -195,7 +195,7 @@ def _validate_penalised(sae: SAEConfig) -> None:
 
 
 def _validate_fused(run: RunConfig) -> None:
-    """`fused_update` never stores W_enc's gradient, so that must be one sum, with no clipping to scale it later."""
+    """`fused_update` never stores W_enc's gradient, so it must be one sum, and clipping is not possible."""
     sae, train = run.sae, run.train
     if train.clip_grad is not None:
         raise ConfigError(

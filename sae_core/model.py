@@ -34,7 +34,7 @@ class SAE(nn.Module):
 
     @torch.no_grad()
     def init_(self, b_pre: Tensor, seed: int, scale: str = "norm") -> "SAE":
-        """Tied initialisation (A.1): W_dec gets random unit rows, W_enc = W_dec, and b_pre is the one given.
+        """Tied initialisation (A.1): W_dec gets random unit rows, W_enc = W_dec; b_pre is the given geometric median.
 
         scale="norm" multiplies W_enc so that random unit vectors are reconstructed at unit norm, as released code does.
         """

@@ -15,7 +15,7 @@ FORMAT_NAMES = ("saelens", "sparsify", "dictionary_learning", "openai")
 
 
 class ExportError(ValueError):
-    """An export cannot be written or read. The message is one sentence."""
+    """Raised if an export cannot be written or read. The message is one sentence."""
 
 
 @dataclass(frozen=True)
