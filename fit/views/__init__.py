@@ -1,1 +1,1 @@
-"""What a reader sees of the fits: the terminal, the figures, the page."""
+"""Shows the fits to a reader: in the terminal, as figures, and on a page."""

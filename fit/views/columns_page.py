@@ -1,6 +1,6 @@
 """The tables of columns in docs/tables.md. `python -m fit.views.columns_page docs/tables.md` brings them up to date.
 
-The prose around them is written by hand; what stands between the two comments of a table is replaced.
+The prose around them is written by hand; everything between the two comments of a table is replaced.
 """
 
 import sys
@@ -15,7 +15,7 @@ TYPES = {TEXT: "text", WHOLE: "whole number", NUMBER: "number", TRUTH: "true or 
 
 
 def with_tables(page: str) -> str:
-    """The page with every table of columns as `fit.data.columns` has it. FitError if the page has no place for one."""
+    """The page with every table of columns rewritten from `fit.data.columns`. FitError if a table has no place."""
     for name, columns in TABLES.items():
         begin, end = f"<!-- columns of {name} -->\n", f"<!-- end of columns of {name} -->\n"
         if (page.count(begin), page.count(end)) != (1, 1):
@@ -28,7 +28,7 @@ def with_tables(page: str) -> str:
 
 
 def markdown(columns: Sequence[Column]) -> str:
-    """A table with a row per column; the config key only where a column holds a setting."""
+    """A table with one row per column; only columns that hold a setting have a config key."""
     keys = any(column.key for column in columns)
     head = ["column", "type", "unit", *(["config key"] if keys else []), "meaning"]
     rows = [head, ["---"] * len(head)]
@@ -41,7 +41,7 @@ def markdown(columns: Sequence[Column]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Rewrite the tables of the page that is named."""
+    """Rewrite the tables of the page named on the command line."""
     if len(arguments) != 1 or not Path(arguments[0]).is_file():
         print("Give the page to rewrite: python -m fit.views.columns_page docs/tables.md", file=sys.stderr)
         return 2

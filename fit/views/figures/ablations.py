@@ -25,7 +25,7 @@ OPTIONS = (
     "adam_eps",
     "lr_schedule",
 )
-# What else defines a run: these columns are equal in runs that are compared.
+# The other columns that define a run. Runs are compared only if they agree in all of these.
 SAME = (
     "data_fingerprint",
     "data",
@@ -39,7 +39,7 @@ SAME = (
     "stop",
 )
 COLUMNS = ["option", "value", "run_id", "n_latents", "k", "tokens", "nmse"]
-# More curves than this cannot be told apart in one panel: those of the largest n are drawn.
+# More curves than this cannot be told apart in one panel, so only those of the largest n are drawn.
 MOST_N = 4
 
 
@@ -81,7 +81,7 @@ def _pairs(runs: pd.DataFrame, option: str) -> pd.DataFrame:
 
 
 def _texts(values: pd.Series) -> pd.Series:
-    """Every value as text, `none` for a missing one, so that an option that is off is a value too."""
+    """Every value as text, with `none` for a missing one, so that an option that is off counts as a value."""
     return values.map(
         lambda value: "none" if pd.isna(value) else f"{value:.3g}" if isinstance(value, float) else f"{value}"
     )

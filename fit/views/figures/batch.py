@@ -20,16 +20,17 @@ from fit.views.format import with_interval
 
 COLUMNS = ["panel", "regime", "batch_tokens", "value", "nmse", "n_latents"]
 REGIMES = {"compute": "L(C), lowest at equal compute", "converged": "L(N), converged"}
-# The left panel has a line at this many C, evenly in ln C over the range where every batch size has a curve.
+# The left panel draws a line at this many C, evenly spaced in ln C over the range that every batch size reaches.
 BUDGETS = 5
 WITHOUT_BATCH = [name for name in GROUPS if name != "batch_tokens"]
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers, a pair of panels for each k and data set; `value`: the C or the n of a line.
+    """The plotted numbers, a pair of panels for each k and data set; `value` is the C or the n of a line.
 
-    compute: the lowest loss of any curve of a batch size at C, where all batch sizes have one. converged: for each n
-    and batch size, the lowest loss over lr. Raises inputs.Missing without two batch sizes, or without either side.
+    compute: at each C that all batch sizes reach, the lowest loss of any curve of a batch size. converged: for each n
+    and batch size, the lowest loss over lr. Raises inputs.Missing without two batch sizes, or without data for either
+    panel.
     """
     known = inputs.finished(study.runs, "n_latents", "batch_tokens", "nmse")
     if known["batch_tokens"].nunique() < 2:
@@ -56,7 +57,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def _convention(study: StudyTables) -> str:
-    """The column of C that L(C) was fitted to, the sparse one without a fit."""
+    """The column of C that L(C) was fitted to; the sparse convention if there is no fit."""
     conventions = [fit.flops for fit in study.fits if fit.law == "L_C"]
     return f"flops_{conventions[0] if conventions and conventions[0] else 'sparse'}"
 
@@ -70,7 +71,7 @@ def _converged(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def _frontiers(part: pd.DataFrame, curves: pd.DataFrame | None, flops: str) -> dict[float, Curve]:
-    """For each batch size the lowest loss of its curves over C; empty without curves."""
+    """The lowest loss of the curves of each batch size as a function of C; empty without curves."""
     if curves is None or not {"run_id", flops, "nmse"} <= set(curves.columns):
         return {}
     known = curves[curves["run_id"].isin(part["run_id"])].dropna(subset=[flops, "nmse"])
@@ -129,7 +130,7 @@ def _values(table: pd.DataFrame, regime: str) -> list[float]:
 
 
 def _head(study: StudyTables, panel: str, regime: str) -> list[str]:
-    """`b 0.025 [0.017, 0.033]` of L ∝ B^b, of the group whose name the panel has."""
+    """`b 0.025 [0.017, 0.033]` of L ∝ B^b, for the group that the panel is named after."""
     compared = study.regimes.groups if study.regimes else ()
     names = labels.group_names([group.group for group in compared])
     for group, name in zip(compared, names, strict=True):

@@ -19,8 +19,8 @@ REGIMES = {"compute": ("o", "compute-optimal, L(C)"), "converged": ("s", "conver
 def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers, a pair of panels for each group of the regimes.
 
-    token_ratio: tokens converged over compute-optimal; loss_gap: the loss compute-optimal over converged, minus 1.
-    Raises inputs.Missing where no n has both budgets.
+    token_ratio: converged tokens divided by compute-optimal tokens. loss_gap: compute-optimal loss divided by converged
+    loss, minus 1. Raises inputs.Missing if no n has both budgets.
     """
     groups = study.regimes.groups if study.regimes else ()
     rows = [

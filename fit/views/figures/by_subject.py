@@ -43,7 +43,7 @@ def subject(fit: FitResult) -> tuple[Any, ...]:
 
 
 def at_one_k(fits: Sequence[FitResult]) -> list[FitResult]:
-    """The fits of L_N at the k with the most subjects, the smallest such k. Missing if no k has two subjects."""
+    """The fits of L_N at the k with the most subjects, the smallest in a tie. Missing if no k has two subjects."""
     by_k: dict[Any, list[FitResult]] = {}
     for fit in inputs.laws(fits, "L_N"):
         by_k.setdefault(inputs.k_of(fit), []).append(fit)
@@ -57,7 +57,7 @@ def at_one_k(fits: Sequence[FitResult]) -> list[FitResult]:
 
 
 def laws_at_k(fits: Sequence[FitResult], k: float | None) -> list[FitResult]:
-    """The fits of L_N at one k; None or NaN: those without k."""
+    """The fits of L_N at one k; for None or NaN, the fits without k."""
     by_k = [(fit, inputs.k_of(fit)) for fit in inputs.laws(fits, "L_N")]
     return [fit for fit, own_k in by_k if (own_k is None and pd.isna(k)) or own_k == k]
 

@@ -51,7 +51,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
 
 
 def _ends(runs: pd.DataFrame | None) -> dict[str, str]:
-    """How each run ended, by run_id; without runs that are still training. Empty if the table does not say."""
+    """How each run ended, by run_id, without runs that are still training. Empty if the table has no states."""
     if runs is None or not {"run_id", "state", "converged"} <= set(runs.columns):
         return {}
     ends = {}

@@ -1,4 +1,4 @@
-"""Draws every figure whose data is there, and says in one line what each of the others needs."""
+"""Draws every figure that has its data, and says in one line for each of the others which data it needs."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -78,11 +78,12 @@ def make(
 
     Parameters
     ----------
-    study : the tables, and the fits of them, as far as there are any.
-    out : the folder, made if it is not there.
-    only : names of `FIGURES`, default all.
+    study : the tables and, if there are any, their fits.
+    out : the folder, which is created if needed.
+    only : names of `FIGURES`; by default all figures.
     style : the name of one of `STYLES`.
-    say : is given one line for each file written, and for each figure that could not be drawn, which stops no other.
+    say : is called with one line for each file written and for each figure that could not be drawn; such a figure does
+        not stop the others.
 
     Raises
     ------
@@ -115,7 +116,7 @@ def _chosen(only: Sequence[str] | None) -> Sequence[str]:
 
 
 def rendered(figure: Figure, style: str = "paper") -> dict[str, bytes]:
-    """The bytes of the figure as {"pdf", "png"}, without a date or a program's name in them."""
+    """The bytes of the figure under the keys "pdf" and "png", without dates or program names in their metadata."""
     pdf, png = io.BytesIO(), io.BytesIO()
     with styles.applied(style) as look:
         FigureCanvasAgg(figure)

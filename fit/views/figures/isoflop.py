@@ -19,7 +19,7 @@ from fit.views.figures.shared import style as styles
 from fit.views.figures.shared.colours import Colours
 
 COLUMNS = ["panel", "series", "flops", "n_latents", "nmse"]
-# More parabolas than this cannot be told apart.
+# More parabolas than this cannot be told apart in one panel.
 MOST = 7
 
 

@@ -19,10 +19,10 @@ QUANTITIES = {
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers: for each n and k the run with the lowest nmse, its bins with their share of the n latents.
+    """The plotted numbers: for each n and k, the bins of the run with the lowest nmse, as shares of the n latents.
 
-    Rows without low and high are latents that never fire. They come from the latents.parquet of `saescale collect`.
-    Raises inputs.Missing without it.
+    Rows without low and high are latents that never fire. The bins come from the latents.parquet of `saescale collect`.
+    Raises inputs.Missing without that table.
     """
     latents = study.latents
     wanted = ["run_id", "n_latents", "k", "quantity", "low", "high", "count"]
@@ -43,7 +43,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def _best(runs: pd.DataFrame | None, latents: pd.DataFrame) -> pd.Series:
-    """The run_id of the lowest nmse for each n and k, in the data set with most runs; without nmse the first run."""
+    """The run_id with the lowest nmse at each n and k, in the data set with most runs; without nmse, the first run."""
     if runs is None or not {"run_id", "nmse"} <= set(runs.columns):
         return latents.drop_duplicates(["n_latents", "k"])["run_id"]
     known = inputs.columns(runs, "runs", "n_latents", "nmse")
@@ -72,7 +72,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
 
 
 def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours) -> None:
-    """A line through the middles of the bins; empty bins between others count as 0."""
+    """Draw a line through the middles of the bins; empty bins between others count as 0."""
     for _, run in rows.dropna(subset=["low"]).groupby("run_id", sort=False):
         width = float((run["high"] - run["low"]).min())
         at = ((run["low"] - run["low"].min()) / width).round().astype(int)

@@ -29,8 +29,8 @@ COLUMNS = ["panel", "series", "n_latents", "lr", "nmse", "tokens", "low", "high"
 def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers, a panel for each group: the series run (`tokens`: to convergence), optimum and law.
 
-    Converged runs; over seeds the geometric mean. law: lr*(n) with low and high, at the nmse of the optimum. Raises
-    inputs.Missing if no n has runs at three lr.
+    Only converged runs are plotted, with the geometric mean over seeds. law: lr*(n) with low and high, drawn at the
+    nmse of the optimum. Raises inputs.Missing if no n has runs at three lr.
     """
     known = inputs.finished(study.runs, "n_latents", "lr", "nmse")
     if "converged" in known.columns:
@@ -84,7 +84,7 @@ def _panel(part: pd.DataFrame, curves: pd.DataFrame | None, law: FitResult | Non
 
 
 def _tokens(part: pd.DataFrame, curves: pd.DataFrame | None) -> dict[Any, float]:
-    """Tokens to convergence by the index of the run, where they are known."""
+    """The tokens to convergence by the index of the run, for the runs where they are known."""
     try:
         found, _ = to_convergence(part, curves)
     except FitError:
@@ -153,10 +153,10 @@ def _label_points(
     look: styles.Style,
     avoid: Sequence[tuple[float, float]] = (),
 ) -> None:
-    """Write each text above or below its point, where it covers no other text and no point and stays in the panel.
+    """Write each text above or below its point, where it stays in the panel and covers neither a text nor a point.
 
-    A text without such a place is left out. The figure is laid out first, and the texts take no part in its layout.
-    avoid: further points (x, y) to keep clear of.
+    Texts without such a place are left out. The figure is laid out first, and the texts do not affect its layout.
+    avoid: further points (x, y) that no text may cover.
     """
     x, y = list(x), list(y)
     figure = ax.get_figure(root=True)

@@ -15,7 +15,7 @@ from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import inputs, labels, series
 from fit.views.figures.shared import style as styles
 
-# Law to its input, its response, and the words of its axis.
+# The input and the response of each law, and the label of its axis.
 LAWS = {
     "N_C": ("flops", "n_latents", "N*, latents"),
     "D_C": ("flops", "tokens", "D*, tokens"),
@@ -82,7 +82,7 @@ def _fits(fits: Sequence[FitResult], law: str) -> list[FitResult]:
 
 
 def _names(fits: Sequence[FitResult]) -> list[str]:
-    """The group of each, with the method if there are several."""
+    """The name of the group of each fit, with the method if there are several."""
     methods = [fit.selection.method if isinstance(fit.selection, OptimumSelection) else None for fit in fits]
     several = len(set(methods)) > 1
     return [

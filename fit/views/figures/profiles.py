@@ -33,10 +33,10 @@ TOP = 2.5  # the profile is followed up to this many times the rise that bounds 
 def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers, a panel for each law and exponent: ratio, the deviance over the least, by `value`.
 
-    Refitted from the points in fits.json, all other parameters free. rise: (ratio − 1)·ν/F, 1 at the ends of a 95 %
-    interval by profile. low, high: the interval that the fit reports, by `method`; where rows share runs, and for
-    bootstraps, it differs from the profile's. Raises inputs.Missing without a fit by least squares on logs of one of
-    these laws.
+    The law is refitted to the points in fits.json with all other parameters free. rise: (ratio − 1)·ν/F, which is 1 at
+    the ends of a 95 % profile interval. low, high: the interval that the fit reports, found by `method`; it differs
+    from the profile interval for bootstraps and if rows share runs. Raises inputs.Missing unless one of these laws was
+    fitted by least squares on logarithms.
     """
     rows: list[dict[str, Any]] = []
     for name, exponents in EXPONENTS.items():
@@ -55,13 +55,13 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def _usable(fit: FitResult) -> bool:
-    """Whether it was fitted to logarithms, all its parameters are known, and it has more points than parameters."""
+    """Whether the fit used logarithms, all its parameters are known, and it has more points than parameters."""
     known = all(p.value is not None for p in fit.params.values())
     return fit.loss.startswith("least squares on log") and known and len(fit.points) > len(fit.params)
 
 
 def _profile(fit: FitResult, law: Law, exponent: str) -> list[dict[str, Any]]:
-    """The profile to both sides of the fitted value; each refit starts from the one before."""
+    """The profile on both sides of the fitted value; each refit starts from the previous one."""
     some = np.unique(np.linspace(0, len(fit.points) - 1, MOST_ROWS).round().astype(int))
     points = [fit.points[i] for i in some]
     of = _Refit(law, exponent, points)
@@ -95,7 +95,7 @@ class _Refit:
         self.root = np.sqrt(np.array([p.weight for p in points], dtype=float))
 
     def start(self, fit: FitResult) -> Array:
-        """The fitted parameters; a floor of 0 becomes one too small to matter, from which it can rise."""
+        """The fitted parameters; a floor of 0 is replaced by a negligibly small one, from which it can rise."""
         tiny = 1e-6 * float(np.exp(self.log_y.min()))
         values = {name: p.value for name, p in fit.params.items() if p.value is not None}
         return self.law.theta({n: max(v, tiny) if n in self.law.logs else v for n, v in values.items()})
@@ -110,7 +110,7 @@ class _Refit:
         return float((self.residuals(theta) ** 2).sum())
 
     def fit(self, theta: Array, value: float | None) -> Array:
-        """The best θ, with the exponent at `value`, or free."""
+        """The best θ with the exponent held at `value`, or free if `value` is None."""
         free = np.array([i for i in range(len(theta)) if value is None or i != self.index])
         whole = theta.copy()
         if value is not None:

@@ -74,7 +74,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
 
 
 def _head(fits: Sequence[FitResult], law: str) -> str:
-    """The law's name and the range over its fits of the rms of their residuals."""
+    """The name of the law, and the range over its fits of the rms of the residuals."""
     of_law = [fit for fit in fits if fit.law == law]
     rms = sorted(fit.rms_log for fit in of_law if fit.rms_log is not None)
     name = of_law[0].formula.split(" = ")[0] if of_law else law

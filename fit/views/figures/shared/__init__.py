@@ -1,1 +1,1 @@
-"""What the figures share: axes, colours, labels, style, and what they need of a study."""
+"""Code that the figures share: axes, colours, labels, style, and the inputs that they take from a study."""

@@ -24,7 +24,7 @@ from fit.views.figures.shared.style import Style
 # Predicting the mean gives an NMSE of 1. Only the first steps and diverged runs lie far above; they would flatten the
 # rest.
 TOP = 1.5
-# A comma outside brackets: those of an interval stay on its line.
+# A comma outside brackets. The commas inside an interval are not line breaks.
 _COMMA = r", (?![^\[(]*[\])])"
 _FAMILIES = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9))
 
@@ -34,7 +34,7 @@ def panels(
 ) -> tuple[Figure, list[Axes]]:
     """A figure of `count` panels, at most `columns` side by side, with room for `words` further lines of small text.
 
-    share: the panels have one y axis.
+    share: whether the panels share one y axis.
     """
     columns = min(columns, count)
     rows = -(-count // columns)
@@ -50,7 +50,7 @@ def panels(
 def titled(
     names: Sequence[str], columns: int, look: Style, words: int, share: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """`panels` with a name above each; a long name is broken at its commas."""
+    """`panels` with a name above each panel; long names are broken at their commas."""
     letters = int(0.9 * look.letters) // min(columns, len(names)) - 8
     heads = [
         labels.wrapped([f"{part}," for part in re.split(_COMMA, name)], letters).rstrip(",") for name in names
@@ -66,7 +66,7 @@ def titled(
 def panel_per_fit(
     laws: Sequence[FitResult], look: Style, words: int, share: float
 ) -> tuple[Figure, dict[str, Axes]]:
-    """A panel for each fit, by the name of its group; the title has that name and the parameters with intervals.
+    """A panel for each fit, keyed by the name of its group. Titles give that name and the parameters with intervals.
 
     words: as in `panels`. share: the part of a legend's line that fits above the panels, next to the colour bar.
     """
@@ -110,7 +110,7 @@ def _ticks(low: float, high: float, fewest: int = 3, most: int = 6) -> list[floa
 def nmse(ax: Axes, table: pd.DataFrame, top: float = TOP) -> None:
     """Logarithmic y axis that holds a table's `nmse` and its `low` and `high`, with ticks as plain decimals.
 
-    low and high widen the axis by half at most. It is cut above `top`, unless every `nmse` is above 1.
+    low and high widen the axis by half at most. The axis is cut above `top`, unless every `nmse` is above 1.
     """
     numbers = table.reindex(columns=["nmse", "low", "high"]).to_numpy(dtype=float, na_value=np.nan)
     plotted, every = (part[np.isfinite(part) & (part > 0)] for part in (numbers[:, 0], numbers))
@@ -142,7 +142,7 @@ def power(value: float) -> str:
 
 
 def _logarithmic(ax: Axes, which: str, low: float, high: float) -> None:
-    """Limits and round ticks."""
+    """Set the limits and round ticks of a logarithmic axis."""
     set_scale, set_limits, axis = (
         (ax.set_xscale, ax.set_xlim, ax.xaxis) if which == "x" else (ax.set_yscale, ax.set_ylim, ax.yaxis)
     )

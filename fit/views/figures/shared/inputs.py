@@ -1,4 +1,4 @@
-"""What a figure needs from the tables and the fits, and the one line that says what is missing."""
+"""Reads the inputs of a figure from the tables and the fits, and says in one line what is missing."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from fit.law.result import FitResult
 
 
 class Missing(FitError):
-    """A figure's data is not there; the text says which columns, runs or law it needs."""
+    """The data of a figure is missing; the text says which columns, runs or law it needs."""
 
 
 def columns(table: pd.DataFrame | None, name: str, *wanted: str) -> pd.DataFrame:
@@ -59,12 +59,12 @@ def finished(runs: pd.DataFrame | None, *wanted: str) -> pd.DataFrame:
 
 
 def lowest(rows: pd.DataFrame, cell: Sequence[str]) -> pd.DataFrame:
-    """The row with the lowest nmse in each cell, as over lr and seeds."""
+    """The row with the lowest nmse in each cell, for example over lr and seeds."""
     return rows.sort_values("nmse", kind="stable").drop_duplicates(list(cell)).sort_values(list(cell))
 
 
 def named(group: Mapping[str, Any], rows: pd.DataFrame) -> dict[str, Any]:
-    """The group by names that a reader knows: model and layer or data set instead of a fingerprint."""
+    """The group under names that a reader knows: model and layer, or data set, instead of a fingerprint."""
     if "data_fingerprint" not in group:
         return dict(group)
     known = {
@@ -91,5 +91,5 @@ def members(table: pd.DataFrame, fit: FitResult, runs: pd.DataFrame | None = Non
 
 
 def _equal(table: pd.DataFrame, key: str, value: Any) -> Any:
-    """Which rows have this value; in a file a number may be 32, 32.0 or text."""
+    """Flags of the rows that have this value; in a file, a number can be 32, 32.0 or text."""
     return (tables.numbers(table, key) if isinstance(value, int | float) else table[key]) == value

@@ -1,4 +1,4 @@
-"""Several fits of one law in one panel, in a colour each, with a legend of their names and parameters."""
+"""Draws several fits of one law in one panel, each in its own colour, with a legend of their names and parameters."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,7 +31,7 @@ def oracle(runs: pd.DataFrame | None, fit: FitResult, panel: str) -> list[dict[s
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that set the y axis: an oracle of nearly all features falls to 0 and would flatten the rest."""
+    """The rows that set the y axis. An oracle that keeps nearly all features falls to 0 and would flatten the rest."""
     lowest = table.loc[table["series"] == "run", "nmse"].min()
     return table[(table["series"] != "oracle") | (table["nmse"] > lowest / 3)]
 

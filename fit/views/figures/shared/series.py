@@ -18,8 +18,8 @@ Y_LABEL = "converged normalized MSE"
 def rows(fit: FitResult, panel: str, x: str = N, y: str = L) -> list[dict[str, Any]]:
     """The rows of a fit: its runs, or the points of a frontier, its law with the band, and its held-out predictions.
 
-    x: an input of the law; y: its response. held_out: the prediction for a run of the largest scale by the law fitted
-    to the smaller ones, with its interval.
+    x: an input of the law; y: its response. held_out: the prediction for a run at the largest scale, by the law fitted
+    to the smaller scales, with its interval.
     """
     runs = [_row(fit, panel, "run", p.inputs, x, {y: p.response}) for p in fit.points]
     runs.sort(key=lambda row: (row["k"] or 0, row[x]))
@@ -75,7 +75,7 @@ def dots(ax: Axes, rows: pd.DataFrame, colour: str, look: Style, x: str = N, y: 
 
 
 def draw_held_out(ax: Axes, rows: pd.DataFrame, colour: str, look: Style, x: str = N, y: str = L) -> None:
-    """A hollow marker with an error bar for each prediction; an unknown end has no bar."""
+    """Draw each prediction as a hollow marker with an error bar; the bar is left out towards an unknown end."""
     spans = [rows[y] - rows["low"], rows["high"] - rows[y]]
     ax.errorbar(
         rows[x],

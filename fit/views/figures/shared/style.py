@@ -42,7 +42,7 @@ _LOCK = threading.RLock()
 
 
 def named(style: str) -> Style:
-    """The look of this name; FitError if there is none."""
+    """The look with this name. Raises FitError if there is none."""
     if style not in STYLES:
         raise FitError(f"There is no style {style!r}: choose one of {', '.join(STYLES)}.")
     return STYLES[style]
