@@ -1,9 +1,9 @@
 """Do nominal 95 % intervals cover 95 %? Simulated sweeps of a known law, fitted as a user would. `make coverage`
 
 Designs: 16 runs of L(N) and of L(N, D), 45 of L(N, K) on the grid of Gao et al. 2024, Fig. 1 right, and 240 of L(N, D);
-noise of 1 % between runs. Reported is the share of sweeps whose interval contains the truth, for the parameters, α and
-E at single k, L(target), the law beyond the largest n, and a new run there, with its noise. Two standard errors
-of 1,000 sweeps are 1.4 %.
+noise of 1 % between runs. The benchmark reports the share of sweeps whose interval contains the truth, for the
+parameters, α and E at single k, L(target), the law beyond the largest n, and a new run there, with its noise. Two
+standard errors of 1,000 sweeps are 1.4 %.
 """
 
 import argparse
@@ -31,7 +31,7 @@ LOWEST, HIGHEST = 0.92, 0.98
 
 @dataclass(frozen=True)
 class Design:
-    """A law with known parameters, the inputs of its runs, and where it is extrapolated to."""
+    """A law with known parameters, the inputs of its runs, and the target of the extrapolation."""
 
     law: str
     truth: Mapping[str, float]
@@ -117,7 +117,7 @@ def coverage(name: str, method: str, sweeps: int) -> dict[str, float]:
 
 
 def main() -> int:
-    """Print every design's coverage. Returns 1 if one is outside 92 to 98 %."""
+    """Print the coverage of every design. Return 1 if any is outside 92 to 98 %."""
     p = argparse.ArgumentParser(
         "python -m benchmarks.coverage",
         description=__doc__,

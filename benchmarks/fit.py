@@ -1,9 +1,9 @@
-"""How long does a fit take, and 1,000 bootstrap refits, beside the fitting packages on PyPI? `make bench-fit`
+"""Time of a fit and of 1,000 bootstrap refits, compared with the fitting packages on PyPI. `make bench-fit`
 
-Every contender fits the same table, in a process of its own with one thread, in turn; CPU seconds of that process and
-its children, without imports, the median over the repeats. Objective: the summed Huber loss of log residuals,
-δ = 1e-3, at the parameters found (of L(N, K) half the sum of squares). simple-scaling-laws minimises another, squares
-of the loss itself: its time compares, its objective does not.
+The contenders take turns to fit the same table, each in its own process with one thread. The time is the CPU seconds of
+that process and its children, without imports, as the median over the repeats. The objective is the summed Huber loss
+of log residuals, δ = 1e-3, at the fitted parameters (for L(N, K), half the sum of squares). simple-scaling-laws
+minimises a different one, the squared residuals of the loss itself: its time is comparable, its objective is not.
 """
 
 import argparse
@@ -36,7 +36,7 @@ Params = Mapping[str, float | None]
 
 
 def runs_240() -> tuple[str, pd.DataFrame]:
-    """240 rows of n_latents, tokens, nmse: Besiroglu et al. 2024 if installed, else simulated from their law."""
+    """The source, and 240 rows of n_latents, tokens, nmse: Besiroglu et al. 2024 if installed, else from their law."""
     folder = os.environ.get("SAESCALE_REFERENCE_DATA")
     if folder:
         table = pd.read_csv(os.path.join(folder, "chinchilla_besiroglu.csv")).sort_values("loss").iloc[:240]
@@ -61,7 +61,7 @@ def ours_fit() -> Params:
 
 
 def ours_refits() -> Params:
-    """The same with 1,000 bootstrap refits, each to convergence."""
+    """The same fit with 1,000 bootstrap refits, each run to convergence."""
     return _ours("L_ND", runs_240()[1], f"huber:{DELTA}", "bootstrap")
 
 
@@ -76,7 +76,7 @@ def gpt4() -> pd.DataFrame:
 
 
 def chinchilla_fit() -> Params:
-    """chinchilla's BFGS with the same Huber loss, from 3⁵ starts over the ranges of its README, which has 5⁵."""
+    """chinchilla's BFGS with the same Huber loss, from 3⁵ starts over the ranges in its README, which uses 5⁵."""
     from chinchilla import Chinchilla
     from chinchilla._metrics import log_huber
 
@@ -108,12 +108,12 @@ def _simple(draws: int) -> Params:
 
 
 def simple_fit() -> Params:
-    """simple-scaling-laws' least squares on the loss, with the fewest draws it takes."""
+    """simple-scaling-laws' least squares on the loss, with the smallest number of draws that it accepts."""
     return _simple(1)
 
 
 def simple_refits() -> Params:
-    """The same with 1,000 draws."""
+    """The same fit with 1,000 draws."""
     return _simple(REFITS)
 
 
@@ -164,7 +164,7 @@ def _in_its_own_process(name: str) -> dict[str, Any] | str:
 
 
 def compare(repeats: int) -> list[dict[str, Any]]:
-    """A row for each contender: table, median, least and most CPU seconds, objective, or the error."""
+    """One row per contender: table, median, minimum and maximum of the CPU seconds, and the objective, or the error."""
     found: dict[str, list[dict[str, Any] | str]] = {name: [] for name in CONTENDERS}
     for _ in range(repeats):
         for name in CONTENDERS:
@@ -193,7 +193,7 @@ def _row(name: str, results: list[dict[str, Any] | str]) -> dict[str, Any]:
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    """The rows as a table, with ratios to our time for the same task."""
+    """Format the rows as a table, with ratios to our time for the same task."""
     ours = {row["contender"]: row["cpu_s"] for row in rows if "cpu_s" in row}
     lines = [f"{'contender':<20}{'CPU s':>9}{'least':>9}{'most':>9}{'× ours':>9}  objective"]
     for row in rows:

@@ -1,4 +1,4 @@
-"""Appends a benchmark's rows to results/<machine>.json, each with the time, commit and versions that made it."""
+"""Append a benchmark's rows to results/<machine>.json, each with its time, commit and package versions."""
 
 import json
 import platform
@@ -17,7 +17,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> str:
-    """The GPU's name, or the processor's if there is no GPU: `NVIDIA H200`, `AMD EPYC`."""
+    """The GPU's name, or the processor's if there is no GPU, such as `NVIDIA H200` or `AMD EPYC`."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     try:

@@ -1,8 +1,9 @@
-"""CPU seconds of a training step and of its indispensable pieces, beside peers' steps. `make bench-step`
+"""CPU seconds of a training step and of its indispensable pieces, compared with peers' steps. `make bench-step`
 
-One thread, d = 384, n = 8,192, k = 32, a batch of 4,096 tokens, fp32. Pieces: the encoder's product (B, d)·(d, n), the
-k largest of each row of it (torch.topk), a fused Adam step of all weights. Ours: gradients alone, and the whole step
-with projection, Adam, unit norm and weight average. All in turn, medians over the rounds.
+One thread, d = 384, n = 8,192, k = 32, a batch of 4,096 tokens, fp32. The pieces are the encoder's product
+(B, d)·(d, n), the k largest of each of its rows (torch.topk), and a fused Adam step on all weights. Our rows are the
+gradients alone, and the whole step with projection, Adam, unit norm and weight average. The contenders take turns, and
+the times are medians over the rounds.
 """
 
 import argparse
@@ -28,11 +29,11 @@ PACKAGES = ("saescale", "torch", "numpy")
 PIECES = ("encoder product", "torch.topk", "fused Adam")
 OURS, GRADIENTS, OUR_TOPK = "our step", "our gradients", "kernels.topk"
 _PEERS = ("eai-sparsify", "sae-lens")
-_MOST = 1.35  # × the pieces
+_MOST = 1.35  # the goal: our step takes at most this many times the sum of the pieces
 
 
 def works(case: Case, x: Tensor) -> dict[str, Callable[[Tensor], object]]:
-    """The calls that are timed in this process, each on a batch (B, d)."""
+    """The calls to time in this process. Each takes a batch (B, d)."""
     source = Memory(x)
     run, other = a_run(case, source), a_run(case, source)
     W = torch.randn(case.n, case.d, generator=torch.Generator().manual_seed(0)) / case.d**0.5
@@ -81,7 +82,7 @@ def compare(
 def rows_of(
     case: Case, seconds: Mapping[str, Sequence[float]], failed: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """A row for each contender, with its time divided by the sum of the pieces."""
+    """One row per contender, with its time divided by the sum of the pieces."""
     pieces = sum(median(seconds[name]) for name in PIECES)
     sizes = {"d": case.d, "n": case.n, "k": case.k, "batch_tokens": case.batch_tokens}
     rows: list[dict[str, Any]] = []
@@ -92,7 +93,7 @@ def rows_of(
 
 
 def as_table(rows: Sequence[Mapping[str, Any]], absent: Mapping[str, str]) -> str:
-    """The rows as a table, and the goal."""
+    """Format the rows as a table, followed by the goal."""
     lines = [f"{'work':<18}{'CPU s':>9}{'least':>9}{'most':>9}{'× pieces':>10}"]
     for row in rows:
         if "failed" in row:

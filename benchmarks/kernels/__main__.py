@@ -1,12 +1,13 @@
-"""Speed of the kernels beside their peers', and of whole training steps. `make bench-kernels`, `saescale bench kernels`
+"""Speed of kernels and of training steps, compared with peers. `make bench-kernels`, `saescale bench kernels`
 
 In this folder `kernels` always means the package at the top of the repository, which is measured here.
-Times are medians of calls on several input sets in turn: on CUDA between events, with the cache emptied before each
-call; on a CPU the CPU time of one thread, on smaller shapes. GB/s counts the bytes that a call has to move, each row of
-a gather once per use. The share is the time that these bytes take at the ceilings measured in the same run (reading
-random rows of W or of X and nothing else, copying memory) divided by the time taken.
-Indices are uniform (skew 0) and Zipf-distributed (1; at the first shape 1.2 too), no latent more often than in every
-second token. Errors are against float64, on a sample. Rows go to results/<machine>.json as each shape ends.
+Times are medians over calls on several input sets in turn: on CUDA between events, with the cache emptied before each
+call; on a CPU the CPU time of one thread, on smaller shapes. GB/s counts the bytes that a call must move, with each row
+of a gather counted once per use. The share is the time that these bytes would take at the ceilings measured in the same
+run (only reading random rows of W or of X, and copying memory), divided by the measured time.
+Indices are uniform (skew 0) or Zipf-distributed (skew 1; at the first shape also 1.2), and no latent is active on more
+than every second token. Errors are relative to float64, on a sample. Rows are written to results/<machine>.json as each
+shape ends.
 """
 
 import argparse
@@ -33,13 +34,13 @@ from sae_core.training.memory import is_out_of_memory
 
 PACKAGES = ("saescale", "torch", "triton", "numpy", "eai-sparsify", "llamascopium")
 DTYPES = {"cuda": torch.bfloat16, "cpu": torch.float32}
-_GRACE = 60.0  # seconds after the budget in which a shape that has begun may end
+_GRACE = 60.0  # seconds beyond the budget in which a shape that has begun may finish
 _NO_MEMORY = "out of memory"
 Row = dict[str, Any]
 
 
 def of_shape(shape: Shape, absent: Container[str], first: bool) -> Iterator[Row]:
-    """The rows of one shape, whole steps first. first: the shape of the goals, with more skews and float32 too."""
+    """The rows of one shape, whole steps first. first: the goals' shape, with more skews and also in float32."""
     copied = ceilings.copy_gb_s()
     sizes = {"d": shape.d, "n": shape.n, "k": shape.k, "B": shape.B}
     narrow = DTYPES[device()]
@@ -82,7 +83,7 @@ def tables(
 
 
 def measured(works: Sequence[Work], sets: Sequence[Any], limits: Mapping[str, float]) -> Iterator[Row]:
-    """A row for each call; a call that failed has a row with the reason."""
+    """One row per call. The row of a call that failed has the reason."""
     for work in works:
         row: Row = {"op": work.op, "who": work.who}
         try:
@@ -100,7 +101,7 @@ def measured(works: Sequence[Work], sets: Sequence[Any], limits: Mapping[str, fl
 
 
 def steps(shape: Shape, absent: Container[str]) -> Iterator[Row]:
-    """A row for each contender's whole step, the encoder's product first."""
+    """One row for each contender's whole step, after a row for the encoder's product."""
     x = batches(shape)
     for name, make in contenders(shape, x, absent):
         row: Row = {"op": "step", "who": name}
@@ -127,7 +128,7 @@ def _message(failure: Exception) -> str:
 
 
 def fits(needed: float) -> None:
-    """Raise MemoryError if the GPU has fewer bytes free."""
+    """Raise MemoryError if the GPU has fewer than `needed` bytes free."""
     if device() == "cuda" and needed > torch.cuda.mem_get_info()[0]:
         raise MemoryError
 
@@ -139,7 +140,7 @@ def free() -> None:
 
 
 def run(shapes: Sequence[Shape], budget: float, peers_folder: Path | None, results: Path) -> int:
-    """Measure shape after shape until `budget` seconds have passed; the exit code is 1 if a call of ours failed.
+    """Measure the shapes in turn until `budget` seconds have passed; the exit code is 1 if one of our calls failed.
 
     Running out of memory is not a failure: it is printed and gives no row.
     """

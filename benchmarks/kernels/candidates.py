@@ -1,8 +1,8 @@
-"""The tiles of each Triton kernel that are worth measuring: the reasoned one, and those around it that can be as good.
+"""The tiles of each Triton kernel that are worth measuring: the reasoned tile and similar ones that can be as good.
 
-What every candidate keeps to: 128-bit loads wherever a slab is wide enough; from half to twice the reasoned bytes in
-flight; no warp that shares a column with another, since their sums would meet through shared memory and a barrier; no
-register spilled for sm_90 (tests/kernels/compile/test_compile_tuning.py).
+Every candidate uses 128-bit loads wherever a slab is wide enough, and has from half to twice the reasoned bytes in
+flight. No two warps share a column, since adding their sums would need shared memory and a barrier. No candidate spills
+registers on sm_90 (tests/kernels/compile/test_compile_tuning.py).
 """
 
 from collections.abc import Callable, Iterator
@@ -21,24 +21,24 @@ from kernels import (
 )
 
 Tile = tuple[int, ...]
-_WARP = 32 * 16  # bytes that a warp reads of a row by one 128-bit load a thread
-_SPILLS = {("gather_dot", torch.float32, (4, 512, 2))}  # 8 bytes a thread: sm_90, Triton 3.7.1
+_WARP = 32 * 16  # bytes of a row that a warp reads with one 128-bit load per thread
+_SPILLS = {("gather_dot", torch.float32, (4, 512, 2))}  # 8 bytes per thread on sm_90, Triton 3.7.1
 
 
 def reasoned(kernel: str, dtype: torch.dtype, *sizes: int) -> Tile:
-    """What `kernel` is launched with where the table has no entry; sizes as in kernels.tuning.KERNELS."""
+    """The tile with which `kernel` is launched if the table has no entry; sizes as in kernels.tuning.KERNELS."""
     return _REASONED[kernel](dtype, *sizes)
 
 
 def candidates(kernel: str, dtype: torch.dtype, *sizes: int) -> list[Tile]:
-    """The reasoned tile, then the others, each once."""
+    """The reasoned tile first, then the others, without duplicates."""
     first = reasoned(kernel, dtype, *sizes)
     others = (tile for tile in _OTHERS[kernel](dtype, *sizes) if (kernel, dtype, tile) not in _SPILLS)
     return list(dict.fromkeys([first, *others]))
 
 
 def _blocks(d: int, dtype: torch.dtype, flight: tuple[int, ...], most: int = 32) -> Iterator[Tile]:
-    """(T, BD, warps): T rows, from 2 to `most`, of a slab, that are `flight` bytes a thread together."""
+    """Yield (T, BD, warps) with `flight` bytes per thread in T rows of a slab; T is from 2 to `most`."""
     for BD in (64, 128, 256, 512):
         for warps in (1, 2):
             row = BD * dtype.itemsize
@@ -52,12 +52,12 @@ def _gather_sum(dtype: torch.dtype, d: int) -> Iterator[Tile]:
 
 
 def _gather_dot(dtype: torch.dtype, d: int) -> Iterator[Tile]:
-    """A row in flight is also BD sums in float32."""
+    """Half the bytes of _gather_sum, since each row in flight also needs BD sums in float32."""
     return _blocks(d, dtype, (32, 64, 128))
 
 
 def _segments(dots: bool) -> Callable[[torch.dtype, int], Iterator[Tile]]:
-    """The rows in flight are unrolled: 16 at most, beside dots 8. ITEMS beside the reasoned slab only."""
+    """At most 16 rows in flight, or 8 with dots, since they are unrolled. ITEMS varies with the reasoned slab only."""
 
     def others(dtype: torch.dtype, d: int) -> Iterator[Tile]:
         ITEMS, *slab = segment_sum_triton.tile(d, dtype, dots)
@@ -70,13 +70,13 @@ def _segments(dots: bool) -> Callable[[torch.dtype, int], Iterator[Tile]]:
 
 
 def _pieces(dtype: torch.dtype, n: int, entries: int) -> Iterator[Tile]:
-    """Twice as many slots at most: they are B·k/C rows of float32."""
+    """Half and twice the reasoned C. Half of it doubles the slots, which are B·k/C rows of float32."""
     C = segment_items_triton.longest(entries)
     yield from ((piece,) for piece in (C // 2, 2 * C))
 
 
 def _row_warps(d: int) -> list[int]:
-    """4 to 16 columns a thread."""
+    """The numbers of warps that give 4 to 16 columns per thread."""
     columns = triton.next_power_of_2(d)
     return [warps for warps in (1, 2, 4, 8, 16, 32) if 4 <= columns / (32 * warps) <= 16]
 
@@ -86,7 +86,7 @@ def _rowwise_adam(dtype: torch.dtype, d: int) -> Iterator[Tile]:
 
 
 def _segment_sum_adam(dtype: torch.dtype, d: int) -> Iterator[Tile]:
-    """A thread of 32 warps has 64 registers: at d = 8,192 a row of p, m and v and 256 bytes of X spill."""
+    """With 32 warps a thread has 64 registers: at d = 8,192 a row of p, m and v and 256 bytes of X would spill."""
     row = triton.next_power_of_2(d) * dtype.itemsize
     for warps in _row_warps(d):
         flight = (64, 128) if warps == 32 else (64, 128, 256)
@@ -95,10 +95,10 @@ def _segment_sum_adam(dtype: torch.dtype, d: int) -> Iterator[Tile]:
 
 
 def _topk(dtype: torch.dtype, n: int, k: int) -> Iterator[Tile]:
-    """One part of the tile at a time: tl.topk compiles for seconds."""
+    """Only one part of the tile varies at a time, since tl.topk takes seconds to compile."""
     G, BN, BC, warps = reasoned("topk", dtype, n, k)
     yield from ((columns, BN, BC, warps) for columns in (G // 2, 2 * G))
-    keys = triton.next_power_of_2(max(n // G, k * G))  # a wider block would be cut to this
+    keys = triton.next_power_of_2(max(n // G, k * G))  # a wider block would be reduced to this width
     yield from ((G, block, block, warps) for block in (BN // 2, 2 * BN) if block <= keys)
     yield from ((G, BN, BC, w) for w in (2, 8))
 

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from benchmarks.train.case import device
 
-SETS = 3  # different inputs, in turn: a single one would stay in the cache
-_SHARED = 2**30  # bytes: tables larger than this pass no cache, and all sets read one
-_MOST = 0.5  # the commonest latent is on for every second token
+SETS = 3  # different input sets, used in turn: a single one would stay in the cache
+_SHARED = 2**30  # bytes: a larger table fits no cache, so all sets share one
+_MOST = 0.5  # the most frequent latent is active on every second token
 
 
 @dataclass(frozen=True)
 class Shape:
-    """d: width;  n: latents;  k: of them on in each of B tokens."""
+    """d: width;  n: latents;  k: active latents per token;  B: tokens."""
 
     d: int
     n: int
@@ -33,7 +33,7 @@ class Shape:
 
 GOAL = Shape(768, 2**17, 32, 2**14)  # the shape for which goals are set
 TOPK_GOAL = Shape(768, 2**17, 32, 2**12)
-# Measured in this order, as far as time and memory allow.
+# The shapes are measured in this order, as far as time and memory allow.
 CUDA = (
     GOAL,
     TOPK_GOAL,
@@ -53,7 +53,7 @@ QUICK = (Shape(24, 64, 4, 48),)
 
 
 def inclusion(n: int, k: int, skew: float) -> Tensor:
-    """π_i, how often latent i is among a token's k: min(½, c·(i + 1)^−skew) with Σ π = k; (n,) float64."""
+    """π_i = min(½, c·(i + 1)^−skew), the probability that latent i is active on a token; Σ π = k; (n,) float64."""
     weight = torch.arange(1, n + 1, dtype=torch.float64).pow(-skew)
     low, high = 0.0, float(n**skew)
     for _ in range(100):
@@ -63,10 +63,10 @@ def inclusion(n: int, k: int, skew: float) -> Tensor:
 
 
 def skewed(shape: Shape, skew: float, seed: int) -> Tensor:
-    """idx (B, k) int32, no latent twice in a row, latent i in a row with probability π_i; latents and entries shuffled.
+    """idx (B, k) int32. Latent i is in a row with probability π_i, and at most once; latents and entries are shuffled.
 
-    Systematic sampling: k points one apart, from a random start, on a line on which latent i has length π_i ≤ ½.
-    k must be below n/2.
+    This is systematic sampling: from a random start, k points at distance 1 are placed on a line on which latent i has
+    length π_i ≤ ½. k must be below n/2.
     """
     r = torch.Generator().manual_seed(seed)
     ends = inclusion(shape.n, shape.k, skew).cumsum(0).to(device())
@@ -80,7 +80,7 @@ def skewed(shape: Shape, skew: float, seed: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Inputs:
-    """idx, coef: (B, k);  W: (n, d);  X: (B, d), also what gradients are taken of."""
+    """idx, coef: (B, k);  W: (n, d);  X: (B, d), which also serves as the incoming gradient."""
 
     idx: Tensor
     coef: Tensor
@@ -93,7 +93,7 @@ class Inputs:
 
 
 def inputs(shape: Shape, skew: float, dtype: torch.dtype) -> list[Inputs]:
-    """SETS different input sets, on the device of the benchmark."""
+    """Make SETS different input sets on the device of the benchmark."""
     return list(_inputs(shape, skew, dtype))
 
 

@@ -1,4 +1,4 @@
-"""Ceilings of the machine's speed, measured in the same run as the kernels that are judged by them."""
+"""Upper limits of the machine's speed, measured in the same run as the kernels that are compared with them."""
 
 from collections.abc import Callable
 from statistics import median
@@ -12,18 +12,18 @@ from benchmarks.kernels.case import Shape
 from benchmarks.kernels.clock import laps
 from benchmarks.train.case import device
 
-_COPIED = {"cuda": 2**31, "cpu": 2**27}  # bytes: no cache holds them
+_COPIED = {"cuda": 2**31, "cpu": 2**27}  # bytes, too many for any cache
 
 
 def copy_gb_s() -> float:
-    """GB/s of copying memory, bytes read and written both counted."""
+    """GB/s of copying memory, counting both the bytes read and the bytes written."""
     a = torch.empty(_COPIED[device()] // 2, dtype=torch.float32, device=device()).normal_()
     b = torch.empty_like(a)
     return 2 * a.numel() * a.element_size() / _seconds(lambda _: b.copy_(a)) / 1e9
 
 
 def product_tflop_s(shape: Shape, dtype: torch.dtype) -> float:
-    """TFLOP/s of the encoder's product (B, d)·(d, n), by the library; B at most 4,096."""
+    """TFLOP/s of the encoder's product (B, d)·(d, n) in torch, with B at most 4,096."""
     rows = min(shape.B, 4096)
     x, W = (torch.randn(r, shape.d, device=device(), dtype=dtype) for r in (rows, shape.n))
     z = torch.empty(rows, shape.n, device=device(), dtype=dtype)
@@ -33,9 +33,10 @@ def product_tflop_s(shape: Shape, dtype: torch.dtype) -> float:
 def gather_gb_s(shape: Shape, dtype: torch.dtype, rows: int) -> float:
     """GB/s of reading B·k pseudo-random rows of a table (rows, d) in slabs, with no index and no weight to read.
 
-    On CUDA a kernel that sums what it reads, the best of several tiles. With rows = n this is the ceiling of what reads
-    W; with rows = B of what reads X, which is smaller: the speed of L2 wherever a slab of the table fits there. On a
-    CPU F.embedding_bag without weights: 45 GB/s at the first shape of one EPYC core, where index_select reads 21.
+    On CUDA a kernel sums the rows it reads, with the best of several tiles. With rows = n this is the ceiling of
+    kernels that read W. With rows = B it is the ceiling of kernels that read X, which is smaller: this is the speed of
+    L2 wherever a slab of the table fits there. On a CPU it is F.embedding_bag without weights, which reads 45 GB/s at
+    the first shape on one EPYC core; index_select reads 21.
     """
     W = torch.randn(rows, shape.d, device=device(), dtype=dtype)
     read = shape.entries * shape.d * W.element_size()

@@ -1,4 +1,4 @@
-"""Times short calls: on CUDA between two events of the stream, after emptying the cache; elsewhere by CPU time."""
+"""Time short calls: on CUDA between two events of the stream, after emptying the cache; elsewhere by CPU time."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,14 +8,14 @@ import torch
 
 from benchmarks.train.case import device
 
-# Bytes written before each lap, many times a GPU's L2: 0.27 ms at 4 TB/s, in which the host issues the lap's launches,
-# so that a work of ten short ones (plan) is not timed by how fast Python is.
+# Bytes written before each lap, many times a GPU's L2. This takes 0.27 ms at 4 TB/s, during which the host issues the
+# lap's launches, so that the time of a call with ten short kernels (plan) does not depend on Python's speed.
 _FLUSH = 2**30
-_SECONDS, _LEAST, _MOST = 0.15, 5, 60  # of a work, and how many laps
+_SECONDS, _LEAST, _MOST = 0.15, 5, 60  # seconds per call of `laps`, and limits on its number of laps
 
 
 def laps(work: Callable[[Any], object], sets: Sequence[Any], seconds: float = _SECONDS) -> list[float]:
-    """Milliseconds of calls of `work` on the sets in turn; the first ones, which compile and allocate, do not count."""
+    """Milliseconds of each call of `work`, on the sets in turn, without the first calls, which compile and allocate."""
     for inputs in sets:
         work(inputs)
     one = _times(work, sets[:1])[0]

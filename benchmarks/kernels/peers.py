@@ -1,4 +1,4 @@
-"""The peers' kernels, imported from their own packages: eai-sparsify's, and llamascopium's, which are OpenAI's."""
+"""The peers' kernels, imported from their packages: those of eai-sparsify, and OpenAI's from llamascopium."""
 
 import importlib
 import importlib.util
@@ -30,7 +30,7 @@ def folder() -> Path | None:
 
 
 def missing(where: Path | None) -> dict[str, str]:
-    """For each peer that cannot be measured, the reason. where: a folder of packages, searched last."""
+    """The reason for each peer that cannot be measured. where: a folder of packages, which is searched last."""
     if where is not None and str(where) not in sys.path:
         sys.path.append(str(where))
     why = {}
@@ -43,10 +43,10 @@ def missing(where: Path | None) -> dict[str, str]:
 
 
 def decodes(shape: Shape, dtype: torch.dtype, absent: Container[str]) -> list[Work]:
-    """The decoder and its gradients in values and W, by autograd, of everyone."""
+    """Each contender's decoder with its gradients in values and W, by autograd."""
     M, e = shape.entries, dtype.itemsize
     rows = M * shape.d * e
-    # W once more, by latent, for the gradient of the values; the gradient of W in its own dtype.
+    # W is read once more, by latent, for the gradient of the values; the gradient of W is written in W's dtype.
     moved = {"table": rows, "batch": rows, "copy": 20 * M + (shape.B + 2 * shape.n) * shape.d * e}
     everyone: dict[str, Decode] = {OURS: gather_sum, "F.embedding_bag": _embedding_bag}
     everyone |= {SPARSIFY: sparsify_decode, OPENAI: openai_decode}
@@ -67,7 +67,7 @@ class _Backward:
 
 
 class _Error:
-    """Of the decoder's result."""
+    """The error of the decoder's result."""
 
     def __init__(self, decode: Decode) -> None:
         self.decode = decode
@@ -89,7 +89,7 @@ def sparsify_decode(idx: Tensor, values: Tensor, W: Tensor) -> Tensor:
 
 
 def sparsify_encode(x: Tensor, W: Tensor, b: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Values and indices, (B, k) each; its gradient is sparse."""
+    """Values and indices, (B, k) each, with a sparse gradient."""
     values, idx, _ = _sparsify("fused_encoder").fused_encoder(x, W, b, k, "topk")
     return values, idx
 
@@ -104,7 +104,7 @@ def openai_segment_sum(idx: Tensor, values: Tensor, X: Tensor, n: int) -> Tensor
 
 
 def _sparsify(module: str | None = None) -> types.ModuleType:
-    """The decoder's module, if none is named: on CUDA not `utils`, which needs transformers and accelerate."""
+    """The named module, or else the decoder's: on CUDA not `utils`, which needs transformers and accelerate."""
     if device() == "cpu":
         os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
     return _module(f"sparsify.{module or ('xformers' if device() == 'cuda' else 'utils')}")
@@ -118,7 +118,7 @@ def _openai() -> types.ModuleType:
 
 @cache
 def _module(name: str) -> types.ModuleType:
-    """A module without what the packages above it import: language models, a database …"""
+    """Import a module without running its parent packages, which import language models, a database and more."""
     package, *inner = name.split(".")[:-1]
     if package not in sys.modules:
         spec = importlib.util.find_spec(package)

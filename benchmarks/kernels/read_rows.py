@@ -1,16 +1,16 @@
-"""A Triton kernel that does nothing but read rows of a table in random order: the ceiling of every gather."""
+"""A Triton kernel that only reads rows of a table in random order: the upper limit of every gather's speed."""
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-TILES = ((8, 128), (4, 256), (8, 256), (4, 512))  # T rows in flight, BD columns a slab; one warp a program
+TILES = ((8, 128), (4, 256), (8, 256), (4, 512))  # T rows in flight, BD columns; one warp per program
 
 
 @triton.jit
 def read_rows_kernel(out, W, n, d, K: tl.constexpr, T: tl.constexpr, BD: tl.constexpr):
-    """out[b, slab] = the sum of K rows of W that a hash of (b, j) names. Grid (B, slabs), rows of one slab first."""
+    """out[b, slab] = the sum of K rows of W selected by a hash of (b, j). Grid (B, slabs), with rows fastest."""
     b = tl.program_id(0)
     column = tl.program_id(1) * BD + tl.arange(0, BD)
     acc = tl.zeros([BD], dtype=tl.float32)

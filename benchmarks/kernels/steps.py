@@ -1,7 +1,7 @@
-"""Whole training steps of a TopK autoencoder on the same rows: ours, dense autograd, and steps made of peers' kernels.
+"""Whole training steps of a TopK autoencoder on the same rows: ours, dense autograd, and steps with peers' kernels.
 
-All train fp32 weights by products in the benchmark's precision with a fused Adam, AuxK off. Ours does besides what the
-recipe asks for and the others leave out: projection, unit norm, weight average, counters.
+All of them train fp32 weights with a fused Adam and matrix products in the benchmark's precision; AuxK is off. Only our
+step also does the rest of the recipe: projection, unit norm, weight average and counters.
 """
 
 from collections.abc import Callable, Container, Iterator
@@ -30,7 +30,7 @@ Forward = Callable[["Weights", Tensor], Tensor]
 
 
 class Weights:
-    """Parameters of a peer's step, and Adam on them."""
+    """The parameters of a peer's step, and their Adam optimiser."""
 
     def __init__(self, shape: Shape) -> None:
         self.k = shape.k
@@ -43,7 +43,7 @@ class Weights:
 
 
 class Step:
-    """A step of a peer: autograd through `forward`, whose loss is the mean squared error, then Adam."""
+    """A peer's step: autograd through `forward` with the mean squared error as the loss, then Adam."""
 
     def __init__(self, shape: Shape, forward: Forward) -> None:
         self.weights, self.forward = Weights(shape), forward
@@ -62,7 +62,7 @@ def _pre(w: Weights, x: Tensor) -> Tensor:
 
 
 def dense(w: Weights, x: Tensor) -> Tensor:
-    """As one writes it first: five dense products over the (B, n) latents."""
+    """The straightforward implementation: five dense products over the (B, n) latents."""
     pre = _pre(w, x)
     values, idx = pre.topk(w.k, dim=1, sorted=False)
     z = torch.zeros_like(pre).scatter(1, idx, values.relu())
@@ -70,7 +70,7 @@ def dense(w: Weights, x: Tensor) -> Tensor:
 
 
 def openai(w: Weights, x: Tensor) -> Tensor:
-    """OpenAI's decoder, and an encoder whose weights' gradient is made by the same kernels."""
+    """OpenAI's decoder, and an encoder whose weight gradient uses the same kernels."""
     centred = x - w.b_pre
     dtype = torch.bfloat16 if torch.is_autocast_enabled(device()) else x.dtype
     values, idx = _SparseEncoder.apply(centred.to(dtype), w.W_enc.to(dtype), w.b_enc.to(dtype), w.k)
@@ -78,7 +78,7 @@ def openai(w: Weights, x: Tensor) -> Tensor:
 
 
 class _SparseEncoder(torch.autograd.Function):
-    """The k largest pre-activations; the gradient of x, that is of b_pre through the encoder, is left out."""
+    """The k largest pre-activations. The gradient of x, and so that of b_pre through the encoder, is omitted."""
 
     @staticmethod
     def forward(ctx, x: Tensor, W: Tensor, b: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -97,7 +97,7 @@ class _SparseEncoder(torch.autograd.Function):
 
 
 def sparsify(w: Weights, x: Tensor) -> Tensor:
-    """Its fused encoder and its decoder."""
+    """eai-sparsify's fused encoder and decoder."""
     dtype = torch.bfloat16 if torch.is_autocast_enabled(device()) else x.dtype
     W_enc, b_enc, W_dec = (p.to(dtype) for p in (w.W_enc, w.b_enc, w.W_dec))
     values, idx = sparsify_encode((x - w.b_pre).to(dtype), W_enc, b_enc, w.k)
@@ -112,20 +112,23 @@ FORWARDS: dict[str, Forward] = {
 
 
 def batches(shape: Shape) -> list[Tensor]:
-    """Three batches (B, d), float32, of rows with as many directions of their own as a trained model's."""
+    """Three batches (B, d), float32; the scale of the columns falls from 1 to 0.1.
+
+    The rows then have about as many effective directions as a trained model's.
+    """
     r = torch.Generator(device()).manual_seed(0)
     scale = torch.logspace(0, -1, shape.d, device=device())
     return [torch.randn(shape.B, shape.d, generator=r, device=device()) * scale for _ in range(3)]
 
 
 def ours(shape: Shape, x: list[Tensor]) -> Callable[[Tensor], object]:
-    """`Run.step`: gradients, projection, Adam, unit norm, weight average, counters."""
+    """Our `Run.step`: gradients, projection, Adam, unit norm, weight average and counters."""
     source = Memory(torch.cat([part[:512] for part in x]))
     return a_run(Case(shape.d, shape.n, shape.k, shape.B, laps=0), source).step
 
 
 def encoder(shape: Shape) -> Callable[[Tensor], object]:
-    """The one dense product that a step cannot do without, in the benchmark's precision."""
+    """The encoder's product, the one dense product that every step needs, in the benchmark's precision."""
     dtype = torch.bfloat16 if PRECISION[device()] == "bf16" else torch.float32
     W = torch.randn(shape.n, shape.d, device=device(), dtype=dtype)
     rows = max(1, min(shape.B, 2**31 // shape.n))
@@ -139,7 +142,7 @@ def encoder(shape: Shape) -> Callable[[Tensor], object]:
 
 
 def bytes_of(shape: Shape, who: str) -> float:
-    """Memory that a step needs at most, roughly: weights, gradients, moments and copies of both tables; its (B, n)."""
+    """Rough upper bound on a step's memory: weights, gradients, moments, copies of both tables, and (B, n) tensors."""
     tables = 2 * shape.n * shape.d * (26 if who == OURS else 22)
     scores = 2 * shape.B * shape.n
     whole = {DENSE: 6, OPENAI: 1, SPARSIFY: 2}.get(who, 0)
@@ -149,7 +152,7 @@ def bytes_of(shape: Shape, who: str) -> float:
 def contenders(
     shape: Shape, x: list[Tensor], absent: Container[str]
 ) -> Iterator[tuple[str, Callable[[], Callable[[Tensor], object]]]]:
-    """Who steps on batches like x, and what makes the step."""
+    """The name of each contender, and a function that builds its step for batches like x."""
     yield ENCODER, lambda: encoder(shape)
     yield OURS, lambda: ours(shape, x)
     for name, forward in FORWARDS.items():

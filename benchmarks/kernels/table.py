@@ -1,4 +1,4 @@
-"""The rows of a kernel benchmark as a table, and the goals beside what was measured."""
+"""Format the rows of a kernel benchmark as a table, and compare the goals with the measurements."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ Row = Mapping[str, Any]
 
 
 def as_table(rows: Sequence[Row]) -> str:
-    """One shape's rows as a table."""
+    """Format the rows of one shape as a table."""
     lines = [
         f"{'op':<18}{'who':<24}{'skew':>5}{'ms':>10}{'least':>10}{'most':>10}{'GB/s':>8}{'share':>8}{'error':>9}"
     ]
@@ -37,7 +37,7 @@ def as_table(rows: Sequence[Row]) -> str:
 
 
 def goals(rows: Sequence[Row]) -> list[str]:
-    """One line per goal: the goal and what was measured, or why nothing was."""
+    """One line per goal: the goal and the measurement, or the reason why there is none."""
     goal, topk = _of(rows, GOAL), _of(rows, TOPK_GOAL)
     step, select = _ms(goal, "step", OURS), _ms(topk, "topk", OURS)
     shares = [row["share"] for row in goal if row["op"] in _PASSES and row["who"] == OURS and "share" in row]
@@ -83,7 +83,7 @@ def _over(a: float | None, b: float | None) -> float | None:
 
 
 def _judged(rows: Sequence[Row], what: str, value: float | None, rule: str, bound: float) -> str:
-    """rows: of the goal's shape."""
+    """The line of one goal. rows: the rows measured at the goal's shape."""
     asked = f"{what} {rule} {bound}"
     if value is None:
         why = "a row that it needs is missing" if rows else "its shape is not, in bfloat16"

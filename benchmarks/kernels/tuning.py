@@ -1,9 +1,9 @@
 """Measure the tiles of the Triton kernels on this GPU; those that beat the reasoned ones go to kernels/tuning.json.
 
-Measured at the shapes of benchmarks/kernels/case.py, in bfloat16, and at d = 768 in float32 too. Every candidate of
-benchmarks/kernels/candidates.py is measured once, the reasoned tile and the fastest other a second time. The other is
-kept only if its slower time beats the faster time of the reasoned tile by more than either's two times differ, and by
-3 %, because the smallest of a dozen noisy times is biased downwards.
+The shapes are those of benchmarks/kernels/case.py, in bfloat16, and at d = 768 also in float32. Every candidate of
+benchmarks/kernels/candidates.py is measured once; the reasoned tile and the fastest other tile are measured twice. The
+other tile is kept only if its slower time beats the faster time of the reasoned tile by 3 % and by more than the two
+times of either tile differ, because the smallest of a dozen noisy times is biased downwards.
 """
 
 import json
@@ -25,7 +25,7 @@ from kernels import tuning
 from sae_core.files import write_text
 
 MARGIN = 0.03
-_SECONDS = 0.03  # of one measurement
+_SECONDS = 0.03  # the length of one measurement
 _SPENT = "the budget was spent"
 
 Row = dict[str, Any]
@@ -37,9 +37,9 @@ class Over(Exception):
 
 
 def tune(budget_s: float, path: Path = tuning.PATH) -> list[Row]:
-    """Measure for about `budget_s` seconds, print a table, write the entries to `path`; a row for each case.
+    """Measure for about `budget_s` seconds, print a table, write the entries to `path`, and return one row per case.
 
-    A case that the budget does not reach leaves its entry as it was. Without a CUDA device it raises RuntimeError.
+    The entry of a case that the budget does not reach is unchanged. Without a CUDA device it raises RuntimeError.
     """
     if not torch.cuda.is_available():
         raise RuntimeError("tune measures kernels on a CUDA device, and torch sees none")
@@ -56,7 +56,7 @@ def median_ms(call: Call, sets: Sequence[Any]) -> float:
 def search(
     of: Iterable[Case], budget_s: float, measure: Measure, clock: Callable[[], float] = time.monotonic
 ) -> list[Row]:
-    """A row for each case, in turn until the budget is spent; the others say that they were not reached."""
+    """One row per case, measured in turn until the budget is spent; later rows say that they were not reached."""
     end = clock() + budget_s
 
     def in_time(call: Call, sets: Sequence[Any]) -> float:
@@ -76,12 +76,12 @@ def _found(case: Case, measure: Measure) -> Row:
         return compare(case, measure)
     except Over:
         return {"missing": _SPENT}
-    except (RuntimeError, TritonError) as error:  # such as no memory for its inputs
+    except (RuntimeError, TritonError) as error:  # for example, not enough memory for the inputs
         return {"missing": " ".join(str(error).split())[:200]}
 
 
 def compare(case: Case, measure: Measure) -> Row:
-    """Two times in ms of the reasoned tile and of the fastest other, and whether to keep the other."""
+    """Two times in ms of the reasoned tile and of the fastest other tile, and whether to keep the other."""
     reasoned, *others = candidates(case.kernel, case.dtype, *case.sizes)
     call, sets = case.work()
 
@@ -111,15 +111,15 @@ def compare(case: Case, measure: Measure) -> Row:
 
 
 def beats(tile_ms: Sequence[float], reasoned_ms: Sequence[float]) -> bool:
-    """Whether a tile is faster by more than the measurements of either differ, and by more than MARGIN."""
+    """Whether a tile is faster by more than MARGIN and by more than the measurements of either tile differ."""
     spread = max(max(ms) / min(ms) - 1 for ms in (tile_ms, reasoned_ms))
     return max(tile_ms) * (1 + max(spread, MARGIN)) < min(reasoned_ms)
 
 
 def write(rows: Iterable[Row], path: Path) -> None:
-    """Replace this GPU's entries for the cases of `rows`; a case where the formula is as good gets no entry."""
+    """Replace this GPU's entries for the cases in `rows`. A case where no tile beats the formula's gets no entry."""
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    sha, dirty = state()  # before the file is written, for the rows that follow too
+    sha, dirty = state()  # read before the file is written; `state` keeps it for later rows
     made = {"commit": f"{sha}{'-dirty' if dirty else ''}", "triton": version("triton")}
     entries = {_place(entry): entry for entry in before}
     for row in rows:
@@ -150,7 +150,7 @@ def _place(entry: Mapping[str, Any]) -> tuple:
 
 
 def as_table(rows: Sequence[Row]) -> str:
-    """The rows as a table, and the cases that were not reached."""
+    """Format the rows as a table, including the cases that were not reached."""
     lines = [
         f"{'kernel':<18}{'sizes':<20}{'dtype':<10}{'reasoned':<22}{'ms':>9}  {'fastest other':<22}{'ms':>9}"
     ]

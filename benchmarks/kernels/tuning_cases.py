@@ -15,14 +15,14 @@ from kernels import tuning
 from kernels.plan import plan
 from kernels.segment_sum import segment_sum
 
-SKEW = 1.0  # the best width of a slab depends on how many rows are hot
-_TABLE = 2**30  # elements of a table at most, 4 GB of float32: enough for no cache to hold it
+SKEW = 1.0  # the best slab width depends on how many rows are used often
+_TABLE = 2**30  # most elements of a table: 4 GB of float32, which fit no cache
 Call = Callable[[Any], object]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One kernel at one shape. dtype: that of the rows, by which a launch looks up its tile."""
+    """One kernel at one shape. dtype: the dtype of the rows, by which a launch looks up its tile."""
 
     kernel: str
     dtype: torch.dtype
@@ -30,7 +30,7 @@ class Case:
 
     @property
     def named_sizes(self) -> dict[str, int]:
-        """The sizes in kernels/tuning.json."""
+        """The sizes, named as in kernels/tuning.json."""
         names = tuning.KERNELS[self.kernel].sizes
         return {name: getattr(self.shape, name) for name in names}
 
@@ -39,7 +39,7 @@ class Case:
         return tuple(self.named_sizes.values())
 
     def work(self) -> tuple[Call, Sequence[Any]]:
-        """The call, and the inputs to give it in turn."""
+        """The call to measure, and the inputs for it, used in turn."""
         shape, dtype = self.shape, self.dtype
         if self.kernel == "segment_items":
             return _items(shape)
@@ -47,16 +47,17 @@ class Case:
             works, sets = kernel_works.selections(shape, dtype)
             return _ours(works, self.kernel), sets
         shape = replace(shape, n=min(shape.n, _TABLE // shape.d))
-        if self.kernel == "rowwise_adam_":  # of a float32 table with a copy in bfloat16
+        if self.kernel == "rowwise_adam_":  # on a float32 table, with a copy in bfloat16
             dtype = torch.bfloat16
         make = kernel_works.steps_of_tables if "adam" in self.kernel else kernel_works.gathers
         return _ours(make(shape, dtype), self.kernel), _inputs(shape, dtype)
 
 
 def cases() -> Iterator[Case]:
-    """Each kernel at each size that the table tells apart, in bfloat16, then d = 768 in float32.
+    """Each kernel at each size that the table distinguishes, in bfloat16, and then at d = 768 in float32.
 
-    A tile is looked up by d whatever B and n are, so that the first shape of a d decides: one with the goal's B.
+    Most tiles are looked up by d, whatever B and n are, so only the first shape with a given d is measured; shapes with
+    the goal's B come first.
     """
     shapes = sorted(kernel_case.CUDA, key=lambda shape: shape.B != GOAL.B)
     of_rows = {"segment_items": torch.int32, "rowwise_adam_": torch.float32}
@@ -72,7 +73,7 @@ def cases() -> Iterator[Case]:
 
 @lru_cache(maxsize=1)
 def _inputs(shape: Shape, dtype: torch.dtype) -> list[Inputs]:
-    """Cached, since consecutive kernels use the same inputs."""
+    """The input sets of a shape, cached because consecutive kernels use the same ones."""
     return kernel_case.inputs(shape, SKEW, dtype)
 
 
@@ -81,7 +82,7 @@ def _ours(works: Sequence[kernel_works.Work], kernel: str) -> Call:
 
 
 def _items(shape: Shape) -> tuple[Call, Sequence[Any]]:
-    """A segment sum by a plan whose items are not made yet."""
+    """A segment sum with a plan whose work items are not built yet."""
     sets = _inputs(shape, torch.bfloat16)
     plans = {id(i): plan(i.idx, shape.n) for i in sets}
     return lambda i: segment_sum(replace(plans[id(i)]), i.coef, i.X), sets

@@ -1,4 +1,4 @@
-"""The measured calls, ours and others': what is called, the bytes it must move, and the error of its result."""
+"""The measured calls, ours and the peers', with the bytes that each must move and the error of its result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,18 +23,18 @@ from kernels.segment_sum_dot import segment_sum_dot
 from kernels.topk import topk
 
 OURS = "ours"
-ROWS = 64  # of a result are compared with float64
+ROWS = 64  # rows of a result that are compared with float64
 _RATES = (1e-4, 0.9, 0.999, 6.25e-10)
-_Z = 2**31  # elements of the scores that topk is given: n decides how many rows these are
+_Z = 2**31  # most elements in the scores passed to topk; with n they set the number of rows
 
 
 @dataclass(frozen=True)
 class Work:
     """One call on one of the input sets.
 
-    bytes: that it has to move, by the ceiling they are under: "table", rows of W that idx names, each once a use,
-    "batch", rows of X likewise, "copy", all that is read or written in order;  error: largest ‖out − exact‖/‖exact‖
-    over its outputs, on a sample of them.
+    bytes: the bytes that it must move, by the ceiling that applies: "table" for the rows of W selected by idx, counted
+    once per use; "batch" for rows of X in the same way; "copy" for all that is read or written in order.
+    error: the largest ‖out − exact‖/‖exact‖ of its outputs, on a sample of their rows.
     """
 
     op: str
@@ -45,7 +45,7 @@ class Work:
 
 
 def gathers(shape: Shape, dtype: torch.dtype) -> list[Work]:
-    """The passes over rows of a table named by idx, and over rows of a batch by latent, on `Inputs`."""
+    """The calls on `Inputs` that read the rows of a table selected by idx, or the rows of a batch by latent."""
     B, d, n, M, e = shape.B, shape.d, shape.n, shape.entries, dtype.itemsize
     rows, entries, out, table = M * d * e, 8 * M, B * d * e, n * d
     decoded = {"table": rows, "copy": entries + out}
@@ -87,13 +87,13 @@ def _gather_sum_mse(i: Inputs) -> tuple[Tensor, Tensor]:
 
 
 def _planned(i: Inputs, n: int) -> Any:
-    """The sort, and on CUDA the work items that the segment sums share out."""
+    """Sort the entries; on CUDA also build the work items of the segment sums."""
     entries = plan(i.idx, n)
     return entries.items if i.idx.is_cuda else entries
 
 
 class _Planned:
-    """A call with the plan of each set at hand, as in a step, where one sort serves several passes."""
+    """A call whose plan is made beforehand for each set, as in a training step, where several passes share a sort."""
 
     def __init__(self, call: Callable[[Any, Inputs], Any], n: int) -> None:
         self.call, self.n, self.plans = call, n, dict[int, Any]()
@@ -113,7 +113,7 @@ def _sum_dot(entries: Any, i: Inputs) -> tuple[Tensor, Tensor]:
 
 
 def _index_add(i: Inputs) -> Tensor:
-    """By entries j of all rows at once, so that no (B·k, d) tensor is made."""
+    """index_add_ for one j at a time, over all rows, so that no (B·k, d) tensor is made."""
     out = torch.zeros(len(i.W), i.X.shape[1], device=i.X.device)
     X = i.X.float()
     for j in range(i.idx.shape[1]):
@@ -130,7 +130,7 @@ def _by_rows(call: Callable[[Inputs], Tensor], exact: Callable[..., Tensor]) -> 
 
 
 def compact(i: Inputs) -> tuple[Tensor, Tensor]:
-    """The first rows' indices into the rows of W that they name, which are few, in float64."""
+    """The few rows of W that the first rows of idx select, in float64, and the indices into them."""
     used, idx = i.long[:ROWS].unique(return_inverse=True)
     return idx, i.W[used].double()
 
@@ -149,7 +149,7 @@ def _dot_error(i: Inputs) -> float:
 
 
 def _sum_error(n: int, dots: bool = False) -> Callable[[Inputs], float]:
-    """Of the sums of the commonest latents and of others, all their entries taken; and of the first rows' dots."""
+    """The error of the sums of the most frequent latents and of some others, and of the dots of the first rows."""
 
     def error(i: Inputs) -> float:
         entries = plan(i.idx, n)
@@ -177,7 +177,7 @@ def relative_error(out: Tensor, exact: Tensor) -> float:
 
 
 def selections(shape: Shape, dtype: torch.dtype) -> tuple[list[Work], list[Tensor]]:
-    """topk and torch.topk, and the scores z (rows, n) that they are given, as many rows of the B as 2³¹ elements."""
+    """topk and torch.topk, and their input z (rows, n): B rows, or fewer for 2³¹ elements on a GPU, 2²⁵ on a CPU."""
     rows = max(1, min(shape.B, (_Z if device() == "cuda" else _Z // 2**6) // shape.n))
     z = torch.randn(rows, shape.n, device=device(), dtype=dtype)
     moved = rows * (shape.n * dtype.itemsize + shape.k * (dtype.itemsize + 4))
@@ -199,7 +199,7 @@ def bytes_of_tables(shape: Shape, dtype: torch.dtype) -> int:
 
 
 def steps_of_tables(shape: Shape, dtype: torch.dtype) -> list[Work]:
-    """Adam on a table (n, d), with all that a decoder needs: projection, unit norm, average, copy in `dtype`."""
+    """Adam on a table (n, d), with all steps of a decoder's update: projection, unit norm, average, copy in `dtype`."""
     n, d, M, e = shape.n, shape.d, shape.entries, dtype.itemsize
     p, m, v, g, average = (torch.randn(n, d, device=device()) for _ in range(5))
     F.normalize(p, dim=1, out=p), v.abs_()
@@ -209,7 +209,7 @@ def steps_of_tables(shape: Shape, dtype: torch.dtype) -> list[Work]:
     theirs = torch.nn.Parameter(p.clone())
     theirs.grad = g
     adam = torch.optim.Adam([theirs], lr=_RATES[0], fused=True)
-    table = n * d * (24 + 8 + e)  # p, m, v and the average read and written, the copy written
+    table = n * d * (24 + 8 + e)  # p, m, v and the average are read and written, the copy is written
 
     def fused(entries: Any, i: Inputs) -> Tensor:
         return segment_sum_adam_(entries, i.coef, i.X, encoder)
@@ -228,7 +228,7 @@ def steps_of_tables(shape: Shape, dtype: torch.dtype) -> list[Work]:
 
 
 def _adam_error(i: Inputs) -> float:
-    """Of one step on a table of a few rows as wide as X."""
+    """The error of one step on a table of ROWS rows as wide as X."""
     d = i.X.shape[1]
     p, m, v, g = (torch.randn(ROWS, d, device=device()) for _ in range(4))
     F.normalize(p, dim=1, out=p), v.abs_()

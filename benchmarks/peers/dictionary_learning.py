@@ -7,9 +7,9 @@ from benchmarks.train.case import Case, Clock, batches, device
 
 
 def laps(case: Case, x: Tensor) -> list[float]:
-    """Seconds of each step, AuxK off."""
+    """Seconds of each step, with AuxK off."""
     trainer = TopKTrainer(
-        steps=10_000,  # of its learning rate's schedule, whose warm-up must end before it
+        steps=10_000,  # length of the learning-rate schedule; its warm-up must end earlier
         activation_dim=case.d,
         dict_size=case.n,
         k=case.k,

@@ -1,7 +1,7 @@
 """sae-lens: `SAETrainer.step` on a `TopKTrainingSAE`, as its `fit` calls it.
 
-Sparse activations without rescaling by the decoder's norms: its fastest configuration that works, since with its
-default rescaling sparse activations fail on a CPU.
+It uses sparse activations without rescaling by the decoder's norms, its fastest configuration that works: with the
+default rescaling, sparse activations fail on a CPU.
 """
 
 import torch
@@ -14,7 +14,7 @@ from benchmarks.train.case import Case, Clock, batches, device
 
 
 def laps(case: Case, x: Tensor) -> list[float]:
-    """Seconds of each step. No latent is dead before 1,000 steps, so that its AuxK is off."""
+    """Seconds of each step. No latent counts as dead before 1,000 steps, so AuxK is off."""
     torch.manual_seed(0)
     config = TopKTrainingSAEConfig(
         d_in=case.d,
@@ -27,7 +27,7 @@ def laps(case: Case, x: Tensor) -> list[float]:
     settings = SAETrainerConfig(
         total_training_samples=case.steps * case.batch_tokens,
         train_batch_size_samples=case.batch_tokens,
-        lr_end=3e-4,  # its lr; the schedule is constant
+        lr_end=3e-4,  # equal to lr, since the schedule is constant
         device=device(),
         logger=LoggingConfig(log_to_wandb=False),
     )

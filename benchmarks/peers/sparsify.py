@@ -1,7 +1,7 @@
-"""eai-sparsify: `Trainer.fit` with Adam on a model that has nothing but the rows to give.
+"""eai-sparsify: `Trainer.fit` with Adam, on a stand-in for a language model that only returns the rows.
 
-Its trainer takes a language model and a hook point. This one looks the rows up by token number, a copy of the batch,
-and is called once at the start of every step: that is where a lap ends.
+The trainer takes a language model and a hook point. This model looks the rows up by token number, which copies the
+batch. It is called once at the start of every step, and a lap ends there.
 """
 
 from tempfile import TemporaryDirectory
@@ -15,11 +15,11 @@ from benchmarks.train.case import Case, Clock, device
 
 
 class _Enough(Exception):
-    """Every lap is run: fit would go on to save the weights."""
+    """Raised after the last lap to stop `fit`, which would otherwise save the weights."""
 
 
 class _Rows(nn.Module):
-    """(1, B) token numbers → (1, B, d) rows, through the module `rows` that the trainer hooks."""
+    """Map (1, B) token numbers to (1, B, d) rows through the module `rows`, on which the trainer sets its hook."""
 
     def __init__(self, x: Tensor, steps: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class _Rows(nn.Module):
         self.rows = nn.Identity()
         self.config = SimpleNamespace(num_hidden_layers=1)
         self.dummy_inputs = {"input_ids": torch.zeros(1, 1, dtype=torch.int64)}
-        self.clock: Clock | None = None  # None while the trainer asks for the width
+        self.clock: Clock | None = None  # None while the trainer determines the width
 
     @property
     def base_model(self) -> nn.Module:
@@ -46,7 +46,7 @@ class _Rows(nn.Module):
 
 
 def laps(case: Case, x: Tensor) -> list[float]:
-    """Seconds of each step, AuxK off."""
+    """Seconds of each step, with AuxK off."""
     numbers = torch.arange(len(x)).split(case.batch_tokens)
     dataset = [{"input_ids": numbers[step % len(numbers)]} for step in range(case.steps + 1)]
     model = _Rows(x, case.steps)
@@ -66,4 +66,4 @@ def laps(case: Case, x: Tensor) -> list[float]:
         except _Enough:
             pass
     assert device() == str(model.device.type)
-    return model.seconds[1:]  # the first ends before the first step
+    return model.seconds[1:]  # the first lap ends before the first step

@@ -1,10 +1,11 @@
-"""Tokens per second of a training step and of a pack of runs, beside the trainers on PyPI. `make bench-train`
+"""Tokens per second of a training step and of a pack of runs, compared with trainers on PyPI. `make bench-train`
 
-Tokens per CPU-second in one thread; on CUDA per second of the device, between events of its stream. Every contender
-runs in a process of its own, in turn, for several rounds, on the same rows, d, n, k and batch; medians over all laps.
-Ours is a whole step: gradients, projection, Adam, unit norm, weight average, counters. The peers train by their own
-trainer classes, AuxK off. A pack counts the tokens of all its runs; peers step their SAEs one after another as well,
-so that a peer's step is its pack. A peer that is not installed is printed as missing and has no row.
+The unit is tokens per CPU-second in one thread; on CUDA it is tokens per second of the device, between events of its
+stream. The contenders take turns for several rounds, each in its own process, on the same rows, d, n, k and batch; the
+results are medians over all laps. Ours is a whole step: gradients, projection, Adam, unit norm, weight average and
+counters. The peers train with their own trainer classes, with AuxK off. A pack counts the tokens of all its runs. Peers
+also step their SAEs one after another, so a peer's step stands for its pack. A peer that is not installed is printed as
+missing and has no row.
 """
 
 import argparse
@@ -27,7 +28,7 @@ _MOST_AUXK, _LEAST_FROM_DISK = 1.03, 0.95
 
 
 def contenders(shape: Shape, laps: int, absent: Mapping[str, str]) -> list[tuple[str, Case]]:
-    """The contenders and their SAEs: the full width in packs of up to 4, the small one in packs of up to 16."""
+    """The contenders and their SAEs: full width in packs of up to 4, and the small width in packs of up to 16."""
     full, small = (Case(shape.d, n, shape.k, shape.batch_tokens, laps) for n in (shape.n, shape.n_small))
     there = [name for name in PEERS if name not in absent]
     ours = [
@@ -59,7 +60,7 @@ def compare(
 def ratio(
     rows: Sequence[Mapping[str, Any]], peer: str, n: int, task: str = "step", runs: int = 1
 ) -> float | None:
-    """Our tokens per second divided by the peer's, at n latents; None if one of them was not measured."""
+    """Our tokens per second divided by the peer's at n latents; None if either was not measured."""
     ours = _speed(rows, "ours", n, task, runs)
     theirs = _speed(rows, peer, n, "step", 1)
     return None if ours is None or theirs is None else ours / theirs
@@ -72,7 +73,7 @@ def _speed(rows: Sequence[Mapping[str, Any]], who: str, n: int, task: str, runs:
 
 
 def as_table(rows: Sequence[Mapping[str, Any]], absent: Mapping[str, str]) -> str:
-    """The rows as a table, with our ratio to each peer, and the missing peers."""
+    """Format the rows as a table with our ratio to each peer, followed by the missing peers."""
     unit = "CPU s" if device() == "cpu" else "GPU s"
     lines = [
         f"{'contender':<20} {'task':<26}{'n':>8}{'runs':>5}{unit:>9}{'least':>9}{'most':>9}{'tokens/s':>10}"
@@ -90,7 +91,7 @@ def as_table(rows: Sequence[Mapping[str, Any]], absent: Mapping[str, str]) -> st
 
 
 def _beside(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> str:
-    """The ratios of one of our rows to the peers' and to our other rows."""
+    """The ratios of one of our rows to the peers' rows and to our other rows."""
     if row["contender"] != "ours":
         return ""
     found = {peer: ratio(rows, peer, row["n"], row["task"], row["runs"]) for peer in PEERS}
@@ -104,7 +105,7 @@ def _beside(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> str:
 
 
 def goals(rows: Sequence[Mapping[str, Any]], shape: Shape) -> list[str]:
-    """One line for each goal that can be judged: the goal and what was measured."""
+    """One line per goal for which there are measurements: the goal and the measured value."""
     lines = []
     for peer, least in GOALS.items() if device() == "cpu" else ():
         value = ratio(rows, peer, shape.n)

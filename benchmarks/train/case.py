@@ -1,4 +1,4 @@
-"""What all contenders of a training benchmark share: shapes, rows, clock and number of steps."""
+"""The shapes, rows, clock and number of steps that all contenders of a training benchmark share."""
 
 import time
 from collections.abc import Iterator
@@ -13,23 +13,21 @@ from torch import Tensor
 
 from sae_core.data.synthetic import Synthetic, SyntheticConfig
 
-WARM = 2  # steps before the first that counts: allocations, the first step's own work
-_BATCHES = (
-    4  # different batches, in turn: a single one would be learned, and its latents would stay in the cache
-)
-_ACTIVE = 16.0  # features a row has on average
+WARM = 2  # untimed steps at the start, with allocations and one-time work
+_BATCHES = 4  # different batches, used in turn: a single one would be learned, and its latents would stay in the cache
+_ACTIVE = 16.0  # mean number of features in a row
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The SAE's and the batch's sizes. n_small: latents of the large packs."""
+    """The sizes of the SAE and of the batch. n_small: the number of latents in the large packs."""
 
     d: int
     n: int
     n_small: int
     k: int
     batch_tokens: int
-    features: int = 65_536  # of the synthetic rows
+    features: int = 65_536  # number of features of the synthetic rows
 
 
 CPU = Shape(d=384, n=8_192, n_small=1_024, k=32, batch_tokens=4_096)
@@ -39,7 +37,7 @@ QUICK = Shape(d=16, n=64, n_small=32, k=2, batch_tokens=64, features=256)
 
 @dataclass(frozen=True)
 class Case:
-    """One SAE's sizes, and laps: the steps to be timed after WARM others."""
+    """The sizes of one SAE. laps: the number of timed steps, after WARM untimed ones."""
 
     d: int
     n: int
@@ -57,7 +55,7 @@ def device() -> str:
 
 
 class Clock:
-    """CPU seconds of all threads of this process; on CUDA seconds between two events of the stream."""
+    """CPU seconds of all threads of this process, or on CUDA the seconds between two events of the stream."""
 
     def __init__(self) -> None:
         self._last = self._now()
@@ -79,7 +77,7 @@ class Clock:
 
 
 def write_rows(shape: Shape, folder: Path) -> None:
-    """`folder`/x.npy: (4·batch_tokens, d) float32, rows that every contender trains on."""
+    """Write `folder`/x.npy: (4·batch_tokens, d) float32, the rows on which every contender trains."""
     config = SyntheticConfig(d_model=shape.d, n_features=shape.features, l0=_ACTIVE)
     np.save(folder / "x.npy", Synthetic(config).rows(0, _BATCHES * shape.batch_tokens, seed=0).numpy())
 
@@ -90,5 +88,5 @@ def read_rows(folder: Path) -> Tensor:
 
 
 def batches(x: Tensor, case: Case) -> Iterator[Tensor]:
-    """x in batches, over and over."""
+    """Yield the batches of x cyclically, without end."""
     return cycle(x.split(case.batch_tokens))

@@ -1,4 +1,4 @@
-"""The contenders of the training benchmarks, each in a process of its own, and the rows made of their laps."""
+"""Run each contender of the training benchmarks in its own process, and make rows from their laps."""
 
 import importlib
 import json
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PEERS_PYTHON = ROOT / ".venv" / "peers" / "bin" / "python"
 PEERS = {"eai-sparsify": "sparsify", "sae-lens": "sae_lens", "dictionary-learning": "dictionary_learning"}
 _ENV = {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled", "TOKENIZERS_PARALLELISM": "false"}
-# Without a GPU sparsify still chooses its Triton kernels, which fail.
+# Without a GPU, sparsify by default still uses its Triton kernels, which fail.
 _CPU_ENV = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "SPARSIFY_DISABLE_TRITON": "1"}
 
 
@@ -29,7 +29,7 @@ def measure(name: str, case: Case, folder: Path) -> list[dict[str, Any]]:
         torch.set_num_threads(1)
     x = read_rows(folder)
     if name in PEERS:
-        torch.set_float32_matmul_precision("high")  # on CUDA tf32, which sparsify sets for itself
+        torch.set_float32_matmul_precision("high")  # tf32 on CUDA, which sparsify also sets
         peer = importlib.import_module(f"benchmarks.peers.{PEERS[name]}")
         return [
             {
@@ -43,7 +43,7 @@ def measure(name: str, case: Case, folder: Path) -> list[dict[str, Any]]:
 
 
 def missing(python: Path) -> dict[str, str]:
-    """For each peer that cannot be measured, the reason."""
+    """The reason for each peer that cannot be measured."""
     if not python.is_file():
         return dict.fromkeys(PEERS, f"there is no {python}; `make .venv/peers/ready` installs the peers")
     code = "import sys, importlib.util as u; print(*[m for m in sys.argv[1:] if u.find_spec(m) is None])"
@@ -55,7 +55,7 @@ def missing(python: Path) -> dict[str, str]:
 
 
 def in_its_own_process(name: str, case: Case, folder: Path, python: Path) -> list[dict[str, Any]] | str:
-    """Its rows, or the last line of its error output if it failed."""
+    """The contender's rows, or the last line of its error output if it failed."""
     chosen = str(python) if name in PEERS else sys.executable
     told = json.dumps(asdict(case))
     command = [chosen, "-m", "benchmarks.train", "--contender", name, "--case", told, "--folder", str(folder)]
@@ -65,11 +65,11 @@ def in_its_own_process(name: str, case: Case, folder: Path, python: Path) -> lis
         said = [line for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in said if "Error" in line.partition(":")[0]]  # a progress bar may come last
         return (errors or said or [f"exit code {done.returncode}"])[-1]
-    return list(json.loads(done.stdout.splitlines()[-1]))  # peers print before
+    return list(json.loads(done.stdout.splitlines()[-1]))  # peers may print before this line
 
 
 def merged(name: str, case: Case, results: list[list[dict[str, Any]] | str]) -> list[dict[str, Any]]:
-    """The rows of one contender over all rounds: medians, and tokens a second, of all runs of a pack together."""
+    """The rows of one contender: medians over all rounds, and tokens per second of all runs in a pack together."""
     sizes = {key: value for key, value in asdict(case).items() if key != "laps"}
     failed = next((result for result in results if isinstance(result, str)), None)
     if failed is not None:

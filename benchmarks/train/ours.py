@@ -1,4 +1,4 @@
-"""Our contenders of benchmarks/train/__main__.py: a step with AuxK off and on, packs of runs, a store on disk."""
+"""Our contenders in benchmarks/train/__main__.py: a step with AuxK off and on, packs of runs, and a store on disk."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -14,12 +14,12 @@ from sae_core.training.pack import train_pack
 from sae_core.training.run import Run
 
 PRECISION = {"cpu": "fp32", "cuda": "bf16"}
-_LONG = 2**40  # tokens, so many that neither the end nor an evaluation falls within a benchmark
+_LONG = 2**40  # tokens; no benchmark reaches the end or an evaluation
 _HELD_OUT = 64
 
 
 class Memory:
-    """A `Source` of rows in memory, repeated in one order."""
+    """A `Source` of rows in memory, repeated in the same order."""
 
     fingerprint = "rows in memory"
 
@@ -43,7 +43,7 @@ class Memory:
 
 
 def a_run(case: Case, source: Source, auxk: float = 0.0, seed: int = 0) -> Run:
-    """A run that is neither ended nor evaluated within the benchmark; auxk: α, 0 switches it off."""
+    """A run that neither ends nor is evaluated within the benchmark. auxk: its α; 0 switches AuxK off."""
     train = TrainConfig(
         lr=1e-4 * (1 + seed),
         batch_tokens=case.batch_tokens,
@@ -57,10 +57,10 @@ def a_run(case: Case, source: Source, auxk: float = 0.0, seed: int = 0) -> Run:
 
 
 def step(case: Case, x: Tensor, folder: Path) -> list[dict[str, Any]]:
-    """A whole step, with AuxK off and on in turn. With AuxK on, all latents are checked and none is dead."""
+    """A whole step, alternately with AuxK off and on. With AuxK on, all latents are checked and none is dead."""
     source = Memory(x)
     off, on = a_run(case, source), a_run(case, source, auxk=1 / 32)
-    on.tokens = 2 * on.config.sae.dead_tokens  # long enough that silent latents would be dead
+    on.tokens = 2 * on.config.sae.dead_tokens  # enough for inactive latents to count as dead
     on.last_active.fill_(on.tokens)
     stream, clock = batches(x, case), Clock()
     seconds: dict[str, list[float]] = {"step": [], "step with AuxK, none dead": []}
@@ -79,7 +79,7 @@ def step(case: Case, x: Tensor, folder: Path) -> list[dict[str, Any]]:
 
 
 def pack(case: Case, x: Tensor, folder: Path, runs: int) -> list[dict[str, Any]]:
-    """A step of each of `runs` runs, other seeds and learning rates, over one source in memory."""
+    """A step of each of `runs` runs, with different seeds and learning rates, on one source in memory."""
     source = Memory(x.cpu())
     members = [a_run(case, source, seed=seed) for seed in range(runs)]
     events, clock, seconds = train_pack(members, source, device()), Clock(), []
@@ -90,8 +90,8 @@ def pack(case: Case, x: Tensor, folder: Path, runs: int) -> list[dict[str, Any]]
 
 
 def store(case: Case, x: Tensor, folder: Path) -> list[dict[str, Any]]:
-    """A pack of one run from a store on disk and one from memory, in turn; wait_share: of the time, spent waiting."""
-    from sae_core.data.import_array import from_array  # here, since only this task needs safetensors
+    """A pack of one run, alternately from a store on disk and memory. wait_share: share of time spent waiting."""
+    from sae_core.data.import_array import from_array  # here, because only this task needs safetensors
     from sae_core.data.store import Store
 
     memory = Memory(x.cpu())
@@ -117,7 +117,7 @@ def store(case: Case, x: Tensor, folder: Path) -> list[dict[str, Any]]:
 
 
 def _round(events: Iterator[Any], runs: int) -> None:
-    """One step of every run. A run that fails ends the benchmark."""
+    """Do one step of every run. A run that fails ends the benchmark."""
     for _ in range(runs):
         event = next(events)
         if event.kind != "step":
