@@ -41,7 +41,7 @@ class AdamStep(NamedTuple):
 
 
 def check_adam_step(adam: AdamStep, g: Tensor | None = None) -> None:
-    """Raise TypeError or ValueError unless `adam` is as `AdamStep` describes and g has p's shape, dtype and device."""
+    """Raise TypeError or ValueError unless `adam` is as `AdamStep` describes and g, if given, matches p."""
     p = adam.p
     check_matrix("p", p, p.device)
     if p.device.type not in ("cpu", "cuda"):

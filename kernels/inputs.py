@@ -59,7 +59,7 @@ def check_matrix(
 
 
 def check_table(W: Tensor, device: torch.device) -> None:
-    """Check that W is (n, d) with adjacent columns. A transposed view is refused, since copying a table is costly."""
+    """Check that W is (n, d) with adjacent columns. A transposed view is refused: a silent copy would be costly."""
     check_matrix("W", W, device)
     if W.shape[1] > 1 and W.stride(1) != 1:
         raise ValueError(f"W has strides {W.stride()}; its rows must be contiguous: pass W.contiguous()")

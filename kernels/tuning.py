@@ -60,7 +60,7 @@ def tuned(kernel: str, rows: Tensor, *sizes: int) -> tuple[int, ...] | None:
 def using(kernel: str, tile: Sequence[int]) -> Iterator[None]:
     """Launch `kernel` with this tile inside the context, whatever the table holds; for measurements and tests.
 
-    It applies to every thread of the process, since autograd's backward pass runs in threads of its own.
+    It applies to every thread of the process, since autograd runs the backward pass in other threads.
     """
     _check_length(kernel, tile, tiled(kernel).tile)
     before = _forced.get(kernel)
