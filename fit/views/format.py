@@ -14,28 +14,29 @@ LETTERS = {
     "eta": "η",
 }
 SYMBOLS = {"n_latents": "n", "k": "k", "d_model": "d", "batch_tokens": "B", "flops": "C", "tokens": "D"}
-# From here on numbers are written with a power of ten, and so are all three where one end is.
+# Numbers from here on are written with a power of ten. If one end of an interval is, so are the value and both ends.
 LARGE = 1e5
-# Ends further apart than this factor are told in digits of their own.
+# If the ends differ by more than this factor, each has significant digits of its own.
 WIDE = 10
-# Further apart than this the lower one is 0 in all but name, as an E that a refit did not quite take out.
+# If they differ by more than this factor, the lower one is practically 0, such as an E that a refit nearly removed.
 WIDEST = 1e6
 
 
 def greek(text: str) -> str:
-    """The text with the parameters' letters for their names."""
+    """The text with Greek letters in place of the names of parameters."""
     return re.sub(rf"\b({'|'.join(sorted(LETTERS, key=len, reverse=True))})\b", lambda m: LETTERS[m[0]], text)
 
 
 def exponent(value: float) -> int:
-    """Of the first digit: 0.0123 has −2."""
+    """The power of ten of the first significant digit: −2 for 0.0123."""
     return math.floor(math.log10(abs(value))) if value else 0
 
 
 def decimals(value: float | None, low: float | None, high: float | None) -> int:
-    """Digits after the point for a value and the ends of its interval.
+    """The number of digits after the point for a value and the ends of its interval.
 
-    Two significant digits of the half width, one from 5 on; without two ends three digits of the value.
+    They show two significant digits of the half width, or one if its first digit is 5 or more. Without two ends they
+    show three digits of the value.
     """
     if low is not None and high is not None and high > low:
         half = (high - low) / 2
@@ -44,7 +45,7 @@ def decimals(value: float | None, low: float | None, high: float | None) -> int:
 
 
 def number(value: float | None, places: int) -> str:
-    """With that many digits after the point and a true minus; `undefined` where there is none."""
+    """The value with `places` digits after the point and a true minus sign; `undefined` for None."""
     if value is None:
         return "undefined"
     if value and (abs(value) >= LARGE or abs(value) < 1e-4):
@@ -53,26 +54,27 @@ def number(value: float | None, places: int) -> str:
 
 
 def fixed(value: float, places: int) -> str:
-    """Without a power of ten: 0.0 where the places show no more of it."""
+    """The value without a power of ten; 0.0 if it is too small to show in these places."""
     return f"{value:z,.{max(places, 0)}f}".replace("-", "−")
 
 
 def scientific(value: float, places: int) -> str:
-    """`1.2e+16`, with that many digits after the point of the number written out."""
+    """`1.2e+16`; `places` counts digits after the point of the number written in full."""
     if not value:
         return "0"
     return f"{value:.{min(max(places + exponent(value), 1), 6)}e}".replace("-", "−")
 
 
 def significant(value: float, digits: int) -> str:
-    """With that many significant digits, zeros at the end included: 0.17 with 4 is 0.1700."""
+    """The value with this many significant digits, including zeros at the end: 0.17 with 4 digits is 0.1700."""
     return number(value, digits - 1 - exponent(value))
 
 
 def with_interval(value: float | None, low: float | None, high: float | None, digits: int = 0) -> str:
-    """`0.41 [0.36, 0.47]`, with at least so many significant digits; an end that is not there is written −∞ or ∞.
+    """`0.41 [0.36, 0.47]`, with at least `digits` significant digits; a missing end is written as −∞ or ∞.
 
-    Over more than a factor of 10 two significant digits each, `0.012 [0.00019, 0.056]`: one place would make 0 of one.
+    If the ends differ by more than a factor of 10, each number has two significant digits, `0.012 [0.00019, 0.056]`,
+    because with the same number of places the smallest would round to 0.
     """
     if value is None:
         return "undefined"
@@ -83,7 +85,7 @@ def with_interval(value: float | None, low: float | None, high: float | None, di
 
 
 def _writer(value: float, low: float | None, high: float | None, digits: int) -> Callable[[float], str]:
-    """How all three numbers are written."""
+    """The function that writes the value and both ends."""
     large = max(abs(end) for end in (value, low, high) if end is not None) >= LARGE
     if low is not None and high is not None and WIDEST * low > high > WIDE * low:
         own = max(digits, 2) - 1
@@ -92,13 +94,13 @@ def _writer(value: float, low: float | None, high: float | None, digits: int) ->
     places = max(places, digits - 1 - exponent(value)) if digits else places
     if large:
         return lambda v: scientific(v, places)
-    # Of a number that may be 0 its own exponent says nothing.
+    # If a number may be 0, its own exponent is meaningless.
     through = low is not None and high is not None and low * WIDEST < high
     return lambda v: (fixed if through else number)(v, places)
 
 
 def percent(value: float, signed: bool = False) -> str:
-    """`1.80 %`, two significant digits below 1 %."""
+    """`1.80 %`; two significant digits below 1 %."""
     places = 2 if abs(value) < 0.1 else 1
     return f"{100 * value:{'+' if signed else ''}.{places}f} %".replace("-", "−")
 

@@ -1,4 +1,4 @@
-"""The fits on screen: formula, rows and how they were chosen, parameters, the held-out check and the cautions."""
+"""The fits as text for the terminal: formula, rows and their choice, parameters, held-out check and cautions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -20,12 +20,12 @@ from fit.views.format import greek, percent, scale, significant, with_interval
 PER_LINE = 3
 MOST_HELD_OUT = 6
 REGIMES = {"converged": "L(N)", "compute": "L(C)"}
-# What Gao et al. 2024, A.4, say of the dependence on the batch size.
+# The dependence on the batch size according to Gao et al. 2024, A.4.
 PAPER_ON_BATCH = {"converged": "not strong if lr is retuned", "compute": "substantial"}
 
 
 def text(results: Sequence[FitResult], regimes: Regimes | None = None) -> str:
-    """Every fit, and the regimes against each other, separated by empty lines."""
+    """Every fit, then the comparison of the regimes, separated by empty lines."""
     parts = ["\n".join(fit_lines(result)) for result in results]
     if regimes:
         parts.append("\n".join(regime_lines(regimes)))
@@ -35,7 +35,7 @@ def text(results: Sequence[FitResult], regimes: Regimes | None = None) -> str:
 
 
 def fit_lines(fit: FitResult) -> Iterator[str]:
-    """One fit."""
+    """The lines of one fit."""
     yield f"{fit.formula}      {_rows(fit)}, {fit.loss.replace('nmse', 'NMSE')}"
     yield from _values(fit.params)
     yield _quality(fit)
@@ -52,7 +52,7 @@ def fit_lines(fit: FitResult) -> Iterator[str]:
 
 
 def _values(params: Mapping[str, Param]) -> Iterator[str]:
-    """Values with their intervals, a few a line."""
+    """The values with their intervals, a few per line."""
     texts = [f"{greek(name)} {with_interval(p.value, p.low, p.high)}" for name, p in params.items()]
     for start in range(0, len(texts), PER_LINE):
         yield "  " + "   ".join(texts[start : start + PER_LINE])
@@ -152,7 +152,7 @@ def _score(held: HeldOut, score: Score) -> str:
 
 
 def _inside(held: HeldOut) -> str:
-    """How many of the held-out points are inside their intervals, where there are any."""
+    """How many of the held-out points are inside their intervals; empty without intervals."""
     points = held.points
     if any(point.inside is None for point in points):
         return ""
@@ -161,7 +161,7 @@ def _inside(held: HeldOut) -> str:
 
 
 def _oracle(fit: FitResult) -> Iterator[str]:
-    """The loss of keeping the n most frequent features, beside the runs and the law, where the data is synthetic."""
+    """For synthetic data, the loss of keeping the n most frequent features, beside the runs and the law."""
     if fit.law != "L_N" or all(point.run.oracle is None for point in fit.points):
         return
     yield f"  {'n':>11}  {'measured':>9}  {'law [95 %]':<26}  {'oracle':>9}"
@@ -175,7 +175,7 @@ def _oracle(fit: FitResult) -> Iterator[str]:
 
 
 def regime_lines(regimes: Regimes) -> Iterator[str]:
-    """L(C) against L(N)."""
+    """The lines that compare L(C) with L(N)."""
     yield "L(C) against L(N)"
     for group in regimes.groups:
         yield from (f"  {line}" for line in _group(group))
@@ -193,7 +193,7 @@ def _group(group: Group) -> Iterator[str]:
 
 
 def lr_ratio(ratio: Ratio) -> list[str]:
-    """`lr*(L(C)) / lr*(L(N)) = 3.9 [3.1, 4.9] by …; the paper says ≈ 4, inside`, and what it is short of."""
+    """`lr*(L(C)) / lr*(L(N)) = 3.9 [3.1, 4.9] by …; the paper says ≈ 4, inside`, and which optima are missing."""
     if ratio.value is None:
         return [f"lr ratio unknown: {' '.join(ratio.reasons)}"]
     found = f"lr*(L(C)) / lr*(L(N)) = {with_interval(ratio.value, ratio.low, ratio.high)} by {ratio.method}"

@@ -1,4 +1,4 @@
-"""What to be careful with, in groups: runs that did not end well or did not converge, and the cautions of the fits."""
+"""Warnings in groups: runs that did not end well or did not converge, and the cautions of the fits."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,14 +31,14 @@ STATE_TITLES = {
     "stopped": "Stopped, to be resumed",
     UNKNOWN: "State unknown",
 }
-# How far a run is from convergence, by whichever of the two criteria is known.
+# The distance of a run from convergence, by whichever of the two criteria is known.
 CRITERIA = {
     "tail_gap": "above the limit of its tail",
     "last_doubling": "gained by the last doubling of tokens",
 }
-# A larger share of dead latents than this is listed: from 10 % on, n is not the n of the law.
+# Runs with a larger share of dead latents than this are listed: from 10 % on, n_latents overstates the n of the law.
 DEAD = 0.1
-# Of more runs than this in one group only the first are listed; the table of runs has them all.
+# At most this many runs of a group are listed; the table of runs has them all.
 MOST_RUNS = 10
 
 
@@ -72,7 +72,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Warnings:
-    """Every group is one heading of the section."""
+    """The groups of the section; each has a heading of its own."""
 
     groups: tuple[Group, ...]
 
@@ -117,7 +117,7 @@ def _not_converged(runs: pd.DataFrame, state: pd.Series) -> Iterator[Group]:
 
 
 def _distance(runs: pd.DataFrame, index: Any) -> str:
-    """How far a run is from convergence; empty where neither criterion is known."""
+    """The distance of a run from convergence; empty if neither criterion is known."""
     for column, meaning in CRITERIA.items():
         if column in runs.columns and known(runs.at[index, column]):
             return f"{cell_text(runs.at[index, column], column)} {meaning}"
@@ -139,7 +139,7 @@ def _run(runs: pd.DataFrame, index: Any, remark: str = "") -> Run:
 
 
 def _outdated_fits(report: StudyReport) -> Iterator[Group]:
-    """A group where fits.json was made from fewer runs than are done now."""
+    """A group if fits.json was made from fewer runs than are done now."""
     if report.fitted_here:
         return
     done = int((states(report.runs) == "done").sum())
@@ -158,7 +158,7 @@ def _outdated_fits(report: StudyReport) -> Iterator[Group]:
 
 
 def _fit_groups(report: StudyReport) -> Iterator[Group]:
-    """The cautions of the fits and of the comparison by kind, each sentence once, with the fits that have it."""
+    """The cautions of the fits and of the comparison, by kind; each sentence once, with the fits that have it."""
     fits_of: dict[tuple[Kind, str], list[str]] = {}
     for fit in report.fits:
         name = f"{fit.law} ({fit_name(fit)})" if fit_name(fit) else fit.law

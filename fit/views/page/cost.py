@@ -1,4 +1,4 @@
-"""What the sweep cost: hours of GPU or CPU, tokens, tokens per second, and FLOPs in both conventions, by phase."""
+"""The cost of the sweep by phase: GPU- or CPU-hours, tokens, tokens per second, and FLOPs in both conventions."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ COLUMNS = ("train_seconds", "gpu_seconds", "flops_sparse", "flops_dense", "token
 
 @dataclass(frozen=True)
 class Phase:
-    """Sums over the runs of one phase, as texts; tokens_per_second is a median. A sum of nothing known is a dash."""
+    """Sums over the runs of one phase, as texts; tokens_per_second is a median. A sum of no known values is a dash."""
 
     name: str
     runs: str
@@ -27,8 +27,10 @@ class Phase:
 
 @dataclass(frozen=True)
 class Cost:
-    """phases: with a total where there are several, empty without any column of cost. untimed: how many of the runs
-    that have begun have no time.
+    """The cost of the sweep.
+
+    phases: one row for each phase, and a total if there are several; empty if the table has no columns of cost.
+    untimed: how many of the runs that have begun have no recorded time.
     """
 
     phases: tuple[Phase, ...] = ()
@@ -51,7 +53,7 @@ def cost(report: StudyReport) -> Cost:
 
 
 def hours(runs: pd.DataFrame) -> tuple[float, str] | None:
-    """Hours of training and their unit: GPU-hours where they are known, else CPU-hours; None where neither is known."""
+    """Hours of training and their unit: GPU-hours if they are known, else CPU-hours; None if neither is known."""
     gpu = as_floats(runs, "gpu_seconds").sum(min_count=1)
     total = as_floats(runs, "train_seconds").sum(min_count=1)
     if known(gpu):

@@ -1,4 +1,4 @@
-"""The design of the sweep: which columns vary and over which values, what is constant, and how many runs have ended."""
+"""The design of the sweep: the columns that vary, their values, the constant columns, and how many runs have ended."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from fit.views.page.run_table import (
 )
 from fit.views.page.study_report import StudyReport
 
-# More values of n or k than this make no table of n by k.
+# With more values of n or k than this, there is no table of n by k.
 MOST_CELLS = 16
 
 
@@ -41,7 +41,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Cell:
-    """One n and k: the lowest loss of its done runs, None without one; how many are done, and how many runs it has."""
+    """One n and k: the lowest loss of its done runs (None without any), how many are done, and how many there are."""
 
     lowest: str | None
     done: int
@@ -50,7 +50,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class GridRow:
-    """One n, with a cell for each k."""
+    """The cells of one n, one for each k."""
 
     n: str
     cells: tuple[Cell, ...]
@@ -58,7 +58,7 @@ class GridRow:
 
 @dataclass(frozen=True)
 class Grid:
-    """The lowest loss of each n and k."""
+    """A table of the lowest loss at each n and k."""
 
     k: tuple[str, ...]
     rows: tuple[GridRow, ...]
@@ -66,7 +66,9 @@ class Grid:
 
 @dataclass(frozen=True)
 class Design:
-    """runs: how many there are, as `14 runs`, or rows where the table does not know states. ended: how many have ended.
+    """The design of the sweep.
+
+    runs: how many there are, as `14 runs`; counted as rows if the table has no states. ended: how many have ended.
     states: how many runs are in each state, None for a table without states.
     """
 
@@ -79,7 +81,7 @@ class Design:
 
 
 def axes(runs: pd.DataFrame) -> list[str]:
-    """The settings that differ between runs, in the order in which a reader asks for them."""
+    """The settings that differ between runs, the most important first."""
     return [name for name in columns.axes() if name in runs.columns and as_texts(runs, name).nunique() > 1]
 
 
@@ -101,7 +103,7 @@ def design(report: StudyReport) -> Design:
 
 
 def _meaning(column: columns.Column) -> str:
-    """`budget, tokens`: the label of a setting, and its unit where the label does not say it."""
+    """`budget, tokens`: the label of a setting, and its unit if the label does not contain it."""
     return column.label if column.unit in column.label else f"{column.label}, {column.unit}"
 
 
@@ -110,7 +112,7 @@ def _axis(runs: pd.DataFrame, name: str, meaning: str) -> Axis:
 
 
 def _grid(runs: pd.DataFrame) -> Grid | None:
-    """The lowest loss of each n and k; None for a single n, for a table without k, and for a very large grid."""
+    """The lowest loss at each n and k; None for a single n, for a table without k, and for a very large grid."""
     n, k = as_floats(runs, "n_latents"), as_floats(runs, "k")
     if not (1 < n.nunique() <= MOST_CELLS and 0 < k.nunique() <= MOST_CELLS):
         return None

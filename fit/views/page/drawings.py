@@ -1,4 +1,4 @@
-"""Every figure of the gallery as SVG inside the page; for one that cannot be drawn, what it needs."""
+"""Every figure of the gallery as SVG inside the page, or the data that it needs if it cannot be drawn."""
 
 import inspect
 import io
@@ -23,7 +23,7 @@ STYLE = "paper"
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as an <svg> element; wide: it takes both columns of the page."""
+    """A figure as an <svg> element. wide: whether it takes both columns of the page."""
 
     name: str
     svg: Markup
@@ -41,7 +41,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Figures:
-    """Every figure of the gallery is in one of the two."""
+    """The figures that were drawn and those that are missing; every figure of the gallery is one or the other."""
 
     drawings: tuple[Drawing, ...]
     missing: tuple[Missing, ...]
@@ -72,8 +72,8 @@ def _caption(module: object) -> str:
 def inline(figure: Figure, name: str, label: str) -> tuple[Markup, float]:
     """The figure as an <svg> element, and its width in points.
 
-    Its ids begin with `name`, so that no two figures share one, and it has no style sheet, which would hold for the
-    whole page. Letters are outlines, so that the page needs no font.
+    Its ids begin with `name`, so that no two figures share one. It has no style sheet, which would apply to the whole
+    page. Letters are outlines, so that the page needs no font.
     """
     out = io.BytesIO()
     with styles.applied(STYLE):
@@ -90,7 +90,7 @@ def inline(figure: Figure, name: str, label: str) -> tuple[Markup, float]:
         for key in list(element.attrib):
             value = _prefixed(element.attrib.pop(key), key.replace(XLINK, ""), name)
             element.set(key.replace(XLINK, ""), value)
-    # What matplotlib writes as a style sheet for `*` would hold for the whole page.
+    # matplotlib's style sheet for `*` would apply to the whole page.
     root.attrib = {key: value for key, value in root.attrib.items() if key not in ("width", "height")}
     root.set("style", "stroke-linejoin:round;stroke-linecap:butt")
     root.attrib.update({"role": "img", "aria-label": label or name, "class": "drawing"})

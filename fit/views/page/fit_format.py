@@ -1,4 +1,4 @@
-"""A fit as texts: which rows it describes, its parameters with their intervals, and its held-out error."""
+"""Writes a fit as text: the rows that it describes, its parameters with their intervals, and its held-out error."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ REGIMES = {"compute": "at the best use of compute", "converged": "at convergence
 
 
 class Interval(Protocol):
-    """A parameter, a derived quantity or a floor."""
+    """A value with an interval: a parameter, a derived quantity or a floor."""
 
     @property
     def value(self) -> float | None: ...
@@ -26,7 +26,7 @@ class Interval(Protocol):
 
 
 def group_name(group: Mapping[str, Any]) -> str:
-    """`k = 32, d = 768`: what rows have in common, or the inputs of a derived quantity."""
+    """`k = 32, d = 768`: the values that the rows share, or the inputs of a derived quantity."""
     return ", ".join(
         f"{SYMBOLS.get(column, column)} = {cell_text(value)}"
         for column, value in group.items()
@@ -35,13 +35,13 @@ def group_name(group: Mapping[str, Any]) -> str:
 
 
 def fit_name(fit: FitResult) -> str:
-    """`k = 32, by crossovers`; empty where the rows are all rows of the table, chosen the only way."""
+    """`k = 32, by crossovers`; empty for a fit that has neither a group nor a choice of method."""
     method = METHODS.get(fit.selection.method) if isinstance(fit.selection, OptimumSelection) else None
     return ", ".join(filter(None, [group_name(fit.group), method]))
 
 
 def interval(param: Interval | None) -> str:
-    """`0.357 [0.340, 0.374]`; a dash for a law without the parameter, and where it is not defined."""
+    """`0.357 [0.340, 0.374]`; a dash if the law does not have the parameter or its value is undefined."""
     if param is None or param.value is None:
         return MISSING
     return with_interval(param.value, param.low, param.high)
@@ -57,7 +57,7 @@ def held_out_error(held: HeldOut | None) -> str:
 
 
 def held_out_inside(held: HeldOut | None) -> str:
-    """How many of the held-out points lie inside their intervals: `inside`, `1 of 4 inside`."""
+    """How many of the held-out points lie inside their intervals, as `inside` or `1 of 4 inside`."""
     verdicts = [point.inside for point in held.points if point.inside is not None] if held else []
     if not verdicts:
         return MISSING
@@ -67,5 +67,5 @@ def held_out_inside(held: HeldOut | None) -> str:
 
 
 def optional_percent(value: float | None) -> str:
-    """`1.80 %`; a dash where it is not known."""
+    """`1.80 %`; a dash if it is unknown."""
     return MISSING if value is None else percent(value)

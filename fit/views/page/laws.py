@@ -1,4 +1,4 @@
-"""The laws: for each formula its fits side by side, parameters with intervals, held-out error and rival laws."""
+"""The laws: the fits of each formula side by side, with parameters, intervals, held-out error and rival laws."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ from fit.views.page.render import MISSING
 from fit.views.page.run_table import cell_text
 from fit.views.page.study_report import StudyReport
 
-# How the names of laws begin, in the order in which the laws are shown; a longer prefix before a shorter one.
+# Prefixes of the names of laws, in the order in which the page lists the laws; a longer prefix stands before a shorter.
 ORDER = ("L_NK", "L_ND", "L_N", "L_C", "N_C", "D_C", "LR_C", "T_N", "LR_N")
 ALL_ROWS = "all rows"
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A value and its interval, which is empty for a value that is not defined."""
+    """A value and its interval, which is empty if the value is undefined."""
 
     value: str
     interval: str
@@ -36,7 +36,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class HeldOutRow:
-    """A held-out measurement beside its prediction; verdict: whether it is inside the interval."""
+    """A held-out measurement and its prediction. verdict: whether the measurement lies inside the interval."""
 
     inputs: str
     predicted: str
@@ -85,7 +85,7 @@ class DerivedRow:
 
 @dataclass(frozen=True)
 class DerivedTable:
-    """Quantities that follow from the parameters, as E and α at each k."""
+    """Quantities derived from the parameters, such as E and α at each k."""
 
     names: tuple[str, ...]
     rows: tuple[DerivedRow, ...]
@@ -93,7 +93,7 @@ class DerivedTable:
 
 @dataclass(frozen=True)
 class Rival:
-    """A law in a comparison; fitted: whether it is the one that was asked for."""
+    """A law in a comparison. fitted: whether it is the law that the user asked for."""
 
     name: str
     error: str
@@ -102,7 +102,7 @@ class Rival:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The laws that a fit was compared with, the best first."""
+    """The laws of a comparison, the best first."""
 
     name: str
     laws: tuple[Rival, ...]
@@ -110,7 +110,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Family:
-    """All fits of one formula. parameters: the names of those that any of them has."""
+    """All fits of one formula. parameters: the names of all parameters that occur in these fits."""
 
     law: str
     formula: str
@@ -124,7 +124,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Laws:
-    """skipped: what was not fitted or not read, and why."""
+    """The facts of the section. skipped: the laws that were not fitted or not read, and why."""
 
     families: tuple[Family, ...]
     skipped: tuple[str, ...]

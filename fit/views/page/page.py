@@ -1,4 +1,4 @@
-"""The page: a head with a strict content security policy, and the sections in the order in which a reader needs them.
+"""Builds the page: a head with a strict content security policy, and the sections, from the main result to the detail.
 
 `python -m fit.views.verbs.report runs/demo`
 """
@@ -78,7 +78,7 @@ def page(tables: StudyTables) -> str:
             for part in SECTIONS
         ],
     )
-    return str(html)  # plain: joining text to a Markup would escape it
+    return str(html)  # a plain str, because text joined to a Markup is escaped
 
 
 def _file(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Where the numbers come from: commit, versions, machines, seeds and times of the runs, and the files read."""
+"""The origin of the numbers: commit, versions, machines, seeds and times of the runs, and the files that were read."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -44,7 +44,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Provenance:
-    """period: from the first start to the last end, None where neither is known. sources: files and versions."""
+    """The origin of the numbers.
+
+    period: from the first start to the last end, None if neither is known. sources: files and versions.
+    """
 
     columns: tuple[Column, ...]
     period: str | None

@@ -16,7 +16,7 @@ from fit.views.page.run_table import cell_text
 from fit.views.page.study_report import StudyReport
 from fit.views.text import batch_effect, lr_ratio
 
-# Of each regime: the law of the loss, and that of the best learning rate.
+# The law of the loss and the law of the best learning rate in each regime.
 LAWS = {"compute": ("L_C", "LR_C"), "converged": ("L_N", "LR_N")}
 
 
@@ -55,7 +55,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Group:
-    """The comparison at one k. findings: the ratio of the best learning rates, and which inputs were missing."""
+    """The comparison at one k. findings: the ratio of the best learning rates, and sentences on missing inputs."""
 
     name: str
     sides: tuple[Side, ...]
@@ -66,7 +66,11 @@ class Group:
 
 @dataclass(frozen=True)
 class RegimesSection:
-    """lead: why there is no comparison, else None. caution: what comparing n under L(C) means."""
+    """The facts of the section.
+
+    lead: why there is no comparison, or None if there is one. caution: what a comparison of different n under L(C)
+    means.
+    """
 
     lead: str | None
     caution: str | None
@@ -108,7 +112,7 @@ def _group(report: StudyReport, group: compare.Group, floors: Sequence[Floor]) -
 
 
 def _fits(report: StudyReport, law: str, group: Mapping[str, Any]) -> list[FitResult]:
-    """The fits of one law whose group does not contradict this one."""
+    """The fits of one law with a group that does not contradict this one."""
     return [
         fit
         for fit in report.fits
@@ -136,7 +140,7 @@ def _parameter(fit: FitResult, name: str) -> str:
 
 
 def _once(texts: Iterable[str]) -> str:
-    """The different texts, each once; a dash without any."""
+    """The distinct texts; a dash if there are none."""
     return "; ".join(dict.fromkeys(texts)) or MISSING
 
 

@@ -1,4 +1,4 @@
-"""How the page reads the table of runs: columns as numbers or as texts, cells as text, and the state of each run."""
+"""Reads the table of runs for the page: columns as numbers or as texts, cells as text, and the state of each run."""
 
 from collections import Counter
 from typing import Any
@@ -13,7 +13,7 @@ from fit.views.page.render import MISSING
 
 SHARES = ("dead_fraction", "tail_gap", "last_doubling")
 STATES = ("done", "running", "pending", "stopped", "diverged", "failed", "cancelled", "unreadable")
-# States that a run does not leave by itself: `saescale retry`, or another launch, has to take it up again.
+# States that a run does not leave by itself: it continues only after `saescale retry` or another launch.
 FINAL_STATES = ("done", "diverged", "failed", "cancelled", "unreadable")
 UNKNOWN = "unknown"
 
@@ -68,7 +68,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 
 
 def distinct_values(table: pd.DataFrame, column: str, most: int = 8) -> str:
-    """The values that a column takes, in order: all of them up to `most`, else both ends and how many there are."""
+    """The values of a column in order: all of them, or if there are more than `most`, both ends and the number."""
     values = table[column]
     numeric = pd.to_numeric(values, errors="coerce")
     if numeric.notna().sum() == values.notna().sum() and values.notna().any():

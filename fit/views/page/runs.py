@@ -1,4 +1,4 @@
-"""The table of all runs: plain HTML for every browser, and for page.js the same rows with every column."""
+"""The table of all runs: plain HTML for every browser, and the same rows with every column as data for page.js."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,20 +19,22 @@ from fit.views.page.run_table import (
 )
 from fit.views.page.study_report import StudyReport
 
-# Columns shown at first, where they are known; of the configuration only what differs between runs.
+# Columns that are visible at first, if they are known; settings only if they differ between runs.
 SHOWN_FIRST = (
     "state", "n_latents", "k", "lr", "batch_tokens", "seed", "data", "model", "layer", "d_model", "activation",
     "tokens", "nmse", "converged", "dead_fraction", "flops_sparse", "tokens_per_second", "run_id", "failure", "message",
 )  # fmt: skip
-# How many columns are shown first of a table that has none of these.
+# The number of columns that are visible at first in a table that has none of these.
 MOST_FOREIGN = 12
 ORDER = ("study", "data", "d_model", "k", "n_latents", "lr", "batch_tokens", "seed", "run_id")
 
 
 @dataclass(frozen=True)
 class Column:
-    """The cells of a column as texts, None for a missing one. values: also as the numbers or truths that they are, to
-    sort and filter by; None for a column of texts.
+    """A column of the table.
+
+    Its cells are texts, None for a missing value. values: the cells as numbers or booleans, to sort and filter by; None
+    for a column of texts.
     """
 
     name: str
@@ -41,20 +43,22 @@ class Column:
     numeric: bool = False
 
     def css_class(self, row: int) -> str:
-        """The class of a cell of the column of states; states that are not ours have no colour."""
+        """The CSS class of a cell in the column of states; unknown states have no colour."""
         text = self.texts[row]
         return text if text in STATES else UNKNOWN
 
     def to_json(self) -> dict[str, Any]:
-        """What page.js reads."""
+        """The data that page.js reads."""
         data: dict[str, Any] = {"numeric": self.numeric, "texts": self.texts}
         return data if self.values is None else {**data, "values": self.values}
 
 
 @dataclass(frozen=True)
 class RunTable:
-    """count: of the rows. first: the columns that are shown at first. empty: columns without any value. data: for
-    page.js, every other column with its cells, the names of the empty ones, and the states that occur.
+    """The facts of the section.
+
+    count: the number of rows. first: the columns that are visible at first. empty: columns without any value. data: for
+    page.js, every other column with its cells, the names of the empty columns, and the states that occur.
     """
 
     count: int
@@ -83,7 +87,7 @@ def run_table(report: StudyReport) -> RunTable:
 
 
 def _ordered(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs by their configuration, numbers as numbers; the same whatever order the file has."""
+    """The runs sorted by their configuration, with numbers sorted as numbers. The order in the file does not matter."""
     keys = [name for name in ORDER if name in runs.columns]
     floats = {name: as_floats(runs, name) for name in keys}
     by = pd.DataFrame({name: v if v.notna().any() else as_texts(runs, name) for name, v in floats.items()})

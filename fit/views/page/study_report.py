@@ -1,4 +1,4 @@
-"""What a page is made of: the tables of a study, the fits of fits.json or those made here, and notes for the reader."""
+"""The content of a page: the tables of a study, its fits from fits.json or made here, and notes for the reader."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ class StudyReport:
     tables : the tables and their fits; runs and curves have only our column names, and texts in place of lists and
         other objects.
     fitted_here : whether the fits were made for this page.
-    notes : what was not fitted or not read, and why, a sentence each.
+    notes : one sentence for each thing that was not fitted or not read, with the reason.
     """
 
     tables: StudyTables
@@ -45,7 +45,7 @@ class StudyReport:
 
     @property
     def name(self) -> str:
-        """The name of the study, or that of the file."""
+        """The name of the study or of the file."""
         studies = (
             sorted({str(v) for v in self.runs["study"].dropna()}) if "study" in self.runs.columns else []
         )
@@ -67,7 +67,7 @@ class StudyReport:
 
 
 def study_report(tables: StudyTables) -> StudyReport:
-    """The report of these tables, with the fits that were read with them, or else fits made here."""
+    """The report of these tables, with the fits that were read with them or, if there are none, with fits made here."""
     notes = list(tables.notes)
     if tables.outdated is not None:
         notes.append(
@@ -91,7 +91,7 @@ def _fitted(tables: StudyTables, notes: list[str]) -> Study:
         return fit_study(tables.runs, tables.curves, say=notes.append)
     except FitError as error:
         notes.append(str(error))
-    except Exception as error:  # an unexpected column costs the laws, not the page
+    except Exception as error:  # an unexpected column must not stop the page; it then has no laws
         notes.append(f"No law was fitted: {type(error).__name__}: {' '.join(str(error).split())}")
     return Study((), None)
 

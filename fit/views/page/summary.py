@@ -22,7 +22,7 @@ from fit.views.page.run_table import (
 )
 from fit.views.page.study_report import StudyReport
 
-# The laws whose exponent the first sentence gives, with their variable: of each regime the first one that was fitted.
+# The laws for the exponents in the first sentence, with their variable. Each regime uses the first one that was fitted.
 LAWS = {
     "converged": (("L_N", "N"), ("L_N_pure", "N"), ("L_NK", "N")),
     "compute": (("L_C", "C"), ("L_C_pure", "C")),
@@ -34,7 +34,7 @@ MOST_VALUES = 3
 
 @dataclass(frozen=True)
 class Trend:
-    """How the loss falls in one regime: L ∝ variable^−exponent. exponent: its letter; values: with their intervals."""
+    """The trend of the loss in one regime, L ∝ variable^−exponent. exponent: its letter; values: with intervals."""
 
     regime: str
     has_floor: bool
@@ -45,7 +45,7 @@ class Trend:
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """One number of the row below the first sentence, and what it is about."""
+    """One number in the row below the first sentence, with its description."""
 
     name: str
     value: str
@@ -54,7 +54,10 @@ class KeyFigure:
 
 @dataclass(frozen=True)
 class Summary:
-    """formulas: the laws fitted, for a page without a trend. converged: `3 runs of 14`, None where it is not known."""
+    """The head of the page.
+
+    formulas: the fitted laws, for a page without a trend. converged: `3 runs of 14`, None if it is unknown.
+    """
 
     name: str
     trends: tuple[Trend, ...]
@@ -110,7 +113,7 @@ def _values(exponents: Sequence[tuple[str, Param]]) -> str:
 
 
 def _key_figures(report: StudyReport) -> Iterator[KeyFigure]:
-    """Ended and converged runs, the lowest loss, the held-out error, compute and time; what is unknown is left out."""
+    """Ended and converged runs, the lowest loss, the held-out error, compute and time; unknown numbers are left out."""
     runs = report.runs
     if "state" in runs.columns:
         yield KeyFigure("runs ended", f"{ended_count(runs):,} of {len(runs):,}")
@@ -130,7 +133,7 @@ def _key_figures(report: StudyReport) -> Iterator[KeyFigure]:
 
 
 def _held_out(report: StudyReport) -> Iterator[KeyFigure]:
-    """How well the most general law predicts the largest scale, which was held out."""
+    """The error of the most general law at the largest scale, which was held out."""
     for law, name in (("L_NK", "L(N, K)"), ("L_N", "L(N)"), ("L_C", "L(C)")):
         for fit in report.fits:
             if fit.law == law and fit.held_out is not None:

@@ -1,4 +1,4 @@
-"""What every verb of the command line shares: its parser and help, one path for errors, and exit codes.
+"""The base of every verb of the command line: its parser and help, one path for errors, and exit codes.
 
 A verb is a module with `add_arguments(parser)`, `run(arguments) -> int` and `main = Verb(...)`. Heavy packages are
 imported inside `run` only, so that `saescale VERB --help` and the completion of its options answer at once.
@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"{value!r} is not among the choices {listed}.{near}")
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Parse options and arguments in any order; what follows a REMAINDER argument is left as it is."""
+        """Parse options and arguments in any order; everything after a REMAINDER argument is left as it is."""
         if any(action.nargs == argparse.REMAINDER for action in self._actions):
             return self.parse_args(argv)
         arguments, unknown = self.parse_known_intermixed_args(argv)
@@ -50,16 +50,16 @@ class Parser(argparse.ArgumentParser):
         return arguments
 
     def arguments(self) -> list[argparse.Action]:
-        """The arguments that are no options, in their order; hidden ones left out."""
+        """The positional arguments in their order, without hidden ones."""
         hidden = argparse.SUPPRESS
         return [each for each in self._actions if not each.option_strings and each.help != hidden]
 
     def option(self, name: str) -> argparse.Action | None:
-        """The option of that name, as `--law`."""
+        """The option with this name, such as `--law`; None if there is none."""
         return self._option_string_actions.get(name)
 
     def option_names(self) -> list[str]:
-        """The names of all options, as `-h` and `--help`."""
+        """The names of all options, such as `-h` and `--help`."""
         return list(self._option_string_actions)
 
     def _refuse(self, unknown: str) -> None:
@@ -86,10 +86,10 @@ class Verb:
     add_arguments : declares the verb's arguments and options
     run : does the work and returns the exit code
     description : what the verb does; the first paragraph of its help
-    examples : command lines, one a line
+    examples : command lines, one per line
     notes : further paragraphs of the help
     failure : what exit code 1 means
-    interrupted : what Ctrl-C says
+    interrupted : the message after Ctrl-C
     errors : the exceptions whose text is a sentence for the user
     """
 
@@ -153,7 +153,7 @@ def guarded(
         return _tell(command, f"{_sentence(str(error))} See {command} --help.", USAGE)
     except errors as error:
         return _tell(command, str(error), FAILED)
-    except BrokenPipeError:  # the reader has seen enough (… | head)
+    except BrokenPipeError:  # the reader closed the pipe, as `… | head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return DONE
     except OSError as error:

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Draw what can be drawn; FitError if no figure could be made."""
+    """Draw every figure that has its data. Raises FitError if no figure could be drawn."""
     if not _draw(given):
         raise FitError("No figure could be made; each line above says what is missing.")
     return 0

@@ -98,7 +98,7 @@ def _seed(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read, fit, write and print, in this order: a closed pipe costs no result."""
+    """Read, fit, write and print, in this order, so that a closed pipe cannot lose the result."""
     from fit.data import tables
     from fit.law.errors import FitError
     from fit.law.losses import objective

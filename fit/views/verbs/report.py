@@ -1,4 +1,4 @@
-"""The verb `saescale report`: a study on one page, report.html. `python -m fit.views.verbs.report runs/demo`"""
+"""`saescale report`: writes a study as one page, report.html. `python -m fit.views.verbs.report runs/demo`"""
 
 import argparse
 from pathlib import Path
@@ -37,7 +37,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def write(given: argparse.Namespace) -> Path:
-    """Write the page of the options' study, complete or not at all; returns its path."""
+    """Write the page of the study, completely or not at all, and return its path."""
     from fit.data import files, tables
     from fit.study.study_tables import StudyTables
     from fit.views.page.page import page
