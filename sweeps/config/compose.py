@@ -1,7 +1,7 @@
 """Composes configs with Hydra's groups and overrides.
 
-Two things are ours: an override with several values makes an axis of a grid and not a multirun, and there is
-geom(start, stop, ratio).
+This differs from Hydra in two ways: an override with several values makes an axis of a grid instead of a multirun, and
+its values can be written as geom(start, stop, ratio).
 """
 
 import math
@@ -30,14 +30,14 @@ Number = Union[int, float]  # noqa: UP007
 
 @dataclass(frozen=True)
 class Overrides:
-    """The overrides of a command line: the fixed ones as text for Hydra, and the values of each key that is swept."""
+    """The overrides of a command line: the fixed ones as text for Hydra, and the values of each swept key."""
 
     fixed: list[str]
     fixed_keys: frozenset[str]
     axes: dict[str, list[Any]]
 
 
-# Lines of Hydra's and OmegaConf's messages that help nobody here; `+` adds no key that the schema does not know.
+# Lines of Hydra's and OmegaConf's messages that do not help here: `+` cannot add a key that the schema does not know.
 _NOISE = (
     "See ",
     "full_key",
@@ -62,7 +62,7 @@ def sentences(what: str = "the config") -> Iterator[None]:
 
 
 def _sentence(error: Exception, what: str) -> str:
-    """What was wrong; near names if a key or a choice of a group does not exist."""
+    """A sentence that says what was wrong, with near names if a key or a choice of a group does not exist."""
     cause = error.__cause__ or error
     key = getattr(error, "full_key", None) or getattr(cause, "full_key", None)
     if key and isinstance(cause, ConfigAttributeError | ConfigKeyError):
@@ -78,14 +78,17 @@ def _sentence(error: Exception, what: str) -> str:
 
 @contextmanager
 def hydra_session() -> Iterator[ConfigLoader]:
-    """Initialise Hydra on our config folder for the length of the block."""
+    """Initialise Hydra with our config folder inside the block."""
     register()
     with sentences(), hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         yield GlobalHydra.instance().config_loader()
 
 
 def geom(start: Number, stop: Number, ratio: Number) -> ChoiceSweep:
-    """Return start, start·ratio, … up to stop (to a relative 1e-9), as geom(256, 4096, 2) or geom(1e-4, 1.6e-3, 2)."""
+    """Return start, start·ratio, … up to stop (within a relative 1e-9).
+
+    Examples: geom(256, 4096, 2), geom(1e-4, 1.6e-3, 2).
+    """
     if start <= 0 or stop <= 0 or ratio <= 0 or ratio == 1 or (stop > start) != (ratio > 1) and stop != start:
         raise SweepError(
             f"geom({start}, {stop}, {ratio}) never reaches {stop}: give positive numbers, and a ratio above 1 to go up "
@@ -98,7 +101,7 @@ def geom(start: Number, stop: Number, ratio: Number) -> ChoiceSweep:
 
 
 def parse(loader: ConfigLoader, overrides: Sequence[str]) -> Overrides:
-    """Split overrides into those with one value and those with several. SweepError for `interval`: it lists none."""
+    """Split overrides into those with one value and those with several. SweepError for `interval`, which lists none."""
     functions = create_functions()
     functions.register(name="geom", func=geom)
     parser = OverridesParser(functions, loader)
@@ -106,14 +109,14 @@ def parse(loader: ConfigLoader, overrides: Sequence[str]) -> Overrides:
     for override in overrides:
         with sentences(f"the override {override!r}"):
             parsed.append(parser.parse_override(override))
-    last = {_key(o): o for o in parsed}  # as in Hydra, the last of several wins
+    last = {_key(o): o for o in parsed}  # as in Hydra, the last override of a key wins
     fixed = {key: o for key, o in last.items() if not o.is_sweep_override()}
     axes = {key: _values(o) for key, o in last.items() if o.is_sweep_override()}
     return Overrides([_text(o) for o in fixed.values()], frozenset(fixed), axes)
 
 
 def axis_values(loader: ConfigLoader, key: str, value: Any) -> list[Any]:
-    """The values of an axis written in a config: a list, or a string in Hydra's sweep grammar, or one value."""
+    """The values of an axis in a config, written as a list, as a string in Hydra's sweep grammar, or as one value."""
     if isinstance(value, list):
         return value
     if isinstance(value, str):
@@ -123,7 +126,7 @@ def axis_values(loader: ConfigLoader, key: str, value: Any) -> list[Any]:
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
-    """Compose the config of these overrides, inside `hydra_session`. SweepError for keys outside the schema."""
+    """Compose the config of these overrides inside `hydra_session`. Raises SweepError for keys outside the schema."""
     config = hydra.compose("config", overrides=list(overrides))
     with sentences():  # Hydra lets `+key=…` and YAML files add any key
         OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.to_container(config, resolve=False))
@@ -139,7 +142,7 @@ def config_text(overrides: Sequence[str]) -> str:
 
 
 def is_group(loader: ConfigLoader, key: str) -> bool:
-    """Return whether the key chooses a config file, as data=…, and does not set a value, as data.shuffle_seed=…"""
+    """Return whether the key chooses a config file, like data=…, and does not set a value, like data.shuffle_seed=…"""
     return bool(loader.get_group_options(key))
 
 
@@ -148,7 +151,7 @@ def _key(override: Override) -> str:
 
 
 def _text(override: Override) -> str:
-    """Return the override for Hydra. 1e6 becomes 1000000, which integer keys accept too."""
+    """Return the override as text for Hydra. 1e6 becomes 1000000, which integer keys accept too."""
     value = override.value()
     if isinstance(value, float) and value.is_integer():
         return f"{override.get_key_element()}={int(value)}"

@@ -9,7 +9,7 @@ from sweeps.errors import SweepError
 
 
 def holds(text: str, row: Mapping[str, Any]) -> bool:
-    """Return whether a condition is true of the row. SweepError for what is not a condition on its columns."""
+    """Return whether the condition holds for the row. Raises SweepError if it is not a condition on its columns."""
     try:
         return conditions.holds(text, row)
     except FitError as error:
@@ -17,7 +17,7 @@ def holds(text: str, row: Mapping[str, Any]) -> bool:
 
 
 def compute(text: str, row: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]]) -> Any:
-    """Return the value of an expression over the row. SweepError for one that is not understood or has no value."""
+    """Return the value of the expression for the row. Raises SweepError if it cannot be parsed or has no value."""
     try:
         return conditions.value(text, row, functions)
     except FitError as error:

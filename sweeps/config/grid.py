@@ -32,7 +32,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Expansion:
-    """The grid of a study: its cells, and what they were made from."""
+    """The grid of a study: its cells, and the settings that they were made from."""
 
     name: str  # name of the study
     runs: Path  # folder of all studies
@@ -43,16 +43,16 @@ class Expansion:
     zips: list[list[str]]  # axes that step together
     derived: dict[str, str]  # config key: its expression
     dropped: int  # number of cells that `grid.where` left out
-    # Studies and laws that are not fitted yet, so that a guess was used; see `sweeps.config.earlier_fit`.
+    # Studies and laws that are not fitted yet and were replaced by a guess; see `sweeps.config.earlier_fit`.
     waiting: frozenset[str] = frozenset()
 
 
 def expand(overrides: Sequence[str]) -> Expansion:
-    """Return all cells of the study that the overrides, in Hydra's grammar, describe.
+    """Return all cells of the study that the overrides describe, in Hydra's grammar.
 
-    A value on the command line takes precedence over the config: `sae.k=8` replaces an axis or a derived value of that
-    key. A config is composed once per choice of groups (70 ms each); the other values are merged into it (well under
-    1 ms per cell).
+    A value on the command line takes precedence over the config: `sae.k=8` replaces an axis or a derived value of this
+    key. The config is composed once for each choice of groups (70 ms each); all other values are merged into it (well
+    under 1 ms per cell).
     """
     with hydra_session() as loader:
         line = parse(loader, overrides)
@@ -116,7 +116,8 @@ def _axes(loader: ConfigLoader, config: DictConfig, line: Overrides) -> dict[str
 def _derived(config: DictConfig, line: Overrides, axes: Mapping[str, list[Any]]) -> dict[str, str]:
     """The expression of each derived value, by key.
 
-    null removes one of the config. A key that the command line fixes or sweeps is not derived.
+    null on the command line removes an expression of the config. Keys that the command line fixes or sweeps are not
+    derived.
     """
     given = line.fixed_keys | set(line.axes)
     written = {key: text for key, text in _flatten(config.grid.derive) if text is not None}
@@ -146,7 +147,7 @@ def _zips(config: DictConfig, line: Overrides, axes: Mapping[str, list[Any]]) ->
 
 
 def _points(axes: Mapping[str, list[Any]], zips: list[list[str]]) -> Iterator[dict[str, Any]]:
-    """The product of the axes, with zipped axes as a single one."""
+    """The product of the axes, where each group of zipped axes counts as one axis."""
     zipped = {key for group in zips for key in group}
     blocks = [
         [dict(zip(group, row, strict=True)) for row in zip(*(axes[k] for k in group), strict=True)]
@@ -159,7 +160,7 @@ def _points(axes: Mapping[str, list[Any]], zips: list[list[str]]) -> Iterator[di
 
 
 class _Builder:
-    """Makes the cells of one choice of groups by merging dicts; a value is checked against the schema once."""
+    """Makes the cells of one choice of groups by merging dicts; each value is checked against the schema once."""
 
     def __init__(self, config: DictConfig, derived: Mapping[str, str], waiting: set[str]) -> None:
         self.config, self.derived, self.waiting = config, derived, waiting
@@ -196,7 +197,7 @@ class _Builder:
         return config
 
     def _typed(self, key: str, value: Any) -> Any:
-        """The value as the schema's type for this key."""
+        """The value converted to the type that the schema has for this key."""
         memo = (key, repr(value))
         if memo not in self.typed:
             scratch = copy.deepcopy(self.config)
@@ -208,7 +209,7 @@ class _Builder:
 
 
 def names_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that an expression may name: the keys of sae and train, seed, shuffle_seed, d_model and data."""
+    """The columns that expressions can use: the keys of sae and train, seed, shuffle_seed, d_model and data."""
     data = config["data"]
     return (
         config["sae"]
@@ -224,7 +225,7 @@ def names_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _update(config: DictConfig, key: str, value: Any) -> None:
     if isinstance(value, float) and value.is_integer():
-        value = int(value)  # integer keys refuse 2.0 from an expression; float keys convert it back
+        value = int(value)  # integer keys refuse a 2.0 from an expression; float keys convert it back
     with sentences():
         OmegaConf.update(config, key, value)
 

@@ -14,7 +14,7 @@ from sweeps.config.launcher import Launcher
 
 
 def _open(cls: type) -> Any:
-    """The same class without `frozen`, which OmegaConf takes for read-only, and then refuses to merge a config into."""
+    """The same class without `frozen`: OmegaConf treats frozen classes as read-only and merges no config into them."""
     hints = get_type_hints(cls)
     specs = [
         (f.name, hints[f.name], field(default=MISSING if f.default is NO_DEFAULT else f.default))
@@ -41,12 +41,12 @@ class Data:
 
     name: str = MISSING
     shuffle_seed: int = 0  # order of the tokens
-    d_model: int | None = None  # the width they must have; null: any
+    d_model: int | None = None  # the width that the activations must have; null: any
     synthetic: Synthetic | None = None
     store: str | None = None  # folder of an activation store
     harvest: Harvest | None = None  # fills the store
     array: Array | None = None  # fills the store instead
-    streaming: Streaming | None = None  # what `harvest` would write, never stored
+    streaming: Streaming | None = None  # the same activations as from `harvest`, but never stored
 
 
 @dataclass
@@ -63,9 +63,9 @@ class Grid:
 
 @dataclass
 class Budget:
-    """The most that a study may cost; a launch above it is refused."""
+    """The most that a study may cost. A launch that would cost more is refused."""
 
-    gpu_hours: float | None = None  # worker-hours for the runs that are not done yet
+    gpu_hours: float | None = None  # worker-hours of the runs that are not done yet
 
 
 @dataclass
@@ -86,6 +86,6 @@ def register() -> None:
 
 
 def conf_dir() -> Path:
-    """The config groups: beside this package in a checkout, inside it when installed."""
+    """The folder of the config groups: beside this package in a checkout, inside it when installed."""
     inside = Path(__file__).parents[1] / "conf"
     return inside if inside.is_dir() else Path(__file__).parents[2] / "conf"

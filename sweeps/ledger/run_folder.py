@@ -34,9 +34,9 @@ class Status:
     failure: str | None = None  # its kind, see `sweeps.ledger.failures`
     message: str | None = None
     rate: float | None = None  # tokens per second of wall time, while the run trains
-    # The last SLURM job whose end is accounted for: in this status, or in the one before it was set back to pending.
+    # The last SLURM job with an end that this status, or the one before a reset to pending, has taken into account.
     settled: str | None = None
-    rounds: int = 0  # time limits in a row that its job reached with no token gained
+    rounds: int = 0  # consecutive time limits that its job reached without training on a token
     updated: float = 0.0  # when it was written, in seconds since the epoch
 
 
@@ -149,11 +149,11 @@ class RunFolder:
 
     @property
     def cancelled(self) -> bool:
-        """Whether `saescale cancel` has asked for the run's end."""
+        """Whether `saescale cancel` has asked to end the run."""
         return self._cancel_path.exists()
 
     def ask_to_cancel(self) -> None:
-        """Ask whichever worker has the run to save it and leave it, and every other not to start it."""
+        """Ask the worker that has the run to save it and stop training it, and all other workers not to start it."""
         self._cancel_path.touch()
 
     def withdraw_cancel(self) -> None:
@@ -166,7 +166,7 @@ class RunFolder:
             file.flush()
 
     def curve(self) -> list[dict[str, Any]]:
-        """The evaluations, without a last line that a kill tore."""
+        """The evaluations, without a last line that was cut off when the process was killed."""
         rows = []
         for line in (_read(self.curve_path) or "").splitlines():
             try:
@@ -176,10 +176,10 @@ class RunFolder:
         return rows
 
     def rewind(self, rows: list[dict[str, Any]]) -> None:
-        """Make the curve exactly `rows`: what was evaluated after the checkpoint will be evaluated again."""
+        """Replace the curve by `rows`, because evaluations after the checkpoint will be repeated."""
         write_text(self.curve_path, "".join(dumps(row) + "\n" for row in rows))
 
-    # Each of these reads None where there is no file, and raises SweepError where it is torn.
+    # Each of these returns None if there is no file, and raises SweepError if the file is incomplete.
 
     def environment(self) -> dict[str, Any] | None:
         return self._read_json("environment.json")
@@ -200,11 +200,11 @@ class RunFolder:
         self._write_json("latents.json", histograms)
 
     def traceback(self) -> str | None:
-        """Of the last failure; None where the run has ended well or never failed."""
+        """The traceback of the last failure; None if the run has ended well or never failed."""
         return _read(self._traceback_path)
 
     def set_traceback(self, text: str | None) -> None:
-        """Write the traceback of a failure, or remove an earlier one with None."""
+        """Write the traceback of a failure; None removes an earlier one."""
         if text is None:
             self._traceback_path.unlink(missing_ok=True)
         else:
@@ -244,7 +244,7 @@ class Study:
 
 
 def open_study(path: Path) -> Study:
-    """The study in the folder `path`. SweepError where there is none, which names the studies beside it."""
+    """The study in the folder `path`. If there is none, raises SweepError, which names the studies beside it."""
     study = Study(path)
     if not study.has_runs:
         others = sorted({config.parent.parent.name for config in path.parent.glob(f"*/*/{_CONFIG}")})
@@ -258,7 +258,7 @@ def open_study(path: Path) -> Study:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The values of a JSON file; None where there is no file. SweepError where it is torn."""
+    """The values of a JSON file; None if there is no file. Raises SweepError if the file is incomplete."""
     text = _read(path)
     try:
         return None if text is None else dict(json.loads(text))
@@ -267,12 +267,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def dumps(values: Any, indent: int | None = None) -> str:
-    """JSON with null for every number that is not finite: missing is missing."""
+    """JSON with null for every number that is not finite."""
     return json.dumps(_finite(values), allow_nan=False, indent=indent)
 
 
 def _status(fields: dict[str, Any]) -> Status:
-    """Without fields that a newer version wrote: a job that waits in the queue runs the code of its launch."""
+    """The status without fields of a newer version, since a job from the queue runs the code of its launch."""
     return Status(**{name: value for name, value in fields.items() if name in Status.__dataclass_fields__})
 
 
@@ -285,7 +285,7 @@ def _finite(value: Any) -> Any:
 
 
 def _overwrite(path: Path, text: str) -> None:
-    """Write over a small file in place, as a full disk has no room for a new one and this one has its block already."""
+    """Overwrite a small file in place: a full disk has no room for a new file, but this one already has its block."""
     with open(path, "r+b") as file:
         old = len(file.read())
         file.seek(0)

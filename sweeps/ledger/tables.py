@@ -13,13 +13,13 @@ from sweeps.ledger import failures
 from sweeps.ledger.claims import current_status
 from sweeps.ledger.run_folder import RunFolder, Study
 
-# The order and type of the columns, whatever the runs have reached: a column without values is there, and missing.
+# The order and type of the columns, which do not depend on the progress of the runs: a column can be all missing.
 RUN_COLUMNS, CURVE_COLUMNS, LATENT_COLUMNS = map(dtypes, (RUNS, CURVES, LATENTS))
 _REPEATED = ("study", *(column.name for column in REPEATED))
 
 
 def collect(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """runs and curves of a study as they stand now; failed and pending runs are rows."""
+    """The current tables `runs` and `curves` of a study. Failed and pending runs have rows too."""
     runs: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     for folder in study.runs():
@@ -31,7 +31,7 @@ def collect(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def run_row(folder: RunFolder, study: str, curve: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One run's row: config, last evaluation, and the result where it has ended. What cannot be read is missing."""
+    """The row of one run: config, last evaluation and, if it has ended, the result. Unreadable values are missing."""
     status = current_status(folder)
     row: dict[str, Any] = {"run_id": folder.run_id, "study": study, "state": status.state}
     row |= {"failure": status.failure, "message": status.message}
@@ -47,11 +47,11 @@ def run_row(folder: RunFolder, study: str, curve: Sequence[dict[str, Any]]) -> d
 
 
 def _config_columns(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a run, by column; a key that its config.yaml does not have is missing."""
+    """The settings of a run, by column; keys that its config.yaml does not have are missing values."""
     run = config["run"]
     settings = run | {
         "data": config["data"] | run["data"]
-    }  # the run's d_model is the data's, not the one asked for
+    }  # the d_model of the run is that of the data, not the requested one
     row = {column.name: _setting(settings, column.key) for column in RUNS if column.key}
     return row | {"store": Path(row["store"]).name if row["store"] else None}
 
@@ -64,7 +64,7 @@ def _setting(settings: dict[str, Any], key: str) -> Any:
 
 
 def collect_latents(study: Study) -> pd.DataFrame:
-    """The histograms over the latents of every run that has them, a row a bin that is not empty."""
+    """The histograms over the latents of every run that has them, with one row per non-empty bin."""
     rows = [row for folder in study.runs() for row in _latent_rows(folder)]
     return _typed(rows, LATENT_COLUMNS)
 
@@ -74,7 +74,7 @@ def _latent_rows(folder: RunFolder) -> list[dict[str, Any]]:
         found = folder.latents() or {}
         sae = folder.config()["run"]["sae"] if found else {}
     except SweepError:
-        return []  # `run_row` tells of a folder that cannot be read
+        return []  # `run_row` reports folders that cannot be read
     rows = []
     for quantity in found.keys() - {"tokens"}:
         of = found[quantity]
@@ -91,7 +91,7 @@ def _latent_rows(folder: RunFolder) -> list[dict[str, Any]]:
 def write_tables(study: Study) -> list[Path]:
     """Write runs.parquet, curves.parquet and, where a run has them, latents.parquet into the study's folder.
 
-    Each by rename; returns their paths.
+    Each file is written under another name and then renamed. Returns the paths.
     """
     runs, curves = collect(study)
     latents = collect_latents(study)

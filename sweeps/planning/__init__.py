@@ -1,1 +1,1 @@
-"""From the cells of a grid to runs, their cost, and the jobs that would train them."""
+"""Plans a study: makes runs from the cells of its grid, computes their cost, and divides them into jobs."""

@@ -1,4 +1,4 @@
-"""The cost of a run, known before it is trained: memory, disk, FLOPs, and seconds at a known throughput."""
+"""The cost of a run before it is trained: memory, disk, FLOPs, and seconds at a known throughput."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,28 +10,31 @@ from sae_core.training.memory import FLOAT
 from sae_core.training.precision import NARROW
 from sweeps.ledger.run_folder import RunFolder
 
-# Weights, gradients, two moments and the average of every parameter, and at an evaluation its bias-corrected average.
+# Per parameter: weight, gradient, two moments, average and, during an evaluation, the bias-corrected average.
 COPIES = 6
 GiB = 2.0**30
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """FLOPs per second of one worker, in the sparse convention. source: where the number comes from, for the plan."""
+    """FLOPs per second of one worker, in the sparse convention. source: the origin of the number, for the plan."""
 
     flops_per_s: float
     source: str
 
 
 def parameters(run: RunConfig) -> int:
-    """2nd + d, plus n for an encoder bias, n for the thresholds of jumprelu, and 2n for the magnitudes of gated."""
+    """The number of parameters.
+
+    It is 2·n·d + d, plus n for an encoder bias, n for the thresholds of jumprelu, and 2·n for the magnitudes of gated.
+    """
     n, d = run.sae.n_latents, run.data.d_model
     vectors = {"jumprelu": 1, "gated": 2}.get(run.sae.activation, 0) + bool(run.sae.encoder_bias)
     return 2 * n * d + d + vectors * n
 
 
 def state_bytes(run: RunConfig) -> int:
-    """Bytes that a run holds for as long as it is in a pack."""
+    """Bytes that a run occupies for as long as it is in a pack."""
     narrow = NARROW.get(run.train.precision) if run.sae.activation in RANKED else None
     copies = 0 if narrow is None else narrow.itemsize * 2 * run.sae.n_latents * run.data.d_model
     return FLOAT * COPIES * parameters(run) + copies + 8 * run.sae.n_latents
@@ -40,7 +43,7 @@ def state_bytes(run: RunConfig) -> int:
 def step_bytes(run: RunConfig, memory_gb: float | None = None) -> int:
     """Bytes that one step needs in addition and then frees: micro-batches of (rows, n), arrays of (B, d) and (B, k).
 
-    memory_gb: of the device, which the micro-batch is made for; None: of a CPU.
+    memory_gb: the memory of the device, which sets the size of the micro-batch; None for a CPU.
     """
     sae, B, d = run.sae, run.train.batch_tokens, run.data.d_model
     device = None if memory_gb is None else int(memory_gb * GiB)
@@ -49,24 +52,24 @@ def step_bytes(run: RunConfig, memory_gb: float | None = None) -> int:
 
 
 def pack_bytes(runs: Iterable[RunConfig], memory_gb: float | None = None) -> int:
-    """Bytes for runs trained together, which step one after another."""
+    """Bytes for runs that are trained together and take their steps one after another."""
     runs = list(runs)
     return sum(map(state_bytes, runs)) + max((step_bytes(run, memory_gb) for run in runs), default=0)
 
 
 def disk_bytes(run: RunConfig) -> tuple[int, int]:
-    """Bytes on disk while the run trains, for two checkpoints with moments; and when it has ended, for its weights."""
+    """Bytes on disk while the run trains, for two checkpoints with moments, and after its end, for its weights."""
     size = FLOAT * parameters(run)
     return 2 * 4 * size, 2 * size
 
 
 def seconds(run: RunConfig, at: Throughput | None) -> float | None:
-    """Seconds for the whole run; None where the throughput is not known."""
+    """Seconds for the whole run; None if the throughput is unknown."""
     return None if at is None else flops_sparse(run) / at.flops_per_s
 
 
 def flops_sparse(run: RunConfig) -> float:
-    """Training FLOPs of the whole budget in the sparse convention, without AuxK, whose share is not known before."""
+    """Training FLOPs of the whole budget in the sparse convention, without AuxK, whose share is unknown in advance."""
     return run.train.budget * flops.sparse_per_token(run.sae, run.data.d_model)
 
 
@@ -75,7 +78,7 @@ def flops_dense(run: RunConfig) -> float:
 
 
 def throughput(configured: float | None, device: str, ended: Iterable[RunFolder]) -> Throughput | None:
-    """The configured throughput, or the median of runs that ended on this kind of device; None if there is neither."""
+    """The configured throughput, or else the median of runs that ended on this kind of device, or else None."""
     if configured:
         return Throughput(configured, "configured")
     rates = [rate for folder in ended if (rate := _measured(folder, device))]

@@ -1,4 +1,4 @@
-"""From runs to jobs: lists of runs, each for one worker, that fit its time limit and share one data set."""
+"""Divides runs into jobs. The runs of a job share one data set, are trained by one worker and fit its time limit."""
 
 import heapq
 import math
@@ -10,19 +10,20 @@ from sweeps.planning import cost
 from sweeps.planning.cost import Throughput
 from sweeps.planning.runs import PlannedRun
 
-# Share of a job's time limit to plan with: the throughput is an estimate, and the start takes a minute or two.
+# The share of a job's time limit that is planned, because the throughput is an estimate and a start takes a minute or
+# two.
 USABLE = 0.85
 
 
 @dataclass(frozen=True)
 class Job:
-    """Runs for one worker, the costliest first. seconds: None where the throughput is unknown."""
+    """Runs for one worker, the costliest first. seconds: None if the throughput is unknown."""
 
     runs: tuple[PlannedRun, ...]
     seconds: float | None
 
     def packs(self, launcher: Launcher) -> list[list[PlannedRun]]:
-        """The runs in the packs that the worker will train: each as large as runs_per_pack and its memory allow."""
+        """The packs that the worker will train, each as large as runs_per_pack and the memory allow."""
         found: list[list[PlannedRun]] = []
         for run in self.runs:
             if not found or not fits(found[-1], run, launcher):
@@ -31,13 +32,13 @@ class Job:
         return found
 
     def memory(self, launcher: Launcher) -> int:
-        """Bytes of memory that its largest pack takes."""
+        """The bytes of memory that the largest pack takes."""
         limit = launcher.memory_gb
         return max(cost.pack_bytes((run.config for run in pack), limit) for pack in self.packs(launcher))
 
 
 def fits(pack: Sequence[PlannedRun], run: PlannedRun, launcher: Launcher) -> bool:
-    """Whether a run may join a pack, by the number of runs and, where a limit is set, by memory."""
+    """Whether a run may join a pack, by the number of runs and, if a limit is set, by memory."""
     if len(pack) >= launcher.runs_per_pack:
         return False
     limit = launcher.memory_gb
@@ -45,10 +46,10 @@ def fits(pack: Sequence[PlannedRun], run: PlannedRun, launcher: Launcher) -> boo
 
 
 def jobs_of(runs: Sequence[PlannedRun], launcher: Launcher, at: Throughput | None) -> list[Job]:
-    """Jobs of these runs: as many as `workers`, and as many more as it takes for each to fit its time limit.
+    """Divide the runs into as many jobs as `workers`, or more if that is needed for each to fit its time limit.
 
-    Within a data set runs go, the costliest first, to the job that has least to do. A run that is longer than the limit
-    is a job of its own, which SLURM requeues until it ends.
+    Within a data set, each run goes to the job with the least work so far, the costliest run first. A run longer than
+    the limit is a job of its own, which SLURM requeues until the run ends.
     """
     by_data: dict[str, list[PlannedRun]] = {}
     for run in sorted(runs, key=lambda run: (-run.flops_sparse, run.run_id)):
@@ -63,7 +64,7 @@ def jobs_of(runs: Sequence[PlannedRun], launcher: Launcher, at: Throughput | Non
 
 
 def _balanced(runs: list[PlannedRun], least: int, limit: float, at: Throughput | None) -> list[Job]:
-    """The smallest number of jobs, at least `least`, such that each fits the limit or holds a single run."""
+    """The smallest number of jobs, at least `least`, for which every job fits the limit or has a single run."""
     count = min(least, len(runs))
     if at is not None:
         seconds = sum(run.flops_sparse for run in runs) / at.flops_per_s

@@ -1,4 +1,4 @@
-"""The plan of a study: its runs, what is done already, what the rest costs."""
+"""The plan of a study: its runs, which of them are done, and the cost of the rest."""
 
 import re
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from sweeps.planning.cost import Throughput
 from sweeps.planning.packing import Job, jobs_of
 from sweeps.planning.runs import PlannedRun, planned_runs
 
-# Ended runs whose throughput is read: enough for a median, and few enough that a plan of 10,000 runs stays quick.
+# The throughput is read from this many ended runs: enough for a median, and few enough to plan 10,000 runs quickly.
 _MEASURED = 100
 
 
 @dataclass(frozen=True)
 class Plan:
-    """states: run id to its state, for runs that have a folder. overrides: as typed."""
+    """The plan of a study. states: the state of each run that has a folder, by run id. overrides: as typed."""
 
     study: Study
     grid: Expansion
@@ -45,19 +45,19 @@ class Plan:
 
     @cached_property
     def jobs(self) -> list[Job]:
-        """The jobs if nothing were in the queue yet. Workers on this machine share one list, counted as one job."""
+        """The jobs for an empty queue. Workers on this machine share one list of runs, which counts as one job."""
         if self.launcher.kind == "slurm" or not self.todo:
             return jobs_of(self.todo, self.launcher, self.throughput)
         hours = self.hours(self.todo)
         return [Job(tuple(self.todo), hours and hours * 3600 / min(self.launcher.workers, len(self.todo)))]
 
     def hours(self, runs: Sequence[PlannedRun]) -> float | None:
-        """Worker-hours of these runs; None where the throughput is not known."""
+        """Worker-hours of these runs; None if the throughput is unknown."""
         rate = self.throughput
         return sum(run.flops_sparse for run in runs) / rate.flops_per_s / 3600 if rate else None
 
     def check_ready(self) -> None:
-        """Raise SweepError if this phase uses numbers that an earlier one has not found yet."""
+        """Raise SweepError if this phase uses laws that an earlier phase has not fitted yet."""
         if self.grid.waiting:
             raise SweepError(
                 f"{self.study.name} waits for {', '.join(sorted(self.grid.waiting))}: launch that study first, or both "
@@ -65,7 +65,7 @@ class Plan:
             )
 
     def check_budget(self) -> None:
-        """Raise SweepError if the runs left cost more than budget.gpu_hours, or if their cost is unknown."""
+        """Raise SweepError if the remaining runs cost more than budget.gpu_hours, or if their cost is unknown."""
         allowed = self.grid.gpu_hours
         if allowed is None or not self.todo:
             return

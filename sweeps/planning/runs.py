@@ -12,7 +12,7 @@ from sweeps.config.grid import Cell, Expansion
 from sweeps.errors import SweepError
 from sweeps.planning import cost
 
-_FORMAT = 1  # raised when equal configs would no longer give equal curves
+_FORMAT = 1  # increased when a change of the code means that equal configs no longer give equal curves
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class PlannedRun:
 
 
 def run_id(config: RunConfig) -> str:
-    """Hash of the resolved science config. 1e-4 and 0.0001 give the same id; launcher, paths and names do not enter."""
+    """Hash of the resolved science config. 1e-4 and 0.0001 give the same id; launcher, paths and names do not count."""
     text = json.dumps({"format": _FORMAT, **config.as_dict()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def planned_runs(grid: Expansion) -> list[PlannedRun]:
-    """One run per cell, and one for cells with equal science. Raises SweepError for an impossible cell."""
+    """One run per cell; cells with the same science config share one. Raises SweepError for an impossible cell."""
     runs = (_planned(cell) for cell in grid.cells)
     unique = {run.run_id: run for run in runs}
     if not unique:

@@ -1,4 +1,4 @@
-"""The plan on screen: one row per size of run with its cost, and the jobs that would train the runs."""
+"""Prints a plan: one row per size of run with its cost, and the jobs that would train the runs."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def show(plan: Plan) -> None:
 
 
 def guesses(plan: Plan) -> list[str]:
-    """A line that names the laws replaced by a guess until an earlier phase has been fitted."""
+    """A line that names the laws which are replaced by a guess until an earlier phase has been fitted."""
     waiting = ", ".join(sorted(plan.grid.waiting))
     return [f"guessed until it is fitted: {waiting}"] if waiting else []
 
@@ -87,7 +87,7 @@ def table(plan: Plan) -> Table:
         shown.caption, shown.caption_justify = (
             Text(f"derived: {rules}"),
             "left",
-        )  # Text: brackets are no markup
+        )  # Text, because rich would read brackets as markup
     return shown
 
 
@@ -113,7 +113,7 @@ def _span(values: list[Any], form: str) -> str:
 
 
 def duplicates(plan: Plan) -> list[str]:
-    """A line that counts the cells which describe the same run as another."""
+    """A line that counts the cells which describe the same run as another cell."""
     spare = len(plan.grid.cells) - len(plan.runs)
     return (
         [f"{spare} cells describe a run that another cell describes too: each is trained once."]
@@ -123,7 +123,7 @@ def duplicates(plan: Plan) -> list[str]:
 
 
 def jobs(plan: Plan) -> list[str]:
-    """Lines with the number of jobs, their length, memory and disk, and the throughput assumed."""
+    """Lines with the number of jobs, their length, memory and disk, and the assumed throughput."""
     if not plan.todo:
         return []
     launcher, planned = plan.launcher, plan.jobs
@@ -153,7 +153,7 @@ def _longest(plan: Plan) -> str:
 
 
 def _disk(plan: Plan) -> str:
-    """The disk taken while every job trains its largest pack, and when all runs have ended."""
+    """The disk space needed while every job trains its largest pack, and after all runs have ended."""
     at_once = sorted((cost.disk_bytes(run.config)[0] for run in plan.todo), reverse=True)
     most = plan.launcher.workers * plan.launcher.runs_per_pack
     kept = sum(cost.disk_bytes(run.config)[1] for run in plan.runs)

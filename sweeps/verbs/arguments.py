@@ -1,4 +1,4 @@
-"""What the verbs of a study share: OVERRIDES and STUDY as arguments, and the errors that are sentences."""
+"""The base of the verbs of a study: OVERRIDES and STUDY as arguments, and the errors with sentences for the user."""
 
 import argparse
 import re
@@ -17,7 +17,7 @@ from sweeps.errors import SweepError
 if TYPE_CHECKING:
     from sweeps.ledger.run_folder import RunFolder, Study
 
-# Their text is a sentence for the user; any other exception is a fault of this program.
+# The text of these errors is a sentence for the user; any other exception is a bug of this program.
 USER_ERRORS = (SweepError, ConfigError, DataError, CheckpointError, ExportError, FitError)
 RUN_ID = re.compile("[0-9a-f]{12}")
 Run = Callable[[argparse.Namespace], int]
@@ -25,7 +25,7 @@ Run = Callable[[argparse.Namespace], int]
 
 @dataclass(frozen=True)
 class SweepVerb(Verb):
-    """A verb whose errors may come from configs, run folders, stores and checkpoints too."""
+    """A verb with errors that can also come from configs, run folders, stores and checkpoints."""
 
     errors: tuple[type[Exception], ...] = USER_ERRORS
 
@@ -69,7 +69,7 @@ def prints_config(run: Run) -> Run:
 
 
 def add_study(parser: argparse.ArgumentParser, ids: bool = False, runs: bool = False) -> None:
-    """Declare STUDY; ids: and run ids; runs: and run ids or a condition."""
+    """Declare STUDY. ids: whether run ids may follow; runs: whether run ids or a condition may follow."""
     which = "; then ids of runs"
     which += ", or where=CONDITION for the runs that meet it (default: all runs)" if runs else ""
     parser.add_argument(
@@ -81,7 +81,7 @@ def add_study(parser: argparse.ArgumentParser, ids: bool = False, runs: bool = F
 
 
 def find_study(arguments: Sequence[str]) -> "Study":
-    """The one existing study that the arguments name: its folder runs/demo, or overrides, as study=demo."""
+    """The one existing study that the arguments name by its folder, runs/demo, or by overrides, study=demo."""
     from sweeps.config.compose import compose, hydra_session, parse
     from sweeps.ledger.run_folder import open_study
 
@@ -112,7 +112,7 @@ def runs_named(arguments: Sequence[str]) -> "tuple[Study, list[RunFolder]]":
 
 
 def _holds(condition: str, study: "Study", folder: "RunFolder") -> bool:
-    """Whether the condition holds for the run's row of runs.parquet, as it would be collected now."""
+    """Whether the condition holds for the row of this run in runs.parquet, as it would be collected now."""
     from sweeps.config.expression import holds
     from sweeps.ledger.tables import RUN_COLUMNS, run_row
 

@@ -12,14 +12,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def names() -> list[str]:
-    """The modules and folders of benchmarks/ that can be run; none in an installed package, which lacks the folder."""
+    """The modules and folders of benchmarks/ that can be run; empty in an installed package, which lacks the folder."""
     folder = ROOT / "benchmarks"
     modules = [path.stem for path in folder.glob("*.py") if "__main__" in path.read_text("utf-8")]
     return sorted([*modules, *(path.parent.name for path in folder.glob("*/__main__.py"))])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare NAME, and leave what follows it to the benchmark."""
+    """Declare NAME, and pass everything after it to the benchmark."""
     known = names()
     listed = ", ".join(known) or "none here: benchmarks/ is in the repository only"
     parser.add_argument("name", metavar="NAME", choices=known or None, help=f"a benchmark: {listed}")

@@ -6,7 +6,7 @@ from sweeps.verbs.arguments import SweepVerb, add_study, runs_named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare STUDY, which runs of it, and --not-in-grid."""
+    """Declare STUDY, the arguments that choose runs of it, and --not-in-grid."""
     add_study(parser, runs=True)
     parser.add_argument(
         "--not-in-grid",
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Cancel the runs named and say how many there were."""
+    """Cancel the named runs and print how many there were."""
     from sweeps.dispatch.cancel import cancel
     from sweeps.planning.plan import make_plan
 

@@ -1,4 +1,4 @@
-"""The `saescale` command: one verb for each step of the way from a config to figures."""
+"""The `saescale` command, with one verb for each step from a config to figures."""
 
 import argparse
 import importlib
@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from fit.data.near_names import did_you_mean
 from fit.views.verbs.command import DONE, USAGE, Parser, UsageError, Verb, guarded
 
-# verb: (module with a `main` of type Verb, what it does). Imported when called: `saescale fit` needs no torch.
+# verb: (module with a `main` of type Verb, description). Modules are imported when called, so `saescale fit` needs no
+# torch.
 VERBS = {
     "harvest": ("sweeps.verbs.harvest", "write a language model's activations into a store"),
     "plan": ("sweeps.verbs.plan", "show the runs of a study and their cost"),
@@ -30,7 +31,7 @@ _EPILOG = """saescale VERB --help explains a verb. The whole way:
 
 
 class _Version(argparse.Action):
-    """`--version`; the metadata is read when asked for, 0.07 s that no verb needs."""
+    """`--version`. The metadata is read only when asked for, because that takes 0.07 s that no verb needs."""
 
     def __call__(self, *_: object) -> None:
         from importlib.metadata import version
@@ -40,7 +41,7 @@ class _Version(argparse.Action):
 
 
 def parser() -> Parser:
-    """The parser of `saescale` itself: a verb, and everything after it for the verb's own parser."""
+    """The parser of `saescale` itself: it reads the verb and leaves everything after it to the parser of the verb."""
     verbs = "\n".join(f"  {name:12s}{text}" for name, (_, text) in VERBS.items())
     root = Parser(
         prog="saescale",
@@ -55,7 +56,7 @@ def parser() -> Parser:
 
 
 def named(verb: str) -> Verb:
-    """The verb of that name, imported now. UsageError if there is none."""
+    """Import and return the verb of this name. Raises UsageError if there is none."""
     if verb not in VERBS:
         raise UsageError(f"{verb!r} is not a verb; there are {', '.join(VERBS)}.{did_you_mean(verb, VERBS)}")
     found: Verb = importlib.import_module(VERBS[verb][0]).main
@@ -63,7 +64,7 @@ def named(verb: str) -> Verb:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb that the arguments name, those of this process by default, and return its exit code."""
+    """Run the verb that the arguments name and return its exit code. By default, use the arguments of this process."""
     given = list(sys.argv[1:] if argv is None else argv)
     return guarded("saescale", lambda: _run(given))
 

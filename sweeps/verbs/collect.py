@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the tables and say what they hold."""
+    """Write the tables and print what they contain."""
     import pandas as pd
 
     from sweeps.dispatch.reconcile import settle

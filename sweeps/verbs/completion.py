@@ -1,7 +1,7 @@
-"""Print the script with which a shell completes `saescale`. `saescale completion bash`
+"""Print the script that lets a shell complete `saescale`. `saescale completion bash`
 
-The script asks `saescale completion answer WORD …` for what may stand at the last word, so that options, config groups
-and choices are always those of the code and of conf/ as they are now.
+The script asks `saescale completion answer WORD …` for the possible completions of the last word, so that options,
+config groups and choices always match the current code and conf/.
 """
 
 import argparse
@@ -12,11 +12,11 @@ from fit.data.near_names import did_you_mean
 from fit.views.verbs.command import Parser, UsageError
 from sweeps.verbs.arguments import SweepVerb
 
-FILES, FOLDERS = ":files", ":folders"  # answers that the script replaces by paths
+FILES, FOLDERS = ":files", ":folders"  # answers that the script replaces with paths
 _PATHS = {"TABLE": FILES, "FILE": FILES, "DIR": FOLDERS, "RUN|STUDY": FOLDERS}
 
-# COMP_LINE is read instead of COMP_WORDS, which bash splits at each = and : too. What stands before the last of these
-# in the word is on the line already and is left out of the replies.
+# COMP_LINE is read instead of COMP_WORDS because bash splits the latter at each = and : too. The part of the word up to
+# the last of these is already on the line, so the replies leave it out.
 BASH = r"""
 _saescale() {
     local line="${COMP_LINE:0:COMP_POINT}" answer word shown
@@ -73,7 +73,7 @@ SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 
 def answers(words: Sequence[str]) -> list[str]:
-    """What may stand at the last of these words after `saescale`: whole words, FILES or FOLDERS."""
+    """The completions of the last of these words after `saescale`: whole words, FILES or FOLDERS."""
     from sweeps.verbs.cli import VERBS, named, parser
 
     *before, word = words or [""]
@@ -105,7 +105,7 @@ def _after_verb(parser: Parser, before: Sequence[str], word: str) -> list[str]:
 
 
 def _open_option(parser: Parser, before: Sequence[str]) -> tuple[argparse.Action | None, bool]:
-    """The option whose value may stand next, and whether nothing else may."""
+    """The option that can take the next word as its value, and whether the next word must be such a value."""
     for distance, earlier in enumerate(reversed(before), 1):
         if earlier.startswith("-"):
             option = parser.option(earlier)
@@ -130,7 +130,7 @@ def _values(action: argparse.Action | None, word: str) -> list[str]:
 
 
 def _overrides(word: str) -> list[str]:
-    """Overrides that start like this: keys and groups up to their =, and after it the choices of a group or a bool."""
+    """Overrides that begin with `word`: keys and groups up to their =, then the choices of a group or a boolean."""
     from sweeps.config.keys import config_groups, config_keys
 
     keys, groups = config_keys(), config_groups()
@@ -153,7 +153,7 @@ def _starting(word: str, candidates: Iterable[str]) -> list[str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare SHELL; the scripts themselves call with `answer` and the words typed so far."""
+    """Declare SHELL. The scripts call this verb with `answer` and the words typed so far."""
     parser.add_argument("shell", metavar="SHELL", help="bash, zsh or fish")
     parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 

@@ -1,4 +1,4 @@
-"""Trained runs in the layouts of other tools. `saescale export runs/demo/3f2a9c01b7de --format saelens --out DIR`"""
+"""Export runs to the layouts of other tools. `saescale export runs/demo/3f2a9c01b7de --format saelens --out DIR`"""
 
 import argparse
 import sys

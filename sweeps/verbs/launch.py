@@ -1,4 +1,4 @@
-"""Launch a study: write its run folders and start workers for what is missing. `saescale launch study=demo --wait`"""
+"""Launch a study: write its run folders, start workers for the missing runs. `saescale launch study=demo --wait`"""
 
 import argparse
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @prints_config
 def run(arguments: argparse.Namespace) -> int:
-    """Launch the phases in order, each when the one before has ended."""
+    """Launch the phases in order, each after the previous one has ended."""
     from sweeps.dispatch import phases
     from sweeps.dispatch.submit import script
     from sweeps.planning.plan import make_plan
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if (
         len(lists) > 1
-    ):  # now: the checkout may change while a phase trains, and its end must not mix two versions
+    ):  # now, because the checkout may change while a phase trains, and its end must not mix two versions
         import_module("fit.study.fitting")
         import_module("fit.study.study_tables")
     for number, overrides in enumerate(lists, 1):
@@ -81,7 +81,7 @@ def _job_names(ids: Sequence[str]) -> str:
 
 
 def report(plan: "Plan", ended: bool) -> int:
-    """Print the runs without a result. Returns the exit code: 1 if there are any although the launch has ended."""
+    """Print the runs without a result. Returns the exit code: 1 if the launch has ended and left such runs."""
     from sweeps.dispatch.launch import unfinished
 
     lines = unfinished(plan)

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @prints_config
 def run(arguments: argparse.Namespace) -> int:
-    """Print the plan of each phase, then refuse what costs more than its budget."""
+    """Print the plan of each phase, then raise an error if one costs more than its budget."""
     from sweeps.dispatch import phases, submit
     from sweeps.planning import table
     from sweeps.planning.plan import make_plan

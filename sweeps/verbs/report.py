@@ -1,4 +1,4 @@
-"""`saescale report STUDY`: collects what the study's folders hold now, and writes its page, see `fit.views.page`."""
+"""`saescale report STUDY`: collects the current tables of the study and writes its page, see `fit.views.page`."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from sweeps.verbs.arguments import USER_ERRORS, find_study
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the page; a study's folder, or the overrides that name it, are collected first."""
+    """Write the page. If the arguments name a study by its folder or overrides, its tables are collected first."""
     if not _is_table(arguments.study):
         from sweeps.verbs import collect
 
@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _is_table(named: Sequence[str]) -> bool:
-    """Whether it is a file, or a folder of tables without the runs they came from."""
+    """Whether the argument is a file, or a folder of tables without the runs that they came from."""
     path = Path(named[0])
     if len(named) > 1 or "=" in named[0]:
         return False

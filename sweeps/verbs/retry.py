@@ -1,4 +1,4 @@
-"""Try failed and cancelled runs again. `saescale retry runs/demo`"""
+"""Retry failed and cancelled runs. `saescale retry runs/demo`"""
 
 import argparse
 import shlex
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare STUDY and which runs of it."""
+    """Declare STUDY and the arguments that choose runs of it."""
     add_study(parser, runs=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Set the runs named back to pending and launch the study as it was launched last."""
+    """Set the named runs back to pending and launch the study as it was launched last."""
     from sweeps.dispatch.cancel import retry
 
     study, runs = runs_named(arguments.study)
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _launch_again(study: "Study") -> int:
-    """Launch with the overrides of the last launch; print the command where these do not lead back to the study."""
+    """Launch with the overrides of the last launch, or print the command if these do not lead back to the study."""
     from sweeps.ledger import launches
     from sweeps.planning.plan import make_plan
     from sweeps.verbs.launch import start

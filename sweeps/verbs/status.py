@@ -17,7 +17,7 @@ WATCH_S = 5.0
 
 
 def clock(seconds: float | None) -> str:
-    """A duration as `1:02:03` or `2:03`; `?` where it is not known."""
+    """A duration as `1:02:03` or `2:03`; `?` if it is unknown."""
     if seconds is None:
         return "?"
     minutes, seconds = divmod(round(seconds), 60)
@@ -48,13 +48,13 @@ def table(frame: "pd.DataFrame") -> "Table":
             cell(row["nmse"], ".4f"),
             cell(row["tokens_per_second"], ",.0f"),
             "" if pd.isna(row["seconds_left"]) else clock(row["seconds_left"]),
-            Text(cell(row["message"], "")),  # Text: its brackets are no markup
+            Text(cell(row["message"], "")),  # Text, because rich would read brackets as markup
         )
     return shown
 
 
 def plot(study: "Study") -> None:
-    """Collect the tables and draw the curves so far into the study's figures/; prints what was written, or why not."""
+    """Collect the tables, draw the current curves into figures/ of the study, and print what was written or missing."""
     import pandas as pd
 
     from fit.study.study_tables import StudyTables
@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the study's runs, or all about the runs named; 1 if a run has failed or stopped."""
+    """Show the runs of the study, or all details of the named runs. Returns 1 if a run has failed or stopped."""
     from sweeps.dispatch.states import run_detail
     from sweeps.errors import SweepError
 
