@@ -9,7 +9,7 @@ RUN := $(BIN)/saescale
 help:
 	@echo "make demo      synthetic data: grid → runs → tables → laws → figures, minutes on 2 cores"
 	@echo "make demo-lm   the same on a real language model's residual stream, under 45 minutes on 2 cores"
-	@echo "make test      the tests, under 10 minutes on 2 cores    make test-all  the slow ones too"
+	@echo "make test      the tests, 11 minutes on 2 cores    make test-all  the slow ones too"
 	@echo "make lint      ruff, mypy, imports        make format"
 	@echo "make gpu       the tests that need a GPU, then the kernels' benchmark; installs nothing"
 	@echo "make test-triton-3.6  the kernels' two legs without a GPU, on the oldest Triton (a wheel of 188 MB)"

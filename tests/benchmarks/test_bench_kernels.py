@@ -41,6 +41,7 @@ def test_quick_measures_everything_of_ours(tmp_path, capsys):
     assert "step of OpenAI's kernels over ours ≥ 4: not measured, its shape is not, in bfloat16" in printed
 
 
+@pytest.mark.slow
 def test_a_call_of_ours_that_fails_is_said_and_ends_with_1(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("benchmarks.kernels.works.gather_dot", lambda *_: 1 / 0)
     assert kernels.main(["--quick", "--peers", str(tmp_path), "--results", str(tmp_path)]) == 1

@@ -24,6 +24,7 @@ def test_coverage_of_nominal_95_percent(design, sweeps):
     assert sum(share.values()) / len(share) < 0.99, share
 
 
+@pytest.mark.slow
 def test_simulation_tells_an_80_percent_interval_from_a_95_percent_one(monkeypatch):
     monkeypatch.setattr("fit.law.intervals.profile.LEVEL", 0.8)
     hits = [covered("16 runs of L(N)", "profile", seed) for seed in range(80)]

@@ -15,7 +15,7 @@ from benchmarks.kernels import peers as kernel_peers
 from benchmarks.kernels import works as kernel_works
 from benchmarks.kernels.case import GOAL, Shape
 from benchmarks.kernels.works import OURS
-from tests.kernels.compile.compile_only import HAS_TOOLS, SLOW
+from tests.kernels.compile.compile_only import HAS_TOOLS
 from tests.kernels.compile.stand_in_gpu import stand_in_gpu
 
 pytestmark = [
@@ -54,6 +54,7 @@ def without_errors(works, *rest):
 measured = kernels.measured
 
 
+@pytest.mark.slow
 def test_the_whole_benchmark_runs_on_a_stand_in_for_a_gpu(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(kernel_works, "_Z", 2**16)
     monkeypatch.setattr(kernels, "measured", without_errors)
@@ -71,7 +72,8 @@ def test_the_whole_benchmark_runs_on_a_stand_in_for_a_gpu(tmp_path, monkeypatch,
             assert {row["op"] for row in rows if row.get("who") == peer} == {"decode, backward", "step"}
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float32, marks=SLOW)], ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
 def test_every_call_of_ours_compiles_at_the_shape_of_the_goals(dtype, monkeypatch):
     """Its tables are as large as on the GPU, of pages that nothing touches."""
     monkeypatch.setattr(kernel_case, "SETS", 1)

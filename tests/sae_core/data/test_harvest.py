@@ -271,6 +271,7 @@ StoreWriter.write = held
 )
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_and_again_gives_the_same_bytes(cfg, tmp_path):
     """The command line, killed after its second shard; the second command goes on from there."""
     line = overrides(dataclasses.replace(cfg, batch_contexts=1))

@@ -77,6 +77,7 @@ def test_fit_of_the_cells_own_k_is_taken(tmp_path):
     assert not waiting
 
 
+@pytest.mark.slow
 def test_a_phase_is_collected_and_fitted_when_it_has_ended(tiny, tmp_path, capsys):
     """A phase of six sizes; its laws are in fits.json. One that nothing can be fitted to lets none follow."""
     given = tiny("sae.n_latents=8,16,32,64,128,256", "launcher=debug", "train.max_tokens=65536", "train.stop=converged",
