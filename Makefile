@@ -121,7 +121,7 @@ coverage: .venv/core
 soak: .venv/dev
 	$(BIN)/python -m tests.sweeps.slurm.soak
 
-# The whole way of one study, by the verbs a user types.
+# One study from start to finish, by the verbs a user types.
 define way
 $(RUN) plan study=$(1)
 $(RUN) launch study=$(1) --wait

@@ -137,7 +137,7 @@ def validate(run: RunConfig) -> None:
     if train.batch_tokens > train.max_tokens:
         raise ConfigError(
             f"train.batch_tokens = {train.batch_tokens} is larger than train.max_tokens = {train.max_tokens}: "
-            "not one optimizer step fits the budget."
+            "the token budget is smaller than one optimizer step. Lower train.batch_tokens or raise train.max_tokens."
         )
     if train.fused_update:
         _validate_fused(run)

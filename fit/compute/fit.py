@@ -48,71 +48,75 @@ class CurveGroup:
         return optima(self.frontier, self.options.frontiers, self.options.seed, self.options.objective)
 
 
-def fit_frontier(law: Law, of: CurveGroup, with_optima: bool, say: Callable[[str], None]) -> list[FitResult]:
+def fit_frontier(
+    law: Law, group: CurveGroup, with_optima: bool, say: Callable[[str], None]
+) -> list[FitResult]:
     """Fit the law of the frontier and, for L(C) and if asked for, the optimum laws that the curves support."""
     if law.rows is RowSource.OPTIMUM:
-        fits = _optima(of, law.name)
+        fits = _optima(group, law.name)
     elif law.companions:
-        fits = _with_companions(law, of, with_optima, say)
+        fits = _with_companions(law, group, with_optima, say)
     else:
-        fits = [_fit(law, of)]
-    return [replace(fit, group=of.group, flops=of.options.flops) for fit in fits]
+        fits = [_fit(law, group)]
+    return [replace(fit, group=group.group, flops=group.options.flops) for fit in fits]
 
 
 def _with_companions(
-    law: Law, of: CurveGroup, with_optima: bool, say: Callable[[str], None]
+    law: Law, group: CurveGroup, with_optima: bool, say: Callable[[str], None]
 ) -> list[FitResult]:
     """Fit L(C), how its exponent depends on the analysis choices, and the laws of the compute optimum."""
-    found, base = of.frontier, _fit(law, of)
-    moved = sensitivity(of.rows, f"flops_{of.options.flops}", base, found, NEEDED, of.options.objective)
-    best = of.optima if with_optima else Optima((), (), tuple(at_the_edge_of_lr(found)))
-    vertices = tuple(IsoflopVertex(**plain(row)) for row in found.vertices.points.to_dict("records"))
+    front, base = group.frontier, _fit(law, group)
+    moved = sensitivity(
+        group.rows, f"flops_{group.options.flops}", base, front, NEEDED, group.options.objective
+    )
+    best = group.optima if with_optima else Optima((), (), tuple(at_the_edge_of_lr(front)))
+    vertices = tuple(IsoflopVertex(**plain(row)) for row in front.vertices.points.to_dict("records"))
     extra = Extra(
         sensitivity=moved.rows,
-        isoflop=IsoflopVertices(vertices, found.vertices.dropped),
+        isoflop=IsoflopVertices(vertices, front.vertices.dropped),
         skipped=tuple(skipped.text for skipped in best.skipped),
     )
-    name = ", ".join(f"{key}={value}" for key, value in of.group.items())
+    name = ", ".join(f"{key}={value}" for key, value in group.group.items())
     for reason in extra.skipped:
         say(f"{f'{name}: ' if name else ''}{reason}")
     base = replace(base, extra=extra).with_cautions(after=(*moved.cautions, *best.cautions))
     return [base, *best.fits]
 
 
-def _fit(law: Law, of: CurveGroup) -> FitResult:
-    found, points, options = of.frontier, of.frontier.points, of.options
+def _fit(law: Law, group: CurveGroup) -> FitResult:
+    front, points, options = group.frontier, group.frontier.points, group.options
     how: dict[str, Any] = dict(options.of_law)
     replicates, unfollowed = None, list[Caution]()
     # If every point comes from another run, the points are independent measurements. Points of one curve are not.
     if not points["run_id"].is_unique:
         unfollowed = options.unfollowed
         how |= {"method": "auto", "cluster": points["run_id"]}
-        if found.selection.runs_on_frontier >= FEWEST:
-            replicates = resampled(found, options.frontiers, options.seed, len(law.internal) + 2)
+        if front.selection.runs_on_frontier >= FEWEST:
+            replicates = resampled(front, options.frontiers, options.seed, len(law.internal) + 2)
     result = fit_law(law, {"flops": points["flops"]}, points["nmse"], replicates=replicates, **how)
     n = points["n_latents"].map(integral) if "n_latents" in points.columns else None
     drawn = 0 if replicates is None else len(replicates.weights)
-    selection = replace(found.selection, source=of.source, draws=drawn, seed=options.seed)
+    selection = replace(front.selection, source=group.source, draws=drawn, seed=options.seed)
     result = replace(result, regime="compute", selection=selection)
     result = result.with_runs({"run_id": points["run_id"], "n_latents": n})
-    return result.with_cautions(before=(*found.cautions, *_few_on_frontier(found), *unfollowed))
+    return result.with_cautions(before=(*front.cautions, *_few_on_frontier(front), *unfollowed))
 
 
-def _optima(of: CurveGroup, name: str) -> list[FitResult]:
-    best = of.optima
-    cautions = (*of.options.unfollowed, *best.cautions)
+def _optima(group: CurveGroup, name: str) -> list[FitResult]:
+    best = group.optima
+    cautions = (*group.options.unfollowed, *best.cautions)
     fits = [fit.with_cautions(after=cautions) for fit in best.fits if fit.law == name]
     if not fits:
         raise FitError(" ".join(skipped.text for skipped in best.skipped if skipped.law == name))
     return fits
 
 
-def _few_on_frontier(found: Frontier) -> list[Caution]:
+def _few_on_frontier(front: Frontier) -> list[Caution]:
     """A caution if the intervals are based on very few runs."""
-    on = found.selection.runs_on_frontier
+    on = front.selection.runs_on_frontier
     if not FEWEST <= on < 5:
         return []
-    runs = found.selection.runs
+    runs = front.selection.runs
     text = f"Only {on} of {runs} runs touch the frontier: the intervals over runs rest on them alone."
     return [Caution(Kind.INTERVALS, text)]
 

@@ -45,10 +45,10 @@ class Frontier:
         return isoflops(self.candidates, min_flops=self.selection.min_flops)
 
 
-def envelope(of: Candidates, present: np.ndarray) -> np.ndarray:
+def envelope(pool: Candidates, present: np.ndarray) -> np.ndarray:
     """Indices of the points, among those `present`, that lie below every point of less compute; one per bin of C."""
-    index = falling(of, present)
-    last = np.append(of.bin[index][1:] != of.bin[index][:-1], np.ones(min(len(index), 1), dtype=bool))
+    index = falling(pool, present)
+    last = np.append(pool.bin[index][1:] != pool.bin[index][:-1], np.ones(min(len(index), 1), dtype=bool))
     return index[last]
 
 
@@ -72,24 +72,24 @@ def frontier(curves: pd.DataFrame, flops: str, needed: int, min_flops: float | N
     FitError
         If fewer than `needed` points are on the frontier.
     """
-    of = candidates(curves, flops)
-    index = envelope(of, np.ones(len(of.run), dtype=bool))
+    pool = candidates(curves, flops)
+    index = envelope(pool, np.ones(len(pool.run), dtype=bool))
     if min_flops is not None:
-        index = index[np.exp(of.log_c[index]) >= min_flops]
-    inside, cautions = _inside_the_grid(of, index, needed)
+        index = index[np.exp(pool.log_c[index]) >= min_flops]
+    inside, cautions = _inside_the_grid(pool, index, needed)
     every, index = index, index[inside]
-    cautions += _ended_as_best(of, every, index)
+    cautions += _ended_as_best(pool, every, index)
     if len(index) < needed:
         raise FitError(
-            f"The frontier of {len(of.runs)} runs has {len(index)} points and the fit needs {needed}"
+            f"The frontier of {len(pool.runs)} runs has {len(index)} points and the fit needs {needed}"
             f"{f' with at least {min_flops:g} FLOPs' if min_flops is not None else ''}: "
             "train longer curves, more sizes, or lower --min-flops."
         )
-    points = of.table(index)
+    points = pool.table(index)
     selection = FrontierSelection(
-        rule=_rule(of, inside, len(every), min_flops) + about_schedule(curves),
+        rule=_rule(pool, inside, len(every), min_flops) + about_schedule(curves),
         caution=LOOSER,
-        runs=len(of.runs),
+        runs=len(pool.runs),
         runs_on_frontier=points["run_id"].nunique(),
         used=len(points),
         below_the_grid=inside.start,
@@ -97,14 +97,14 @@ def frontier(curves: pd.DataFrame, flops: str, needed: int, min_flops: float | N
         min_flops=min_flops,
         per_octave=PER_OCTAVE,
     )
-    return Frontier(points, of, (of.log_c[index[0]], of.log_c[index[-1]]), selection, tuple(cautions))
+    return Frontier(points, pool, (pool.log_c[index[0]], pool.log_c[index[-1]]), selection, tuple(cautions))
 
 
-def _rule(of: Candidates, inside: slice, points: int, min_flops: float | None) -> str:
+def _rule(pool: Candidates, inside: slice, points: int, min_flops: float | None) -> str:
     """A sentence that says what was cut from the envelope, and why."""
     text = f"The lowest loss over all curves in each 1/{PER_OCTAVE} octave of C"
     text += f" from {min_flops:g} FLOPs on." if min_flops is not None else ", with no lower limit of C."
-    n = of.column("n_latents")
+    n = pool.column("n_latents")
     if n is None:
         return f"{text} Its ends are not cut, since not every n_latents is known."
     ends = [("first", inside.start, "smallest", n.min()), ("last", points - inside.stop, "largest", n.max())]
@@ -118,9 +118,9 @@ def _rule(of: Candidates, inside: slice, points: int, min_flops: float | None) -
     return f"{text} Cut, since the grid of n ends there: {'; '.join(cut)}."
 
 
-def _inside_the_grid(of: Candidates, index: np.ndarray, needed: int) -> tuple[slice, list[Caution]]:
+def _inside_the_grid(pool: Candidates, index: np.ndarray, needed: int) -> tuple[slice, list[Caution]]:
     """The points from the first that is not of the smallest n to the last that is not of the largest n."""
-    whole, at = slice(0, len(index)), of.column("n_latents")
+    whole, at = slice(0, len(index)), pool.column("n_latents")
     if at is None:
         text = "Not every n_latents is known: nor is whether the grid of n cuts the frontier short."
         return whole, [Caution(Kind.ROWS, text, ("n_latents",))]
@@ -137,26 +137,26 @@ def _inside_the_grid(of: Candidates, index: np.ndarray, needed: int) -> tuple[sl
     return slice(0 if stop - start < needed else start, stop), cautions
 
 
-def _at_the_edge(side: str, edge: int, of: int, kind: str, n: float, left: int) -> Caution:
+def _at_the_edge(side: str, edge: int, total: int, kind: str, n: float, left: int) -> Caution:
     text = (
-        f"The frontier is at the edge of the grid: the {side} {edge} of its {of} points are of the {kind} "
+        f"The frontier is at the edge of the grid: the {side} {edge} of its {total} points are of the {kind} "
         f"n_latents, {n:,.0f}, and a {kind[:-3]}er one may be lower there. "
         f"All are kept, since only {left} others would remain."
     )
     return Caution(Kind.EDGE, text, ("n_latents",))
 
 
-def _ended_as_best(of: Candidates, index: np.ndarray, kept: np.ndarray) -> list[Caution]:
+def _ended_as_best(pool: Candidates, index: np.ndarray, kept: np.ndarray) -> list[Caution]:
     """A caution for curves that leave the frontier because they end, not because another curve is lower."""
-    end = np.full(len(of.runs), -np.inf)
-    np.maximum.at(end, of.run, of.log_c)
-    curves = np.bincount(of.run, minlength=len(of.runs)) > 1
-    leaves = np.append(of.run[index][1:] != of.run[index][:-1], False)
-    ended = of.run[index[leaves & (of.log_c[index] == end[of.run[index]]) & curves[of.run[index]]]]
-    short = np.intersect1d(ended, of.run[kept])
+    end = np.full(len(pool.runs), -np.inf)
+    np.maximum.at(end, pool.run, pool.log_c)
+    curves = np.bincount(pool.run, minlength=len(pool.runs)) > 1
+    leaves = np.append(pool.run[index][1:] != pool.run[index][:-1], False)
+    ended = pool.run[index[leaves & (pool.log_c[index] == end[pool.run[index]]) & curves[pool.run[index]]]]
+    short = np.intersect1d(ended, pool.run[kept])
     if not len(short):
         return []
-    on = len(np.unique(of.run[kept]))
+    on = len(np.unique(pool.run[kept]))
     text = f"{len(short)} of {on} runs on the frontier end before another is lower: train them longer."
     return [Caution(Kind.EDGE, text, ("tokens",))]
 
@@ -174,7 +174,7 @@ def drawn(runs: int, draws: int, seed: int) -> Iterator[Array]:
         yield np.where(there, rng.exponential(size=runs), 0.0)
 
 
-def resampled(of: Frontier, draws: int, seed: int, needed: int, response: str = "nmse") -> Rows:
+def resampled(front: Frontier, draws: int, seed: int, needed: int, response: str = "nmse") -> Rows:
     """Frontiers of resampled runs over the same window of C: weights (draws, rows), 0 for rows not on that frontier.
 
     All rows of a curve share the error of their run, so whole runs are drawn, see `drawn`. Draws with fewer than
@@ -188,7 +188,7 @@ def resampled(of: Frontier, draws: int, seed: int, needed: int, response: str = 
 
     Parameters
     ----------
-    of : the frontier.
+    front : the frontier.
     draws, seed : the number of resamplings, and their seed.
     needed : the number of points that a refit needs.
     response : the column of the points that is fitted.
@@ -199,26 +199,26 @@ def resampled(of: Frontier, draws: int, seed: int, needed: int, response: str = 
         If fewer than half of the draws remain, or if the frontier has fewer runs than `FEWEST`, since all draws would
         then be nearly the same.
     """
-    on = of.selection.runs_on_frontier
+    on = front.selection.runs_on_frontier
     if on < FEWEST:
         raise FitError(
-            f"{on} of {len(of.candidates.runs)} runs hold the frontier, and intervals need {FEWEST}."
+            f"{on} of {len(front.candidates.runs)} runs hold the frontier, and intervals need {FEWEST}."
         )
-    c, found = of.candidates, []
-    inside = (c.log_c >= of.window[0] - 1e-9) & (c.log_c <= of.window[1] + 1e-9)
-    for weights in drawn(len(c.runs), draws, seed):
-        index = envelope(c, weights[c.run] > 0)
+    pool, kept = front.candidates, []
+    inside = (pool.log_c >= front.window[0] - 1e-9) & (pool.log_c <= front.window[1] + 1e-9)
+    for weights in drawn(len(pool.runs), draws, seed):
+        index = envelope(pool, weights[pool.run] > 0)
         index = index[inside[index]]
         if len(index) >= needed:
-            found.append((index, weights[c.run[index]]))
-    if 2 * len(found) < draws:
+            kept.append((index, weights[pool.run[index]]))
+    if 2 * len(kept) < draws:
         raise FitError(
-            f"Only {len(found)} of {draws} draws of {len(c.runs)} runs leave a frontier of {needed} points: "
+            f"Only {len(kept)} of {draws} draws of {len(pool.runs)} runs leave a frontier of {needed} points: "
             "intervals need more runs."
         )
-    rows = np.unique(np.concatenate([index for index, _ in found]))
-    table = np.zeros((len(found), len(rows)))
-    for row, (index, weights) in zip(table, found, strict=True):
+    rows = np.unique(np.concatenate([index for index, _ in kept]))
+    table = np.zeros((len(kept), len(rows)))
+    for row, (index, weights) in zip(table, kept, strict=True):
         row[np.searchsorted(rows, index)] = weights
-    points = c.table(rows)
+    points = pool.table(rows)
     return Rows({"flops": points["flops"].to_numpy()}, points[response].to_numpy(), table)

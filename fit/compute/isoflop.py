@@ -49,7 +49,7 @@ class IsoFlops:
 
 
 def isoflops(
-    of: Candidates,
+    pool: Candidates,
     present: np.ndarray | None = None,
     min_flops: float | None = None,
     per_octave: int = 1,
@@ -69,10 +69,10 @@ def isoflops(
     per_octave : the number of budgets in each octave of C: 1, 2 or 4.
     resampled : whether the runs are a resampling. It may lack an lr that a parabola needs; then its best lr is used.
     """
-    there = np.ones(len(of.run), dtype=bool) if present is None else present[of.run]
-    n = of.column("n_latents")
-    sizes = {} if n is None else best_of(of, n, there)
-    rates = _rates(of, list(sizes), there)
+    there = np.ones(len(pool.run), dtype=bool) if present is None else present[pool.run]
+    n = pool.column("n_latents")
+    sizes = {} if n is None else best_of(pool, n, there)
+    rates = _rates(pool, list(sizes), there)
     rows, dropped, without_lr = [], [], []
     for log_c in _budgets(sizes, min_flops, per_octave):
         losses = {size: curve.loss(log_c) for size, curve in sizes.items() if curve.reaches(log_c)}
@@ -95,22 +95,22 @@ def _row(log_c: float, at: Vertex, log_d: float, log_lr: float) -> dict[str, flo
     return {**dict(zip(LOGS, logs, strict=True)), "curvature": at.curvature, "sizes": at.points}
 
 
-def best_of(of: Candidates, values: Array, there: np.ndarray) -> dict[float, Curve]:
+def best_of(pool: Candidates, values: Array, there: np.ndarray) -> dict[float, Curve]:
     """For each of the values (m,), the curve of its lowest loss so far, over the points flagged in `there` (m,)."""
-    log_d = np.full(len(of.run), np.nan) if of.log_tokens is None else of.log_tokens
-    found = {}
+    log_d = np.full(len(pool.run), np.nan) if pool.log_tokens is None else pool.log_tokens
+    best = {}
     for value in np.unique(values[there]):
-        index = falling(of, there & (values == value))
-        found[float(value)] = Curve(of.log_c[index], of.log_l[index], log_d[index])
-    return found
+        index = falling(pool, there & (values == value))
+        best[float(value)] = Curve(pool.log_c[index], pool.log_l[index], log_d[index])
+    return best
 
 
-def _rates(of: Candidates, sizes: list[float], there: np.ndarray) -> dict[float, dict[float, Curve]]:
+def _rates(pool: Candidates, sizes: list[float], there: np.ndarray) -> dict[float, dict[float, Curve]]:
     """The curve of the lowest loss for each n and each lr of that n."""
-    n, lr = of.column("n_latents"), of.column("lr")
+    n, lr = pool.column("n_latents"), pool.column("lr")
     if n is None or lr is None:
         return {}
-    return {size: best_of(of, lr, there & (n == size)) for size in sizes}
+    return {size: best_of(pool, lr, there & (n == size)) for size in sizes}
 
 
 def _budgets(sizes: Mapping[float, Curve], min_flops: float | None, per_octave: int) -> list[float]:
@@ -143,11 +143,11 @@ def _best_lr(
     """ln lr* at n, interpolated between the two n on either side of it, or the reason why it is unknown."""
     if not rates:
         return "the lr of the runs is unknown"
-    found = {}
+    best = {}
     for size, curves in rates.items():
         losses = {lr: curve.loss(log_c) for lr, curve in curves.items() if curve.reaches(log_c)}
         vertex = lowest(losses, "lr", LR_REACH)
         if isinstance(vertex, str) and not resampled:
             return f"n_latents={size:,.0f}: {vertex}"
-        found[size] = np.log(min(losses, key=losses.__getitem__)) if isinstance(vertex, str) else vertex.x
-    return _between(found, log_n)
+        best[size] = np.log(min(losses, key=losses.__getitem__)) if isinstance(vertex, str) else vertex.x
+    return _between(best, log_n)

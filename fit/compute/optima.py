@@ -58,7 +58,7 @@ class _Way:
     dropped: Mapping[str, tuple[str, ...]]
 
 
-def optima(found: Frontier, draws: int = 200, seed: int = 0, objective: str = "log") -> Optima:
+def optima(front: Frontier, draws: int = 200, seed: int = 0, objective: str = "log") -> Optima:
     """Fit N*(C) = A·C^a, D*(C) = A·C^a and lr*(C) = A·C^−α, each in two ways, above the C where the frontier was cut.
 
     `crossovers` and `isoflops` are rebuilt from the runs of each draw of `drawn`. Several runs share each of their
@@ -69,14 +69,14 @@ def optima(found: Frontier, draws: int = 200, seed: int = 0, objective: str = "l
     `crossovers`.
     """
     fits, skipped = [], []
-    unknown = {law: _unknown(found, column) for law, column in LAWS.items()}
-    steps, vertices = _both_ways(found, draws, seed)
+    unknown = {law: _unknown(front, column) for law, column in LAWS.items()}
+    steps, vertices = _both_ways(front, draws, seed)
     attempts = [(law, way) for law in ("N_C", "D_C") for way in (steps, vertices)]
     for law, way in [*attempts, ("LR_C", None), ("LR_C", vertices)]:
         try:
             if not unknown[law]:
                 fit = (
-                    _fit_points(found, draws, seed, objective)
+                    _fit_points(front, draws, seed, objective)
                     if way is None
                     else _fit(law, way, seed, objective)
                 )
@@ -85,31 +85,31 @@ def optima(found: Frontier, draws: int = 200, seed: int = 0, objective: str = "l
             method = POINTS if way is None else way.method
             skipped.append(Skipped(law, f"{law} ({method}): {error}"))
     skipped += [Skipped(law, f"{law}: {reason}") for law, reason in unknown.items() if reason]
-    return Optima(tuple(fits), tuple(skipped), (*at_the_edge_of_lr(found), *_disagree(fits)))
+    return Optima(tuple(fits), tuple(skipped), (*at_the_edge_of_lr(front), *_disagree(fits)))
 
 
-def _unknown(found: Frontier, column: str) -> str | None:
+def _unknown(front: Frontier, column: str) -> str | None:
     """Why the table cannot show the optimum of a column; None if it can."""
-    of = found.candidates
-    if of.column("n_latents") is None:
+    pool = front.candidates
+    if pool.column("n_latents") is None:
         return "not every n_latents is known."
     if column == "tokens":
-        return None if of.log_tokens is not None else "not every number of tokens is known."
-    if column == "lr" and of.column("lr") is None:
+        return None if pool.log_tokens is not None else "not every number of tokens is known."
+    if column == "lr" and pool.column("lr") is None:
         return "not every run's lr is known."
-    if column == "lr" and not _swept(found):
+    if column == "lr" and not _swept(front):
         return (
             "every n_latents was trained at one lr: the lr of the frontier is the sweep's choice, no optimum."
         )
     return None
 
 
-def _both_ways(found: Frontier, draws: int, seed: int) -> tuple[_Way, _Way]:
-    of, floor = found.candidates, found.selection.min_flops
-    present = [weights > 0 for weights in drawn(len(of.runs), draws, seed)]
-    steps, vertices = crossovers(of, None, floor), found.vertices
-    by_steps = [crossovers(of, here, floor).points for here in present]
-    by_vertices = [isoflops(of, here, floor, resampled=True).points for here in present]
+def _both_ways(front: Frontier, draws: int, seed: int) -> tuple[_Way, _Way]:
+    pool, floor = front.candidates, front.selection.min_flops
+    present = [weights > 0 for weights in drawn(len(pool.runs), draws, seed)]
+    steps, vertices = crossovers(pool, None, floor), front.vertices
+    by_steps = [crossovers(pool, here, floor).points for here in present]
+    by_vertices = [isoflops(pool, here, floor, resampled=True).points for here in present]
     dropped = {"lr": (*vertices.without_lr, *vertices.dropped)}
     return (
         _Way(CROSSOVERS, steps.points, by_steps, dict.fromkeys(LAWS.values(), steps.dropped)),
@@ -155,11 +155,11 @@ def _replicates(tables: Sequence[pd.DataFrame], column: str, seed: int) -> Rows:
     return Rows({"flops": every["flops"].to_numpy()}, every[column].to_numpy(), weights)
 
 
-def _fit_points(found: Frontier, draws: int, seed: int, objective: str) -> FitResult:
+def _fit_points(front: Frontier, draws: int, seed: int, objective: str) -> FitResult:
     """lr*(C) from the runs on the frontier."""
-    rows = resampled(found, draws, seed, IN_A_DRAW, response="lr")
-    x = {"flops": found.points["flops"]}
-    y = found.points["lr"]
+    rows = resampled(front, draws, seed, IN_A_DRAW, response="lr")
+    x = {"flops": front.points["flops"]}
+    y = front.points["lr"]
     result = fit_law("LR_C", x, y, replicates=rows, objective=objective, seed=seed, compare=False)
     return _chosen(result, POINTS, (), rows, seed)
 
@@ -170,18 +170,18 @@ def _chosen(result: FitResult, method: str, dropped: tuple[str, ...], rows: Rows
     return replace(result, regime="compute", selection=selection)
 
 
-def _swept(found: Frontier) -> dict[float, tuple[float, float]]:
+def _swept(front: Frontier) -> dict[float, tuple[float, float]]:
     """The smallest and the largest lr of each n that was trained at more than one lr."""
-    ends = found.candidates.runs.groupby("n_latents")["lr"].agg(["min", "max"])
+    ends = front.candidates.runs.groupby("n_latents")["lr"].agg(["min", "max"])
     return {float(n): (lo, hi) for n, lo, hi in ends.itertuples() if lo < hi}
 
 
-def at_the_edge_of_lr(found: Frontier) -> list[Caution]:
+def at_the_edge_of_lr(front: Frontier) -> list[Caution]:
     """A caution naming the n whose lr on the frontier is the smallest or the largest that was tried."""
-    if not {"n_latents", "lr"} <= set(found.points.columns):
+    if not {"n_latents", "lr"} <= set(front.points.columns):
         return []
-    edges = _swept(found)
-    on = zip(*(found.points[name].to_numpy(dtype=float) for name in ("n_latents", "lr")), strict=True)
+    edges = _swept(front)
+    on = zip(*(front.points[name].to_numpy(dtype=float) for name in ("n_latents", "lr")), strict=True)
     edges_held = [
         f"{n:,.0f} ({side} of its lr, {short_number(lr)})"
         for n, lr in sorted(set(on))
@@ -202,8 +202,8 @@ def _disagree(fits: Sequence[FitResult]) -> list[Caution]:
     cautions = []
     for law in LAWS:
         name = named(law).params[1]
-        found = [(_method(fit), fit.params[name]) for fit in fits if fit.law == law]
-        known = [(way, p.value, p.low, p.high) for way, p in found]
+        by_method = [(_method(fit), fit.params[name]) for fit in fits if fit.law == law]
+        known = [(way, p.value, p.low, p.high) for way, p in by_method]
         ends = [(low, high) for _, _, low, high in known if low is not None and high is not None]
         if len(ends) == 2 and max(low for low, _ in ends) > min(high for _, high in ends):
             values = " and ".join(
@@ -231,7 +231,7 @@ class Crossovers:
 
 
 def crossovers(
-    of: Candidates, present: np.ndarray | None = None, min_flops: float | None = None
+    pool: Candidates, present: np.ndarray | None = None, min_flops: float | None = None
 ) -> Crossovers:
     """N*(C) and D*(C) at the C where two neighbouring sizes on the envelope share the lowest loss.
 
@@ -242,19 +242,19 @@ def crossovers(
     A step counts only if both sizes have curves there: if the curves of the smaller size end earlier, the larger size
     takes over too early.
     """
-    n = of.column("n_latents")
+    n = pool.column("n_latents")
     if n is None:
         return Crossovers(pd.DataFrame(columns=COLUMNS, dtype=float), ())
-    there = np.ones(len(of.run), dtype=bool) if present is None else present[of.run]
-    index = envelope(of, there)
+    there = np.ones(len(pool.run), dtype=bool) if present is None else present[pool.run]
+    index = envelope(pool, there)
     if min_flops is not None:
-        index = index[np.exp(of.log_c[index]) >= min_flops]
-    curves, here = best_of(of, n, there), n[index]
+        index = index[np.exp(pool.log_c[index]) >= min_flops]
+    curves, here = best_of(pool, n, there), n[index]
     rows, dropped = [], []
     on = np.unique(here)
     for small, large in zip(on[:-1], on[1:], strict=True):
         step = int((here <= small).sum())
-        log_c = float(of.log_c[index[step - 1 : step + 1]].mean())
+        log_c = float(pool.log_c[index[step - 1 : step + 1]].mean())
         reason = _one_sided(curves[small], curves[large], log_c)
         if reason:
             dropped.append(f"{small:,.0f} to {large:,.0f} at C={np.exp(log_c):.3g}: {reason}")

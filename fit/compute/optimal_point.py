@@ -23,23 +23,23 @@ class ComputeOptimal:
     rates: dict[float, Curve]
 
 
-def compute_optimal_points(found: Frontier) -> dict[float, ComputeOptimal]:
+def compute_optimal_points(front: Frontier) -> dict[float, ComputeOptimal]:
     """The compute-optimal point of every n that is on the frontier inside the grid of n, by rising n.
 
     Sizes that never reach the frontier are left out, and so are the smallest and the largest size if they bound the
     grid.
     """
-    of = found.candidates
-    n, lr = of.column("n_latents"), of.column("lr")
+    pool = front.candidates
+    n, lr = pool.column("n_latents"), pool.column("lr")
     if n is None:
         return {}
-    curves = best_of(of, n, np.ones(len(n), dtype=bool))
-    held, log_c = found.points["n_latents"].to_numpy(dtype=float), np.log(found.points["flops"].to_numpy())
+    curves = best_of(pool, n, np.ones(len(n), dtype=bool))
+    held, log_c = front.points["n_latents"].to_numpy(dtype=float), np.log(front.points["flops"].to_numpy())
     points = {}
     for size in np.unique(held):
         middle = float(log_c[held == size].mean())
         curve = curves[float(size)]
-        rates = {} if lr is None else best_of(of, lr, n == size)
+        rates = {} if lr is None else best_of(pool, lr, n == size)
         points[float(size)] = ComputeOptimal(
             float(size), middle, curve.loss(middle), curve.tokens(middle), curve, rates
         )

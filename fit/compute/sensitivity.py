@@ -29,25 +29,25 @@ class Sensitivity:
     cautions: tuple[Caution, ...]
 
 
-def ways(found: Frontier) -> dict[str, pd.DataFrame]:
+def ways(front: Frontier) -> dict[str, pd.DataFrame]:
     """Three methods for the frontier of the same curves, each with at least the columns flops and nmse.
 
     envelope: the lowest point in each bin of C, which lies above the law by half a step of the grid of n on average.
     hull: the vertices of the lower convex hull in the same window, which are few, come from the best runs, and are the
     most optimistic. isoflop: L*(C) at the vertices of parabolas over n, which the steps of the grid of n do not affect.
     """
-    of, floor = found.candidates, found.selection.min_flops
-    vertices = of.table(hull(of, of.log_c >= (-np.inf if floor is None else np.log(floor) - 1e-9)))
-    low, high = (np.exp(end) for end in found.window)
+    pool, floor = front.candidates, front.selection.min_flops
+    vertices = pool.table(hull(pool, pool.log_c >= (-np.inf if floor is None else np.log(floor) - 1e-9)))
+    low, high = (np.exp(end) for end in front.window)
     inside = (vertices["flops"] >= low * (1 - 1e-9)) & (vertices["flops"] <= high * (1 + 1e-9))
     return {
-        "envelope": found.points,
+        "envelope": front.points,
         "hull": vertices[inside].reset_index(drop=True),
-        "isoflop": found.vertices.points,
+        "isoflop": front.vertices.points,
     }
 
 
-def hull(of: Candidates, present: np.ndarray) -> np.ndarray:
+def hull(pool: Candidates, present: np.ndarray) -> np.ndarray:
     """Indices, by rising C, of the vertices of the lower hull in (ln C, ln L) of the points flagged in `present` (m,).
 
     ln (E + A·C^−α) is convex in ln C, so a law can pass through every vertex. Between vertices the hull interpolates
@@ -55,22 +55,22 @@ def hull(of: Candidates, present: np.ndarray) -> np.ndarray:
     """
     kept: list[int] = []
     # Only points below all points of less compute can be vertices of the falling part (Andrew 1979, lower chain).
-    for i in falling(of, present):
-        while len(kept) >= 2 and not _below(of, kept[-2], kept[-1], i):
+    for i in falling(pool, present):
+        while len(kept) >= 2 and not _below(pool, kept[-2], kept[-1], i):
             kept.pop()
         kept.append(int(i))
     return np.array(kept, dtype=int)
 
 
-def _below(of: Candidates, left: int, middle: int, right: int) -> bool:
+def _below(pool: Candidates, left: int, middle: int, right: int) -> bool:
     """Whether the middle point is below the chord from left to right."""
-    x, y = of.log_c, of.log_l
+    x, y = pool.log_c, pool.log_l
     slope = (y[right] - y[left]) / (x[right] - x[left]) if x[right] > x[left] else np.inf
     return bool(y[middle] < y[left] + slope * (x[middle] - x[left]))
 
 
 def sensitivity(
-    curves: pd.DataFrame, flops: str, base: FitResult, found: Frontier, needed: int, objective: str = "log"
+    curves: pd.DataFrame, flops: str, base: FitResult, front: Frontier, needed: int, objective: str = "log"
 ) -> Sensitivity:
     """Refit a law of the frontier with the other FLOP convention, the other methods for the frontier, and higher cuts.
 
@@ -82,12 +82,12 @@ def sensitivity(
     curves : the table of the frontier.
     flops : its column of C.
     base : the fit to compare with.
-    found : the frontier that it was fitted to.
+    front : the frontier that it was fitted to.
     needed : a choice with fewer points than this is not fitted.
     objective : the objective of `base`.
     """
-    rows = [_row(FITTED, flops, "envelope", found.points, base)]
-    for choice, column, method, points in _choices(curves, flops, found, needed):
+    rows = [_row(FITTED, flops, "envelope", front.points, base)]
+    for choice, column, method, points in _choices(curves, flops, front, needed):
         try:
             if isinstance(points, FitError):
                 raise points
@@ -106,26 +106,26 @@ def sensitivity(
 
 
 def _choices(
-    curves: pd.DataFrame, flops: str, found: Frontier, needed: int
+    curves: pd.DataFrame, flops: str, front: Frontier, needed: int
 ) -> Iterator[tuple[str, str, str, pd.DataFrame | FitError]]:
     """Each choice with its points, or with the error that says why it has none."""
     for other in CONVENTIONS:
         if other != flops and {flops, other} <= set(curves.columns):
-            yield "other FLOP convention", other, "envelope", _other(curves, flops, other, found, needed)
-    by_way = ways(found)
+            yield "other FLOP convention", other, "envelope", _other(curves, flops, other, front, needed)
+    by_way = ways(front)
     yield "convex hull", flops, "hull", by_way["hull"]
     yield "isoFLOP vertices", flops, "isoflop", by_way["isoflop"]
     for octaves in OCTAVES:
-        first = np.exp(found.window[0]) * 2**octaves * (1 - 1e-9)
-        above = found.points[found.points["flops"] >= first]
+        first = np.exp(front.window[0]) * 2**octaves * (1 - 1e-9)
+        above = front.points[front.points["flops"] >= first]
         yield f"from {octaves} octave{'s' * (octaves > 1)} higher", flops, "envelope", above
 
 
 def _other(
-    curves: pd.DataFrame, flops: str, other: str, found: Frontier, needed: int
+    curves: pd.DataFrame, flops: str, other: str, front: Frontier, needed: int
 ) -> pd.DataFrame | FitError:
     """The frontier of the same evaluations in the other FLOP convention."""
-    floor = found.selection.min_flops
+    floor = front.selection.min_flops
     known = curves[np.isfinite(tables.numbers(curves, other))]
     if floor is not None:
         known = known[tables.numbers(known, flops) >= floor]
@@ -163,6 +163,6 @@ def _moved(rows: list[Choice], base: FitResult) -> list[Caution]:
         return []
     text = (
         f"α of L(C) is {alpha.value:.3f} ± {half:.3f} as fitted and {', '.join(moved)}: "
-        "it depends on this choice more than its interval tells."
+        "it depends on this choice more than its interval says."
     )
     return [Caution(Kind.DISAGREEMENT, text, ("alpha",))]

@@ -43,15 +43,15 @@ def error_weights(
     counts = np.ones(len(own)) if weights is None else np.asarray(weights, dtype=float)
     if not (own > 0).any():
         return counts
-    found = counts
+    joint = counts
     for _ in range(ROUNDS):
-        at = estimate(law, make_rows(law, x, loss, found), objective)
+        at = estimate(law, make_rows(law, x, loss, joint), objective)
         there = counts > 0
         scatter = _scatter(at.residuals()[there], own[there], counts[there], len(law.internal))
         variance = np.divide(scatter, counts, out=np.full(len(own), np.inf), where=there) + own
         variance = np.maximum(variance, LEAST * variance[there].max())
-        found = counts.sum() / variance / (1 / variance).sum()
-    return found
+        joint = counts.sum() / variance / (1 / variance).sum()
+    return joint
 
 
 def _scatter(r: Array, own: Array, counts: Array, parameters: int) -> float:

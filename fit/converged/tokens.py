@@ -26,12 +26,12 @@ def to_convergence(rows: pd.DataFrame, curves: pd.DataFrame | None) -> tuple[pd.
         tables.require(rows, "nmse_inf", "epsilon")
         reached = _first_within(rows, curves)
         if reached.notna().any():
-            found = rows.assign(tokens=rows["run_id"].map(reached))
-            return found[found["tokens"].notna()], "first D with L(D) ≤ (1 + ε)·L∞"
+            reached_runs = rows.assign(tokens=rows["run_id"].map(reached))
+            return reached_runs[reached_runs["tokens"].notna()], "first D with L(D) ≤ (1 + ε)·L∞"
     if {"stop", "tokens"} <= set(rows.columns):
-        found = rows[(rows["stop"] == "converged") & rows["tokens"].notna()]
-        if len(found):
-            return found, "D of runs that stopped at convergence"
+        reached_runs = rows[(rows["stop"] == "converged") & rows["tokens"].notna()]
+        if len(reached_runs):
+            return reached_runs, "D of runs that stopped at convergence"
     raise FitError(
         "Tokens to convergence are not known: they need the curves with tokens and nmse beside nmse_inf and epsilon, "
         "or runs with stop=converged."
@@ -47,18 +47,18 @@ def _first_within(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.Series:
     target = known.set_index("run_id")
     target = np.log(tables.numbers(target, "nmse_inf") * (1 + tables.numbers(target, "epsilon")))
     goal = dict(zip(known["run_id"], target, strict=True))
-    mine = curves[curves["run_id"].isin(known["run_id"])]
-    mine = tables.numeric(mine, "tokens", "nmse")
-    mine = mine[(mine["tokens"] > 0) & (mine["nmse"] > 0)].sort_values(["run_id", "tokens"])
-    found: dict[Any, float] = {}
-    for run, curve in mine.groupby("run_id"):
+    kept = curves[curves["run_id"].isin(known["run_id"])]
+    kept = tables.numeric(kept, "tokens", "nmse")
+    kept = kept[(kept["tokens"] > 0) & (kept["nmse"] > 0)].sort_values(["run_id", "tokens"])
+    first_tokens: dict[Any, float] = {}
+    for run, curve in kept.groupby("run_id"):
         log_d, log_l = np.log(curve["tokens"].to_numpy()), np.log(curve["nmse"].to_numpy())
         log_l = np.minimum.accumulate(log_l)
         i = int(np.argmax(log_l <= goal[run]))
         if i and log_l[i] <= goal[run]:
             part = (log_l[i - 1] - goal[run]) / (log_l[i - 1] - log_l[i])
-            found[run] = float(np.exp(log_d[i - 1] + part * (log_d[i] - log_d[i - 1])))
-    return pd.Series(found, dtype=float)
+            first_tokens[run] = float(np.exp(log_d[i - 1] + part * (log_d[i] - log_d[i - 1])))
+    return pd.Series(first_tokens, dtype=float)
 
 
 def by_budget(table: pd.DataFrame) -> pd.DataFrame:
@@ -76,8 +76,8 @@ def by_budget(table: pd.DataFrame) -> pd.DataFrame:
     if known.empty:
         raise FitError("No run has a loss and tokens yet.")
     tables.positive(known, "n_latents", "tokens", "nmse")
-    of = candidates(known, "tokens")
-    points = of.table(np.arange(len(of.run))).assign(bin=of.bin)
+    pool = candidates(known, "tokens")
+    points = pool.table(np.arange(len(pool.run))).assign(bin=pool.bin)
     cell = ["n_latents", "bin"]
     if "k" in known.columns:
         points["k"] = points["run_id"].map(known.drop_duplicates("run_id").set_index("run_id")["k"])

@@ -79,17 +79,17 @@ def trade_offs(at: Estimate) -> list[Caution]:
     The intercept and a slope of one term do not count: their correlation depends on the unit of the input.
     """
     law, corr = at.law, correlations(at)
-    found = []
+    pairs = []
     for i, first in enumerate(law.internal):
         for j, second in enumerate(law.internal[:i]):
             own = {law.terms[law.term_of(name)].params[0] for name in (first, second)}
             same = law.term_of(first) == law.term_of(second)
             if abs(corr[i, j]) > CORRELATED and not (same and own & {first, second}):
-                found.append((abs(corr[i, j]), corr[i, j], *sorted((first, second), key=law.params.index)))
-    if not found:
+                pairs.append((abs(corr[i, j]), corr[i, j], *sorted((first, second), key=law.params.index)))
+    if not pairs:
         return []
-    _, value, first, second = max(found)
-    others = ", ".join(f"{a} and {b} {c:+.2f}" for _, c, a, b in sorted(found, reverse=True)[1:])
+    _, value, first, second = max(pairs)
+    others = ", ".join(f"{a} and {b} {c:+.2f}" for _, c, a, b in sorted(pairs, reverse=True)[1:])
     also = f"; also {others}" if others else ""
     text = f"{first} and {second} trade off (corr {value:+.2f}{also}): compare predictions, not exponents."
     return [Caution(Kind.TRADE_OFF, text.replace("-", "−"), (first, second))]
@@ -99,9 +99,9 @@ def few_runs(rows: Rows, law: Law, method: str) -> list[Caution]:
     """A caution where the rows are of too few runs for any interval."""
     if method != NONE:
         return []
-    of = "1 run" if rows.runs == 1 else f"{rows.runs} runs"
+    runs = "1 run" if rows.runs == 1 else f"{rows.runs} runs"
     text = (
-        f"No intervals: the {len(rows.loss)} rows are of {of} only, whose errors they share, and {enough(law)} are "
+        f"No intervals: the {len(rows.loss)} rows are of {runs} only, whose errors they share, and {enough(law)} are "
         "needed."
     )
     return [Caution(Kind.INTERVALS, text, law.params)]
@@ -111,13 +111,13 @@ def rising(at: Estimate, rows: Rows) -> list[Caution]:
     """A caution for each scale with which the fitted loss rises, on average over the rows."""
     if at.law.response != "nmse":
         return []
-    here, found = at.log_fitted(), []
+    here, scales = at.log_fitted(), []
     for name in SCALES & set(at.law.inputs):
         further = at.log_loss({**rows.x, name: rows.x[name] * 1.01})
         if np.average(further - here, weights=rows.weights) > 0:
-            found.append(name)
+            scales.append(name)
     text = "The loss rises with {}, as no law of scaling does: are the columns mapped right, and the runs converged?"
-    return [Caution(Kind.RISING, text.format(name), (name,)) for name in sorted(found)]
+    return [Caution(Kind.RISING, text.format(name), (name,)) for name in sorted(scales)]
 
 
 def unidentified(law: Law, params: Mapping[str, Param]) -> list[Caution]:
@@ -144,7 +144,7 @@ def curved(at: Estimate, params: Mapping[str, Param]) -> list[Caution]:
     """
     if at.deviance < EXACT * at.weights.sum():
         return []
-    law, found, t = at.law, {}, float(student.isf((1 - LEVEL) / 2, at.dof))
+    law, ratios, t = at.law, {}, float(student.isf((1 - LEVEL) / 2, at.dof))
     for name, param in params.items():
         if None in (param.value, param.low, param.high, param.se) or param.method == "delta":
             continue
@@ -156,12 +156,12 @@ def curved(at: Estimate, params: Mapping[str, Param]) -> list[Caution]:
         width = np.ptp(np.log(ends) if name in law.logs else ends)
         ratio = float(width / (2 * t * np.float64(param.se or np.nan)))
         if np.isfinite(ratio) and not 1 / CURVED < ratio < CURVED:
-            found[name] = ratio
-    if not found:
+            ratios[name] = ratio
+    if not ratios:
         return []
-    widths = ", ".join(f"{name} {ratio:.1f}" for name, ratio in found.items())
+    widths = ", ".join(f"{name} {ratio:.1f}" for name, ratio in ratios.items())
     text = f"± standard errors would mislead: the intervals are {widths} times as wide as the delta method's."
-    return [Caution(Kind.INTERVALS, text, tuple(found))]
+    return [Caution(Kind.INTERVALS, text, tuple(ratios))]
 
 
 def absent_floor(at: Estimate, params: Mapping[str, Param]) -> list[Caution]:
@@ -189,15 +189,15 @@ def outliers(at: Estimate) -> dict[int, float]:
     For least squares the externally studentized residual against Student's t with Bonferroni's correction (Cook &
     Weisberg 1982, §2.2.2); for Huber the residual over 1.4826 median |r|, which outliers do not widen.
     """
-    of, w, rows = at.problem.objective, at.weights, int((at.weights > 0).sum())
-    r = of.residual(at.log_fitted(), at.problem.ln_y) * np.sqrt(w)
+    objective, w, rows = at.problem.objective, at.weights, int((at.weights > 0).sum())
+    r = objective.residual(at.log_fitted(), at.problem.ln_y) * np.sqrt(w)
     J = at.jacobian() * np.sqrt(w)
     leverage = np.einsum("pi,pq,qi->i", J, at.covariance(), J)
     e = r / np.sqrt(np.maximum(1 - leverage, 1e-12))
     nu = at.dof - 1
     if nu < FEWEST or at.deviance < EXACT * w.sum():
         return {}
-    if np.isfinite(of.delta):
+    if np.isfinite(objective.delta):
         scale, cut = 1.4826 * np.median(np.abs(e[w > 0])), norm.isf(ALARM / 2 / rows)
     else:
         rest = np.maximum(at.deviance - e**2, 1e-6 * at.deviance)
@@ -208,7 +208,7 @@ def outliers(at: Estimate) -> dict[int, float]:
 
 
 def outlying(
-    rows: Mapping[int, Mapping[str, float]], scores: Mapping[int, float], of: Objective = LOG
+    rows: Mapping[int, Mapping[str, float]], scores: Mapping[int, float], objective: Objective = LOG
 ) -> list[Caution]:
     """A caution that names the outliers, the three worst with their inputs. rows: inputs by row index."""
     if not scores:
@@ -219,7 +219,7 @@ def outlying(
     ]
     more = f" and {len(scores) - 3} more" if len(scores) > 3 else ""
     kind = "1 row is an outlier" if len(scores) == 1 else f"{len(scores)} rows are outliers"
-    known = np.isfinite(of.delta)
+    known = np.isfinite(objective.delta)
     robust = "Huber's objective lets them count little" if known else "the objective huber is robust to them"
     text = f"{kind}, fitted all the same: {'; '.join(shown)}{more}. Look at them; {robust}."
     return [Caution(Kind.OUTLIERS, text.replace("-", "−"))]

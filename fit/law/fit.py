@@ -108,7 +108,7 @@ def _with_intervals(
     """Intervals of the parameters; where profiling runs into a lower optimum, that one is taken and profiled anew."""
     for _ in range(3):
         ends = intervals(at, rows, replicates, options.intervals, options.resamples, options.seed)
-        found = ends.parameters()
+        bounds = ends.parameters()
         better = ends.profile.better if isinstance(ends, ProfileIntervals) else None
         if better is None:
             break
@@ -118,8 +118,8 @@ def _with_intervals(
     params = {
         name: Param(
             finite(values[name]),
-            finite(found[name][0]),
-            finite(found[name][1]),
+            finite(bounds[name][0]),
+            finite(bounds[name][1]),
             ends.method,
             finite(errors[name]),
         )

@@ -84,7 +84,7 @@ class Predictions:
         return top + np.log(total), slope, H + np.einsum("rj,rpqj->rpq", share, curved)
 
 
-class Numbers:
+class DerivedQuantities:
     """The derived quantities of a law, see `Derived`."""
 
     def __init__(self, basis: Basis, derived: Sequence[Derived]) -> None:

@@ -138,23 +138,23 @@ def largest(law: Law, rows: Rows) -> Iterator[Flags]:
 
 def splits(law: Law, rows: Rows, objective: Objective) -> tuple[list[Split], str | None]:
     """The fits without the rows of each `largest`, up to the first that leaves too few rows; or the reason for none."""
-    found: list[Split] = []
+    all_splits: list[Split] = []
     for held in largest(law, rows):
         train = rows.only(~held)
         try:
-            found.append(Split(train, rows.only(held), estimate(law, train, objective)))
+            all_splits.append(Split(train, rows.only(held), estimate(law, train, objective)))
         except FitError as error:
-            return found, str(error)
+            return all_splits, str(error)
     return (
-        found,
-        None if found else f"{law.name} has rows at one {law.inputs[0]} only: add runs at other values.",
+        all_splits,
+        None if all_splits else f"{law.name} has rows at one {law.inputs[0]} only: add runs at other values.",
     )
 
 
-def held_out(found: Sequence[Split], options: FitOptions, replicates: Rows | None = None) -> HeldOut:
+def held_out(all_splits: Sequence[Split], options: FitOptions, replicates: Rows | None = None) -> HeldOut:
     """What the fit without the largest scale says of that scale."""
-    first = found[0]
-    scores = tuple(split.score for split in found)
+    first = all_splits[0]
+    scores = tuple(split.score for split in all_splits)
     return HeldOut(first.at.law.inputs[0], scores[0], _points(first, options, replicates), scores)
 
 
@@ -193,13 +193,13 @@ def _up_to(replicates: Rows, split: Split) -> Rows:
 
 
 def try_held_out(
-    found: Sequence[Split], reason: str | None, options: FitOptions, replicates: Rows | None = None
+    all_splits: Sequence[Split], reason: str | None, options: FitOptions, replicates: Rows | None = None
 ) -> tuple[HeldOut | None, list[Caution]]:
     """`held_out`, or None and the reason as a caution."""
     try:
-        if not found:
+        if not all_splits:
             raise FitError(reason)
-        return held_out(found, options, replicates), []
+        return held_out(all_splits, options, replicates), []
     except FitError as error:
         text = f"No check at the largest scale. Without it {error}"
         return None, [Caution(Kind.HELD_OUT, text)]

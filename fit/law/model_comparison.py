@@ -64,17 +64,17 @@ def comparison(
     if len(rows.loss) > MOST_COMPARED:
         rows = rows.only(np.unique(np.linspace(0, len(rows.loss) - 1, MOST_COMPARED).astype(int)))
         at, own = estimate(at.law, rows, objective), None
-    found = [(at, splits(at.law, rows, objective)[0] if own is None else own)]
+    fitted_laws = [(at, splits(at.law, rows, objective)[0] if own is None else own)]
     for law in others:
         try:
-            found.append((estimate(law, rows, objective), splits(law, rows, objective)[0]))
+            fitted_laws.append((estimate(law, rows, objective), splits(law, rows, objective)[0]))
         except FitError:
             continue
-    if len(found) < 2:
+    if len(fitted_laws) < 2:
         return []
     # A law of many parameters may leave no split: it is then judged by AICc alone, after the others.
-    common = min((len(s) for _, s in found if s), default=0)
-    return ranked([_score(fitted, split[:common]) for fitted, split in found])
+    common = min((len(s) for _, s in fitted_laws if s), default=0)
+    return ranked([_score(fitted, split[:common]) for fitted, split in fitted_laws])
 
 
 def ranked(laws: Sequence[Candidate]) -> list[Candidate]:

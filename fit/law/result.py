@@ -9,7 +9,7 @@ import numpy as np
 from fit.law import points as law_points
 from fit.law.caution import Caution, read_cautions, texts
 from fit.law.estimate import Estimate
-from fit.law.functionals import Numbers
+from fit.law.functionals import DerivedQuantities
 from fit.law.held_out import HeldOut
 from fit.law.intervals.bootstrap import Bootstrap
 from fit.law.intervals.choose import Intervals
@@ -311,7 +311,7 @@ def derived_quantities(
         return {}
     R, listed = len(quantities), list(quantities.values())
     theta, alive = np.repeat(at.solution.theta, R, axis=0), np.repeat(at.solution.alive, R, axis=0)
-    value, _, _ = Numbers(at.basis, listed).evaluate(theta, alive, np.arange(R))
+    value, _, _ = DerivedQuantities(at.basis, listed).evaluate(theta, alive, np.arange(R))
     low, high = how.numbers(listed)
     with np.errstate(over="ignore"):
         ends = [

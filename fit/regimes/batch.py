@@ -83,46 +83,46 @@ def at_convergence(converged: pd.DataFrame) -> Batch:
     lr = [name for name in ("lr",) if name in runs.columns]
     means = runs.groupby([*cell, "batch_tokens", *lr], dropna=False, as_index=False)["log_l"].mean()
     best = means.groupby([*cell, "batch_tokens"], dropna=False, as_index=False)["log_l"].min()
-    of = best.groupby(cell, dropna=False).ngroup().to_numpy()
+    member = best.groupby(cell, dropna=False).ngroup().to_numpy()
     x, y = np.log(best["batch_tokens"].to_numpy(dtype=float)), best["log_l"].to_numpy(dtype=float)
-    return _tested(regime, x, y, of, _tuned(runs, cell))
+    return _tested(regime, x, y, member, _tuned(runs, cell))
 
 
-def at_compute(of: Candidates, points: Mapping[float, ComputeOptimal]) -> Batch:
+def at_compute(pool: Candidates, points: Mapping[float, ComputeOptimal]) -> Batch:
     """Test L(C): the frontier of each batch size, read at every C where an n is compute-optimal. These C are the cells.
 
     All points of one run share its error, and a test that treats each point as an independent measurement finds
     effects that do not exist. So each run counts only in its first cell, the one of the lowest C; later cells for which
     it is on the frontier too are left out. The frontiers use only the n that were trained at every batch size.
     """
-    regime, sizes, n = "compute", of.column("batch_tokens"), of.column("n_latents")
+    regime, sizes, n = "compute", pool.column("batch_tokens"), pool.column("n_latents")
     if sizes is None or n is None:
         return Batch(regime, reason="batch_tokens or n_latents is not known of every run.")
     if len(np.unique(sizes)) < 2:
         return Batch(regime, reason=_one(sizes))
-    trained = of.runs.groupby("n_latents")["batch_tokens"].nunique()
-    shared = np.isin(n, trained.index[trained == of.runs["batch_tokens"].nunique()])
-    held = {float(B): falling(of, shared & (sizes == B)) for B in np.unique(sizes)}
+    trained = pool.runs.groupby("n_latents")["batch_tokens"].nunique()
+    shared = np.isin(n, trained.index[trained == pool.runs["batch_tokens"].nunique()])
+    held = {float(B): falling(pool, shared & (sizes == B)) for B in np.unique(sizes)}
     rows: list[tuple[float, float, int]] = []
     used: set[int] = set()
     for cell, log_c in enumerate(sorted(optimum.log_c for optimum in points.values())):
-        at = {B: i for B, index in held.items() if (i := _holder(of, index, log_c)) is not None}
-        runs = {int(of.run[i]) for i in at.values()}
+        at = {B: i for B, index in held.items() if (i := _holder(pool, index, log_c)) is not None}
+        runs = {int(pool.run[i]) for i in at.values()}
         if not runs & used:
             used |= runs
-            rows += [(np.log(B), float(of.log_l[i]), cell) for B, i in at.items()]
+            rows += [(np.log(B), float(pool.log_l[i]), cell) for B, i in at.items()]
     x, y, cells = np.array(rows, dtype=float).reshape(-1, 3).T
-    return _tested(regime, x, y, cells, _tuned(of.runs, ["n_latents"]))
+    return _tested(regime, x, y, cells, _tuned(pool.runs, ["n_latents"]))
 
 
 def _one(sizes: Array) -> str:
     return f"all runs have one batch size, {sizes[0]:,.0f}." if len(sizes) else "no batch_tokens is known."
 
 
-def _holder(of: Candidates, index: Array, log_c: float) -> int | None:
+def _holder(pool: Candidates, index: Array, log_c: float) -> int | None:
     """The last frontier point at or below a C, None if the frontier does not reach this C."""
-    at = int(np.searchsorted(of.log_c[index], log_c + 1e-9, side="right")) - 1
-    return int(index[at]) if at >= 0 and log_c <= of.log_c[index[-1]] + STEP else None
+    at = int(np.searchsorted(pool.log_c[index], log_c + 1e-9, side="right")) - 1
+    return int(index[at]) if at >= 0 and log_c <= pool.log_c[index[-1]] + STEP else None
 
 
 def _tuned(runs: pd.DataFrame, cell: list[str]) -> bool:

@@ -123,34 +123,39 @@ def _runs_of(runs: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["run_id"].isin(part["run_id"])] if "run_id" in runs and "run_id" in part else runs
 
 
-def _group(runs: pd.DataFrame, curves: pd.DataFrame | None, of: CurveGroup) -> Group:
-    every, best, reasons = _converged(runs, curves, of.options)
+def _group(runs: pd.DataFrame, curves: pd.DataFrame | None, curve_group: CurveGroup) -> Group:
+    every, best, reasons = _converged(runs, curves, curve_group.options)
     at_end = batch.at_convergence(every)
     try:
-        points = _optimal_points(of, curves)
+        points = _optimal_points(curve_group, curves)
     except FitError as error:
         unknown = Ratio((), None, None, None, None, (str(error),))
-        return Group(of.group, unknown, (at_end, Batch("compute", reason=str(error))), (), tuple(reasons))
-    tests = at_end, batch.at_compute(of.frontier.candidates, points)
-    ratio = _ratio(of, points, curves, every)
+        return Group(
+            curve_group.group, unknown, (at_end, Batch("compute", reason=str(error))), (), tuple(reasons)
+        )
+    tests = at_end, batch.at_compute(curve_group.frontier.candidates, points)
+    ratio = _ratio(curve_group, points, curves, every)
     if reasons:
-        return Group(of.group, ratio, tests, (), tuple(reasons))
+        return Group(curve_group.group, ratio, tests, (), tuple(reasons))
     rows, absent = budgets.budgets(points, best)
-    return Group(of.group, ratio, tests, tuple(rows), tuple(absent))
+    return Group(curve_group.group, ratio, tests, tuple(rows), tuple(absent))
 
 
-def _optimal_points(of: CurveGroup, curves: pd.DataFrame | None) -> dict[float, ComputeOptimal]:
+def _optimal_points(curve_group: CurveGroup, curves: pd.DataFrame | None) -> dict[float, ComputeOptimal]:
     """The point where each n is compute-optimal. Raises FitError if the curves have no frontier."""
     if curves is None:
         raise FitError(WITHOUT_CURVES)
-    return compute_optimal_points(of.frontier)
+    return compute_optimal_points(curve_group.frontier)
 
 
 def _ratio(
-    of: CurveGroup, points: dict[float, ComputeOptimal], curves: pd.DataFrame | None, converged: pd.DataFrame
+    curve_group: CurveGroup,
+    points: dict[float, ComputeOptimal],
+    curves: pd.DataFrame | None,
+    converged: pd.DataFrame,
 ) -> Ratio:
     """ρ at one batch size, since lr* depends on it: the one with the most pairs (n, lr), the smallest in a tie."""
-    rows = of.rows
+    rows = curve_group.rows
     if "batch_tokens" not in rows or "batch_tokens" not in converged or tables.single(rows["batch_tokens"]):
         return lr_ratio(points, converged)
     pairs = rows[["batch_tokens", *({"n_latents", "lr"} & set(rows.columns))]].drop_duplicates()
@@ -159,7 +164,7 @@ def _ratio(
     about = f"Of {len(count)} batch sizes only B={B:,.0f} counts here."
     rows, converged = (part[(part["batch_tokens"] == B).to_numpy(bool)] for part in (rows, converged))
     try:
-        return lr_ratio(_optimal_points(replace(of, rows=rows), curves), converged, (about,))
+        return lr_ratio(_optimal_points(replace(curve_group, rows=rows), curves), converged, (about,))
     except FitError as error:
         return Ratio((), None, None, None, None, (about, str(error)))
 

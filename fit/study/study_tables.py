@@ -271,10 +271,10 @@ class _FitsCheck:
         )
 
     def _of_another(self, rows: str) -> str:
-        of = Path(str(self.known.table)).name
+        table = Path(str(self.known.table)).name
         beside = "" if self.named else f" beside {self.path.name}"
         return (
-            f"{self.known.path.name}{beside} is of {of} ({rows}), not of {self.path.name}: fit this table into a "
+            f"{self.known.path.name}{beside} is of {table} ({rows}), not of {self.path.name}: fit this table into a "
             f"folder of its own (saescale fit {self.path.name} --out FOLDER), and name its fits with --fits."
         )
 

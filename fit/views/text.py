@@ -196,10 +196,10 @@ def lr_ratio(ratio: Ratio) -> list[str]:
     """`lr*(L(C)) / lr*(L(N)) = 3.9 [3.1, 4.9] by …; the paper says ≈ 4, inside`, and which optima are missing."""
     if ratio.value is None:
         return [f"lr ratio unknown: {' '.join(ratio.reasons)}"]
-    found = f"lr*(L(C)) / lr*(L(N)) = {with_interval(ratio.value, ratio.low, ratio.high)} by {ratio.method}"
+    text = f"lr*(L(C)) / lr*(L(N)) = {with_interval(ratio.value, ratio.low, ratio.high)} by {ratio.method}"
     inside = "inside" if ratio.paper_inside else "outside"
     return [
-        f"{found}; the paper says ≈ {ratio.paper:g}, {inside}",
+        f"{text}; the paper says ≈ {ratio.paper:g}, {inside}",
         *(f"  {reason}" for reason in ratio.reasons),
     ]
 
@@ -210,10 +210,10 @@ def batch_effect(test: Batch) -> str:
     if test.b is None or test.p is None or test.spread is None:
         return f"{name} over batch size unknown: {test.reason}"
     sizes = f"B = {test.batches[0]:,.0f} to {test.batches[-1]:,.0f} in {test.cells} cells"
-    found = f"{name} ∝ B^b, b = {with_interval(test.b, test.low, test.high)}: "
-    found += f"{percent(test.spread, signed=True)} over {sizes}, {test.effect} (p = {test.p:.2g})"
+    text = f"{name} ∝ B^b, b = {with_interval(test.b, test.low, test.high)}: "
+    text += f"{percent(test.spread, signed=True)} over {sizes}, {test.effect} (p = {test.p:.2g})"
     tuned = "" if test.tuned else "; lr was not retuned for each batch, which may be all of it"
-    return f"{found}{tuned}; the paper: {PAPER_ON_BATCH[test.regime]}"
+    return f"{text}{tuned}; the paper: {PAPER_ON_BATCH[test.regime]}"
 
 
 def _budgets(rows: Sequence[Budgets]) -> Iterator[str]:

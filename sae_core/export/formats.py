@@ -104,7 +104,9 @@ def load(folder: Path) -> SAE:
         if all((folder / mark).is_file() for mark in layout.marks):
             return _read(layout, folder)
     known = "; ".join(f"{each.name}: {', '.join(each.marks)}" for each in FORMATS.values())
-    raise ExportError(f"{folder} has the files of no layout that can be read ({known}).")
+    raise ExportError(
+        f"{folder} holds no SAE in a layout that saescale reads. It looks for these files: {known}."
+    )
 
 
 def _read(layout: Format, folder: Path) -> SAE:

@@ -25,7 +25,7 @@ VERBS = {
     "bench": ("sweeps.verbs.bench", "measure this code beside its peers"),
     "completion": ("sweeps.verbs.completion", "print the completion script of a shell: bash, zsh or fish"),
 }
-_EPILOG = """saescale VERB --help explains a verb. The whole way:
+_EPILOG = """saescale VERB --help explains a verb. From start to finish:
   saescale plan study=demo && saescale launch study=demo --wait && saescale collect study=demo
   saescale fit runs/demo/runs.parquet && saescale figures runs/demo/runs.parquet"""
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from fit.law.errors import FitError
 from fit.law.estimate import Estimate, internal, log_losses
-from fit.law.functionals import Numbers
+from fit.law.functionals import DerivedQuantities
 from fit.law.intervals.profile import LEVEL, undefined, with_ends
 from fit.law.law import Array, Derived, Inputs
 from fit.law.options import FEWEST_DRAWS
@@ -59,7 +59,7 @@ class Bootstrap:
 
     def numbers(self, derived: Sequence[Derived]) -> tuple[Array, Array]:
         """95 % interval of derived quantities, (m,) each; of the logarithm for those with `log`."""
-        R, quantities = len(self.solutions.theta), Numbers(self.at.basis, derived)
+        R, quantities = len(self.solutions.theta), DerivedQuantities(self.at.basis, derived)
         low, high = np.full(len(derived), -np.inf), np.full(len(derived), np.inf)
         for m in with_ends(self.at, derived):
             value = quantities.evaluate(self.solutions.theta, self.solutions.alive, np.full(R, m))[0]

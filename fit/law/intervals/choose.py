@@ -7,7 +7,7 @@ import numpy as np
 
 from fit.law.errors import FitError
 from fit.law.estimate import Estimate
-from fit.law.functionals import Numbers, Parameters, Predictions
+from fit.law.functionals import DerivedQuantities, Parameters, Predictions
 from fit.law.intervals.bootstrap import Bootstrap, resample
 from fit.law.intervals.profile import Profile, undefined, with_ends
 from fit.law.intervals.sandwich import DeltaIntervals, with_noise
@@ -77,7 +77,9 @@ class ProfileIntervals:
         low, high = np.full(len(derived), -np.inf), np.full(len(derived), np.inf)
         some = with_ends(self.at, derived)
         if some:
-            low[some], high[some] = self.profile.ends(Numbers(self.at.basis, [derived[m] for m in some]))
+            low[some], high[some] = self.profile.ends(
+                DerivedQuantities(self.at.basis, [derived[m] for m in some])
+            )
         return low, high
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from fit.law.estimate import Estimate
-from fit.law.functionals import Numbers, Parameters, Predictions, Quantities
+from fit.law.functionals import DerivedQuantities, Parameters, Predictions, Quantities
 from fit.law.intervals.profile import LEVEL, undefined, with_ends
 from fit.law.law import Array, Derived, Inputs
 from fit.law.rows import Rows
@@ -87,7 +87,7 @@ class DeltaIntervals:
         low, high = np.full(len(derived), -np.inf), np.full(len(derived), np.inf)
         some = with_ends(self.at, derived)
         if some:
-            low[some], high[some] = self._ends(Numbers(self.at.basis, [derived[m] for m in some]))
+            low[some], high[some] = self._ends(DerivedQuantities(self.at.basis, [derived[m] for m in some]))
         return low, high
 
 

@@ -45,13 +45,13 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 def _at_one_l0(best: pd.DataFrame) -> pd.DataFrame:
     """Every activation and n at the L0 that most of them reach; of several such L0, the middle one."""
     cells = [(a, n, part.sort_values("l0")) for (a, n), part in best.groupby(["activation", "n_latents"])]
-    found = {}
+    by_l0 = {}
     for l0 in np.unique(best["l0"].round(3)):
-        found[l0] = [(a, n, loss) for a, n, part in cells if (loss := _loss(part, l0)) is not None]
-    most = max(len(rows) for rows in found.values())
-    of_most = [l0 for l0, rows in found.items() if len(rows) == most]
+        by_l0[l0] = [(a, n, loss) for a, n, part in cells if (loss := _loss(part, l0)) is not None]
+    most = max(len(rows) for rows in by_l0.values())
+    of_most = [l0 for l0, rows in by_l0.items() if len(rows) == most]
     l0 = of_most[(len(of_most) - 1) // 2]
-    rows = pd.DataFrame(found[l0], columns=["activation", "n_latents", "nmse"])
+    rows = pd.DataFrame(by_l0[l0], columns=["activation", "n_latents", "nmse"])
     return rows.assign(l0=l0, panel=OVER_N).sort_values(["activation", "n_latents"])
 
 
@@ -67,16 +67,16 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
     """The figure of a table made by `numbers`."""
     names = sorted(set(table["activation"]))
     colours = dict(zip(names, styles.colours(len(names)), strict=True))
-    of = {panel: part for panel, part in table.groupby("panel")}
-    heads = [f"n = {of[OVER_L0]['n_latents'].iloc[0]:,.0f}", f"L0 = {of[OVER_N]['l0'].iloc[0]:.3g}"]
+    parts = {panel: part for panel, part in table.groupby("panel")}
+    heads = [f"n = {parts[OVER_L0]['n_latents'].iloc[0]:,.0f}", f"L0 = {parts[OVER_N]['l0'].iloc[0]:.3g}"]
     with styles.applied(style) as look:
         figure, axes = scales.titled(heads, 2, look, words=2 + -(-len(names) // 3))
         for ax, panel, x in zip(axes, (OVER_L0, OVER_N), ("l0", "n_latents"), strict=True):
             for (name, colour), marker in zip(colours.items(), "osD^vPX*" * len(names), strict=False):
-                rows = of[panel][of[panel]["activation"] == name]
+                rows = parts[panel][parts[panel]["activation"] == name]
                 ax.plot(rows[x], rows["nmse"], marker=marker, color=colour, clip_on=False)
             scales.nmse(ax, table)
-        scales.quantity(axes[0], "x", of[OVER_L0]["l0"])
+        scales.quantity(axes[0], "x", parts[OVER_L0]["l0"])
         axes[0].set_xlabel("L0, active latents a token")
         scales.latents(axes[1], most=6)
         scales.y_label(figure, axes, "normalized MSE", look)

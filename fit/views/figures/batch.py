@@ -41,11 +41,11 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     parts = [(g, p) for g, p in groups(known, ["k"], WITHOUT_BATCH) if p["batch_tokens"].nunique() > 1]
     names = labels.group_names([inputs.named(group, part) for group, part in parts])
     of_part = [_frontiers(part, study.curves, flops) for _, part in parts]
-    budgets = _shared([curve for found in of_part for curve in found.values()])
+    budgets = _shared([curve for best in of_part for curve in best.values()])
     rows = [
         frame.assign(panel=name, regime=regime)
-        for (_, part), name, found in zip(parts, names, of_part, strict=True)
-        for regime, frame in (("compute", _compute(found, budgets)), ("converged", _converged(part)))
+        for (_, part), name, best in zip(parts, names, of_part, strict=True)
+        for regime, frame in (("compute", _compute(best, budgets)), ("converged", _converged(part)))
         if len(frame)
     ]
     if not rows:
@@ -81,9 +81,9 @@ def _frontiers(part: pd.DataFrame, curves: pd.DataFrame | None, flops: str) -> d
     )
     if known.empty:
         return {}
-    of = candidates(known, flops)
-    sizes = of.column("batch_tokens")
-    return {} if sizes is None else best_of(of, sizes, np.ones(len(sizes), dtype=bool))
+    pool = candidates(known, flops)
+    sizes = pool.column("batch_tokens")
+    return {} if sizes is None else best_of(pool, sizes, np.ones(len(sizes), dtype=bool))
 
 
 def _shared(frontiers: list[Curve]) -> list[float]:
@@ -93,11 +93,11 @@ def _shared(frontiers: list[Curve]) -> list[float]:
     return [float(at) for at in np.linspace(low, high, BUDGETS + 2)[1:-1]] if low < high else []
 
 
-def _compute(found: Mapping[float, Curve], budgets: list[float]) -> pd.DataFrame:
+def _compute(best: Mapping[float, Curve], budgets: list[float]) -> pd.DataFrame:
     return pd.DataFrame(
         {"batch_tokens": B, "value": np.exp(log_c), "nmse": np.exp(curve.loss(log_c))}
         for log_c in budgets
-        for B, curve in found.items()
+        for B, curve in best.items()
     )
 
 

@@ -60,10 +60,10 @@ def _panel(
     known = inputs.members(known[(known[flops] > 0) & (known["nmse"] > 0)], fit, runs)
     if known.empty:
         raise inputs.Missing(f"no row of the table {name} belongs to its fit: is fits.json another's?")
-    of = candidates(known, flops)
-    n = of.column("n_latents")
+    pool = candidates(known, flops)
+    n = pool.column("n_latents")
     assert n is not None  # `inputs.columns` keeps the rows with one
-    sizes = best_of(of, n, np.ones(len(n), dtype=bool))
+    sizes = best_of(pool, n, np.ones(len(n), dtype=bool))
     rows: list[dict[str, Any]] = []
     for vertex in vertices:
         C, best = vertex.flops, vertex.n_latents
@@ -104,12 +104,19 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
 
 def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours, look: styles.Style) -> None:
     for C, own in rows.groupby("flops"):
-        shade, of = colour(float(str(C))), {series: part for series, part in own.groupby("series")}
-        ax.plot(of["point"]["n_latents"], of["point"]["nmse"], ".", color=shade)
-        if "parabola" in of:
+        shade, parts = colour(float(str(C))), {series: part for series, part in own.groupby("series")}
+        ax.plot(parts["point"]["n_latents"], parts["point"]["nmse"], ".", color=shade)
+        if "parabola" in parts:
             ax.plot(
-                of["parabola"]["n_latents"], of["parabola"]["nmse"], color=shade, linewidth=0.8 * look.line
+                parts["parabola"]["n_latents"],
+                parts["parabola"]["nmse"],
+                color=shade,
+                linewidth=0.8 * look.line,
             )
         ax.plot(
-            of["vertex"]["n_latents"], of["vertex"]["nmse"], "*", color="black", markersize=1.4 * look.marker
+            parts["vertex"]["n_latents"],
+            parts["vertex"]["nmse"],
+            "*",
+            color="black",
+            markersize=1.4 * look.marker,
         )

@@ -83,18 +83,18 @@ def _fitted(fit: FitResult, panel: str) -> list[pd.DataFrame]:
 
 
 def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours, look: styles.Style) -> None:
-    of = {series: part for series, part in rows.groupby("series")}
-    for _, run in of["curve"].groupby("run_id", sort=False):
+    parts = {series: part for series, part in rows.groupby("series")}
+    for _, run in parts["curve"].groupby("run_id", sort=False):
         marker = "." if len(run) == 1 else "None"  # the end of a run whose learning rate decays
         n = run["n_latents"].iloc[0]
         ax.plot(
             run["flops"], run["nmse"], color=colour(n), linewidth=0.5 * look.line, alpha=0.8, marker=marker
         )
-    law = of["law"].sort_values("flops")
+    law = parts["law"].sort_values("flops")
     ax.fill_between(law["flops"], law["low"], law["high"], color="black", alpha=0.18, linewidth=0, zorder=3)
     ax.plot(law["flops"], law["nmse"], "--", color="black", zorder=4)
-    if "frontier" in of:
-        points = of["frontier"]
+    if "frontier" in parts:
+        points = parts["frontier"]
         ax.plot(points["flops"], points["nmse"], "o", color="black", markersize=0.5 * look.marker, zorder=5)
 
 

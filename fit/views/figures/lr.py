@@ -110,16 +110,18 @@ def _along(best: pd.DataFrame, law: FitResult | None) -> pd.DataFrame:
 
 
 def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours, look: styles.Style) -> None:
-    of = {series: part.sort_values(["n_latents", "lr"]) for series, part in rows.groupby("series")}
-    for n, part in of["run"].groupby("n_latents"):
+    parts = {series: part.sort_values(["n_latents", "lr"]) for series, part in rows.groupby("series")}
+    for n, part in parts["run"].groupby("n_latents"):
         shade = colour(float(str(n)))
         ax.plot(part["lr"], part["nmse"], ".-", color=shade, linewidth=0.7 * look.line)
-    if "law" in of:
-        law = of["law"].sort_values("nmse")
+    if "law" in parts:
+        law = parts["law"].sort_values("nmse")
         ax.fill_betweenx(law["nmse"], law["low"], law["high"], color="black", alpha=0.12, linewidth=0)
         ax.plot(law["lr"], law["nmse"], "--", color="black", linewidth=0.8 * look.line)
-    if "optimum" in of:
-        ax.plot(of["optimum"]["lr"], of["optimum"]["nmse"], "*", color="black", markersize=1.6 * look.marker)
+    if "optimum" in parts:
+        ax.plot(
+            parts["optimum"]["lr"], parts["optimum"]["nmse"], "*", color="black", markersize=1.6 * look.marker
+        )
 
 
 def _avoid(rows: pd.DataFrame) -> list[tuple[float, float]]:

@@ -64,21 +64,21 @@ def _profile(fit: FitResult, law: Law, exponent: str) -> list[dict[str, Any]]:
     """The profile on both sides of the fitted value; each refit starts from the previous one."""
     some = np.unique(np.linspace(0, len(fit.points) - 1, MOST_ROWS).round().astype(int))
     points = [fit.points[i] for i in some]
-    of = _Refit(law, exponent, points)
-    at = of.fit(of.start(fit), None)
-    least, best = of.deviance(at), float(at[of.index])
+    refit = _Refit(law, exponent, points)
+    at = refit.fit(refit.start(fit), None)
+    least, best = refit.deviance(at), float(at[refit.index])
     dof = max(len(points) - len(law.internal), 1)
     rise = float(fisher.ppf(LEVEL, 1, dof)) / dof
     param = fit.params[exponent]
     reported = {"low": param.low, "high": param.high, "method": param.method}
-    step = of.step(at, best, least * TOP * rise)
+    step = refit.step(at, best, least * TOP * rise)
     rows = [{"value": best, "ratio": 1.0, "rise": 0.0, **reported}]
     for side in (-1, 1):
         theta = at
         for i in range(1, STEPS + 1):
             value = best + side * step * i
-            theta = of.fit(theta, value)
-            ratio = of.deviance(theta) / least
+            theta = refit.fit(theta, value)
+            ratio = refit.deviance(theta) / least
             rows.append({"value": value, "ratio": ratio, "rise": (ratio - 1) / rise, **reported})
             if ratio > 1 + TOP * rise:
                 break
@@ -103,8 +103,8 @@ class _Refit:
     def residuals(self, theta: Array) -> Array:
         values = {name: float(value) for name, value in self.law.values(theta).items()}
         with np.errstate(all="ignore"):
-            found = self.root * (np.log(self.law.loss(values, self.x)) - self.log_y)
-        return np.nan_to_num(found, nan=1e3, posinf=1e3, neginf=-1e3)
+            residuals = self.root * (np.log(self.law.loss(values, self.x)) - self.log_y)
+        return np.nan_to_num(residuals, nan=1e3, posinf=1e3, neginf=-1e3)
 
     def deviance(self, theta: Array) -> float:
         return float((self.residuals(theta) ** 2).sum())

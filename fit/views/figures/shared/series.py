@@ -54,12 +54,12 @@ def table(rows: list[dict[str, Any]], x: str = N, y: str = L) -> pd.DataFrame:
 
 def draw(ax: Axes, rows: pd.DataFrame, colour: str, look: Style, x: str = N, y: str = L) -> None:
     """Draw the law and, if there are any, the runs and held-out predictions, in one colour."""
-    of = {series: part for series, part in rows.groupby("series")}
-    band(ax, of["law"], colour, x=x, y=y)
-    if "run" in of:
-        dots(ax, of["run"], colour, look, x, y)
-    if "held_out" in of:
-        draw_held_out(ax, of["held_out"], colour, look, x, y)
+    parts = {series: part for series, part in rows.groupby("series")}
+    band(ax, parts["law"], colour, x=x, y=y)
+    if "run" in parts:
+        dots(ax, parts["run"], colour, look, x, y)
+    if "held_out" in parts:
+        draw_held_out(ax, parts["held_out"], colour, look, x, y)
 
 
 def band(ax: Axes, rows: pd.DataFrame, colour: str, line: str = "-", x: str = N, y: str = L) -> None:
