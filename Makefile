@@ -64,19 +64,23 @@ PURELIB := import sysconfig; print(sysconfig.get_path("purelib"))
 # stretch of the tests in their order, so that few fixtures of a module are made twice, and evens out the end.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 define legs
-@export SAESCALE_TEST_COSTS=$$(mktemp); failed=0; trap 'rm -f $$SAESCALE_TEST_COSTS' EXIT; \
-leg() { $(PYTEST) "$$@" || [ $$? = 5 ] || failed=1; }; \
-TRITON_INTERPRET=1 leg $(1) -n 2 --dist worksteal tests/kernels/interp; \
-leg $(1) -n 2 --dist worksteal --ignore=tests/kernels/interp --ignore=tests/sweeps/slurm; \
-$(2) exit $$failed
+@export SAESCALE_TEST_COSTS=$$(mktemp); trap 'rm -f $$SAESCALE_TEST_COSTS' EXIT; failed=0; \
+leg() { $(PYTEST) "$$@" || [ $$? = 5 ]; }; \
+$(2) \
+TRITON_INTERPRET=1 leg $(1) -n 2 --dist worksteal tests/kernels/interp || failed=1; \
+leg $(1) -n 2 --dist worksteal --ignore=tests/kernels/interp --ignore=tests/sweeps/slurm || failed=1; \
+$(3) \
+$(BIN)/python -m tests.cost $$SAESCALE_TEST_COSTS; exit $$failed
 endef
 
 test: .venv/dev
 	$(call legs,-m "not slow")
 
-# The sweeps on a real SLURM wait more than they work: a worker for each of their files.
+# The sweeps on a real SLURM wait more than they work, so they run beside the other legs, on three clusters.
+SLURM_LEG := slurm=$$(mktemp); trap 'kill $$slurm_leg 2> /dev/null; rm -f $$SAESCALE_TEST_COSTS $$slurm' EXIT; \
+             leg -n 3 --dist worksteal tests/sweeps/slurm > $$slurm 2>&1 & slurm_leg=$$!;
 test-all: .venv/dev .venv/peers/ready
-	$(call legs,,leg -n 2 --dist loadfile tests/sweeps/slurm;)
+	$(call legs,,$(SLURM_LEG),wait $$slurm_leg || failed=1; cat $$slurm;)
 
 # On a machine with a GPU, torch, Triton, numpy, safetensors, pytest and hypothesis; set PYTHON=… to the one that has them.
 gpu:

@@ -1,16 +1,18 @@
 """What a run of the suite cost: its slowest tests, and wall and CPU seconds as its last line.
 
 CPU seconds are those of every process: the workers of pytest-xdist, and the children that a test waited for. Daemons
-whose parent has died, as a SLURM cluster's, are not counted. `make test` runs pytest once for each leg; legs that name
-the same file in SAESCALE_TEST_COSTS add up, and the last line of the last leg is the sum.
+whose parent has died, as a SLURM cluster's, are not counted. `make test` runs pytest once for each leg: legs that name
+the same file in SAESCALE_TEST_COSTS write their costs there, and `python -m tests.cost FILE` prints the sum.
 """
 
+import fcntl
 import json
 import os
 import resource
+import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,26 +64,43 @@ class Costs:
             return
         own = resource.getrusage(resource.RUSAGE_SELF) if self.workers else None
         cpu = cpu_seconds() if own is None else self.workers + own.ru_utime + own.ru_stime
-        started, tests = STARTED, dict(self.tests)
+        costs = {"started": STARTED, "cpu_s": cpu, "tests": dict(self.tests)}
         if path := os.environ.get("SAESCALE_TEST_COSTS"):
-            started, cpu, tests = _added(Path(path), started, cpu, tests)
-        slowest = sorted(tests.items(), key=lambda item: -item[1][0])[:SHOWN]
-        reporter.write_line("")
-        reporter.write_line(f"The slowest {len(slowest)} tests:   CPU s  wall s")
-        for name, (cpu_s, wall_s) in slowest:
-            reporter.write_line(f"{cpu_s:30.1f} {wall_s:7.1f}  {name}")
-        wall = time.time() - started
-        reporter.write_line(f"{len(tests):,} tests: {wall:,.0f} s of wall, {cpu:,.0f} CPU s in all processes")
+            add(Path(path), costs)
+        else:
+            show(costs, reporter.write_line)
 
 
-def _added(path: Path, started: float, cpu: float, tests: dict) -> tuple[float, float, dict]:
-    """These costs and those of the legs before, which `path` keeps."""
-    if path.exists() and (text := path.read_text()):
-        earlier = json.loads(text)
-        started, cpu, tests = earlier["started"], cpu + earlier["cpu_s"], earlier["tests"] | tests
-    path.write_text(json.dumps({"started": started, "cpu_s": cpu, "tests": tests}))
-    return started, cpu, tests
+def add(path: Path, costs: dict[str, Any]) -> None:
+    """Add these costs to those of the legs that have ended before; legs may run at the same time."""
+    with path.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        if text := file.read():
+            earlier = json.loads(text)
+            costs = {
+                "started": min(earlier["started"], costs["started"]),
+                "cpu_s": earlier["cpu_s"] + costs["cpu_s"],
+                "tests": earlier["tests"] | costs["tests"],
+            }
+        file.truncate(0)
+        file.write(json.dumps(costs))
+
+
+def show(costs: dict[str, Any], line: Callable[[str], None]) -> None:
+    """Give `line` the slowest tests, and the total as the last line."""
+    slowest = sorted(costs["tests"].items(), key=lambda item: -item[1][0])[:SHOWN]
+    line("")
+    line(f"The slowest {len(slowest)} tests:   CPU s  wall s")
+    for name, (cpu_s, wall_s) in slowest:
+        line(f"{cpu_s:30.1f} {wall_s:7.1f}  {name}")
+    wall, count = time.time() - costs["started"], len(costs["tests"])
+    line(f"{count:,} tests: {wall:,.0f} s of wall, {costs['cpu_s']:,.0f} CPU s in all processes")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Costs(config), "saescale-costs")
+
+
+if __name__ == "__main__" and (total := Path(sys.argv[1]).read_text()):
+    show(json.loads(total), print)

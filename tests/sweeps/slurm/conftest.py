@@ -1,4 +1,4 @@
-"""A real SLURM cluster for the tests of a file: `pytest --dist loadfile` keeps a file on one xdist worker."""
+"""A real SLURM cluster for each xdist worker that has one of these tests."""
 
 from collections.abc import Iterator
 

@@ -1,8 +1,10 @@
 """The programs of a SLURM cluster: found on this machine, or installed by apt-get where root may do so."""
 
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +41,7 @@ def install() -> str | None:
         return f"{lacking}, and only root may install packages: sudo apt-get install {' '.join(packages)}"
     if not shutil.which("apt-get", path=PATH):
         return f"{lacking}, and this machine has no apt-get to install them with."
-    with _no_daemons():
+    with _one_at_a_time(), _no_daemons():
         # The lists may be old, or a mirror of them unreachable: what counts is whether the install works.
         _apt_get("update")
         done = _apt_get("install", "-y", "--no-install-recommends", *packages)
@@ -53,6 +55,14 @@ def _apt_get(*arguments: str) -> subprocess.CompletedProcess[str]:
     quiet = ["-q", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=120"]  # another apt-get may be at it
     env = {**os.environ, "PATH": PATH, "DEBIAN_FRONTEND": "noninteractive"}
     return subprocess.run(["apt-get", *quiet, *arguments], env=env, capture_output=True, text=True)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Workers of pytest-xdist that start together wait for each other: the lists of apt-get have no patient lock."""
+    with (Path(tempfile.gettempdir()) / "saescale-apt-get.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
