@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from fit.law import diagnostics, losses, model_comparison
+from fit.law import diagnostics, losses
+from fit.law.checks import model_comparison
+from fit.law.checks.held_out import splits, try_held_out
 from fit.law.estimate import Estimate, estimate, improved
-from fit.law.held_out import splits, try_held_out
 from fit.law.intervals.choose import Intervals, ProfileIntervals, intervals
 from fit.law.json_values import finite
 from fit.law.law import Law

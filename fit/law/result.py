@@ -8,15 +8,15 @@ import numpy as np
 
 from fit.law import points as law_points
 from fit.law.caution import Caution, read_cautions, texts
+from fit.law.checks.held_out import HeldOut
+from fit.law.checks.model_comparison import Candidate
 from fit.law.estimate import Estimate
 from fit.law.functionals import DerivedQuantities
-from fit.law.held_out import HeldOut
 from fit.law.intervals.bootstrap import Bootstrap
 from fit.law.intervals.choose import Intervals
 from fit.law.json_values import finite, plain, record
 from fit.law.law import Array, Derived, RowSource
 from fit.law.laws import LAWS
-from fit.law.model_comparison import Candidate
 from fit.law.points import CurvePoint, Point, PointRun
 from fit.law.rows import make_inputs
 from fit.law.selection import Selection, selection_from_dict, selection_to_dict

@@ -5,7 +5,7 @@ from typing import Any
 
 from fit.compute.frontier import LOOSER
 from fit.compute.optima import CROSSOVERS
-from fit.law.held_out import HeldOut, Score
+from fit.law.checks.held_out import HeldOut, Score
 from fit.law.intervals.choose import NONE
 from fit.law.json_values import finite
 from fit.law.result import Choice, FitResult, Param

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fit.law.held_out import HeldOut, HeldOutPoint
+from fit.law.checks.held_out import HeldOut, HeldOutPoint
 from fit.law.result import FitResult
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from fit.law.held_out import HeldOut
+from fit.law.checks.held_out import HeldOut
 from fit.law.result import FitResult
 from fit.law.selection import OptimumSelection
 from fit.views.format import SYMBOLS, percent, with_interval

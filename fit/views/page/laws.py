@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fit.law.held_out import HeldOutPoint
+from fit.law.checks.held_out import HeldOutPoint
 from fit.law.intervals.choose import NONE
 from fit.law.result import Choice, FitResult, Param
 from fit.law.selection import OptimumSelection

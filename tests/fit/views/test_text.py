@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fit.compute.frontier import LOOSER
+from fit.law.checks.held_out import HeldOut, HeldOutPoint, Score
 from fit.law.fit import fit_law
-from fit.law.held_out import HeldOut, HeldOutPoint, Score
 from fit.law.laws import named
 from fit.law.options import FitOptions
 from fit.law.result import Param

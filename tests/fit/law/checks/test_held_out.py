@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from fit import datasets
-from fit.law import estimate, held_out
+from fit.law import estimate
+from fit.law.checks import held_out
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
 from fit.law.laws import named

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fit.law.caution import Caution, Kind
+from fit.law.checks.held_out import Split, splits
 from fit.law.errors import FitError
 from fit.law.estimate import Estimate, estimate
-from fit.law.held_out import Split, splits
 from fit.law.law import Law
 from fit.law.laws import LAWS
 from fit.law.losses import Objective

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from fit import datasets
-from fit.law import model_comparison as judge
 from fit.law import points
 from fit.law.caution import Caution, Kind
+from fit.law.checks import model_comparison as judge
+from fit.law.checks.held_out import splits
 from fit.law.estimate import estimate
 from fit.law.fit import fit_law
-from fit.law.held_out import splits
 from fit.law.law import Law
 from fit.law.laws import named
 from fit.law.losses import LOG
