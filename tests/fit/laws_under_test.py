@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from fit.law.laws import named
+from fit.law.rows import make_rows
+
 N = 2.0 ** np.arange(9, 19)
 JOINT = {"alpha": -0.42, "beta_k": 0.24, "beta_n": -0.027, "gamma": -0.038}
 JOINT_FLOOR = {"zeta": -1.32, "eta": -0.096}
@@ -39,3 +42,10 @@ INPUTS = {
     "L_NDK": NDK,
     "LR_NR": NR,
 }
+
+
+def rows_of(law, scale=0.003, seed=0, x=None):
+    """Rows with log-normal noise around the law with its parameters in TRUTH."""
+    x = INPUTS[law] if x is None else x
+    y = named(law).loss(TRUTH[law], x)
+    return make_rows(named(law), x, y * np.exp(scale * np.random.default_rng(seed).standard_normal(len(y))))

@@ -18,7 +18,7 @@ from sae_core.data.manifest import MANIFEST
 from sae_core.data.store import Store
 from sae_core.data.text import contexts, documents, locate, split_documents
 from sae_core.errors import DataError
-from tests.sae_core.data.tiny_models import WIDTH, overrides, save_bert, save_llama, save_text
+from tests.sae_core.data.tiny_models import WIDTH, overrides, save_bert
 
 pytest.importorskip("transformers", reason="needs transformers: pip install 'saescale[lm]'")
 
@@ -26,18 +26,8 @@ D, LAYER, CONTEXT = WIDTH, 2, 9
 
 
 @pytest.fixture(scope="module")
-def lm(tmp_path_factory):
-    return save_llama(tmp_path_factory.mktemp("lm"))
-
-
-@pytest.fixture(scope="module")
 def bert(tmp_path_factory):
     return save_bert(tmp_path_factory.mktemp("bert"))
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    return save_text(tmp_path_factory.mktemp("text"))
 
 
 @pytest.fixture

@@ -18,23 +18,13 @@ from sweeps.config.data import describe, open_source
 from sweeps.dispatch.launch import launch
 from sweeps.planning.plan import make_plan
 from sweeps.verbs.cli import main
-from tests.sae_core.data.tiny_models import WIDTH, overrides, save_llama, save_text
+from tests.sae_core.data.tiny_models import WIDTH, overrides
 from tests.sweeps.worker.test_worker import curves, killed_after_some_progress, planned
 
 pytest.importorskip("transformers", reason="needs transformers: pip install 'saescale[lm]'")
 
 PER_CONTEXT, CONTEXTS, BLOCK = 8, 32, 40  # rows; blocks of 5 contexts, so that they span the ends of epochs
 EPOCH = CONTEXTS * PER_CONTEXT
-
-
-@pytest.fixture(scope="module")
-def lm(tmp_path_factory):
-    return save_llama(tmp_path_factory.mktemp("lm"))
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    return save_text(tmp_path_factory.mktemp("text"))
 
 
 @pytest.fixture

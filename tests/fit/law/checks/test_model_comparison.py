@@ -14,15 +14,9 @@ from fit.law.law import Law
 from fit.law.laws import named
 from fit.law.losses import LOG
 from fit.law.rows import make_rows
-from tests.fit.laws_under_test import INPUTS, TRUTH, N
+from tests.fit.laws_under_test import INPUTS, TRUTH, N, rows_of
 
 GAO = datasets.load("gao2024_gpt4_lnk")
-
-
-def rows_of(law, scale=0.003, seed=0, x=None):
-    x = INPUTS[law] if x is None else x
-    y = named(law).loss(TRUTH[law], x)
-    return make_rows(named(law), x, y * np.exp(scale * np.random.default_rng(seed).standard_normal(len(y))))
 
 
 def test_floor_of_gao_2024_earns_its_place():
