@@ -17,11 +17,15 @@ class Objective:
     """The residual r of the prediction f = ln y_law for a measured y, and its loss ρ(r).
 
     name: "log" has r = f − ln y and ρ = r²/2; "linear" has r = exp(f) − y and ρ = r²/2; "huber" has r = f − ln y, with
-    ρ = r²/2 up to |r| = δ and δ(|r| − δ/2) beyond. delta: δ, infinite unless the name is "huber".
+    ρ = r²/2 up to |r| = δ and δ(|r| − δ/2) beyond; "asymmetric" has Huber's ρ times 2τ where the law is above the
+    measurement (r > 0) and times 2(1 − τ) where it is below: beyond δ these are the weights τ and 1 − τ of an absolute
+    loss, whose optimum has a share τ of the measurements above the law. delta: δ, infinite for "log" and "linear".
+    tau: τ, used by "asymmetric" only.
     """
 
     name: str = "log"
     delta: float = np.inf
+    tau: float = 0.5
 
     def residual(self, f: Array, ln_y: Array) -> Array:
         """r of predictions (R, rows)."""
@@ -36,20 +40,39 @@ class Objective:
         if not np.isfinite(self.delta):
             return np.einsum("...i,...i,...i->...", w, r, r)
         size = np.abs(r)
-        return (w * np.where(size <= self.delta, r**2, self.delta * (2 * size - self.delta))).sum(axis=-1)
+        rho = np.where(size <= self.delta, r**2, self.delta * (2 * size - self.delta))
+        return (w * self._side(r) * rho).sum(axis=-1)
 
     def slope(self, r: Array) -> Array:
         """ψ = ρ'(r)."""
-        return np.clip(r, -self.delta, self.delta)
+        return self._side(r) * np.clip(r, -self.delta, self.delta)
 
     def inside(self, r: Array) -> Array | float:
-        """ψ' = ρ''(r): 1 where ρ is quadratic, 0 beyond δ."""
-        return 1.0 if not np.isfinite(self.delta) else (np.abs(r) <= self.delta).astype(float)
+        """ψ' = ρ''(r): for Huber 1 where ρ is quadratic, 0 beyond δ."""
+        if not np.isfinite(self.delta):
+            return 1.0
+        return self._side(r) * (np.abs(r) <= self.delta).astype(float)
+
+    def reweighted(self, r: Array) -> Array | float:
+        """ψ/r: the weight with which least squares has the same gradient."""
+        if not np.isfinite(self.delta):
+            return 1.0
+        size = np.abs(r)
+        return self._side(r) * np.where(size <= self.delta, 1.0, self.delta / np.maximum(size, 1e-300))
+
+    def _side(self, r: Array) -> Array | float:
+        """The factor of ρ on the side of r."""
+        return 1.0 if self.name != "asymmetric" else np.where(r > 0, 2 * self.tau, 2 * (1 - self.tau))
 
     @property
     def description(self) -> str:
         if self.name == "linear":
             return "least squares on"
+        if self.name == "asymmetric":
+            return (
+                f"absolute deviation (weight {self.tau:g} above, {1 - self.tau:.3g} below, rounded within "
+                f"{self.delta:g}) on log"
+            )
         return "least squares on log" if self.name == "log" else f"Huber (δ = {self.delta:g}) on log"
 
 
@@ -57,24 +80,37 @@ LOG = Objective()
 
 
 def objective(choice: "str | tuple[str, float] | Objective") -> Objective:
-    """The objective with the given name: log, linear, huber, huber:0.01 or ("huber", 0.01)."""
+    """The objective of that name: log, linear, huber, huber:0.01, ("huber", 0.01), asymmetric:0.3, ("asymmetric", .3).
+
+    The number of huber is δ, by default 1e-3, that of asymmetric is τ.
+    """
     if isinstance(choice, Objective):
         return choice
-    delta: str | float
-    if isinstance(choice, tuple):
-        name, delta = choice
-    else:
-        name, delta = choice.partition(":")[0], choice.partition(":")[2] or DELTA
-    if name not in ("log", "linear", "huber") or (
-        isinstance(choice, str) and ":" in choice and name != "huber"
-    ):
-        raise FitError(f"There is no objective {choice!r}: choose log, linear, huber or huber:DELTA.")
-    if name != "huber":
-        return Objective(name)
-    try:
-        size = float(delta)
-    except ValueError:
-        size = np.nan
+    if choice in ("log", "linear"):
+        return Objective(str(choice))
+    name, number = (
+        choice if isinstance(choice, tuple) else (choice.partition(":")[0], choice.partition(":")[2])
+    )
+    if choice == "huber":
+        number = DELTA
+    if name not in ("huber", "asymmetric"):
+        raise FitError(
+            f"There is no objective {choice!r}: choose log, linear, huber, huber:DELTA or asymmetric:TAU."
+        )
+    size = _number(number)
+    if name == "asymmetric":
+        if not 0 < size < 1:
+            raise FitError(
+                f"The weight τ of an asymmetric loss is {number!r}: give a number between 0 and 1, as asymmetric:0.3."
+            )
+        return Objective(name, DELTA, size)
     if not (np.isfinite(size) and size > 0):
-        raise FitError(f"Huber's δ is {delta!r}: give a positive number, as huber:0.001.")
-    return Objective("huber", size)
+        raise FitError(f"Huber's δ is {number!r}: give a positive number, as huber:0.001.")
+    return Objective(name, size)
+
+
+def _number(text: str | float) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan

@@ -128,7 +128,7 @@ def system(
     """Half the gradient of the deviance, (R, p), a positive scale, (R, p), and half its Hessian, (R, p, p).
 
     near: which problems get the exact Hessian, Σ w [(ψ's² + ψs') ∇f∇fᵀ + ψs ∇²f] with s = dr/df. The others get the
-    Gauss–Newton approximation with Huber's weights ψ/r, which is always positive semidefinite.
+    Gauss–Newton approximation with the weights ψ/r, which is always positive semidefinite.
     """
     objective = problem.objective
     r, s = objective.residual(f, problem.ln_y), objective.rate(f)
@@ -136,13 +136,7 @@ def system(
     J = problem.terms.slopes(theta, share)
     pull = problem.w * psi * s
     g = np.matmul(J, pull[..., None])[..., 0]
-    size = np.abs(r)
-    robust = (
-        np.where(size <= objective.delta, 1.0, objective.delta / np.maximum(size, 1e-300))
-        if np.isfinite(objective.delta)
-        else 1.0
-    )
-    gauss = problem.w * (robust * s**2)
+    gauss = problem.w * (objective.reweighted(r) * s**2)
     weight = np.broadcast_to(gauss, f.shape)
     scale = np.matmul(J**2, weight[..., None])[..., 0]
     if near.any():

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--objective",
         default="log",
         metavar="WHAT",
-        help="log, linear or huber[:DELTA] (default: %(default)s)",
+        help="log, linear, huber[:DELTA] or asymmetric:TAU, weights TAU above and 1 − TAU below (default: %(default)s)",
     )
     add(
         "--intervals",
