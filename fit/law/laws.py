@@ -1,17 +1,21 @@
 """The registry of laws by name, to which users can add their own."""
 
 import importlib
-from collections.abc import Mapping
-from dataclasses import replace
+import traceback
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
+from fit.law.derived import allocation, by_k, tokens_to_converge
 from fit.law.errors import FitError
-from fit.law.law import Array, Bend, Derived, Inputs, Law, RowSource, Term, combination
+from fit.law.law import Array, Bend, Law, RowSource, Term
 
 # Exponents of SAEs lie between .05 and .4; the grid is wider so that other tables have a good starting point too.
 EXPONENTS = np.geomspace(0.02, 3.0, 24)
 SIGNED = np.concatenate([-EXPONENTS[::-2], EXPONENTS[::2]])
+# ρ is about β times the exponent of T(N), .6 (Gao et al. 2024): .1 to .5 in the tables tried.
+RHOS = np.array([-0.6, -0.3, -0.1, 0.0, 0.1, 0.2, 0.35, 0.6, 1.0])
 LAWS: dict[str, Law] = {}
 
 
@@ -39,13 +43,13 @@ def named(law: str | Law) -> Law:
 
 
 def _imported(path: str) -> Law:
-    module, _, attribute = path.partition(":")
-    try:
-        law = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise FitError(
-            f"{path} cannot be imported as a law ({error}): is its module on PYTHONPATH, and the name right?"
-        ) from error
+    name, _, attribute = path.partition(":")
+    module = _module(name, path)
+    if not hasattr(module, attribute):
+        laws = [key for key, value in vars(module).items() if isinstance(value, Law)]
+        has = f"its laws are {', '.join(laws)}" if laws else "it has no law"
+        raise FitError(f"{path} is not there: the module {name} has no {attribute or 'empty name'}; {has}.")
+    law = getattr(module, attribute)
     if not isinstance(law, Law):
         raise FitError(f"{path} is a {type(law).__name__}, not a fit.law.Law: give the name of a law.")
     if LAWS.setdefault(law.name, law) is not law:
@@ -53,6 +57,35 @@ def _imported(path: str) -> Law:
             f"{path} has the name {law.name} of another law ({LAWS[law.name].formula}): choose another name."
         )
     return law
+
+
+def _module(name: str, path: str) -> ModuleType:
+    """The module of a user's law. Raises FitError with the reason for which it cannot be imported."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise FitError(
+            f"{path!r} does not name a law: {name!r} is not the name of a module; write package.module:LAW."
+        )
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+            raise FitError(
+                f"{path} cannot be imported: {name} needs {error.name}, which is not installed."
+            ) from error
+        here = Path(*name.split(".")).with_suffix(".py")
+        add = f" {here} is in this folder: put PYTHONPATH=. before the command." if here.is_file() else ""
+        raise FitError(
+            f"{path} cannot be imported: there is no module {error.name} on PYTHONPATH.{add}"
+        ) from error
+    except SyntaxError as error:
+        raise FitError(
+            f"{path} cannot be imported: {error.filename}, line {error.lineno}, is not Python: {error.msg}."
+        ) from error
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise FitError(
+            f"{path} cannot be imported: {last.filename}, line {last.lineno}, raises {type(error).__name__}: {error}."
+        ) from error
 
 
 def _power(coefficient: str, exponent: str, sign: int = -1, slopes: Array = EXPONENTS, at: int = 0) -> Term:
@@ -125,19 +158,6 @@ _JOINT = Term(
 _JOINT_FLOOR = Term(("zeta", "eta"), lambda *inputs: (1.0, inputs[-1]), (np.array([-0.5, -0.15, 0.0]),))
 
 
-def _by_k(law: Law, x: Inputs) -> Mapping[str, Derived]:
-    """The exponent of N, −(β_n + γ ln K), and the floor, exp(ζ + η ln K), at each k."""
-    quantities: list[Derived] = []
-    for k in np.unique(x["k"]).tolist():
-        at = {"k": int(k) if k.is_integer() else k}
-        exponent = combination(law, {"beta_n": -1.0, "gamma": -np.log(k)})
-        quantities.append(replace(exponent, name="alpha", at=at))
-        if law.floor is not None:
-            floor = combination(law, {"zeta": 1.0, "eta": np.log(k)}, log=True)
-            quantities.append(replace(floor, name="E", at=at))
-    return {f"{quantity.name}(k={quantity.at['k']:g})": quantity for quantity in quantities}
-
-
 L_NK = register(
     Law(
         name="L_NK",
@@ -149,7 +169,7 @@ L_NK = register(
         floor=1,
         distinct={"n_latents": 3, "k": 2},
         alternatives=("L_NK_pure",),
-        derived=_by_k,
+        derived=by_k,
     )
 )
 L_NK_PURE = register(
@@ -162,36 +182,9 @@ L_NK_PURE = register(
         terms=(_JOINT,),
         distinct={"n_latents": 2, "k": 2},
         alternatives=("L_NK",),
-        derived=_by_k,
+        derived=by_k,
     )
 )
-
-
-def _allocation(law: Law, x: Inputs) -> Mapping[str, Derived]:
-    """Under C = c·N·D the best N is G·(C/c)^a, with a = β/(α + β) and G = (αA/(βB))^(1/(α + β))."""
-    i = {name: law.internal.index(name) for name in ("A", "alpha", "B", "beta")}
-
-    def parts(theta: Array) -> tuple[Array, Array, Array, Array, Array]:
-        alpha, beta = theta[:, i["alpha"]], theta[:, i["beta"]]
-        return theta[:, i["A"]], alpha, theta[:, i["B"]], beta, alpha + beta
-
-    def a(theta: Array) -> tuple[Array, Array]:
-        _, alpha, _, beta, both = parts(theta)
-        slope = np.zeros_like(theta)
-        slope[:, i["alpha"]], slope[:, i["beta"]] = -beta / both**2, alpha / both**2
-        return beta / both, slope
-
-    def ln_G(theta: Array) -> tuple[Array, Array]:
-        ln_A, alpha, ln_B, beta, both = parts(theta)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            value = (np.log(alpha) - np.log(beta) + ln_A - ln_B) / both
-        slope = np.zeros_like(theta)
-        slope[:, i["A"]], slope[:, i["B"]] = 1 / both, -1 / both
-        slope[:, i["alpha"]] = (1 / alpha - value) / both
-        slope[:, i["beta"]] = (-1 / beta - value) / both
-        return value, slope
-
-    return {"a": Derived(a), "G": Derived(ln_G, log=True)}
 
 
 # Hoffmann et al. 2022, §3.3.
@@ -206,7 +199,29 @@ L_ND = register(
         logs=frozenset({"E", "A", "B"}),
         floor=2,
         distinct={"n_latents": 3, "tokens": 3},
-        derived=_allocation,
+        alternatives=("L_ND_cross",),
+        derived=allocation,
+    )
+)
+# L_ND has T(N) fall with N where the floor dominates, while measured tokens to convergence grow as N^0.6: ρ says how
+# much further a larger N is from its floor at the same D.
+L_ND_CROSS = register(
+    Law(
+        name="L_ND_cross",
+        formula="L(N, D) = E + A·N^−α + B·N^ρ·D^−β",
+        latex=r"L(N, D) = E + A\,N^{-\alpha} + B\,N^{\rho} D^{-\beta}",
+        inputs=("n_latents", "tokens"),
+        params=("E", "A", "alpha", "B", "rho", "beta"),
+        terms=(
+            _power("A", "alpha", at=0),
+            Term(("B", "rho", "beta"), lambda n, d: (1.0, n, -d), (RHOS, EXPONENTS[::2])),
+            FLOOR,
+        ),
+        logs=frozenset({"E", "A", "B"}),
+        floor=2,
+        distinct={"n_latents": 3, "tokens": 3},
+        alternatives=("L_ND",),
+        derived=tokens_to_converge,
     )
 )
 # The paper's L(N, K) plus a term for too few tokens. k is the last input because `_JOINT` expects it there.
@@ -222,7 +237,7 @@ L_NDK = register(
         logs=frozenset({"B"}),
         floor=2,
         distinct={"n_latents": 3, "tokens": 3, "k": 2},
-        derived=_by_k,
+        derived=by_k,
     )
 )
 

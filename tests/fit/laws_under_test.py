@@ -19,6 +19,7 @@ TRUTH = {
     "L_NK": {**JOINT, **JOINT_FLOOR},
     "L_NK_pure": JOINT,
     "L_ND": {**POWER, "B": 30.0, "beta": 0.3},
+    "L_ND_cross": {**POWER, "B": 30.0, "rho": 0.2, "beta": 0.5},
     "L_NDK": {**JOINT, "B": 30.0, "delta": 0.3, **JOINT_FLOOR},
     "T_N": {"T0": 2e6, "g": 0.62},
     "LR_N": {"A": 0.03, "alpha": 0.5},
@@ -38,7 +39,7 @@ INPUTS = {
     **dict.fromkeys(["L_N", "L_N_pure", "T_N", "LR_N"], {"n_latents": N}),
     **dict.fromkeys(["L_NK", "L_NK_pure"], NK),
     "L_N_broken": WIDE,
-    "L_ND": ND,
+    **dict.fromkeys(["L_ND", "L_ND_cross"], ND),
     "L_NDK": NDK,
     "LR_NR": NR,
 }

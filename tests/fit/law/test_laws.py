@@ -19,7 +19,7 @@ from tests.fit.laws_under_test import INPUTS, JOINT, NK, TRUTH, N
 
 K, C = NK["k"], INPUTS["L_C"]["flops"]
 D = INPUTS["L_ND"]["tokens"]
-OBJECTIVES = [LOG, Objective("linear"), Objective("huber", 0.3)]
+OBJECTIVES = [LOG, Objective("linear"), Objective("huber", 0.3), Objective("asymmetric", 0.3, 0.2)]
 
 
 def test_every_law_is_under_test():
@@ -39,6 +39,10 @@ def joint(n, k):
         ("L_C_broken", 40 * C**-0.1 * (1 + (C / 5e17) ** (1 / 0.6)) ** (-0.1 * 0.6)),
         ("L_NK", joint(NK["n_latents"], K) + np.exp(-1.32 - 0.096 * np.log(K))),
         ("L_ND", 0.15 + 2 * INPUTS["L_ND"]["n_latents"] ** -0.2 + 30 * D**-0.3),
+        (
+            "L_ND_cross",
+            0.15 + (n_ := INPUTS["L_ND"]["n_latents"]) ** -0.2 * 2 + 30 * n_**0.2 * D**-0.5,
+        ),
         (
             "L_NDK",
             joint(INPUTS["L_NDK"]["n_latents"], INPUTS["L_NDK"]["k"])
@@ -125,7 +129,7 @@ def test_gradient_and_hessian_against_differences(law, of):
         (up, up_g, _), (down, down_g, _) = parts(theta + step), parts(theta - step)
         size = np.abs(g).max()
         np.testing.assert_allclose(g[:, p], (up - down) / 4e-6, rtol=1e-5, atol=1e-6 * size)
-        if of.name != "huber":  # its gradient has corners
+        if of.name in ("log", "linear"):  # the gradient of the others has corners
             np.testing.assert_allclose(
                 H[:, p], (up_g - down_g) / 2e-6, rtol=1e-4, atol=1e-5 * np.abs(H).max()
             )
@@ -177,13 +181,42 @@ def test_a_law_of_the_user_is_imported_by_its_path(monkeypatch):
     monkeypatch.setitem(sys.modules, "my_laws", module)
     assert named("my_laws:MINE") is named("L_mine")
     for path, words in [
-        ("my_laws:NONE", "cannot be imported as a law"),
-        ("no_such:X", "cannot be imported as a law"),
+        ("my_laws:NONE", "my_laws has no NONE; its laws are MINE, TAKEN"),
         ("my_laws:OTHER", "is a int"),
         ("my_laws:TAKEN", "has the name L_N of another law"),
     ]:
         with pytest.raises(FitError, match=words):
             named(path)
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "words"),
+    [
+        ("", "absent:X", "no module absent on PYTHONPATH"),
+        ("", "absent.deep:X", "no module absent on PYTHONPATH"),
+        ("", ":X", "is not the name of a module"),
+        ("", "broken:X", "broken has no X; it has no law"),
+        ("X = (1,\n", "broken:X", r"broken.py, line 1, is not Python: '\(' was never closed"),
+        ("import no_such_package\n", "broken:X", "broken needs no_such_package, which is not installed"),
+        ("from fit.law import Lew\n", "broken:X", "line 1, raises ImportError: cannot import name 'Lew'"),
+        ("\nX = 1 / 0\n", "broken:X", "broken.py, line 2, raises ZeroDivisionError: division by zero"),
+        ("X = 3\n", "broken:X", "broken:X is a int, not a fit.law.Law"),
+    ],
+)
+def test_the_reason_why_a_law_cannot_be_imported_is_the_real_one(tmp_path, monkeypatch, source, path, words):
+    (tmp_path / "broken.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
+    with pytest.raises(FitError, match=words):
+        named(path)
+
+
+def test_a_module_that_lies_in_this_folder_is_found_with_one_word_more(tmp_path, monkeypatch):
+    (tmp_path / "mine_here.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    with pytest.raises(FitError, match="mine_here.py is in this folder: put PYTHONPATH=. before the command"):
+        named("mine_here:X")
 
 
 def test_a_law_reports_each_of_its_parameters():
@@ -221,10 +254,37 @@ def test_best_split_of_compute_follows_from_L_ND():
     assert G * (C / c) ** a == pytest.approx(best, rel=1e-3)
 
 
+def test_tokens_to_converge_follow_from_the_interaction_law():
+    """At T(N) the law is 1 % above its floor, and ln T rises with ln N at the mean exponent g."""
+    law, truth, x = named("L_ND_cross"), TRUTH["L_ND_cross"], INPUTS["L_ND_cross"]
+    result = fit_law(law, x, law.loss(truth, x), hold_out=False, compare=False)
+    low, high = (result.derived[f"T(n={n:,.0f})"] for n in (N[0], N[-1]))
+    floor = truth["E"] + truth["A"] * N[-1] ** -truth["alpha"]
+    reached = law.loss(truth, {"n_latents": N[-1:], "tokens": np.array([high.value])})
+    assert reached[0] == pytest.approx(1.01 * floor)
+    assert (high.name, high.at) == ("T", {"n_latents": N[-1]})
+    slope = np.log(high.value / low.value) / np.log(N[-1] / N[0])
+    assert result.derived["g"].value == pytest.approx(slope)
+
+
+@pytest.mark.parametrize("name", ["g", "T(n=512)", "T(n=262,144)"])
+def test_slopes_of_the_tokens_to_converge_against_differences(name):
+    law = named("L_ND_cross")
+    quantity = law.derived(law, INPUTS["L_ND_cross"])[name]
+    theta = law.theta(TRUTH["L_ND_cross"])[None]
+    for p, slope in enumerate(quantity.of(theta)[1][0]):
+        step = 1e-6 * (np.arange(theta.shape[1]) == p)
+        difference = quantity.of(theta + step)[0] - quantity.of(theta - step)[0]
+        assert slope == pytest.approx(difference[0] / 2e-6, rel=1e-6, abs=1e-7)
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
         ("lad", "choose log, linear"),
+        ("asymmetric", "between 0 and 1"),
+        ("asymmetric:1", "between 0 and 1"),
+        ("asymmetric:x", "between 0 and 1"),
         ("huber:x", "positive"),
         ("huber:-1", "positive"),
         ("log:1", "choose log"),
@@ -238,7 +298,10 @@ def test_impossible_objectives_are_told(given, words):
 def test_objectives_by_name():
     assert objective("huber") == Objective("huber", 1e-3) == objective(("huber", 1e-3))
     assert objective("huber:0.01").delta == 0.01
+    assert objective("asymmetric:0.3") == Objective("asymmetric", 1e-3, 0.3) == objective(("asymmetric", 0.3))
     r = np.array([[-0.5, 0.1, 3.0]])
+    weighed = Objective("asymmetric", 1e-9, 0.3).deviance(r, np.ones((1, 3)))[0] / 2e-9
+    assert weighed == pytest.approx(2 * (0.7 * 0.5 + 0.3 * 3.1))
     assert Objective("huber", 1.0).deviance(r, np.ones((1, 3)))[0] == pytest.approx(
         0.25 + 0.01 + 2 * (3 - 0.5)
     )
