@@ -1,6 +1,7 @@
 """Training curves on a common grid of compute, as candidate points for the frontier L(C)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ from fit.law.law import Array
 # Each curve has one point per quarter of an octave of C.
 PER_OCTAVE = 4
 STEP = np.log(2) / PER_OCTAVE
+# Relative error within which exp(ln x) is x: 1e-14 for ln x = 46, a compute of 1e20.
+SAME = 1e-12
 # Columns with one value per run, kept if the table has them.
 OF_RUNS = ("n_latents", "lr", "batch_tokens")
 
@@ -22,7 +25,7 @@ class Candidates:
 
     run: (m,), index into runs. log_c, log_l: (m,). bin: (m,), log_c in steps of the grid. runs: one row per run, with
     run_id and, if the table has them, n_latents, lr and batch_tokens, NaN where unknown. log_tokens: (m,), None if the
-    table has no tokens.
+    table has no tokens. evaluated: the sorted values of flops, nmse and tokens in the table, where they are known.
     """
 
     run: np.ndarray
@@ -31,6 +34,7 @@ class Candidates:
     bin: np.ndarray
     runs: pd.DataFrame
     log_tokens: Array | None = None
+    evaluated: Mapping[str, Array] = field(default_factory=dict)
 
     def column(self, column: str) -> Array | None:
         """A column of the runs at every point, (m,); None unless it is known and positive for every run."""
@@ -42,8 +46,19 @@ class Candidates:
     def table(self, index: np.ndarray) -> pd.DataFrame:
         """The points at `index` as rows: the columns of `runs`, flops, nmse and, if known, tokens."""
         rows = self.runs.iloc[self.run[index]].reset_index(drop=True)
-        rows = rows.assign(flops=np.exp(self.log_c[index]), nmse=np.exp(self.log_l[index]))
-        return rows if self.log_tokens is None else rows.assign(tokens=np.exp(self.log_tokens[index]))
+        logs = {"flops": self.log_c, "nmse": self.log_l, "tokens": self.log_tokens}
+        values = {name: np.exp(log[index]) for name, log in logs.items() if log is not None}
+        return rows.assign(**{name: self._as_evaluated(name, value) for name, value in values.items()})
+
+    def _as_evaluated(self, name: str, values: Array) -> Array:
+        """The values, with exp(ln x) replaced by x where x was evaluated: 16384 instead of 16383.99999999999."""
+        known = self.evaluated.get(name, np.empty(0))
+        if not len(known):
+            return values
+        after = np.clip(np.searchsorted(known, values), 1, max(len(known) - 1, 1))
+        pairs = np.stack([known[after - 1], known[np.minimum(after, len(known) - 1)]])
+        nearest = pairs[np.argmin(np.abs(pairs - values), axis=0), np.arange(len(values))]
+        return np.where(np.abs(nearest - values) <= SAME * values, nearest, values)
 
 
 def candidates(curves: pd.DataFrame, flops: str) -> Candidates:
@@ -56,7 +71,8 @@ def candidates(curves: pd.DataFrame, flops: str) -> Candidates:
     """
     curves = curves.reset_index(drop=True)
     code, ids = _runs(curves)
-    c, loss = np.log(tables.numbers(curves, flops)), np.log(tables.numbers(curves, "nmse"))
+    evaluated = {"flops": tables.numbers(curves, flops), "nmse": tables.numbers(curves, "nmse")}
+    c, loss = np.log(evaluated["flops"]), np.log(evaluated["nmse"])
     log_d = _log_tokens(curves)
     only_end = decays(curves)
     of_runs = {name: tables.numbers(curves, name) for name in OF_RUNS if name in curves.columns}
@@ -72,8 +88,16 @@ def candidates(curves: pd.DataFrame, flops: str) -> Candidates:
     log_c, log_l, log_d = log_c[by_c], log_l[by_c], log_d[by_c]
     runs = pd.DataFrame({"run_id": ids, **{name: values[first] for name, values in of_runs.items()}})
     known = np.isfinite(log_d).all()
+    if known:
+        evaluated["tokens"] = tables.numbers(curves, "tokens")
     return Candidates(
-        run[by_c], log_c, log_l, np.rint(log_c / STEP).astype(int), runs, log_d if known else None
+        run[by_c],
+        log_c,
+        log_l,
+        np.rint(log_c / STEP).astype(int),
+        runs,
+        log_d if known else None,
+        {name: np.unique(values) for name, values in evaluated.items()},
     )
 
 

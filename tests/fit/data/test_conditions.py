@@ -14,6 +14,7 @@ import pytest
 from fit.data.conditions import FUNCTIONS, holds, mask, value
 from fit.law.errors import FitError
 
+WHERE_OVERFLOW = Path(__file__).parents[1] / "cases" / "where_overflow.csv"
 CASES = json.loads((Path(__file__).parent / "conditions.json").read_text(encoding="utf-8"))
 TABLE = pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in CASES["columns"].items()})
 ROWS = TABLE.to_dict("records")
@@ -101,6 +102,16 @@ def test_a_product_of_columns_is_exact_beyond_int64():
     assert list(mask("N * D > 0", table)) == [True] * 3
     assert list(mask("N * D * 6 == 76800000000000000000", table)) == [False, False, True]
     assert list(mask("N * N * D > 9e27", table.convert_dtypes())) == [False, False, True]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "Int64", "int64[pyarrow]", "object"])
+def test_compute_written_with_whole_numbers_keeps_the_rows_that_floats_keep(dtype):
+    """6·N·D wraps around in int64 from 9.2e18 on: four other rows would be kept."""
+    table = pd.read_csv(WHERE_OVERFLOW).astype({"N": dtype, "D": dtype})
+    kept = mask("6 * N * D > 2e20", table)
+    assert list(table["loss"][kept]) == [2.6, 2.5, 2.4, 2.3]
+    assert list(kept) == list(mask("6.0 * N * D > 2e20", table))
+    assert list(mask("N ** 2 * D > 1e30", table)) == [False] * 5 + [True] * 3
 
 
 def test_many_different_rows_take_seconds():

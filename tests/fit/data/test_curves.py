@@ -78,3 +78,17 @@ def test_falling_are_the_points_below_all_of_less_compute():
     expected = [i for i in np.flatnonzero(there) if (of.log_l[:i][there[:i]] > of.log_l[i]).all()]
     np.testing.assert_array_equal(index, expected)
     assert len(falling(of, np.zeros(len(of.run), dtype=bool))) == 0
+
+
+def test_points_that_were_evaluated_carry_the_numbers_of_the_table():
+    """exp(ln 16384) is 16383.99999999999, which no row of the table has."""
+    tokens = 2.0 ** np.arange(8, 30)
+    loss = 0.1 + tokens**-0.3
+    curve = pd.DataFrame({"run_id": "a", "flops_sparse": 1e3 * tokens, "tokens": tokens, "nmse": loss})
+    pool = candidates(curve, "tokens")
+    rows = pool.table(np.arange(len(pool.run)))
+    assert (np.exp(np.log(tokens)) != tokens).any()
+    assert set(tokens) <= set(rows["tokens"]) and set(loss) <= set(rows["nmse"])
+    between = ~rows["tokens"].isin(tokens)
+    assert between.sum() == 3 * (len(tokens) - 1)
+    np.testing.assert_array_equal(rows["tokens"][between], np.exp(pool.log_c[between]))
