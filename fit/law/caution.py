@@ -9,6 +9,7 @@ from typing import Any
 class Kind(StrEnum):
     """The kinds of caution, in the order in which a reader should meet them."""
 
+    REFUTED = "refuted"
     NOT_IDENTIFIED = "not identified"
     TRADE_OFF = "trade-off"
     INTERVALS = "intervals"
@@ -30,6 +31,7 @@ class Kind(StrEnum):
 
 
 HEADINGS = {
+    Kind.REFUTED: "Laws that the rows refute",
     Kind.NOT_IDENTIFIED: "Parameters that these rows do not identify",
     Kind.TRADE_OFF: "Parameters that trade off against each other",
     Kind.INTERVALS: "How far the intervals can be trusted",

@@ -8,6 +8,8 @@ import numpy as np
 from fit.law import diagnostics, losses
 from fit.law.checks import model_comparison
 from fit.law.checks.held_out import splits, try_held_out
+from fit.law.checks.lack_of_fit import lack_of_fit, misfit
+from fit.law.checks.noise import Noise, noise_of_rows
 from fit.law.estimate import Estimate, estimate, improved
 from fit.law.intervals.choose import Intervals, ProfileIntervals, intervals
 from fit.law.json_values import finite
@@ -33,6 +35,7 @@ def fit_law(
     seed: int = 0,
     hold_out: bool = True,
     compare: bool = True,
+    noise: Noise | None = None,
 ) -> FitResult:
     """Fit a law to arrays, by default by least squares on ln L.
 
@@ -48,6 +51,7 @@ def fit_law(
     draws, seed : of its bootstrap.
     hold_out : also fit without the largest scales, and predict them.
     compare : also fit the law's alternatives.
+    noise : the noise of ln L in a row, where more is known of it than these rows show, see `checks.noise`.
 
     Raises
     ------
@@ -66,6 +70,7 @@ def fit_law(
     laws = model_comparison.comparison(at, rows, minimised, known_splits) if compare else []
     apart = diagnostics.outliers(at)
     points = fitted_points(rows, at, apart)
+    test = lack_of_fit(at, rows, noise or noise_of_rows(law, rows))
     return FitResult(
         law=law.name,
         formula=law.formula,
@@ -83,7 +88,9 @@ def fit_law(
         comparison=tuple(laws),
         condition=diagnostics.condition(at),
         correlations=_correlations(at),
+        lack_of_fit=test,
         cautions=(
+            *misfit(test),
             *diagnostics.few_agree(at),
             *diagnostics.absent_floor(at, params),
             *diagnostics.rising(at, rows),

@@ -9,6 +9,7 @@ import numpy as np
 from fit.law import points as law_points
 from fit.law.caution import Caution, read_cautions, texts
 from fit.law.checks.held_out import HeldOut
+from fit.law.checks.lack_of_fit import LackOfFit
 from fit.law.checks.model_comparison import Candidate
 from fit.law.estimate import Estimate
 from fit.law.functionals import DerivedQuantities
@@ -143,6 +144,7 @@ class FitResult:
     derived : what follows from the parameters, as the exponent at each k, by label.
     held_out : how well the smaller scales predicted the largest ones, or None.
     comparison : this law and its alternatives, the best first.
+    lack_of_fit : the residuals against the noise of the rows, and whether these refute the law; None in older files.
     condition, correlations : how well the rows distinguish the parameters, see `diagnostics`.
     points : the fitted rows. curve : the law on a log grid up to one octave beyond the rows.
     extra : further results about these rows.
@@ -176,6 +178,7 @@ class FitResult:
     group: Mapping[str, Any] = field(default_factory=dict)
     flops: str | None = None
     selection: Selection | None = None
+    lack_of_fit: LackOfFit | None = None
     estimate: Estimate | None = field(default=None, repr=False, compare=False)
     intervals: Intervals | None = field(default=None, repr=False, compare=False)
 
@@ -266,6 +269,7 @@ class FitResult:
             "flops": self.flops,
             "selection": selection_to_dict(self.selection),
             "inputs": self.inputs,
+            "lack_of_fit": None if self.lack_of_fit is None else asdict(self.lack_of_fit),
             "cautions": [asdict(caution) for caution in self.cautions],
         }
         return plain(content)
@@ -281,6 +285,7 @@ class FitResult:
         rows = law.rows if law and law.rows else RowSource.NONE
         response = content.get("response", "nmse")
         held, starts = content.get("held_out"), content.get("starts")
+        misfit = content.get("lack_of_fit")
         return record(
             cls,
             {"loss": "", "objective": None, "rms_log": None, **content},
@@ -288,6 +293,7 @@ class FitResult:
             params={name: record(Param, param) for name, param in content["params"].items()},
             starts=starts and record(Starts, starts),
             held_out=held and HeldOut.from_dict(held, inputs),
+            lack_of_fit=misfit and LackOfFit.from_dict(misfit),
             cautions=read_cautions(content),
             points=law_points.points_from_dicts(
                 content.get("points") or (), inputs, response, content.get("outliers") or ()

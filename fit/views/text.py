@@ -5,6 +5,7 @@ from typing import Any
 
 from fit.compute.frontier import LOOSER
 from fit.compute.optima import CROSSOVERS
+from fit.law.caution import Kind
 from fit.law.checks.held_out import HeldOut, Score
 from fit.law.intervals.choose import NONE
 from fit.law.json_values import finite
@@ -47,7 +48,8 @@ def fit_lines(fit: FitResult) -> Iterator[str]:
     yield from _sensitivity(fit.extra.sensitivity)
     if fit.extra.note:
         yield f"  {fit.extra.note}"
-    for caution in fit.cautions:
+    # That the rows refute a law comes before everything else about it.
+    for caution in sorted(fit.cautions, key=lambda each: each.kind is not Kind.REFUTED):
         yield f"  ! {greek(caution.text)}"
 
 

@@ -1,0 +1,130 @@
+"""Whether the rows refute a law: its residuals against the noise that seeds or the curves themselves show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
+from scipy.stats import f as fisher
+
+from fit.law.caution import Caution, Kind
+from fit.law.checks.noise import KnownFrom, Noise, components, equal_inputs
+from fit.law.estimate import Estimate
+from fit.law.json_values import finite, record
+from fit.law.law import Array
+from fit.law.rows import Rows
+
+# A law is refuted where residuals as large as its own would be this improbable if it held.
+LEVEL = 0.01
+# Curves do not show what differs between runs, as seeds would. Runs of one configuration differ by less than this share
+# of their loss, so a law that misses the curves by less is not refuted.
+SEEDS = 0.01
+
+
+@dataclass(frozen=True)
+class LackOfFit:
+    """The residuals of a law against the noise of its rows.
+
+    Parameters
+    ----------
+    rms_log : root mean square of the residuals, of ln L.
+    noise : standard deviation of ln L in a row, None where nothing shows it.
+    known_from : what shows the noise: seeds (rows at equal inputs), or curves (differences of neighbouring
+        evaluations of a run, which are a lower bound).
+    ratio : rms_log over noise.
+    p_value : the probability of residuals as large as these if the law held.
+    refuted : whether the rows refute the law: p_value < 1 %, and where the noise is known from curves alone, residuals
+        of more than 1 % of the loss.
+    """
+
+    rms_log: float
+    noise: float | None = None
+    known_from: KnownFrom | None = None
+    ratio: float | None = None
+    p_value: float | None = None
+    refuted: bool = False
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "LackOfFit":
+        """The inverse of `dataclasses.asdict`."""
+        source = content.get("known_from")
+        return record(cls, content, known_from=None if source is None else KnownFrom(source))
+
+
+def lack_of_fit(at: Estimate, rows: Rows, noise: Noise | None) -> LackOfFit:
+    """Test a law against the noise of its rows, by residuals of ln L whatever the objective.
+
+    Noise from seeds: F = ((S − S_pe)/ν)/σ², S the sum of squares of the residuals, S_pe its part within groups of equal
+    inputs, and ν the number of configurations minus the parameters (Draper & Smith 1998, §2.1). Rows of one run are one
+    configuration, because they share the run's error.
+
+    Noise from curves: residuals are taken apart into the mean of each run and the rest. The rest has F = s²/σ²; the
+    means, where runs differ by an amount that curves do not show, are compared with σ² + 1 %² by a χ² test. A law whose
+    rows are single runs has means only.
+    """
+    rms = float(np.sqrt((rows.weights * at.residuals() ** 2).sum() / rows.weights.sum()))
+    if noise is None:
+        return LackOfFit(rms)
+    p = _p_by_seeds(at, rows, noise) if noise.known_from is KnownFrom.SEEDS else _p_by_curves(at, rows, noise)
+    return LackOfFit(rms, noise.rms, noise.known_from, rms / noise.rms, finite(p), bool(p < LEVEL))
+
+
+def _residuals(at: Estimate) -> Array:
+    """√w r; with Huber's objective cut at 3 robust standard deviations, so that an outlier does not refute a law."""
+    r = at.residuals()
+    if np.isfinite(at.problem.objective.delta):
+        most = 3 * 1.4826 * float(np.median(np.abs(r[at.weights > 0])))
+        r = np.clip(r, -most, most)
+    return r
+
+
+def _p_by_seeds(at: Estimate, rows: Rows, noise: Noise) -> float:
+    present = rows.weights > 0
+    r, w = _residuals(at)[present], rows.weights[present]
+    cells, runs = equal_inputs(at.law, rows)[present], _runs(rows)[present]
+    parameters = len(at.law.internal)
+    mean = np.bincount(cells, w * r) / np.maximum(np.bincount(cells, w), 1e-300)
+    lack = float((w * mean[cells] ** 2).sum())
+    distinct = len(np.unique(cells))
+    square = lack / max(distinct - parameters, 1)
+    dof = max(components(cells, runs) - parameters, 1)
+    return float(fisher.sf(square / noise.rms**2, dof, noise.dof))
+
+
+def _p_by_curves(at: Estimate, rows: Rows, noise: Noise) -> float:
+    present = rows.weights > 0
+    r, w = _residuals(at)[present], rows.weights[present]
+    _, runs = np.unique(_runs(rows)[present], return_inverse=True)
+    count, parameters = int(runs.max()) + 1, len(at.law.internal)
+    mean = np.bincount(runs, w * r) / np.bincount(runs, w)
+    between = float((np.bincount(runs, w) / np.bincount(runs) * mean**2).sum()) / (SEEDS**2 + noise.rms**2)
+    p = float(chi2.sf(between, max(count - parameters, 1)))
+    inside = len(r) - count
+    if inside - parameters < 1:
+        return p
+    square = float((w * (r - mean[runs]) ** 2).sum()) / (inside - parameters)
+    if square <= SEEDS**2:
+        return p
+    return min(p, float(fisher.sf(square / noise.rms**2, inside - parameters, noise.dof)))
+
+
+def _runs(rows: Rows) -> NDArray[np.intp]:
+    return np.arange(len(rows.loss)) if rows.cluster is None else rows.cluster
+
+
+def misfit(test: LackOfFit) -> list[Caution]:
+    """A caution that a law is refuted, with its size."""
+    if not test.refuted or test.noise is None:
+        return []
+    scatter = "the curves scatter" if test.known_from is KnownFrom.CURVES else "seeds scatter"
+    text = (
+        f"Residuals {_percent(test.rms_log)} where {scatter} by {_percent(test.noise)}: this law does not describe "
+        "these rows."
+    )
+    return [Caution(Kind.REFUTED, text)]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
