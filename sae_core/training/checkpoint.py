@@ -2,17 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from sae_core.errors import CheckpointError
 from sae_core.files import replacing
 
+if TYPE_CHECKING:  # `saescale status` asks how far a run has come, and importing torch takes seconds
+    from torch import Tensor
 
-def save(folder: Path, step: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
+
+def save(folder: Path, step: int, tensors: dict[str, "Tensor"], meta: dict[str, Any]) -> Path:
     """Write `step-<step>.safetensors` with `meta` as JSON in its header; keep it and the one before it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:09d}.safetensors"
@@ -22,8 +23,10 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], meta: dict[str, An
     return path
 
 
-def write(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+def write(path: Path, tensors: dict[str, "Tensor"], meta: dict[str, Any]) -> None:
     """One safetensors file, atomically: a reader sees the old file or the new one, even after a power cut."""
+    from safetensors.torch import save_file
+
     with replacing(path) as temporary:
         save_file(
             {k: v.detach().contiguous().cpu() for k, v in tensors.items()},
@@ -32,7 +35,7 @@ def write(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         )
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
     """Tensors and meta of one file; raises CheckpointError if it is torn or not a checkpoint."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -44,7 +47,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from error
 
 
-def latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def latest(folder: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]] | None:
     """The newest checkpoint, None if there is none. If it cannot be read, the one before it is taken."""
     errors = []
     for path in reversed(_steps(folder)):

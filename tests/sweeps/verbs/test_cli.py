@@ -13,6 +13,8 @@ import torch
 
 from sae_core.data.import_array import from_array
 from sae_core.data.store import Store
+from sweeps.dispatch.launch import write_runs
+from sweeps.planning.plan import make_plan
 from sweeps.verbs.cli import VERBS, main
 
 
@@ -50,6 +52,20 @@ for verb in VERBS:
     assert main([verb, "--help"]) == 0 and named(verb).name == verb
 heavy = {"torch", "hydra", "omegaconf", "submitit", "scipy", "matplotlib", "pandas", "rich"} & set(sys.modules)
 assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_status_and_collect_read_a_study_without_torch(tiny):
+    plan = make_plan([*tiny(), "launcher=debug"])
+    write_runs(plan)
+    code = f"""
+import sys
+from sweeps.verbs.cli import main
+assert main(["status", {str(plan.study.path)!r}]) == 0
+assert main(["collect", {str(plan.study.path)!r}]) in (0, 1)
+assert "torch" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
