@@ -10,8 +10,8 @@ from fit.law.checks import model_comparison
 from fit.law.checks.held_out import splits, try_held_out
 from fit.law.checks.lack_of_fit import lack_of_fit, misfit
 from fit.law.checks.noise import Noise, noise_of_rows
-from fit.law.estimate import Estimate, estimate, improved
-from fit.law.intervals.choose import Intervals, ProfileIntervals, intervals
+from fit.law.estimate import Estimate
+from fit.law.intervals.recipe import Fitted, Recipe
 from fit.law.json_values import finite
 from fit.law.law import Law
 from fit.law.laws import named
@@ -62,7 +62,8 @@ def fit_law(
     rows = make_rows(law, x, loss, weights, cluster)
     minimised = losses.objective(objective)
     options = FitOptions(intervals=method, draws=draws, seed=seed)
-    at, ends, params = _with_intervals(estimate(law, rows, minimised), rows, options, replicates)
+    fitted = Recipe.made(minimised, rows, method, draws, seed).fitted(law, rows, replicates)
+    at, ends, params = fitted.at, fitted.ends, _params(fitted)
     known_splits, reason = splits(law, rows, minimised) if hold_out else (None, None)
     held, reasons = (
         (None, []) if known_splits is None else try_held_out(known_splits, reason, options, replicates)
@@ -105,35 +106,26 @@ def fit_law(
         ),
         points=points,
         curve=curve(rows, at, ends),
+        recipe=fitted.recipe,
         estimate=at,
         intervals=ends,
     )
 
 
-def _with_intervals(
-    at: Estimate, rows: Rows, options: FitOptions, replicates: Rows | None = None
-) -> tuple[Estimate, Intervals, dict[str, Param]]:
-    """Intervals of the parameters; where profiling runs into a lower optimum, that one is taken and profiled anew."""
-    for _ in range(3):
-        ends = intervals(at, rows, replicates, options.intervals, options.resamples, options.seed)
-        bounds = ends.parameters()
-        better = ends.profile.better if isinstance(ends, ProfileIntervals) else None
-        if better is None:
-            break
-        at = improved(at, better)
-    law = at.law
+def _params(fitted: Fitted) -> dict[str, Param]:
+    """The parameters with their intervals and standard errors."""
+    at, law, bounds = fitted.at, fitted.at.law, fitted.bounds
     values, errors = law.values(at.theta()), dict(zip(law.internal, at.errors(), strict=True))
-    params = {
+    return {
         name: Param(
             finite(values[name]),
             finite(bounds[name][0]),
             finite(bounds[name][1]),
-            ends.method,
+            fitted.ends.method,
             finite(errors[name]),
         )
         for name in law.params
     }
-    return at, ends, params
 
 
 def _inputs(points: Sequence[Point]) -> Mapping[int, Mapping[str, float]]:

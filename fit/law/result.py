@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,21 @@ from fit.law.caution import Caution, read_cautions, texts
 from fit.law.checks.held_out import HeldOut
 from fit.law.checks.lack_of_fit import LackOfFit
 from fit.law.checks.model_comparison import Candidate
+from fit.law.errors import FitError
 from fit.law.estimate import Estimate
 from fit.law.functionals import DerivedQuantities
 from fit.law.intervals.bootstrap import Bootstrap
 from fit.law.intervals.choose import Intervals
+from fit.law.intervals.recipe import Recipe
 from fit.law.json_values import finite, plain, record
-from fit.law.law import Array, Derived, RowSource
+from fit.law.law import Array, Derived, Law, RowSource
 from fit.law.laws import LAWS
 from fit.law.points import CurvePoint, Point, PointRun
-from fit.law.rows import make_inputs
+from fit.law.rows import make_inputs, make_rows
 from fit.law.selection import Selection, selection_from_dict, selection_to_dict
+
+# A fit made again from its file agrees with it in ln L to about 1e-12; by more than this it is another fit.
+SAME_FIT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,7 @@ class FitResult:
         never compare numbers of the two.
     group : what the rows have in common. flops : convention of C. selection : how the rows were chosen, None for
         arrays.
+    recipe : how it was fitted, from which a result that was read back predicts; None in files of earlier versions.
     """
 
     law: str
@@ -179,6 +186,7 @@ class FitResult:
     flops: str | None = None
     selection: Selection | None = None
     lack_of_fit: LackOfFit | None = None
+    recipe: Recipe | None = None
     estimate: Estimate | None = field(default=None, repr=False, compare=False)
     intervals: Intervals | None = field(default=None, repr=False, compare=False)
 
@@ -207,11 +215,21 @@ class FitResult:
         return replace(self, points=points)
 
     def predict(self, x: Any = None, interval: str | None = None, **inputs: Any) -> Any:
-        """L at given inputs, as `predict(n_latents=2**20)` or like `fit_law`; with an interval (L, low, high).
+        """The response at given inputs, as `predict(n_latents=2**20)`; with an interval (value, low, high), (m,) each.
 
-        interval: "law", where the law's own value lies, or "measurement", where a new measurement would lie.
+        Parameters
+        ----------
+        x : the inputs as for `fit_law`, a mapping of names to (m,) or an array (m, inputs), instead of keywords.
+        interval : "law", where the law's own value lies with 95 %, or "measurement", where a new run would lie.
+        inputs : each input of the law, a number or (m,); single numbers are repeated.
+
+        Raises
+        ------
+        FitError
+            For an input that is missing, not finite or not positive, and for a result that was read back from a file
+            without what its intervals need, see `recipe`.
         """
-        estimate, intervals = self._data()
+        estimate, intervals = self._data
         given = inputs if x is None else x
         if isinstance(given, Mapping):
             values = (np.atleast_1d(np.asarray(v, dtype=float)) for v in given.values())
@@ -227,18 +245,60 @@ class FitResult:
 
     def number(self, quantity: Derived) -> Param:
         """A quantity that follows from the parameters, with its interval."""
-        estimate, intervals = self._data()
+        estimate, intervals = self._data
         return derived_quantities(estimate, intervals, {"": quantity})[""]
 
     def resampled(self, quantity: Callable[[Mapping[str, Array]], Array]) -> Array | None:
         """A function of the public parameters over the refits of a bootstrap, (R,); None for other intervals."""
-        _, intervals = self._data()
+        _, intervals = self._data
         return intervals.resampled(quantity) if isinstance(intervals, Bootstrap) else None
 
+    @cached_property
     def _data(self) -> tuple[Estimate, Intervals]:
-        if self.estimate is None or self.intervals is None:
-            raise ValueError("This result was read back without its data: fit the table again to predict.")
-        return self.estimate, self.intervals
+        """The estimate and its intervals; of a result that was read back, made again from its points by its recipe."""
+        if self.estimate is not None and self.intervals is not None:
+            return self.estimate, self.intervals
+        recipe, listed = self.recipe, self.points
+        if recipe is None:
+            raise FitError(
+                f"The file that {self.law} was read from does not say how it was fitted (an older saescale wrote it): "
+                "fit the table again with `saescale fit` to predict."
+            )
+        if len(listed) < self.rows:
+            raise FitError(
+                f"The file that {self.law} was read from lists {len(listed):,} of its {self.rows:,} rows, and its "
+                "intervals need all: fit fewer rows, or predict in Python from what `fit_table` returns."
+            )
+        law = self._known_law()
+        x = {name: [point.inputs[name] for point in listed] for name in self.inputs}
+        loss, weights = [point.response for point in listed], [point.weight for point in listed]
+        rows = make_rows(law, x, loss, weights)
+        if recipe.cluster is not None:  # numbers of runs already, in the order in which they are drawn
+            rows = replace(rows, cluster=np.array(recipe.cluster, dtype=np.intp))
+        again = recipe.fitted(law, rows)
+        at, ends = again.at, again.ends
+        gap = np.abs(at.log_fitted() - np.log([point.predicted for point in listed]))
+        if gap.max() > SAME_FIT:
+            raise FitError(
+                f"{self.law} fitted again to the rows of its file differs from the file by {gap.max():.2g} in ln "
+                f"{self.response}: another saescale fitted it. Fit the table again with `saescale fit`."
+            )
+        return at, ends
+
+    def _known_law(self) -> Law:
+        # Not `named`: the name comes from a file, which must not choose a module to import.
+        law = LAWS.get(self.law)
+        if law is None:
+            raise FitError(
+                f"{self.law} ({self.formula}) is not among the laws here: import your own law first, on the command "
+                "line with --law module:LAW."
+            )
+        if law.formula != self.formula:
+            raise FitError(
+                f"{self.law} is {self.formula} in the file it was read from and {law.formula} here: fit the table "
+                "again."
+            )
+        return law
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: None for what is unknown, unbounded or undefined."""
@@ -271,12 +331,13 @@ class FitResult:
             "inputs": self.inputs,
             "lack_of_fit": None if self.lack_of_fit is None else asdict(self.lack_of_fit),
             "cautions": [asdict(caution) for caution in self.cautions],
+            "recipe": None if self.recipe is None else asdict(self.recipe),
         }
         return plain(content)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "FitResult":
-        """The result of `to_dict`, without the estimate: it does not predict. FitError where a part is absent.
+        """The result of `to_dict`: it predicts as that one did, see `recipe`. FitError where a part is absent.
 
         Files of earlier versions lack some keys; these are filled in from the law of that name.
         """
@@ -284,7 +345,7 @@ class FitResult:
         inputs = tuple(content.get("inputs") or (law.inputs if law else ()))
         rows = law.rows if law and law.rows else RowSource.NONE
         response = content.get("response", "nmse")
-        held, starts = content.get("held_out"), content.get("starts")
+        held, starts, recipe = content.get("held_out"), content.get("starts"), content.get("recipe")
         misfit = content.get("lack_of_fit")
         return record(
             cls,
@@ -306,6 +367,7 @@ class FitResult:
             comparison=tuple(record(Candidate, each) for each in content.get("comparison") or ()),
             extra=Extra.from_dict(content.get("extra") or {}),
             selection=selection_from_dict(content.get("selection") or {}, rows),
+            recipe=recipe and Recipe.from_dict(recipe),
         )
 
 

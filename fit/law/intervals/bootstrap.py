@@ -31,6 +31,19 @@ class Bootstrap:
         self.method = f"bootstrap over {unit}"
         self.solutions = refits(at, replicates)
 
+    @classmethod
+    def of_refits(cls, at: Estimate, theta: Array, unit: str = "runs", seed: int = 0) -> "Bootstrap":
+        """The bootstrap of refits with these internal parameters, (R, p); those of a vanished floor are not finite."""
+        alive = np.stack(
+            [np.isfinite(theta[:, at.law.block(j)]).all(axis=1) for j in range(len(at.law.terms))], axis=1
+        )
+        inner = np.where(np.isfinite(theta), theta, 0.0)
+        whitened = np.asarray(np.linalg.solve(at.basis.inverse, inner.T).T, dtype=float)
+        known = cls.__new__(cls)
+        known.at, known.seed, known.method = at, seed, f"bootstrap over {unit}"
+        known.solutions = Solution(whitened, alive, np.full(len(theta), np.nan), np.ones(len(theta), bool))
+        return known
+
     def parameters(self) -> dict[str, tuple[float, float]]:
         """Interval of each public parameter by name.
 

@@ -78,6 +78,65 @@ def test_a_fit_of_arrays_is_read_back_as_it_was(law):
     assert FitResult.from_dict(through_json(fit.to_dict())) == fit
 
 
+@pytest.mark.parametrize("interval", ["law", "measurement"])
+def test_a_fit_that_is_read_back_predicts_as_the_live_one(study, interval):
+    methods = set()
+    for fit in study.fits:
+        back = FitResult.from_dict(through_json(fit.to_dict()))
+        methods.add(fit.intervals.method)
+        beyond = {name: 8 * max(point.inputs[name] for point in fit.points) for name in fit.inputs}
+        assert np.array(back.predict(beyond, interval)) == pytest.approx(
+            np.array(fit.predict(beyond, interval)), rel=1e-9
+        ), fit.law
+    assert methods == {"profile", "bootstrap over runs"}
+
+
+@pytest.mark.parametrize(
+    ("law", "method", "objective", "weights", "cluster"),
+    [
+        ("L_N", "profile", "linear", "w", None),
+        ("L_N", "bootstrap", ("huber", 1e-2), None, None),
+        ("L_ND", "delta", "log", "w", None),
+        ("L_ND", "auto", "log", None, "runs"),
+    ],
+)
+def test_a_fit_of_arrays_that_is_read_back_predicts_as_the_live_one(law, method, objective, weights, cluster):
+    y, rng = named(law).loss(TRUTH[law], INPUTS[law]), np.random.default_rng(0)
+    y = y * np.exp(0.01 * rng.standard_normal(len(y)))
+    fit = fit_law(
+        law,
+        INPUTS[law],
+        y,
+        method=method,
+        weights=weights and rng.integers(1, 3, len(y)),
+        cluster=cluster and np.arange(len(y)) // 2,
+        objective=objective,
+        draws=40,
+        seed=3,
+        hold_out=False,
+    )
+    back = FitResult.from_dict(through_json(fit.to_dict()))
+    assert back == fit
+    beyond = {name: 8 * values.max() for name, values in INPUTS[law].items()}
+    for interval in ("law", "measurement"):
+        live = np.array(fit.predict(beyond, interval))
+        assert np.array(back.predict(beyond, interval)) == pytest.approx(live, rel=1e-9)
+
+
+def test_a_result_that_cannot_be_made_again_says_why(study):
+    content = through_json(study.fits[0].to_dict())
+    inputs = dict.fromkeys(study.fits[0].inputs, 1e16)
+    for change, words in (
+        ({"recipe": None}, "does not say how it was fitted"),
+        ({"rows": 10**6}, "lists . of its 1,000,000 rows"),
+        ({"law": "os:system"}, "is not among the laws here"),
+        ({"formula": "L = 3"}, "is L = 3 in the file it was read from"),
+        ({"recipe": content["recipe"] | {"objective": "linear"}}, "another saescale fitted it"),
+    ):
+        with pytest.raises(FitError, match=words):
+            FitResult.from_dict(content | change).predict(inputs)
+
+
 def test_parts_are_known_by_name(study):
     for fit in study.fits:
         law = named(fit.law)

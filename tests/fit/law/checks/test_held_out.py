@@ -49,7 +49,7 @@ def test_each_split_is_fitted_once(monkeypatch):
         count.append(law.name)
         return original(law, *rest)
 
-    for module in ("fit", "checks.held_out", "checks.model_comparison"):
+    for module in ("intervals.recipe", "checks.held_out", "checks.model_comparison"):
         monkeypatch.setattr(f"fit.law.{module}.estimate", counted)
     rows = rows_of("L_N")
     fit_law("L_N", rows.x, rows.loss)

@@ -10,10 +10,11 @@ from scipy.stats import f as fisher
 
 from fit.law.errors import FitError
 from fit.law.estimate import estimate
-from fit.law.fit import _with_intervals, fit_law
+from fit.law.fit import fit_law
 from fit.law.intervals.choose import ProfileIntervals
+from fit.law.intervals.recipe import Recipe
 from fit.law.laws import L_N, named
-from fit.law.options import FitOptions
+from fit.law.losses import LOG
 from fit.law.rows import make_rows
 from fit.law.solver import evaluate
 from tests.fit.laws_under_test import TRUTH as TRUTHS
@@ -165,7 +166,8 @@ def test_a_lower_optimum_met_by_the_profile_is_taken_over():
     beside = replace(
         at, solution=replace(at.solution, theta=moved, deviance=((f - at.problem.ln_y) ** 2).sum(axis=1))
     )
-    found, _, _ = _with_intervals(beside, make_rows(L_N, X, np.exp(at.problem.ln_y)), FitOptions())
+    rows = make_rows(L_N, X, np.exp(at.problem.ln_y))
+    found = Recipe.made(LOG, rows, "auto", 1000, 0).with_intervals(beside, rows).at
     assert beside.deviance > 1.5 * at.deviance
     assert found.deviance == pytest.approx(at.deviance, rel=1e-9)
     assert found.agree == 0
