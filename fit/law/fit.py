@@ -68,10 +68,11 @@ def fit_law(
     held, reasons = (
         (None, []) if known_splits is None else try_held_out(known_splits, reason, options, replicates)
     )
-    laws = model_comparison.comparison(at, rows, minimised, known_splits) if compare else []
+    noise = noise or noise_of_rows(law, rows)
+    laws = model_comparison.comparison(at, rows, minimised, known_splits, noise) if compare else []
     apart = diagnostics.outliers(at)
     points = fitted_points(rows, at, apart)
-    test = lack_of_fit(at, rows, noise or noise_of_rows(law, rows))
+    test = lack_of_fit(at, rows, noise)
     return FitResult(
         law=law.name,
         formula=law.formula,

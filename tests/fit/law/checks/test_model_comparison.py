@@ -132,3 +132,47 @@ def test_a_long_table_lists_an_even_sample_of_its_rows_and_every_outlier(monkeyp
     shown = [point.row for point in result.points]
     assert len(shown) in (10, 11) and {0, 31, 59} <= set(shown)
     assert [point.row for point in result.outliers] == [31]
+
+
+def candidate(name, error, criterion, **more):
+    return judge.Candidate(name, "f", error, criterion, 0.01, **more)
+
+
+def test_one_held_out_scale_decides_nothing_and_several_do():
+    """AICc decides between errors of one scale; the law that had none is judged by it too."""
+    for scales, order in ((1, ["b", "a"]), (2, ["a", "b"])):
+        laws = [
+            candidate(name, e, c, held_out_scales=scales) for name, e, c in (("a", 0.01, -5), ("b", 0.03, -9))
+        ]
+        assert [law.law for law in judge.ranked(laws)] == order
+    (caution,) = judge.beaten(
+        Law("a", "f", "f", (), (), ()),
+        judge.ranked(
+            [candidate("a", 0.01, -5.0, held_out_scales=1), candidate("b", 0.03, -9.0, held_out_scales=1)]
+        ),
+    )
+    assert caution.text == "b has the lower AICc: f. One held-out scale (3 % against 1 %) does not decide."
+
+
+def test_an_error_inside_the_interval_of_the_simpler_law_is_a_draw():
+    broken = candidate("broken", 0.01, -5.0, held_out_scales=3, parameters=5)
+    for parameters, inside, first in ((3, True, "plain"), (3, False, "broken"), (6, True, "broken")):
+        plain = candidate("plain", 0.03, -9.0, held_out_scales=3, parameters=parameters, inside=inside)
+        assert judge.ranked([broken, plain])[0].law == first
+
+
+def test_a_refuted_law_ranks_below_those_that_are_not():
+    laws = [candidate("a", 0.01, -9.0, refuted=True), candidate("b", 0.03, -5.0), candidate("c", None, None)]
+    assert [law.law for law in judge.ranked(laws)] == ["b", "c", "a"]
+    (caution,) = judge.beaten(Law("a", "f", "f", (), (), ()), judge.ranked(laws))
+    assert caution == Caution(Kind.ANOTHER_LAW, "The rows do not refute b: f, residuals 1 %.", ("b",))
+
+
+def test_eight_rounded_values_recommend_no_broken_law():
+    """Without the largest n, L_N_broken misses it by 0.8 % and L_N by 2.7 %, which its interval holds."""
+    n = 2.0 ** np.arange(8, 16)
+    result = fit_law("L_N", {"n_latents": n}, [0.373, 0.312, 0.264, 0.223, 0.2, 0.18, 0.162, 0.147])
+    errors = {law.law: law.held_out_rms for law in result.comparison}
+    assert errors["L_N_broken"] < 0.01 < 0.025 < errors["L_N"] and result.held_out.points[0].inside
+    assert result.comparison[0].law == "L_N"
+    assert not [caution for caution in result.cautions if caution.kind is Kind.ANOTHER_LAW]
