@@ -8,19 +8,21 @@ from typing import Any
 import pandas as pd
 
 from fit.compute.frontier import FEWEST, Frontier, frontier, resampled
-from fit.compute.optima import Optima, at_the_edge_of_lr, optima
+from fit.compute.optima import Optima, at_the_edge_of_lr, budget_optima, diverged, optima
 from fit.compute.sensitivity import sensitivity
 from fit.data import tables
-from fit.data.curves import decays
+from fit.data.budgets import shared_budgets, without_diverged
+from fit.data.curves import candidates, decays
+from fit.data.flops import BY_SIZE, with_compute
 from fit.data.groups import GROUPS, groups
 from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
-from fit.law.json_values import integral, plain
+from fit.law.json_values import integral
 from fit.law.law import Law, RowSource
 from fit.law.laws import L_C
 from fit.law.options import FitOptions
-from fit.law.result import Extra, FitResult, IsoflopVertex, IsoflopVertices
+from fit.law.result import Extra, FitResult
 
 NEEDED = len(L_C.internal) + 2
 
@@ -30,22 +32,34 @@ class CurveGroup:
     """The curves of one experiment.
 
     rows: their evaluations. group: the column values that all rows share. source: what the rows are, for reports.
+    convention: how their C is counted; their column of it is `flops`. cautions: about which rows there are.
     """
 
     rows: pd.DataFrame
     group: dict[str, Any]
     source: str
     options: FitOptions
+    convention: str
+    cautions: tuple[Caution, ...] = ()
+
+    @property
+    def flops(self) -> str:
+        return f"flops_{self.convention}"
 
     @cached_property
     def frontier(self) -> Frontier:
         """The frontier of these curves. Raises FitError if there is none."""
-        return frontier(self.rows, f"flops_{self.options.flops}", NEEDED, self.options.min_flops)
+        return frontier(self.rows, self.flops, NEEDED, self.options.min_flops)
 
     @cached_property
     def optima(self) -> Optima:
-        """N*(C), D*(C) and lr*(C) of that frontier."""
-        return optima(self.frontier, self.options.frontiers, self.options.seed, self.options.objective)
+        """N*(C), D*(C) and lr*(C) of that frontier, or of the budgets of an isoFLOP table."""
+        how = (self.options.frontiers, self.options.seed, self.options.objective)
+        if shared_budgets(self.rows, self.flops) is None:
+            return optima(self.frontier, *how)
+        pool = candidates(self.rows, self.flops)
+        assert pool.budgets is not None
+        return budget_optima(pool, pool.budgets, self.options.min_flops, *how)
 
 
 def fit_frontier(
@@ -58,7 +72,10 @@ def fit_frontier(
         fits = _with_companions(law, group, with_optima, say)
     else:
         fits = [_fit(law, group)]
-    return [replace(fit, group=group.group, flops=group.options.flops) for fit in fits]
+    return [
+        replace(fit, group=group.group, flops=group.convention).with_cautions(before=group.cautions)
+        for fit in fits
+    ]
 
 
 def _with_companions(
@@ -66,14 +83,11 @@ def _with_companions(
 ) -> list[FitResult]:
     """Fit L(C), how its exponent depends on the analysis choices, and the laws of the compute optimum."""
     front, base = group.frontier, _fit(law, group)
-    moved = sensitivity(
-        group.rows, f"flops_{group.options.flops}", base, front, NEEDED, group.options.objective
-    )
+    moved = sensitivity(group.rows, group.flops, base, front, NEEDED, group.options.objective)
     best = group.optima if with_optima else Optima((), (), tuple(at_the_edge_of_lr(front)))
-    vertices = tuple(IsoflopVertex(**plain(row)) for row in front.vertices.points.to_dict("records"))
     extra = Extra(
         sensitivity=moved.rows,
-        isoflop=IsoflopVertices(vertices, front.vertices.dropped),
+        isoflop=front.vertices.recorded,
         skipped=tuple(skipped.text for skipped in best.skipped),
     )
     name = ", ".join(f"{key}={value}" for key, value in group.group.items())
@@ -123,14 +137,24 @@ def _few_on_frontier(front: Frontier) -> list[Caution]:
 
 def curve_groups(table: pd.DataFrame, options: FitOptions, source: str = "curves") -> Iterator[CurveGroup]:
     """Check the rows and group those that have a loss. The frontier is taken over batch size, learning rate and n."""
-    flops = f"flops_{options.flops}"
-    tables.require(table, flops, "nmse")
-    table = tables.numeric(table, flops, "nmse", "n_latents", "k")
-    if {"run_id", "state"} <= set(table.columns) or {"run_id", "step"} <= set(table.columns):
-        table = _with_losses(table, flops)
-    tables.positive(table, flops, "nmse")
+    tables.require(table, "nmse")
+    counted = with_compute(table, options.flops)
+    flops = counted.column
+    table = tables.numeric(counted.table, flops, "nmse", "n_latents", "k")
+    isoflop = shared_budgets(table, flops) is not None
+    if counted.convention == BY_SIZE and not isoflop:
+        tables.require(table, f"flops_{options.flops}")
+    if not isoflop:
+        if {"run_id", "state"} <= set(table.columns) or {"run_id", "step"} <= set(table.columns):
+            table = _with_losses(table, flops)
+        tables.positive(table, flops, "nmse")
+    note = [Caution(Kind.ROWS, counted.note, ("flops",))] if counted.note else []
     for group, rows in groups(table, ["k"], [name for name in GROUPS if name != "batch_tokens"]):
-        yield CurveGroup(rows, group, source, options)
+        names: tuple[str, ...] = ()
+        if isoflop:
+            rows, names = without_diverged(rows, flops)
+            tables.positive(rows, flops, "nmse")
+        yield CurveGroup(rows, group, source, options, counted.convention, (*note, *diverged(names)))
 
 
 def _with_losses(table: pd.DataFrame, flops: str) -> pd.DataFrame:

@@ -87,7 +87,7 @@ def frontier(curves: pd.DataFrame, flops: str, needed: int, min_flops: float | N
         )
     points = pool.table(index)
     selection = FrontierSelection(
-        rule=_rule(pool, inside, len(every), min_flops) + about_schedule(curves),
+        rule=_rule(pool, inside, len(every), min_flops) + ("" if pool.budgets else about_schedule(curves)),
         caution=LOOSER,
         runs=len(pool.runs),
         runs_on_frontier=points["run_id"].nunique(),

@@ -1,20 +1,23 @@
 """The best use of compute, N*(C), D*(C) and lr*(C), as power laws with intervals from resampled runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
 from fit.compute.frontier import LOOSER, Frontier, drawn, envelope, resampled
-from fit.compute.isoflop import Curve, best_of, isoflops
+from fit.compute.isoflop import isoflops
+from fit.compute.slices import EXACT, Curve, best_of
+from fit.data.budgets import Budgets
 from fit.data.curves import Candidates
 from fit.data.vertex import short_number
 from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
 from fit.law.laws import named
-from fit.law.result import FitResult
+from fit.law.result import Extra, FitResult
 from fit.law.rows import Rows
 from fit.law.selection import OptimumSelection
 
@@ -56,6 +59,7 @@ class _Way:
     points: pd.DataFrame
     draws: Sequence[pd.DataFrame]
     dropped: Mapping[str, tuple[str, ...]]
+    advice: str = "train more sizes, or longer"
 
 
 def optima(front: Frontier, draws: int = 200, seed: int = 0, objective: str = "log") -> Optima:
@@ -68,36 +72,114 @@ def optima(front: Frontier, draws: int = 200, seed: int = 0, objective: str = "l
     at each of the two n on either side of it. On the frontier lr changes in steps, so its α is slightly too flat, see
     `crossovers`.
     """
-    fits, skipped = [], []
-    unknown = {law: _unknown(front, column) for law, column in LAWS.items()}
     steps, vertices = _both_ways(front, draws, seed)
-    attempts = [(law, way) for law in ("N_C", "D_C") for way in (steps, vertices)]
-    for law, way in [*attempts, ("LR_C", None), ("LR_C", vertices)]:
-        try:
-            if not unknown[law]:
-                fit = (
-                    _fit_points(front, draws, seed, objective)
-                    if way is None
-                    else _fit(law, way, seed, objective)
-                )
-                fits.append(fit)
-        except FitError as error:
-            method = POINTS if way is None else way.method
-            skipped.append(Skipped(law, f"{law} ({method}): {error}"))
-    skipped += [Skipped(law, f"{law}: {reason}") for law, reason in unknown.items() if reason]
+    attempts: list[tuple[str, _Way | None]] = [
+        (law, way) for law in ("N_C", "D_C") for way in (steps, vertices)
+    ]
+    attempts += [("LR_C", None), ("LR_C", vertices)]
+
+    def fit(law: str, way: _Way | None) -> FitResult:
+        return _fit(law, way, seed, objective) if way else _fit_points(front, draws, seed, objective)
+
+    fits, skipped = _attempted(attempts, front.candidates, fit)
     return Optima(tuple(fits), tuple(skipped), (*at_the_edge_of_lr(front), *_disagree(fits)))
 
 
-def _unknown(front: Frontier, column: str) -> str | None:
+def budget_optima(
+    pool: Candidates,
+    budgets: Budgets,
+    min_flops: float | None = None,
+    draws: int = 200,
+    seed: int = 0,
+    objective: str = "log",
+) -> Optima:
+    """N*(C), D*(C) and lr*(C) of an isoFLOP table, by the vertices of its budgets alone.
+
+    The rows of a budget are runs of their own, so they are resampled as the runs of curves are in `optima`. There are
+    no crossovers, because no n has a curve along C.
+
+    Parameters
+    ----------
+    pool, budgets : the rows of the table and their budgets.
+    min_flops : no budget is taken below this C.
+    draws, seed : the number of resamplings, and their seed.
+    objective : of the power laws.
+    """
+    present = [weights > 0 for weights in drawn(len(pool.runs), draws, seed)]
+    vertices = isoflops(pool, None, min_flops)
+    resamplings = [isoflops(pool, here, min_flops, resampled=True).points for here in present]
+    of_lr = {"lr": (*vertices.without_lr, *vertices.dropped)}
+    dropped = dict.fromkeys(LAWS.values(), vertices.dropped) | of_lr
+    way = _Way(
+        ISOFLOP, vertices.points, resamplings, dropped, "train at more budgets of C, or n on both sides of N*"
+    )
+
+    def fit(law: str, way: _Way) -> FitResult:
+        result = _fit(law, way, seed, objective)
+        assert isinstance(result.selection, OptimumSelection)
+        chosen = replace(
+            result.selection,
+            rule=_rule(budgets),
+            budgets=len(budgets.flops),
+            runs=budgets.rows,
+            diverged=budgets.diverged,
+        )
+        return replace(result, selection=chosen, extra=Extra(isoflop=vertices.recorded))
+
+    fits, skipped = _attempted([(law, way) for law in LAWS], pool, fit)
+    return Optima(tuple(fits), tuple(skipped), tuple(diverged(budgets.diverged)))
+
+
+def _rule(budgets: Budgets) -> str:
+    """A sentence that says which rows are one parabola."""
+    text = f"{len(budgets.flops)} budgets of {budgets.rows} rows, a parabola each: "
+    if budgets.width < EXACT:
+        return f"{text}the rows of equal C."
+    return (
+        f"{text}rows are one budget if each C is within {100 * budgets.gap:.0f} % of the next; the widest spans "
+        f"{100 * budgets.width:.2g} %. Their losses are moved to the C of the budget."
+    )
+
+
+def diverged(names: Sequence[str]) -> list[Caution]:
+    """A caution that names the rows of an isoFLOP table that are in no parabola, the first three with their reason."""
+    if not names:
+        return []
+    more = f", and {len(names) - 3} more" if len(names) > 3 else ""
+    count = "1 row diverged and is" if len(names) == 1 else f"{len(names)} rows diverged and are"
+    text = f"{count} in no parabola: {'; '.join(names[:3])}{more}."
+    return [Caution(Kind.ROWS, text, ("nmse",))]
+
+
+Attempt = TypeVar("Attempt")
+
+
+def _attempted(
+    attempts: Sequence[tuple[str, Attempt]], pool: Candidates, fit: Callable[[str, Attempt], FitResult]
+) -> tuple[list[FitResult], list["Skipped"]]:
+    """The fits of the laws that the table supports, by each way, and why the others are missing."""
+    fits, skipped = [], []
+    unknown = {law: _unknown(pool, column) for law, column in LAWS.items()}
+    for law, way in attempts:
+        try:
+            if not unknown[law]:
+                fits.append(fit(law, way))
+        except FitError as error:
+            method = way.method if isinstance(way, _Way) else POINTS
+            skipped.append(Skipped(law, f"{law} ({method}): {error}"))
+    skipped += [Skipped(law, f"{law}: {reason}") for law, reason in unknown.items() if reason]
+    return fits, skipped
+
+
+def _unknown(pool: Candidates, column: str) -> str | None:
     """Why the table cannot show the optimum of a column; None if it can."""
-    pool = front.candidates
     if pool.column("n_latents") is None:
         return "not every n_latents is known."
     if column == "tokens":
         return None if pool.log_tokens is not None else "not every number of tokens is known."
     if column == "lr" and pool.column("lr") is None:
         return "not every run's lr is known."
-    if column == "lr" and not _swept(front):
+    if column == "lr" and not _swept(pool):
         return (
             "every n_latents was trained at one lr: the lr of the frontier is the sweep's choice, no optimum."
         )
@@ -127,7 +209,7 @@ def _fit(law: str, way: _Way, seed: int, objective: str) -> FitResult:
     points, dropped = _known(way.points, column), way.dropped[column]
     if len(points) < NEEDED:
         more = f" The first of {len(dropped)} that were dropped: {dropped[0]}." if dropped else ""
-        raise FitError(f"{len(points)} points, {NEEDED} are needed: train more sizes, or longer.{more}")
+        raise FitError(f"{len(points)} points, {NEEDED} are needed: {way.advice}.{more}")
     rows = _replicates(way.draws, column, seed)
     x = {"flops": points["flops"]}
     result = fit_law(law, x, points[column], replicates=rows, objective=objective, seed=seed, compare=False)
@@ -170,9 +252,9 @@ def _chosen(result: FitResult, method: str, dropped: tuple[str, ...], rows: Rows
     return replace(result, regime="compute", selection=selection)
 
 
-def _swept(front: Frontier) -> dict[float, tuple[float, float]]:
+def _swept(pool: Candidates) -> dict[float, tuple[float, float]]:
     """The smallest and the largest lr of each n that was trained at more than one lr."""
-    ends = front.candidates.runs.groupby("n_latents")["lr"].agg(["min", "max"])
+    ends = pool.runs.groupby("n_latents")["lr"].agg(["min", "max"])
     return {float(n): (lo, hi) for n, lo, hi in ends.itertuples() if lo < hi}
 
 
@@ -180,7 +262,7 @@ def at_the_edge_of_lr(front: Frontier) -> list[Caution]:
     """A caution naming the n whose lr on the frontier is the smallest or the largest that was tried."""
     if not {"n_latents", "lr"} <= set(front.points.columns):
         return []
-    edges = _swept(front)
+    edges = _swept(front.candidates)
     on = zip(*(front.points[name].to_numpy(dtype=float) for name in ("n_latents", "lr")), strict=True)
     edges_held = [
         f"{n:,.0f} ({side} of its lr, {short_number(lr)})"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fit.compute.frontier import Frontier
-from fit.compute.isoflop import Curve, best_of
+from fit.compute.slices import Curve, best_of
 
 
 @dataclass(frozen=True)

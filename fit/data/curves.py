@@ -1,12 +1,13 @@
 """Training curves on a common grid of compute, as candidate points for the frontier L(C)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from fit.data import tables
+from fit.data.budgets import Budgets, judged, shared_budgets
 from fit.law.errors import FitError
 from fit.law.law import Array
 
@@ -26,6 +27,7 @@ class Candidates:
     run: (m,), index into runs. log_c, log_l: (m,). bin: (m,), log_c in steps of the grid. runs: one row per run, with
     run_id and, if the table has them, n_latents, lr and batch_tokens, NaN where unknown. log_tokens: (m,), None if the
     table has no tokens. evaluated: the sorted values of flops, nmse and tokens in the table, where they are known.
+    budgets: of an isoFLOP table, with the budget of each point, (m,); None for any other.
     """
 
     run: np.ndarray
@@ -35,6 +37,7 @@ class Candidates:
     runs: pd.DataFrame
     log_tokens: Array | None = None
     evaluated: Mapping[str, Array] = field(default_factory=dict)
+    budgets: Budgets | None = None
 
     def column(self, column: str) -> Array | None:
         """A column of the runs at every point, (m,); None unless it is known and positive for every run."""
@@ -67,10 +70,12 @@ def candidates(curves: pd.DataFrame, flops: str) -> Candidates:
     The loss is the column nmse, in our tables that of the live or the averaged weights, whichever is lower. Each curve
     is replaced by its best loss so far, so it never rises. If the learning rate is not constant, only the last row of a
     run counts, since only there is it a run at its budget; an unknown schedule counts as constant. Without a column
-    run_id, the rows of one n_latents are one curve; without both columns, each row is a run of its own.
+    run_id, the rows of one n_latents are one curve; without both columns, each row is a run of its own. So are the rows
+    of an isoFLOP table, see `shared_budgets`.
     """
     curves = curves.reset_index(drop=True)
-    code, ids = _runs(curves)
+    budgets = shared_budgets(curves, flops)
+    code, ids = _runs(curves) if budgets is None else _rows(curves)
     evaluated = {"flops": tables.numbers(curves, flops), "nmse": tables.numbers(curves, "nmse")}
     c, loss = np.log(evaluated["flops"]), np.log(evaluated["nmse"])
     log_d = _log_tokens(curves)
@@ -90,6 +95,8 @@ def candidates(curves: pd.DataFrame, flops: str) -> Candidates:
     known = np.isfinite(log_d).all()
     if known:
         evaluated["tokens"] = tables.numbers(curves, "tokens")
+    if budgets is not None:
+        budgets = judged(replace(budgets, index=budgets.index[run[by_c]]), runs, run[by_c], log_l)
     return Candidates(
         run[by_c],
         log_c,
@@ -98,7 +105,14 @@ def candidates(curves: pd.DataFrame, flops: str) -> Candidates:
         runs,
         log_d if known else None,
         {name: np.unique(values) for name, values in evaluated.items()},
+        budgets,
     )
+
+
+def _rows(curves: pd.DataFrame) -> tuple[np.ndarray, pd.Index]:
+    """Each row as a run of its own."""
+    ids = curves["run_id"] if "run_id" in curves.columns else curves.index
+    return np.arange(len(curves)), pd.Index(ids)
 
 
 def _runs(curves: pd.DataFrame) -> tuple[np.ndarray, pd.Index]:

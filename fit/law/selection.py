@@ -35,7 +35,11 @@ class FrontierSelection:
 
 @dataclass(frozen=True)
 class OptimumSelection:
-    """Points of N*(C), D*(C) or lr*(C). method: crossovers, isoflop or frontier points. dropped: "C=…: why" each."""
+    """Points of N*(C), D*(C) or lr*(C). method: crossovers, isoflop or frontier points. dropped: "C=…: why" each.
+
+    Of an isoFLOP table also rule: which rows are a budget; budgets, runs: how many there are; diverged: "C=…,
+    n_latents=…: why" for the runs that are in no parabola.
+    """
 
     kind: ClassVar[RowSource] = RowSource.OPTIMUM
     method: str
@@ -44,6 +48,10 @@ class OptimumSelection:
     caution: str
     draws: int
     seed: int
+    rule: str | None = None
+    budgets: int | None = None
+    runs: int | None = None
+    diverged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 from fit.compute.frontier import LOOSER
 from fit.compute.optima import CROSSOVERS
+from fit.data.flops import described
 from fit.law.caution import Kind
 from fit.law.checks.held_out import HeldOut, Score
 from fit.law.intervals.choose import NONE
@@ -78,6 +79,8 @@ def _chosen(fit: FitResult) -> Iterator[str]:
         dropped = fit.extra.isoflop.dropped if fit.extra.isoflop else ()
     else:
         dropped = chosen.dropped if isinstance(chosen, OptimumSelection) else ()
+        if isinstance(chosen, OptimumSelection) and chosen.rule:
+            yield f"  {chosen.rule}"
     if dropped:
         by_crossovers = isinstance(chosen, OptimumSelection) and chosen.method == CROSSOVERS
         kind = "crossover" if by_crossovers else "isoFLOP budget"
@@ -112,7 +115,7 @@ def _rows(fit: FitResult) -> str:
     """`k=32, 7 converged runs (ε = 1 %), the best lr of 21 runs`."""
     parts = [f"{name}={value}" for name, value in fit.group.items()]
     chosen = fit.selection
-    flops = f"C in FLOPs ({fit.flops} convention)"
+    flops = f"C in FLOPs ({described(fit.flops)})"
     match chosen:
         case OptimumSelection():
             parts.append(f"{fit.rows} points ({chosen.method}), {flops}")

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fit.compute.isoflop import Curve, best_of
+from fit.compute.slices import Curve, best_of
 from fit.converged.runs import GROUPS, groups
 from fit.data import tables
 from fit.data.curves import candidates

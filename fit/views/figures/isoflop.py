@@ -8,8 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fit.compute.isoflop import best_of
+from fit.compute.optima import LAWS as OPTIMA
+from fit.compute.slices import slices
+from fit.data.budgets import shared_budgets, without_diverged
 from fit.data.curves import candidates
+from fit.data.flops import described
 from fit.data.vertex import REACH
 from fit.law.result import FitResult, IsoflopVertex
 from fit.study.study_tables import StudyTables
@@ -26,9 +29,10 @@ MOST = 7
 def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers, a panel for each fit of L_C: the series point, parabola and vertex at each budget `flops`.
 
-    At most seven budgets, evenly spaced among those with a vertex. Raises inputs.Missing without a vertex, or curves.
+    For an isoFLOP table, a fit of N_C, D_C or LR_C stands in for one of L_C. At most seven budgets, evenly spaced among
+    those with a vertex. Raises inputs.Missing without a vertex, or curves.
     """
-    fits = [(fit, _vertices(fit)) for fit in inputs.laws(study.fits, "L_C")]
+    fits = [(fit, _vertices(fit)) for fit in _fits(study)]
     names = labels.fit_names([fit for fit, _ in fits])
     if not any(vertices for _, vertices in fits):
         raise inputs.Missing(
@@ -40,6 +44,14 @@ def numbers(study: StudyTables) -> pd.DataFrame:
             parts += [part.assign(panel=name) for part in _panel(fit, vertices, study.runs, study.curves)]
     table = pd.concat(parts, ignore_index=True)[COLUMNS]
     return table.astype(dict.fromkeys(COLUMNS[2:], "float64"))
+
+
+def _fits(study: StudyTables) -> list[FitResult]:
+    """The fits of L_C; without any, the first fit of a law of the optimum, for each group, that has vertices."""
+    with_vertices = [fit for fit in study.fits if fit.law in OPTIMA and fit.extra.isoflop and fit.curve]
+    if with_vertices and not any(fit.law == "L_C" for fit in study.fits):
+        return [fit for fit in with_vertices if fit.law == with_vertices[0].law]
+    return inputs.laws(study.fits, "L_C")
 
 
 def _vertices(fit: FitResult) -> list[IsoflopVertex]:
@@ -58,17 +70,16 @@ def _panel(
     flops, name = f"flops_{fit.flops}", "runs" if curves is None else "curves"
     known = inputs.columns(runs if curves is None else curves, name, "n_latents", flops, "nmse")
     known = inputs.members(known[(known[flops] > 0) & (known["nmse"] > 0)], fit, runs)
+    if shared_budgets(known, flops) is not None:
+        known, _ = without_diverged(known, flops)
     if known.empty:
         raise inputs.Missing(f"no row of the table {name} belongs to its fit: is fits.json another's?")
-    pool = candidates(known, flops)
-    n = pool.column("n_latents")
-    assert n is not None  # `inputs.columns` keeps the rows with one
-    sizes = best_of(pool, n, np.ones(len(n), dtype=bool))
+    losses = slices(candidates(known, flops)).losses
     rows: list[dict[str, Any]] = []
     for vertex in vertices:
         C, best = vertex.flops, vertex.n_latents
         rows.append({"series": "vertex", "flops": C, "n_latents": best, "nmse": vertex.nmse})
-        at = {size: curve.loss(np.log(C)) for size, curve in sizes.items() if curve.reaches(np.log(C))}
+        at = losses(float(np.log(C)))
         rows += [
             {"series": "point", "flops": C, "n_latents": size, "nmse": np.exp(log_l)}
             for size, log_l in at.items()
@@ -82,7 +93,7 @@ def _panel(
 
 def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
     """The figure of a table made by `numbers`; the convention of FLOPs comes from the fits."""
-    convention = inputs.laws(study.fits, "L_C")[0].flops
+    convention = described(_fits(study)[0].flops).removesuffix(" convention")
     colour = Colours(table["flops"], f"C, FLOPs ({convention})")
     names = list(dict.fromkeys(table["panel"]))
     with styles.applied(style) as look:

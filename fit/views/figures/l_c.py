@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fit.data.curves import decays
+from fit.data.flops import described
 from fit.law.result import FitResult
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
@@ -18,6 +19,10 @@ X_LABELS = {
     "sparse": "compute, FLOPs\n(sparse convention: 2nd + 8kd a token)",
     "dense": "compute, FLOPs\n(dense convention: 12nd a token)",
 }
+
+
+def _x_label(convention: str) -> str:
+    return X_LABELS.get(convention, f"compute, FLOPs\n({described(convention)})")
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
@@ -51,7 +56,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
         for fit, (name, ax) in zip(laws, axes.items(), strict=True):
             _draw_panel(ax, table[table["panel"] == name], colour, look)
             ax.set_xlabel(
-                X_LABELS[fit.flops or "sparse"], fontsize=look.font if len(laws) == 1 else look.small
+                _x_label(fit.flops or "sparse"), fontsize=look.font if len(laws) == 1 else look.small
             )
             ax.set_xscale("log")
             scales.nmse(ax, table, top=1.05)

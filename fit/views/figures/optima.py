@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from fit.data.flops import described
 from fit.law.result import FitResult
 from fit.law.selection import OptimumSelection
 from fit.study.study_tables import StudyTables
@@ -73,7 +74,7 @@ def _draw_panel(
         scales.latents(ax, most=6)
     else:
         scales.quantity(ax, "x", rows["x"])
-        ax.set_xlabel(f"compute, FLOPs\n({fit.flops} convention)")
+        ax.set_xlabel(f"compute, FLOPs\n({described(fit.flops)})")
     ax.set_ylabel(words)
 
 

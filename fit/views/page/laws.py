@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fit.data.flops import described
 from fit.law.checks.held_out import HeldOutPoint
 from fit.law.intervals.choose import NONE
 from fit.law.result import Choice, FitResult, Param
-from fit.law.selection import OptimumSelection
 from fit.views.format import percent, scale, significant, with_interval
 from fit.views.page.fit_format import (
     REGIMES,
@@ -146,7 +146,7 @@ def _rank(law: str) -> int:
 def _family(fits: Sequence[FitResult]) -> Family:
     first = fits[0]
     names = tuple(dict.fromkeys(name for fit in fits for name in fit.params))
-    convention = f"C in FLOPs, {first.flops} convention" if first.flops else ""
+    convention = f"C in FLOPs, {described(first.flops)}" if first.flops else ""
     regime = REGIMES.get(first.regime or "", "")
     return Family(
         law=first.law,
@@ -175,7 +175,7 @@ def _fit_row(fit: FitResult, names: Sequence[str]) -> FitRow:
         residual=optional_percent(fit.rms_log),
         rows=cell_text(fit.rows),
         starts=f"{fit.starts.agree}/{fit.starts.tried}" if fit.starts else MISSING,
-        rule=None if isinstance(fit.selection, OptimumSelection | None) else fit.selection.rule,
+        rule=fit.selection.rule if fit.selection else None,
         trained_up_to=scale(held.input, held.score.up_to).replace("=", " ≤ ") if held else "",
         held_out=tuple(map(_held_out_row, held.points)) if held else (),
         sensitivity=tuple(map(_sensitivity_row, fit.extra.sensitivity)),

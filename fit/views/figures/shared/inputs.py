@@ -6,6 +6,8 @@ from typing import Any
 import pandas as pd
 
 from fit.data import tables
+from fit.data.budgets import shared_budgets
+from fit.data.flops import with_column
 from fit.law.errors import FitError
 from fit.law.result import FitResult
 
@@ -17,10 +19,13 @@ class Missing(FitError):
 def columns(table: pd.DataFrame | None, name: str, *wanted: str) -> pd.DataFrame:
     """The rows that have a number in every wanted column, as floats, and a run_id. Raises Missing if there are none.
 
-    In a table without run_id the rows of each n_latents are one curve, as in the fit of L(C).
+    In a table without run_id the rows of each n_latents are one curve, as in the fit of L(C), except in an isoFLOP
+    table, whose rows are runs of their own.
     """
     if table is None:
         raise Missing(f"it needs the table {name} with the columns {', '.join(wanted)}.")
+    flops = next((column for column in wanted if column.startswith("flops_")), "")
+    table = with_column(table, flops)
     absent = [column for column in wanted if column not in table.columns]
     if absent:
         raise Missing(f"it needs the columns {', '.join(absent)} in the table {name}.")
@@ -30,9 +35,11 @@ def columns(table: pd.DataFrame | None, name: str, *wanted: str) -> pd.DataFrame
         raise Missing(
             f"it needs rows of the table {name} with numbers in {', '.join(wanted)}; there are none."
         )
-    return (
-        known if "run_id" in known.columns else known.assign(run_id=known["n_latents"].map("n={:g}".format))
-    )
+    if "run_id" in known.columns:
+        return known
+    if shared_budgets(known, flops) is not None:
+        return known.assign(run_id=[f"row {i}" for i in known.index])
+    return known.assign(run_id=known["n_latents"].map("n={:g}".format))
 
 
 def laws(fits: Sequence[FitResult], law: str) -> list[FitResult]:
