@@ -9,6 +9,7 @@ from scipy.stats import t as student
 from fit.law.caution import Caution, Kind
 from fit.law.estimate import Estimate
 from fit.law.intervals.choose import NONE, enough
+from fit.law.intervals.misfit import WIDENED
 from fit.law.intervals.profile import LEVEL
 from fit.law.law import Array, Law
 from fit.law.losses import LOG, Objective
@@ -148,7 +149,8 @@ def curved(at: Estimate, params: Mapping[str, Param]) -> list[Caution]:
     for name, param in params.items():
         if None in (param.value, param.low, param.high, param.se) or param.method == "delta":
             continue
-        if param.method == "bootstrap over runs":  # the delta method takes rows of one run for independent
+        # The delta method takes rows of one run, or of one misfit, for independent.
+        if param.method == "bootstrap over runs" or param.method.endswith(WIDENED):
             continue
         ends = np.array([param.low, param.high], dtype=float)
         if name in law.logs and ends[0] <= 0:

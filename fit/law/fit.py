@@ -63,16 +63,20 @@ def fit_law(
     minimised = losses.objective(objective)
     options = FitOptions(intervals=method, draws=draws, seed=seed)
     fitted = Recipe.made(minimised, rows, method, draws, seed).fitted(law, rows, replicates)
+    noise = noise or noise_of_rows(law, rows)
+    test = lack_of_fit(fitted.at, rows, noise)
+    if test.refuted and test.measurements is not None:
+        fitted = fitted.recipe.refuted(fitted, test.measurements)
     at, ends, params = fitted.at, fitted.ends, _params(fitted)
     known_splits, reason = splits(law, rows, minimised) if hold_out else (None, None)
     held, reasons = (
-        (None, []) if known_splits is None else try_held_out(known_splits, reason, options, replicates)
+        (None, [])
+        if known_splits is None
+        else try_held_out(known_splits, reason, options, replicates, test.refuted)
     )
-    noise = noise or noise_of_rows(law, rows)
     laws = model_comparison.comparison(at, rows, minimised, known_splits, noise) if compare else []
     apart = diagnostics.outliers(at)
     points = fitted_points(rows, at, apart)
-    test = lack_of_fit(at, rows, noise)
     return FitResult(
         law=law.name,
         formula=law.formula,

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from fit.law.caution import Caution, Kind
+from fit.law.checks.lack_of_fit import independent
 from fit.law.errors import FitError
 from fit.law.estimate import Estimate, estimate
 from fit.law.intervals.choose import NONE, intervals
+from fit.law.intervals.misfit import carrying_misfit
 from fit.law.json_values import finite, record
 from fit.law.law import Array, Law
 from fit.law.losses import Objective
@@ -151,17 +153,23 @@ def splits(law: Law, rows: Rows, objective: Objective) -> tuple[list[Split], str
     )
 
 
-def held_out(all_splits: Sequence[Split], options: FitOptions, replicates: Rows | None = None) -> HeldOut:
-    """What the fit without the largest scale says of that scale."""
+def held_out(
+    all_splits: Sequence[Split], options: FitOptions, replicates: Rows | None = None, refuted: bool = False
+) -> HeldOut:
+    """What the fit without the largest scale says of that scale. refuted: whether its intervals carry a misfit."""
     first = all_splits[0]
     scores = tuple(split.score for split in all_splits)
-    return HeldOut(first.at.law.inputs[0], scores[0], _points(first, options, replicates), scores)
+    return HeldOut(first.at.law.inputs[0], scores[0], _points(first, options, replicates, refuted), scores)
 
 
-def _points(split: Split, options: FitOptions, replicates: Rows | None) -> tuple[HeldOutPoint, ...]:
+def _points(
+    split: Split, options: FitOptions, replicates: Rows | None, refuted: bool
+) -> tuple[HeldOutPoint, ...]:
     at, test = split.at, split.test
     replicates = None if replicates is None else _up_to(replicates, split)
     ends = intervals(at, split.train, replicates, options.intervals, options.resamples, options.seed)
+    if refuted:
+        ends = carrying_misfit(ends, at, independent(at, split.train))
     low, high = ends.measurement(test.x)
     predicted = np.exp(at.log_loss(test.x))
     known = ends.method != NONE
@@ -193,13 +201,17 @@ def _up_to(replicates: Rows, split: Split) -> Rows:
 
 
 def try_held_out(
-    all_splits: Sequence[Split], reason: str | None, options: FitOptions, replicates: Rows | None = None
+    all_splits: Sequence[Split],
+    reason: str | None,
+    options: FitOptions,
+    replicates: Rows | None = None,
+    refuted: bool = False,
 ) -> tuple[HeldOut | None, list[Caution]]:
     """`held_out`, or None and the reason as a caution."""
     try:
         if not all_splits:
             raise FitError(reason)
-        return held_out(all_splits, options, replicates), []
+        return held_out(all_splits, options, replicates, refuted), []
     except FitError as error:
         text = f"No check at the largest scale. Without it {error}"
         return None, [Caution(Kind.HELD_OUT, text)]

@@ -10,7 +10,7 @@ from scipy.stats import chi2
 from scipy.stats import f as fisher
 
 from fit.law.caution import Caution, Kind
-from fit.law.checks.noise import KnownFrom, Noise, components, equal_inputs
+from fit.law.checks.noise import ALONG, KnownFrom, Noise, components, equal_inputs
 from fit.law.estimate import Estimate
 from fit.law.json_values import finite, record
 from fit.law.law import Array
@@ -37,6 +37,8 @@ class LackOfFit:
     p_value : the probability of residuals as large as these if the law held.
     refuted : whether the rows refute the law: p_value < 1 %, and where the noise is known from curves alone, residuals
         of more than 1 % of the loss.
+    measurements : as how many independent measurements the rows count, because the residuals of a run resemble one
+        another.
     """
 
     rms_log: float
@@ -45,6 +47,7 @@ class LackOfFit:
     ratio: float | None = None
     p_value: float | None = None
     refuted: bool = False
+    measurements: float | None = None
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "LackOfFit":
@@ -65,10 +68,33 @@ def lack_of_fit(at: Estimate, rows: Rows, noise: Noise | None) -> LackOfFit:
     rows are single runs has means only.
     """
     rms = float(np.sqrt((rows.weights * at.residuals() ** 2).sum() / rows.weights.sum()))
+    count = independent(at, rows)
     if noise is None:
-        return LackOfFit(rms)
+        return LackOfFit(rms, measurements=count)
     p = _p_by_seeds(at, rows, noise) if noise.known_from is KnownFrom.SEEDS else _p_by_curves(at, rows, noise)
-    return LackOfFit(rms, noise.rms, noise.known_from, rms / noise.rms, finite(p), bool(p < LEVEL))
+    return LackOfFit(rms, noise.rms, noise.known_from, rms / noise.rms, finite(p), bool(p < LEVEL), count)
+
+
+def independent(at: Estimate, rows: Rows) -> float:
+    """As how many independent measurements the rows count: Σ over runs of T (1 − ρ)/(1 + ρ), but at least 1.
+
+    T rows of a run whose neighbours have residuals of correlation ρ tell as much as that many independent ones
+    (Bartlett 1935). Where rows are single runs, those at equal inputs stand for a run, because a misfit is the same for
+    all seeds. At least one more than the law has parameters, so that there is a scatter.
+    """
+    there = np.flatnonzero(rows.weights > 0)
+    units = rows.cluster if rows.cluster is not None and rows.shared else equal_inputs(at.law, rows)
+    along = next((rows.x[name] for name in ALONG if name in at.law.inputs), np.arange(len(rows.loss)))
+    there = there[np.lexsort((along[there], units[there]))]
+    r, run, w = at.residuals()[there], units[there], rows.weights[there]
+    pair = run[1:] == run[:-1]
+    before, after = r[:-1][pair], r[1:][pair]
+    size = float(np.sqrt((before**2).sum() * (after**2).sum()))
+    rho = float(np.clip((before * after).sum() / size, 0, 1)) if size > 0 else 0.0
+    weights = np.bincount(np.unique(run, return_inverse=True)[1], w)
+    single = np.minimum(weights, 1.0)
+    counted = float(np.maximum(weights * (1 - rho) / (1 + rho), single).sum())
+    return min(max(counted, len(at.law.internal) + 1.0), float(w.sum()))
 
 
 def _residuals(at: Estimate) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 from fit.law.estimate import Estimate, estimate, improved, internal
 from fit.law.intervals.bootstrap import Bootstrap
 from fit.law.intervals.choose import Intervals, ProfileIntervals, intervals
+from fit.law.intervals.misfit import carrying_misfit
 from fit.law.json_values import finite, record
 from fit.law.law import Array, Law
 from fit.law.losses import Objective
@@ -35,6 +36,8 @@ class Recipe:
     cluster : the number of the run of each row; None if every row is a run of its own.
     refits : internal parameters of the refits to resampled runs, where these cannot be drawn again from the fitted
         rows, as for a frontier; the parameters of a vanished floor are None.
+    measurements : as how many independent measurements the rows of a law count that they refute, see `misfit`; None
+        for a law that they do not refute.
     """
 
     objective: str
@@ -44,6 +47,7 @@ class Recipe:
     seed: int
     cluster: tuple[int, ...] | None = None
     refits: tuple[tuple[float | None, ...], ...] | None = None
+    measurements: float | None = None
 
     @classmethod
     def made(cls, minimised: Objective, rows: Rows, method: str, draws: int, seed: int) -> "Recipe":
@@ -69,6 +73,19 @@ class Recipe:
 
         replicates: resampled rows to use instead of drawing them. Raises FitError as `intervals.choose.intervals` does.
         """
+        fitted = self._with_usual_intervals(at, rows, replicates)
+        return fitted if self.measurements is None else self._widened(fitted)
+
+    def refuted(self, fitted: Fitted, measurements: float) -> Fitted:
+        """The fit with intervals that carry the misfit of a law that the rows refute."""
+        return replace(fitted.recipe, measurements=measurements)._widened(fitted)
+
+    def _widened(self, fitted: Fitted) -> Fitted:
+        ends = carrying_misfit(fitted.ends, fitted.at, self.measurements)
+        bounds = fitted.bounds if ends is fitted.ends else ends.parameters()
+        return Fitted(fitted.at, ends, bounds, replace(fitted.recipe, measurements=self.measurements))
+
+    def _with_usual_intervals(self, at: Estimate, rows: Rows, replicates: Rows | None) -> Fitted:
         if self.refits is not None:
             known = Bootstrap.of_refits(at, self._theta(), seed=self.seed)
             return Fitted(at, known, known.parameters(), self)
