@@ -289,7 +289,7 @@ def _disagree(fits: Sequence[FitResult]) -> list[Caution]:
         ends = [(low, high) for _, _, low, high in known if low is not None and high is not None]
         if len(ends) == 2 and max(low for low, _ in ends) > min(high for _, high in ends):
             values = " and ".join(
-                f"{value:.3f} [{low:.3f}, {high:.3f}] by {way}" for way, value, low, high in known
+                f"{value:.3g} [{low:.3g}, {high:.3g}] by {way}" for way, value, low, high in known
             )
             text = f"{name} of {law} depends on the way to it: {values}."
             cautions.append(Caution(Kind.DISAGREEMENT, text, (law, name)))

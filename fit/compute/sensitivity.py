@@ -155,14 +155,14 @@ def _moved(rows: list[Choice], base: FitResult) -> list[Caution]:
         return []
     half = (alpha.high - alpha.low) / 2
     moved = [
-        f"{row.alpha:.3f} ({row.choice})"
+        f"{row.alpha:.3g} ({row.choice})"
         for row in rows[1:]
         if row.alpha is not None and abs(row.alpha - alpha.value) > half
     ]
     if not moved:
         return []
     text = (
-        f"α of L(C) is {alpha.value:.3f} ± {half:.3f} as fitted and {', '.join(moved)}: "
+        f"α of L(C) is {alpha.value:.3g} ± {half:.2g} as fitted and {', '.join(moved)}: "
         "it depends on this choice more than its interval says."
     )
     return [Caution(Kind.DISAGREEMENT, text, ("alpha",))]

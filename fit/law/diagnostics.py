@@ -161,7 +161,7 @@ def curved(at: Estimate, params: Mapping[str, Param]) -> list[Caution]:
             ratios[name] = ratio
     if not ratios:
         return []
-    widths = ", ".join(f"{name} {ratio:.1f}" for name, ratio in ratios.items())
+    widths = ", ".join(f"{name} {ratio:.2g}" for name, ratio in ratios.items())
     text = f"± standard errors would mislead: the intervals are {widths} times as wide as the delta method's."
     return [Caution(Kind.INTERVALS, text, tuple(ratios))]
 

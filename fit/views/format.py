@@ -18,8 +18,6 @@ SYMBOLS = {"n_latents": "n", "k": "k", "d_model": "d", "batch_tokens": "B", "flo
 LARGE = 1e5
 # If the ends differ by more than this factor, each has significant digits of its own.
 WIDE = 10
-# If they differ by more than this factor, the lower one is practically 0, such as an E that a refit nearly removed.
-WIDEST = 1e6
 
 
 def greek(text: str) -> str:
@@ -45,16 +43,16 @@ def decimals(value: float | None, low: float | None, high: float | None) -> int:
 
 
 def number(value: float | None, places: int) -> str:
-    """The value with `places` digits after the point and a true minus sign; `undefined` for None."""
+    """The value with `places` digits after the point and a true minus sign; `undefined` for None.
+
+    A value that is not 0 never reads as 0: where these places would show none of its digits, two significant ones are.
+    """
     if value is None:
         return "undefined"
     if value and (abs(value) >= LARGE or abs(value) < 1e-4):
         return scientific(value, places)
-    return fixed(value, places)
-
-
-def fixed(value: float, places: int) -> str:
-    """The value without a power of ten; 0.0 if it is too small to show in these places."""
+    if value and abs(value) <= 0.5 * 10.0 ** -max(places, 0):
+        places = 1 - exponent(value)
     return f"{value:z,.{max(places, 0)}f}".replace("-", "−")
 
 
@@ -74,7 +72,7 @@ def with_interval(value: float | None, low: float | None, high: float | None, di
     """`0.41 [0.36, 0.47]`, with at least `digits` significant digits; a missing end is written as −∞ or ∞.
 
     If the ends differ by more than a factor of 10, each number has two significant digits, `0.012 [0.00019, 0.056]`,
-    because with the same number of places the smallest would round to 0.
+    because with the same number of places the smallest would lose its digits.
     """
     if value is None:
         return "undefined"
@@ -87,22 +85,18 @@ def with_interval(value: float | None, low: float | None, high: float | None, di
 def _writer(value: float, low: float | None, high: float | None, digits: int) -> Callable[[float], str]:
     """The function that writes the value and both ends."""
     large = max(abs(end) for end in (value, low, high) if end is not None) >= LARGE
-    if low is not None and high is not None and WIDEST * low > high > WIDE * low:
+    if low is not None and high is not None and high > WIDE * low > 0:
         own = max(digits, 2) - 1
         return lambda v: (scientific if large else number)(v, own - exponent(v))
     places = decimals(value, low, high)
     places = max(places, digits - 1 - exponent(value)) if digits else places
-    if large:
-        return lambda v: scientific(v, places)
-    # If a number may be 0, its own exponent is meaningless.
-    through = low is not None and high is not None and low * WIDEST < high
-    return lambda v: (fixed if through else number)(v, places)
+    return lambda v: (scientific if large else number)(v, places)
 
 
 def percent(value: float, signed: bool = False) -> str:
     """`1.80 %`; two significant digits below 1 %."""
-    places = 2 if abs(value) < 0.1 else 1
-    return f"{100 * value:{'+' if signed else ''}.{places}f} %".replace("-", "−")
+    text = number(100 * value, 2 if abs(value) < 0.1 else 1).replace(",", "")
+    return f"{'+' if signed and value >= 0 else ''}{text} %"
 
 
 def scale(name: str, value: float) -> str:

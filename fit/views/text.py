@@ -17,7 +17,7 @@ from fit.regimes.budgets import Budgets
 from fit.regimes.compare import Group, Regimes
 from fit.regimes.floors import Floor
 from fit.regimes.lr_ratio import Ratio
-from fit.views.format import greek, percent, scale, significant, with_interval
+from fit.views.format import greek, number, percent, scale, significant, with_interval
 
 PER_LINE = 3
 MOST_HELD_OUT = 6
@@ -107,7 +107,7 @@ def _sensitivity(rows: Sequence[Choice]) -> Iterator[str]:
         if row.reason:
             yield f"{left}{row.reason}"
             continue
-        alpha, E = ("–" if value is None else f"{value:.4f}" for value in (row.alpha, row.E))
+        alpha, E = ("–" if value is None else number(value, 4) for value in (row.alpha, row.E))
         yield f"{left}{row.min_flops:>10.3g}{row.points:>8}{alpha:>9}{E:>10}"
 
 
@@ -231,7 +231,7 @@ def _budgets(rows: Sequence[Budgets]) -> Iterator[str]:
         half_way = row.half_way
         yield (
             f"{row.n_latents:>11,.0f}{row.compute.tokens:>12.3g}{row.converged.tokens:>13.3g}"
-            f"{row.token_ratio:>9,.1f}{significant(row.compute.nmse, 4):>11}"
+            f"{number(row.token_ratio, 1):>9}{significant(row.compute.nmse, 4):>11}"
             f"{significant(row.converged.nmse, 4):>13}{percent(row.loss_gap, signed=True):>9}"
             f"{percent(half_way.gap, signed=True) if half_way else '?':>10}"
         )

@@ -9,7 +9,7 @@ from fit.law.result import FitResult
 from fit.regimes import compare
 from fit.regimes.budgets import Budgets
 from fit.regimes.floors import Floor
-from fit.views.format import percent, significant
+from fit.views.format import number, percent, significant
 from fit.views.page.fit_format import REGIMES, group_name, held_out_error, interval
 from fit.views.page.render import MISSING
 from fit.views.page.run_table import cell_text
@@ -149,7 +149,7 @@ def _budget(row: Budgets) -> Budget:
         n_latents=cell_text(row.n_latents),
         compute_tokens=significant(row.compute.tokens, 3),
         converged_tokens=significant(row.converged.tokens, 3),
-        token_ratio=f"{row.token_ratio:.1f}",
+        token_ratio=number(row.token_ratio, 1),
         compute_loss=cell_text(row.compute.nmse, "nmse"),
         converged_loss=cell_text(row.converged.nmse, "nmse"),
         loss_gap=percent(row.loss_gap, signed=True),

@@ -92,7 +92,7 @@ def test_warns_of_a_choice_that_moves_alpha_beyond_its_interval():
     )
     (caution,) = sensitivity(sweep(), "flops_sparse", tight, found, NEEDED).cautions
     assert "(convex hull)" in caution.text and caution.kind is Kind.DISAGREEMENT
-    assert f"α of L(C) is {alpha.value:.3f} ± {abs(off) / 2:.3f}" in caution.text
+    assert f"α of L(C) is {alpha.value:.3g} ± {abs(off) / 2:.2g}" in caution.text
     assert sensitivity(sweep(), "flops_sparse", loose, found, NEEDED).cautions == ()
     unbounded = replace(base, params={**base.params, "alpha": replace(alpha, low=None)})
     assert sensitivity(sweep(), "flops_sparse", unbounded, found, NEEDED).cautions == ()

@@ -1,7 +1,13 @@
 """Numbers as text: digits that the interval gives a meaning to, and never a 0 for what is none."""
 
+import re
+from decimal import Decimal
+
+import numpy as np
 import pytest
 
+from fit.data.vertex import short_number
+from fit.views.figures.shared.labels import short
 from fit.views.format import number, percent, scale, significant, with_interval
 
 
@@ -15,14 +21,17 @@ from fit.views.format import number, percent, scale, significant, with_interval
         (0.3, None, None, "0.300 (−∞, ∞)"),
         (0.3, 0.1, None, "0.300 [0.100, ∞)"),
         (None, None, None, "undefined"),
-        # A value of 1e-16 has no digit that its interval knows.
-        (5.8e-16, -0.36, 1.38, "0.0 [−0.4, 1.4]"),
+        # No digit of 6e-16 means anything beside its interval, and still it is not 0.
+        (5.8e-16, -0.36, 1.38, "5.8e−16 [−0.4, 1.4]"),
         # No end becomes 0 because the other is large, and all three are written alike.
         (0.0123, 1.9e-4, 0.056, "0.012 [0.00019, 0.056]"),
         (1.02, 0.0031, 1246.0, "1.0 [0.0031, 1,246]"),
         (45_179.0, 13_718.0, 1.46e5, "4.5e+04 [1.4e+04, 1.5e+05]"),
         (95_000.0, 90_000.0, 101_000.0, "9.5e+04 [9.0e+04, 1.01e+05]"),
-        (0.13, 4.6e-10, 0.19, "0.13 [0.00, 0.19]"),
+        (0.13, 4.6e-10, 0.19, "0.13 [4.6e−10, 0.19]"),
+        (0.0804, 6e-7, 53.0, "0.080 [6.0e−07, 53]"),
+        (0.0804, 0.0, 738.0, "0.080 [0, 738]"),
+        (0.02, None, 2.5e6, "2.00e−02 (−∞, 2.500000e+06]"),
         (0.0, 0.0, 0.0013, "0.0000 [0.0000, 0.0013]"),
     ],
 )
@@ -39,3 +48,34 @@ def test_minus_is_a_minus_and_thousands_are_told():
     assert number(-1234.5, 1) == "−1,234.5" and number(None, 2) == "undefined"
     assert percent(-0.0123, signed=True) == "−1.23 %" and percent(0.25) == "25.0 %"
     assert scale("tokens", 1e9) == "D=1e+09" and scale("n_latents", 131_072) == "n=131,072"
+
+
+def read_back(text):
+    """The number in a text, and half a unit of its last digit."""
+    exact = Decimal(text.replace("−", "-").replace(",", ""))
+    return exact, Decimal(5).scaleb(exact.as_tuple().exponent - 1)
+
+
+def test_no_number_but_0_reads_as_0_and_each_is_right_within_its_digits():
+    rng = np.random.default_rng(0)
+    for value in np.concatenate([10 ** rng.uniform(-300, 300, 300), 10 ** rng.uniform(-6, 6, 900)]):
+        low, high = value * 10 ** rng.uniform(-8, 0), value * 10 ** rng.uniform(0, 8)
+        texts = {
+            value: [number(value, int(rng.integers(-2, 7))), significant(value, int(rng.integers(1, 7)))],
+            100 * value: [percent(value).removesuffix(" %"), percent(value, signed=True).removesuffix(" %")],
+        }
+        bracketed = re.findall(r"[^\s,\[\]]+(?:,\d{3})*", with_interval(value, low, high))
+        for v, text in zip((value, low, high), bracketed, strict=True):
+            texts.setdefault(v, []).append(text)
+        for v, written in texts.items():
+            for text in written:
+                number_read, half_unit = read_back(text)
+                assert number_read > 0 and abs(number_read - Decimal(v)) <= half_unit * Decimal(1.0001), (
+                    v,
+                    text,
+                )
+    assert number(0.0, 2) == "0.00" and percent(0.0) == "0.00 %"
+
+
+def test_a_single_number_in_a_sentence_is_not_0():
+    assert short_number(3e-9) == "3e-09" and short(0.04) == "0.04"

@@ -11,6 +11,7 @@ from matplotlib.colors import LogNorm, to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, Formatter, FuncFormatter, LogFormatterMathtext, NullLocator
 
+from fit.data.vertex import short_number
 from fit.views.figures.shared.axes import power
 from fit.views.figures.shared.style import sequential
 
@@ -46,4 +47,4 @@ class Colours:
             return FuncFormatter(lambda value, _: power(float(f"{value:.2g}")))
         if all(np.log2(value).is_integer() for value in self.values):
             return LogFormatterMathtext(base=2)
-        return FuncFormatter(lambda value, _: f"{value:,.0f}")
+        return FuncFormatter(lambda value, _: short_number(value))

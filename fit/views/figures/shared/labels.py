@@ -42,7 +42,7 @@ def short(value: float) -> str:
     for unit, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if value >= 0.9995 * unit:
             return f"{value / unit:.{max(0, 1 - int(value / unit >= 9.95))}f}{letter}"
-    return f"{value:.0f}"
+    return f"{value:.0f}" if value >= 1 else f"{value:.2g}"
 
 
 def wrapped(texts: Sequence[str], letters: int) -> str:
