@@ -21,6 +21,7 @@ class Kind(StrEnum):
     HELD_OUT = "held out"
     OUTLIERS = "outliers"
     EDGE = "edge of the grid"
+    EXTRAPOLATION = "extrapolation"
     ROWS = "rows used"
     OTHER = "other"
 
@@ -43,6 +44,7 @@ HEADINGS = {
     Kind.HELD_OUT: "No check on held-out scales",
     Kind.OUTLIERS: "Outliers",
     Kind.EDGE: "Optima at the edge of what was tried",
+    Kind.EXTRAPOLATION: "Predictions far beyond the rows",
     Kind.ROWS: "Which rows were used",
     Kind.OTHER: "Other cautions",
 }

@@ -13,7 +13,7 @@ from fit.views.verbs.command import Parser, UsageError
 from sweeps.verbs.arguments import SweepVerb
 
 FILES, FOLDERS = ":files", ":folders"  # answers that the script replaces with paths
-_PATHS = {"TABLE": FILES, "FILE": FILES, "DIR": FOLDERS, "RUN|STUDY": FOLDERS}
+_PATHS = {"TABLE": FILES, "FITS": FILES, "FILE": FILES, "DIR": FOLDERS, "RUN|STUDY": FOLDERS}
 
 # COMP_LINE is read instead of COMP_WORDS because bash splits the latter at each = and : too. The part of the word up to
 # the last of these is already on the line, so the replies leave it out.
