@@ -1,4 +1,4 @@
-"""Laws and their fit to arrays: `fit_law` fits one, `Law` and `Term` write one's own, `named` finds one by name."""
+"""Laws and their fit to arrays: `fit_law` fits one, `Law` or `function_law` writes one, `named` finds one by name."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from fit.law.laws import named as named
     from fit.law.laws import register as register
     from fit.law.result import FitResult as FitResult
+    from fit.law.smooth import function_law as function_law
 
 _HOME = {
     "FitError": "errors",
     "fit_law": "fit",
+    "function_law": "smooth",
     **dict.fromkeys(("Derived", "Law", "Term"), "law"),
     **dict.fromkeys(("LAWS", "named", "register"), "laws"),
     "FitResult": "result",

@@ -39,7 +39,7 @@ class Terms:
             np.matmul(theta[:, self.law.block(j)], phi, out=z[:, j])
             bend = self.law.terms[j].bend
             if bend:
-                z[:, j] += bend.value(self.coordinates[bend.input], theta[:, self.law.bend_block(j)])
+                z[:, j] += bend.value(bend.at(self.coordinates), theta[:, self.law.bend_block(j)])
         return z
 
     def slopes(self, theta: Array, share: Array) -> Array:
@@ -50,7 +50,7 @@ class Terms:
             bend = self.law.terms[j].bend
             if bend:
                 block = self.law.bend_block(j)
-                slopes = bend.slopes(self.coordinates[bend.input], theta[:, block])
+                slopes = bend.slopes(bend.at(self.coordinates), theta[:, block])
                 np.multiply(share[:, j, None], slopes, out=J[:, block])
         return J
 
@@ -60,14 +60,14 @@ class Terms:
         for j, products in enumerate(self._products):
             block, bent = self.law.block(j), self.law.bend_block(j)
             b = block.stop - block.start
-            H[:, block, block] = (weight[:, j] @ products.T).reshape(-1, b, b)
+            H[:, block, block] = (weight[:, j] @ products.T).reshape(len(theta), b, b)
             bend = self.law.terms[j].bend
             if bend:
-                u, nu = self.coordinates[bend.input], theta[:, bent]
+                u, nu = bend.at(self.coordinates), theta[:, bent]
                 slopes = bend.slopes(u, nu)
                 weighted = slopes * weight[:, j, None]
                 H[:, bent, bent] = np.matmul(weighted, slopes.transpose(0, 2, 1))
-                H[:, bent, bent] += np.einsum("rabi,ri->rab", bend.curvature(u, nu), weight[:, j])
+                H[:, bent, bent] += bend.curvature(u, nu, weight[:, j])
                 H[:, bent, block] = weighted @ self.phi[j].T
                 H[:, block, bent] = H[:, bent, block].transpose(0, 2, 1)
         return H
@@ -83,7 +83,7 @@ class Basis:
     """The linear map between a law's θ and whitened parameters θ', term by term: φ·θ = φ'·θ', θ = T⁻¹θ'.
 
     Over the rows that the basis was made from, the columns of φ' of a term are orthogonal with mean square 1. For any
-    law, this includes centring the log inputs. The parameters of a bend are not changed. inverse: T⁻¹, (p, p). terms:
+    law, this includes centring the log inputs. The parameters of a bend are only scaled. inverse: T⁻¹, (p, p). terms:
     the law at those rows.
     """
 
@@ -98,6 +98,11 @@ class Basis:
         columns = law.columns(coordinates)
         inverse = np.eye(len(law.internal))
         for j, phi in enumerate(columns):
+            bend = law.terms[j].bend
+            if bend:
+                inverse[law.bend_block(j), law.bend_block(j)] = np.diag(bend.scale)
+            if not len(phi):
+                continue
             rows = phi.shape[1]
             R = np.linalg.qr(phi.T, mode="r") / np.sqrt(rows)
             scale = np.abs(np.diag(R))

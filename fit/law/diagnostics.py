@@ -43,8 +43,10 @@ def condition(at: Estimate) -> float | None:
     """κ of the Jacobian in whitened parameters, its columns scaled to 1: how alike two changes of the law can be.
 
     1 is ideal. Whitened, an intercept and its slope are not alike, whatever the unit of the input. None for a law whose
-    floor vanished and for one parameter.
+    floor vanished, for one parameter, and for a function of the user, which is not whitened.
     """
+    if not all(term.params for term in at.law.terms):
+        return None
     J = at.jacobian() * np.sqrt(at.weights)
     length = np.linalg.norm(J, axis=1)
     if not (length > 0).all():
@@ -83,7 +85,8 @@ def trade_offs(at: Estimate) -> list[Caution]:
     pairs = []
     for i, first in enumerate(law.internal):
         for j, second in enumerate(law.internal[:i]):
-            own = {law.terms[law.term_of(name)].params[0] for name in (first, second)}
+            # A function of the user has no intercept.
+            own = {lead for name in (first, second) for lead in law.terms[law.term_of(name)].params[:1]}
             same = law.term_of(first) == law.term_of(second)
             if abs(corr[i, j]) > CORRELATED and not (same and own & {first, second}):
                 pairs.append((abs(corr[i, j]), corr[i, j], *sorted((first, second), key=law.params.index)))

@@ -35,7 +35,7 @@ class Parameters:
         self.term = np.array([j for j, _ in forms], dtype=np.intp)
         self.rows = np.array([row for _, row in forms]).reshape(-1, p)
         # The logarithm of a vanished term's coefficient is −inf; its slopes are undefined.
-        first = [basis.law.terms[j].params[0] for j, _ in forms]
+        first = [basis.law.terms[j].internal[0] for j, _ in forms]
         self.absent = np.array(
             [-np.inf if name == lead else np.nan for name, lead in zip(names, first, strict=True)]
         )
@@ -70,10 +70,9 @@ class Predictions:
             z[:, j] = (theta[:, block] * phi.T).sum(axis=1)
             J[:, j, block] = phi.T
             if bend:
-                u, nu, row = at.coordinates[bend.input], theta[:, bent], np.arange(R)
-                z[:, j] += bend.value(u, nu)[row, row]
-                J[:, j, bent] = bend.slopes(u, nu)[row, :, row]
-                curved[:, bent, bent, j] = bend.curvature(u, nu)[row, :, :, row]
+                value, slopes, second = bend.paired(bend.at(at.coordinates), theta[:, bent])
+                z[:, j] += value
+                J[:, j, bent], curved[:, bent, bent, j] = slopes, second
         z = np.where(alive, z, -np.inf)
         top = z.max(axis=1)
         share = np.exp(z - top[:, None])

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,39 @@ class RowSource(StrEnum):
     NONE = "none"
 
 
+class Shape(Protocol):
+    """What a term adds to its exponent beyond the linear form: h(u; ν), with its derivatives by ν.
+
+    params: names of ν. scale: the unit of each ν in the solver.
+    """
+
+    @property
+    def params(self) -> tuple[str, ...]: ...
+
+    @property
+    def scale(self) -> Array: ...
+
+    def at(self, coordinates: list[Array]) -> Array:
+        """u, with rows last, from the law's coordinates, (rows,) each."""
+        ...
+
+    def value(self, u: Array, nu: Array) -> Array:
+        """h, (R, rows), for parameters (R, q)."""
+        ...
+
+    def slopes(self, u: Array, nu: Array) -> Array:
+        """∂h/∂ν, (R, q, rows)."""
+        ...
+
+    def curvature(self, u: Array, nu: Array, weight: Array) -> Array:
+        """Σ_i weight_i ∂²h_i, (R, q, q), for weights (R, rows)."""
+        ...
+
+    def paired(self, u: Array, nu: Array) -> tuple[Array, Array, Array]:
+        """h, (R,), ∂h, (R, q), and ∂²h, (R, q, q), of parameters (R, q) at one row each."""
+        ...
+
+
 @dataclass(frozen=True)
 class Bend:
     """A change of slope, as in the smoothly broken power law of Caballero et al. 2023, eq. 1, with one break.
@@ -43,6 +77,14 @@ class Bend:
 
     params: tuple[str, str, str]
     input: int = 0
+
+    @property
+    def scale(self) -> Array:
+        return np.ones(3)
+
+    def at(self, coordinates: list[Array]) -> Array:
+        """u, (rows,)."""
+        return coordinates[self.input]
 
     def cells(self, u: Array) -> Array:
         """The values of (Δ, u₀, q) in the grid of starting points, (cells, 3), for coordinates (rows,)."""
@@ -63,7 +105,20 @@ class Bend:
         sp = np.logaddexp(0.0, v)
         return np.stack([-w * sp, delta * s, -delta * w * (sp - v * s)], axis=1)
 
-    def curvature(self, u: Array, nu: Array) -> Array:
+    def curvature(self, u: Array, nu: Array, weight: Array) -> Array:
+        """Σ_i weight_i ∂²h_i, (R, 3, 3), for weights (R, rows)."""
+        return np.einsum("rabi,ri->rab", self._second(u, nu), weight)
+
+    def paired(self, u: Array, nu: Array) -> tuple[Array, Array, Array]:
+        """h, (R,), ∂h, (R, 3), and ∂²h, (R, 3, 3), of parameters (R, 3) at one coordinate each, (R,)."""
+        row = np.arange(len(nu))
+        return (
+            self.value(u, nu)[row, row],
+            self.slopes(u, nu)[row, :, row],
+            self._second(u, nu)[row, :, :, row],
+        )
+
+    def _second(self, u: Array, nu: Array) -> Array:
         """∂²h, (R, 3, 3, rows)."""
         v, s, w, delta = self._parts(u, nu)
         rest = np.logaddexp(0.0, v) - v * s
@@ -92,13 +147,14 @@ class Term:
 
     params: names of its internal parameters θ, the intercept first. columns: maps the log inputs, in the order of the
     law's inputs, to the columns of φ. slopes: for each parameter after the intercept, its values in the grid of
-    starting points, for centred log inputs. bend: a change of slope, see `Bend`.
+    starting points, for centred log inputs. bend: a change of slope, see `Bend`, or a function, see
+    `smooth.Smooth`.
     """
 
     params: tuple[str, ...]
     columns: Callable[..., tuple[Array | float, ...]]
     slopes: tuple[Array, ...] = ()
-    bend: Bend | None = None
+    bend: Shape | None = None
 
     @property
     def internal(self) -> tuple[str, ...]:
@@ -188,6 +244,8 @@ class Law:
         rows = np.broadcast_shapes(*(c.shape for c in coordinates))
         return [
             np.stack([np.broadcast_to(c, rows) for c in term.columns(*coordinates)]).astype(float)
+            if term.params
+            else np.empty((0, *rows))
             for term in self.terms
         ]
 
@@ -208,9 +266,8 @@ class Law:
         z = [theta[self.block(j)] @ phi for j, phi in enumerate(self.columns(coordinates))]
         for j, term in enumerate(self.terms):
             if term.bend:
-                z[j] = (
-                    z[j] + term.bend.value(coordinates[term.bend.input], theta[None, self.bend_block(j)])[0]
-                )
+                nu = theta[None, self.bend_block(j)] / term.bend.scale
+                z[j] = z[j] + term.bend.value(term.bend.at(coordinates), nu)[0]
         return np.sum([np.exp(part) for part in z], axis=0)
 
 

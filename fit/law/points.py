@@ -98,7 +98,9 @@ def curve(rows: Rows, at: Estimate, how: Intervals) -> tuple[CurvePoint, ...]:
     For each value of its other inputs, as k; where these are as good as continuous, for a few from end to end.
     """
     scale, *others = at.law.inputs
-    grid = np.geomspace(rows.x[scale].min(), 2 * rows.x[scale].max(), CURVE_POINTS)
+    low, high = rows.x[scale].min(), rows.x[scale].max()
+    # An input that is used as it is need not be positive.
+    grid = np.geomspace(low, 2 * high, CURVE_POINTS) if low > 0 else np.linspace(low, high, CURVE_POINTS)
     cells = _cells(rows, others)
     x: Inputs = {
         scale: np.tile(grid, len(cells)),

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fit.law.basis import Basis
-from fit.law.law import Array, Inputs, Law, Term
+from fit.law.law import Array, Bend, Inputs, Law, Term
+from fit.law.smooth import Smooth
 from fit.law.solver import Flags, Problem, Solution, minimise
 
 # Huber's δ is lowered from here tenfold at a time. At 1e-3 most residuals are linear, so that a distant start has
@@ -37,10 +38,15 @@ def starting_points(basis: Basis, x: Inputs, loss: Array, weights: Array, count:
 
     For fixed slopes a law is linear in the coefficients c_j ≥ 0 of its terms. Each cell minimises the relative error
     Σ w_i (Σ_j c_j exp(slopes_j·φ_ji)/L_i − 1)² with centred log inputs. Neighbouring cells are avoided because they
-    converge to the same optimum, so that their agreement is no evidence that it is the global one.
+    converge to the same optimum, so that their agreement is no evidence that it is the global one. A function of the
+    user has no grid: see `Smooth.starts`.
     """
     law = basis.law
     some = _sample(len(loss))
+    smooth = law.terms[0].bend
+    if isinstance(smooth, Smooth):
+        of_some = basis.terms.take(some).coordinates
+        return smooth.starts(smooth.at(of_some), np.log(loss[some]), weights[some], count)
     inputs = {name: x[name][some] for name in law.inputs}
     grids = [_shapes(law, term, inputs) for term in law.terms]
     root = np.sqrt(weights[some])
@@ -56,7 +62,7 @@ def starting_points(basis: Basis, x: Inputs, loss: Array, weights: Array, count:
         theta[:, law.bend_block(j)] = bends[at]
         bend = law.terms[j].bend
         if bend:
-            z = z - bend.value(law.coordinates(inputs)[bend.input], bends[at])
+            z = z - bend.value(bend.at(law.coordinates(inputs)), bends[at])
         theta[:, law.block(j)] = _projected(basis, j, z, some)
     return theta
 
@@ -80,14 +86,16 @@ def _shapes(law: Law, term: Term, x: Inputs) -> tuple[NDArray[np.intp], Array, A
         u if name in law.as_is else u - u.mean() for name, u in zip(law.inputs, coordinates, strict=True)
     ]
     phi = np.stack([np.broadcast_to(c, centred[0].shape) for c in term.columns(*centred)])
-    bends = term.bend.cells(coordinates[term.bend.input]) if term.bend else np.empty((1, 0))
+    bend = term.bend
+    assert bend is None or isinstance(bend, Bend)
+    bends = bend.cells(bend.at(coordinates)) if bend else np.empty((1, 0))
     sizes = [len(s) for s in term.slopes] + [len(bends)]
     index = np.array(list(itertools.product(*map(range, sizes))), dtype=np.intp)
     slopes = [values[index[:, a]] for a, values in enumerate(term.slopes)]
     z = np.stack(slopes, axis=1) @ phi[1:] if slopes else np.zeros((len(index), phi.shape[1]))
     nu = bends[index[:, -1]]
-    if term.bend:
-        z = z + term.bend.value(coordinates[term.bend.input], nu)
+    if bend:
+        z = z + bend.value(bend.at(coordinates), nu)
     return index, nu, z
 
 
