@@ -31,7 +31,7 @@ class Recipe:
 
     Parameters
     ----------
-    objective, delta : name and δ of the objective; δ is None where it is infinite.
+    objective, delta, tau : name, δ and τ of the objective; δ is None where it is infinite.
     method, draws, seed : of the intervals, as they were asked for.
     cluster : the number of the run of each row; None if every row is a run of its own.
     refits : internal parameters of the refits to resampled runs, where these cannot be drawn again from the fitted
@@ -48,12 +48,13 @@ class Recipe:
     cluster: tuple[int, ...] | None = None
     refits: tuple[tuple[float | None, ...], ...] | None = None
     measurements: float | None = None
+    tau: float = 0.5
 
     @classmethod
     def made(cls, minimised: Objective, rows: Rows, method: str, draws: int, seed: int) -> "Recipe":
         """The recipe of a fit that is about to be made."""
         cluster = None if rows.cluster is None else tuple(int(label) for label in rows.cluster)
-        return cls(minimised.name, finite(minimised.delta), method, draws, seed, cluster)
+        return cls(minimised.name, finite(minimised.delta), method, draws, seed, cluster, tau=minimised.tau)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Recipe":
@@ -62,7 +63,7 @@ class Recipe:
     @property
     def minimised(self) -> Objective:
         """The objective."""
-        return Objective(self.objective, np.inf if self.delta is None else self.delta)
+        return Objective(self.objective, np.inf if self.delta is None else self.delta, self.tau)
 
     def fitted(self, law: Law, rows: Rows, replicates: Rows | None = None) -> Fitted:
         """Fit the law to the rows and make its intervals, see `with_intervals`."""
