@@ -9,6 +9,7 @@ import numpy as np
 
 from fit.law import points as law_points
 from fit.law.caution import Caution, read_cautions, texts
+from fit.law.checks.disagreement import Disagreement
 from fit.law.checks.held_out import HeldOut
 from fit.law.checks.lack_of_fit import LackOfFit
 from fit.law.checks.model_comparison import Candidate
@@ -151,6 +152,7 @@ class FitResult:
     held_out : how well the smaller scales predicted the largest ones, or None.
     comparison : this law and its alternatives, the best first.
     lack_of_fit : the residuals against the noise of the rows, and whether these refute the law; None in older files.
+    disagreements : E and α that another law of the same rows puts elsewhere, see `regimes.agreement`.
     condition, correlations : how well the rows distinguish the parameters, see `diagnostics`.
     points : the fitted rows. curve : the law on a log grid up to one octave beyond the rows.
     extra : further results about these rows.
@@ -186,6 +188,7 @@ class FitResult:
     flops: str | None = None
     selection: Selection | None = None
     lack_of_fit: LackOfFit | None = None
+    disagreements: tuple[Disagreement, ...] = ()
     recipe: Recipe | None = None
     estimate: Estimate | None = field(default=None, repr=False, compare=False)
     intervals: Intervals | None = field(default=None, repr=False, compare=False)
@@ -329,6 +332,7 @@ class FitResult:
             "flops": self.flops,
             "selection": selection_to_dict(self.selection),
             "inputs": self.inputs,
+            "disagreements": [asdict(each) for each in self.disagreements],
             "lack_of_fit": None if self.lack_of_fit is None else asdict(self.lack_of_fit),
             "cautions": [asdict(caution) for caution in self.cautions],
             "recipe": None if self.recipe is None else asdict(self.recipe),
@@ -354,6 +358,7 @@ class FitResult:
             params={name: record(Param, param) for name, param in content["params"].items()},
             starts=starts and record(Starts, starts),
             held_out=held and HeldOut.from_dict(held, inputs),
+            disagreements=tuple(Disagreement.from_dict(each) for each in content.get("disagreements") or ()),
             lack_of_fit=misfit and LackOfFit.from_dict(misfit),
             cautions=read_cautions(content),
             points=law_points.points_from_dicts(

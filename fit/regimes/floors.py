@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from fit.law.caution import Caution, Kind
+from fit.law.caution import Caution
+from fit.law.checks.disagreement import Disagreement, Quantity, apart
 from fit.law.result import FitResult, Param
+from fit.regimes.agreement import same
 
 
 @dataclass(frozen=True)
@@ -49,39 +51,13 @@ def disagreements(known: Sequence[Floor]) -> list[Caution]:
     The two floors cannot both be the lowest loss that an SAE of that k can reach. Floors of different data or of
     different d_model are not compared.
     """
+    quantities = [(_quantity(floor), floor.group) for floor in known if floor.value is not None]
     return [
-        _caution(one, other)
-        for one, other in combinations(known, 2)
-        if _comparable(one, other) and _apart(one, other)
+        Disagreement(one, other).caution
+        for (one, group), (other, other_group) in combinations(quantities, 2)
+        if same(one, other, group, other_group) and apart(one, other)
     ]
 
 
-def _comparable(one: Floor, other: Floor) -> bool:
-    shared = one.group.keys() & other.group.keys()
-    same = one.k == other.k and all(one.group[name] == other.group[name] for name in shared)
-    return same and one.law != other.law
-
-
-def _apart(one: Floor, other: Floor) -> bool:
-    """Whether there is a gap between the intervals; False if an end that faces the other interval is unknown."""
-    return any(
-        below.high is not None and above.low is not None and below.high < above.low
-        for below, above in ((one, other), (other, one))
-    )
-
-
-def _caution(one: Floor, other: Floor) -> Caution:
-    lower, upper = sorted((one, other), key=lambda floor: float(floor.value or 0.0))
-    at = "" if one.k is None else f" at k={one.k:g}"
-    text = (
-        f"The floors of {lower.law}, {_interval(lower)}, and of {upper.law}, {_interval(upper)}, disagree"
-        f"{at}: at least one law does not hold beyond its rows, so extrapolate neither far."
-    )
-    return Caution(Kind.DISAGREEMENT, text, (lower.law, upper.law))
-
-
-def _interval(floor: Floor) -> str:
-    """`0.09 [0.06, 0.12]`; an unknown end is written as open."""
-    lower = "(−∞" if floor.low is None else f"[{floor.low:.3g}"
-    upper = "∞)" if floor.high is None else f"{floor.high:.3g}]"
-    return f"{floor.value:.3g} {lower}, {upper}"
+def _quantity(floor: Floor) -> Quantity:
+    return Quantity(floor.law, "E", floor.k, float(floor.value or 0.0), floor.low, floor.high)

@@ -17,6 +17,7 @@ from fit.law.law import Law, RowSource
 from fit.law.laws import named
 from fit.law.options import DEFAULT_LAWS, FLOPS, FitOptions
 from fit.law.result import FitResult
+from fit.regimes.agreement import with_disagreements
 from fit.regimes.compare import Regimes, compare
 from fit.study.study_tables import RawTables
 
@@ -114,7 +115,7 @@ def _fit_all(source: Source, laws: Sequence[str] | None, say: Callable[[str], No
         raise FitError(" ".join(failed) or "No law could be fitted to this table: see the reasons above.")
     for sentence in failed:
         say(sentence)
-    return results
+    return with_disagreements(results)
 
 
 def _check_has_rows(law: Law) -> Law:

@@ -9,7 +9,7 @@ from scipy.stats import t as student
 from fit.law.estimate import Estimate
 from fit.law.functionals import DerivedQuantities, Parameters, Predictions, Quantities
 from fit.law.intervals.choose import MANY, NONE, Intervals, ProfileIntervals
-from fit.law.intervals.profile import LEVEL, undefined, with_ends
+from fit.law.intervals.profile import LEVEL, optional, undefined, with_ends
 from fit.law.law import Array, Derived, Inputs
 
 # What the name of the method ends with.
@@ -30,8 +30,8 @@ class WithMisfit:
     The residuals of a refuted law are not noise that many rows average out: neighbouring rows of a run miss the law by
     the same amount. All rows together then count as few measurements. Scaling their weights to that number leaves the
     estimate as it is, and gives the profile likelihood its scatter, s² = Σ w r²/(m − p), and its degrees of freedom,
-    m − p, for m measurements. The interval of the law at given inputs is linear, ± t √(s² g C gᵀ), because hundreds of
-    them are drawn.
+    m − p, for m measurements. Only parameters are profiled, which takes a second; intervals of derived quantities and
+    of the law at given inputs are linear, ± t √(s² g C gᵀ).
 
     base: the usual intervals. measurements: m, as how many independent measurements the rows count.
     """
@@ -65,9 +65,7 @@ class WithMisfit:
         return _wider(self.base.measurement(x), _Linear(self.at).measurement(x))
 
     def numbers(self, derived: Sequence[Derived]) -> tuple[Array, Array]:
-        with np.errstate(over="ignore", invalid="ignore"):
-            wide = self.whole.numbers(derived)
-        return _wider(self.base.numbers(derived), wide)
+        return _wider(self.base.numbers(derived), _Linear(self.at).numbers(derived))
 
 
 def _wider(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -106,6 +104,9 @@ class _Linear:
         some = with_ends(self.at, derived)
         if some:
             low[some], high[some] = self._ends(DerivedQuantities(self.at.basis, [derived[m] for m in some]))
+        absent = optional(self.at)
+        vanishing = [d.term is not None and bool(absent[d.term]) for d in derived]
+        low[vanishing] = -np.inf
         return low, high
 
     def _ends(self, quantities: Quantities, noise: float = 0.0) -> tuple[Array, Array]:

@@ -1,0 +1,83 @@
+"""The same symbol in two laws of the same rows: disjoint intervals are a caution of both fits."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fit.law.caution import Kind
+from fit.law.fit import fit_law
+from fit.law.laws import named
+from fit.law.result import FitResult, Param
+from fit.regimes.agreement import with_disagreements
+from tests.fit.laws_under_test import INPUTS, TRUTH
+
+
+def fitted(law, group, **params):
+    """A fit of exact rows, with the intervals of some parameters or derived quantities replaced."""
+    result = fit_law(
+        law, INPUTS[law], named(law).loss(TRUTH[law], INPUTS[law]), hold_out=False, compare=False
+    )
+    derived = dict(result.derived)
+    known = dict(result.params)
+    for name, (low, high) in params.items():
+        if name in known:
+            known[name] = Param((low + high) / 2, low, high, "profile")
+        else:
+            label = next(each for each in derived if derived[each].name == name.partition("_")[0])
+            derived[label] = replace(derived[label], value=(low + high) / 2, low=low, high=high)
+    return replace(result, params=known, derived=derived, group=group)
+
+
+def test_disjoint_intervals_are_a_caution_of_both_fits_with_both_intervals():
+    one = fitted("L_N", {"k": 16}, E=(0.075, 0.091), alpha=(0.34, 0.374))
+    other = fitted("L_ND", {"k": 16}, E=(0.137, 0.181), alpha=(0.36, 0.72))
+    results = with_disagreements([one, other])
+    for result, law in zip(results, ("L_N", "L_ND"), strict=True):
+        (pair,) = result.disagreements
+        assert pair.one.law == law and pair.one.symbol == "E" and pair.one.k == 16
+        caution = result.cautions[-1]
+        assert caution.kind is Kind.DISAGREEMENT and caution.of == ("L_N", "L_ND")
+        assert "L_N, 0.083 [0.075, 0.091]" in caution.text and "L_ND, 0.159 [0.137, 0.181]" in caution.text
+        assert FitResult.from_dict(json.loads(json.dumps(result.to_dict(), allow_nan=False))) == result
+    assert results[0].cautions[-1] == results[1].cautions[-1]
+
+
+def test_the_exponent_of_n_is_compared_and_that_of_compute_is_another():
+    l_n = fitted("L_N", {"k": 32}, alpha=(0.3, 0.4))
+    l_nd = fitted("L_ND", {"k": 32}, alpha=(0.5, 0.6))
+    l_c = fitted("L_C", {"k": 32}, alpha=(0.1, 0.2))
+    results = with_disagreements([l_n, l_nd, l_c])
+    assert {
+        (p.one.law, p.other.law) for fit in results for p in fit.disagreements if p.one.symbol == "alpha"
+    } == {
+        ("L_N", "L_ND"),
+        ("L_ND", "L_N"),
+    }
+
+
+def test_a_law_over_k_is_compared_at_each_k():
+    l_nk = fitted("L_NK", {})
+    at = next(quantity for quantity in l_nk.derived.values() if quantity.name == "E")
+    k = at.at["k"]
+    here = fitted("L_N", {"k": k}, E=(10.0, 11.0))
+    elsewhere = fitted("L_N", {"k": -1}, E=(10.0, 11.0))
+    results = with_disagreements([l_nk, here, elsewhere])
+    assert [len([p for p in fit.disagreements if p.one.symbol == "E"]) for fit in results] == [1, 1, 0]
+    assert results[1].disagreements[0].one.k == pytest.approx(k)
+
+
+def test_other_data_overlap_and_open_ends_are_no_disagreement():
+    one = fitted("L_N", {"k": 16, "data": "a"}, E=(0.1, 0.2), alpha=(0.1, 0.2))
+    assert not with_disagreements([one, fitted("L_ND", {"k": 16, "data": "b"}, E=(0.3, 0.4))])[
+        0
+    ].disagreements
+    assert not with_disagreements([one, fitted("L_ND", {"k": 16}, E=(0.15, 0.4), alpha=(0.2, np.inf))])[
+        0
+    ].disagreements
+
+
+def test_results_without_a_disagreement_are_the_same_objects():
+    one = fitted("L_N", {"k": 16})
+    assert with_disagreements([one])[0] is one
