@@ -50,7 +50,7 @@ format: .venv/dev
 # among them, by a .pth file, so that only what importing the tools needs besides is installed.
 PEERS := sae-lens eai-sparsify dictionary-learning sae-bench llamascopium better-abc bidict datasets dill docstring-parser \
          einops jaxtyping multiprocess natsort nnsight python-engineio python-socketio schedulefree \
-         simple-parsing transformer-lens zstandard
+         simple-parsing transformer-lens
 PURELIB := import sysconfig; print(sysconfig.get_path("purelib"))
 
 .venv/peers/ready: .venv/dev

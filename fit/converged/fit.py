@@ -14,7 +14,7 @@ from fit.data import tables
 from fit.law.caution import Caution, Kind, texts
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
-from fit.law.law import Law
+from fit.law.law import Array, Law
 from fit.law.losses import objective
 from fit.law.options import FitOptions
 from fit.law.result import Extra, FitResult, PaperExponent
@@ -30,7 +30,7 @@ def fit_converged(law: Law, chosen: Converged, options: FitOptions) -> list[FitR
     """Fit the law at convergence. Extrapolated losses are weighted by their errors."""
     rows = _some(chosen)
     x, y = {name: tables.numbers(rows, name) for name in law.inputs}, tables.numbers(rows, law.response)
-    weights = tables.numbers(rows, options.weights) if options.weights else None
+    weights = _weights(rows, options)
     if "relative_error" in rows.columns:
         own = tables.numbers(rows, "relative_error")
         weights = error_weights(law, x, y, own, objective(options.objective), weights)
@@ -82,7 +82,7 @@ def fit_budgets(law: Law, part: pd.DataFrame, group: dict[str, Any], options: Fi
     rows = by_budget(part)
     x = {name: tables.numbers(rows, name) for name in law.inputs}
     own = rows.get("run_id") if options.cluster is None else _column(rows, options.cluster)
-    weights = tables.numbers(rows, options.weights) if options.weights else None
+    weights = _weights(rows, options)
     result = fit_law(
         law, x, tables.numbers(rows, law.response), weights=weights, cluster=own, **options.of_law
     )
@@ -124,8 +124,16 @@ def _column(rows: pd.DataFrame, name: str | None) -> pd.Series | None:
     """A column that the user named. Raises FitError if the table does not have it."""
     if name is None:
         return None
-    tables.require(rows, name)
+    tables.require(rows, name, option="--cluster")
     return rows[name]
+
+
+def _weights(rows: pd.DataFrame, options: FitOptions) -> Array | None:
+    """The column of weights that the user named. Raises FitError if the table does not have it."""
+    if options.weights is None:
+        return None
+    tables.require(rows, options.weights, option="--weights")
+    return tables.numbers(rows, options.weights)
 
 
 def _known(rows: pd.DataFrame, column: str) -> pd.Series | None:

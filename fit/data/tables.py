@@ -1,30 +1,32 @@
-"""Result tables: reading CSV and Parquet, mapping foreign column names, choosing rows, checking numbers."""
+"""Result tables: reading, mapping foreign column names, numbers written as text, choosing rows, checking numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from fit.data import conditions
+from fit.data.conversion import Need, header_unit, need, read_numbers
 from fit.data.near_names import did_you_mean
+from fit.data.quantities import NO_NUMBER
+from fit.data.reading.table_file import read_file
 from fit.law.errors import FitError
 
+# Where a table remembers the names that its columns had before `renamed`, for error sentences.
+_FOREIGN = "saescale.foreign_names"
 
-def read(path: Path | str) -> pd.DataFrame:
-    """Read a .csv or .parquet file. Raises FitError if it cannot be read or has no rows."""
-    path = Path(path)
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        raise FitError(f"{path} is neither .csv nor .parquet: save the table as one of them.")
-    if not path.is_file():
-        raise FitError(f"There is no file {path}: give the path of a table.")
-    try:
-        table = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
-    except Exception as error:  # each reader has its own exceptions for broken files
-        raise FitError(f"{path} cannot be read ({' '.join(str(error).split())}): is it complete?") from error
-    if table.empty:
-        raise FitError(f"{path} has no rows: there is nothing to fit.")
-    return table
+
+def read(path: Path | str, say: Callable[[str], None] = print) -> pd.DataFrame:
+    """Read a table: CSV and other separated text, Parquet, Feather, JSON, JSON lines, XLSX, also compressed.
+
+    say: called with a sentence for whatever a reader should know about how it was read, such as its separator. Raises
+    FitError if the file holds no table; it says what the file looks like.
+    """
+    file = read_file(Path(path))
+    for note in file.notes:
+        say(note)
+    return file.table
 
 
 def parse_mapping(text: str) -> dict[str, str]:
@@ -50,20 +52,66 @@ def renamed(table: pd.DataFrame, mapping: Mapping[str, str], partial: bool = Fal
             f"The table has no column {absent[0]!r} to map; it has {', '.join(map(str, table.columns))}."
             f"{did_you_mean(absent[0], table.columns)}"
         )
-    return table.assign(
-        **{ours: table[theirs] for ours, theirs in mapping.items() if theirs in table.columns}
-    )
+    present = {ours: theirs for ours, theirs in mapping.items() if theirs in table.columns}
+    named = table.assign(**{ours: table[theirs] for ours, theirs in present.items()})
+    foreign = {ours: theirs for ours, theirs in present.items() if ours != theirs}
+    named.attrs = {**table.attrs, _FOREIGN: {**table.attrs.get(_FOREIGN, {}), **foreign}}
+    return named
 
 
-def require(table: pd.DataFrame, *columns: str) -> None:
-    """Raise FitError if columns are missing; it names them, those present, and how to map them."""
+def in_numbers(table: pd.DataFrame, mapping: Mapping[str, str]) -> tuple[pd.DataFrame, list[str]]:
+    """A table from `renamed` with numbers where texts such as `2^9` or `16k` stand, and a sentence for each kind.
+
+    Converted are our columns that hold numbers and those that are mapped, under both names; see `fit.data.conversion`.
+    A unit in the header of a mapped column, as in `C (PFLOPs)`, concerns our column, which has its own unit.
+    """
+    notes: list[str] = []
+    columns: dict[str, pd.Series] = {}
+    for name in map(str, table.columns):
+        wanted = need(name)
+        theirs = mapping.get(name)
+        if wanted is None or (theirs is None and not wanted.known) or name not in table.columns:
+            continue
+        read = read_numbers(table[name], wanted, label(table, name))
+        unit = header_unit(theirs, wanted) if theirs is not None and theirs != name else None
+        notes += read.notes
+        if read.values is not table[name]:
+            columns[name] = read.values
+            if theirs is not None and _only_numbers(theirs, mapping):
+                columns.setdefault(theirs, read.values.rename(theirs))
+        if unit is not None and not read.refused and pd.api.types.is_numeric_dtype(read.values):
+            columns[name] = read.values * float(unit[1])
+            notes.append(
+                f"{label(table, name)}: every value was multiplied by {float(unit[1]):g}, for {unit[0]} in its name."
+            )
+    return (table.assign(**columns) if columns else table), notes
+
+
+def _only_numbers(theirs: str, mapping: Mapping[str, str]) -> bool:
+    """Whether a foreign column is mapped to columns of numbers only, and not to a name or a flag too."""
+    return all(need(ours) is not None for ours, name in mapping.items() if name == theirs)
+
+
+def label(table: pd.DataFrame, column: str) -> str:
+    """A column as the user knows it: `nmse (your column loss)` where it was mapped."""
+    theirs = table.attrs.get(_FOREIGN, {}).get(column)
+    return column if theirs is None else f"{column} (your column {theirs})"
+
+
+def require(table: pd.DataFrame, *columns: str, option: str | None = None) -> None:
+    """Raise FitError if columns are missing; it names them, those present, and how to map them.
+
+    option: the option that names these columns, as `--weights`; they are then not to be mapped.
+    """
     absent = [name for name in dict.fromkeys(columns) if name not in table.columns]
-    if absent:
-        example = ",".join(f"{name}=COLUMN" for name in absent)
-        raise FitError(
-            f"The table has no column {', '.join(absent)}; it has {', '.join(map(str, table.columns))}."
-            f"{did_you_mean(absent[0], table.columns)} If it is there under another name, add --map {example}."
-        )
+    if not absent:
+        return
+    has = f"The table has no column {', '.join(absent)}; it has {', '.join(map(str, table.columns))}."
+    near = did_you_mean(absent[0], table.columns)
+    if option is not None:
+        raise FitError(f"{has}{near} Give {option} one of these columns.")
+    example = ",".join(f"{name}=COLUMN" for name in absent)
+    raise FitError(f"{has}{near} If it is there under another name, add --map {example}.")
 
 
 def where(table: pd.DataFrame, condition: str | None) -> pd.DataFrame:
@@ -79,14 +127,43 @@ def where(table: pd.DataFrame, condition: str | None) -> pd.DataFrame:
 def numbers(table: pd.DataFrame, column: str) -> np.ndarray:
     """A column as floats, NaN where missing. Raises FitError if it is absent or has a value that is not a number."""
     require(table, column)
-    if pd.api.types.is_bool_dtype(table[column]):
-        raise FitError(f"The column {column} holds true and false instead of numbers: map another column.")
-    try:
-        return pd.to_numeric(table[column]).to_numpy(dtype=float, na_value=np.nan)
-    except (ValueError, TypeError) as error:
+    values = table[column]
+    if pd.api.types.is_bool_dtype(values):
         raise FitError(
-            f"The column {column} holds a value that is not a number: {' '.join(str(error).split())}"
-        ) from error
+            f"The column {label(table, column)} holds true and false instead of numbers: map another column."
+        )
+    if pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values):
+        raise FitError(
+            f"The column {label(table, column)} holds dates or times instead of numbers: map another column."
+        )
+    try:
+        return pd.to_numeric(values).to_numpy(dtype=float, na_value=np.nan)
+    except (ValueError, TypeError) as error:
+        raise FitError(_no_numbers(table, column)) from error
+
+
+def _no_numbers(table: pd.DataFrame, column: str) -> str:
+    """A sentence about the first value of a column that is not a number, and how to leave its row out."""
+    name, values = label(table, column), table[column]
+    wanted = need(column) or Need(column, known=False)
+    refused = read_numbers(values, wanted).refused
+    texts = [cell for cell in values.tolist() if isinstance(cell, str)]
+    if texts and len(texts) == int(values.notna().sum()) and all(text in refused for text in texts):
+        some = ", ".join(map(repr, dict.fromkeys(texts[:3])))
+        why = "" if refused[texts[0]] == NO_NUMBER else f"; {refused[texts[0]]}"
+        return f"The column {name} holds no numbers ({some}{why}): map another column to {column}."
+    bad = next((at for at, cell in enumerate(values) if isinstance(cell, str) and cell in refused), None)
+    if bad is None:
+        return (
+            f"The column {name} holds numbers as text ({texts[0]!r}): add --map {column}={column}, and they are read."
+            if texts
+            else f"The column {name} holds values that are not numbers."
+        )
+    text = values.iloc[bad]
+    return (
+        f"The column {name} holds {text!r} in {row_of(table, bad)}: {refused[text]}. Correct it, or leave the row out "
+        f'with --where "{column} != {text!r}".'
+    )
 
 
 def numeric(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
@@ -106,17 +183,45 @@ def truths(table: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def positive(table: pd.DataFrame, *columns: str) -> None:
-    """Raise FitError if a value is missing, 0 or negative; it says how many rows, and shows the first five."""
+    """Raise FitError if a value is missing, infinite, 0 or negative; it names the rows and how to leave them out."""
     for column in columns:
         values = numbers(table, column)
-        bad = table.index[~(np.isfinite(values) & (values > 0))]
-        if len(bad):
-            shown = ", ".join(f"row {i}: {table.at[i, column]!s}" for i in bad[:5])
-            more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-            raise FitError(
-                f"{len(bad)} of {len(table)} rows have a {column} that is missing, 0 or negative ({shown}{more}). "
-                "Correct them or leave them out with --where."
-            )
+        kinds = {
+            "missing": (np.isnan(values), f"{column} is not missing"),
+            "inf": (np.isinf(values), f"{column} < 1e308"),
+            "0 or negative": (np.isfinite(values) & (values <= 0), f"{column} > 0"),
+        }
+        present = {
+            kind: (np.flatnonzero(rows), condition) for kind, (rows, condition) in kinds.items() if rows.any()
+        }
+        if not present:
+            continue
+        parts = [f"{kind} in {_rows(table, rows)}" for kind, (rows, _) in present.items()]
+        condition = next(iter(present.values()))[1] if len(present) == 1 else f"0 < {column} < 1e308"
+        count = sum(len(rows) for rows, _ in present.values())
+        have, them = ("has", "it") if count == 1 else ("have", "them")
+        raise FitError(
+            f"{count} of {len(table)} rows {have} no usable {label(table, column)}: it is {' and '.join(parts)}. "
+            f'Correct {them}, or leave the row{"s" * (count != 1)} out with --where "{condition}".'
+        )
+
+
+def _rows(table: pd.DataFrame, rows: np.ndarray) -> str:
+    """The first five rows."""
+    first = ", ".join(row_of(table, int(at)) for at in rows[:5])
+    return first + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
+
+
+def row_of(table: pd.DataFrame, position: int) -> str:
+    """A row as the user finds it in the table, counted from 1 below the header, with its n_latents if it has one."""
+    at = table.index[position]
+    number = f"row {int(at) + 1}" if isinstance(at, int | np.integer) else f"row {at}"
+    if "n_latents" not in table.columns:
+        return number
+    n = table["n_latents"].iloc[position]
+    return (
+        f"{number} (n_latents {n:g})" if isinstance(n, int | float | np.number) and np.isfinite(n) else number
+    )
 
 
 def single(values: pd.Series) -> bool:

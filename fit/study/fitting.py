@@ -44,7 +44,7 @@ def fit_study(
 ) -> Study:
     """Like `fit_table`, with a comparison of the two regimes if both were fitted; same arguments and errors."""
     options = options or FitOptions()
-    source = Source(*prepared(runs, curves, mapping, where), options)
+    source = Source(*prepared(runs, curves, mapping, where, say), options)
     fits = _fit_all(source, laws, say)
     if not {"compute", "converged"} <= {fit.regime for fit in fits if fit.response == "nmse"}:
         return Study(tuple(fits), None)
@@ -77,7 +77,7 @@ def fit_table(
     FitError
         If no law could be fitted, or a column or law is unknown.
     """
-    return _fit_all(Source(*prepared(runs, curves, mapping, where), options or FitOptions()), laws, say)
+    return _fit_all(Source(*prepared(runs, curves, mapping, where, say), options or FitOptions()), laws, say)
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,16 @@ def _check_has_rows(law: Law) -> Law:
 
 
 def prepared(
-    runs: pd.DataFrame, curves: pd.DataFrame | None, mapping: Mapping[str, str] | None, where: str | None
+    runs: pd.DataFrame,
+    curves: pd.DataFrame | None,
+    mapping: Mapping[str, str] | None,
+    where: str | None,
+    say: Callable[[str], None] = print,
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """The runs that meet the condition, with our column names, and the curves that belong to them."""
     chosen = RawTables(runs, curves).select(mapping or {}, where)
+    for note in chosen.notes:
+        say(note)
     return chosen.runs, None if chosen.curves is None else _with_columns_of_runs(chosen.curves, chosen.runs)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from fit.data import tables
 from fit.data.fingerprint import fingerprint
+from fit.data.reading.table_file import holds_results
 from fit.law.errors import FitError
 from fit.law.result import FitResult
 from fit.regimes.compare import Regimes
@@ -75,7 +76,8 @@ class StudyTables:
 
         Parameters
         ----------
-        table : a table of runs, CSV or Parquet, or a study's folder, which has runs.parquet.
+        table : a table of runs in any format of `tables.read`, a study's folder, which has runs.parquet, or a folder
+            of results of SAEBench or SAELens.
         mapping : our column names to those of the tables; each must be in at least one of them.
         where : condition on columns that chooses runs.
         curves : a table of evaluations, instead of curves.parquet beside the table.
@@ -90,16 +92,16 @@ class StudyTables:
             that were made from earlier rows of it are left out, see `outdated`.
         """
         path = _table_in(Path(table))
-        runs, names = tables.read(path), dict(mapping or {})
-        beside = _Beside(path.parent, lenient)
+        beside, names = _Beside(path.parent, lenient), dict(mapping or {})
+        runs = beside.table(path)
         known = beside.read("fits", fits_file.NAME, fits_file.read, fits) if with_fits else None
         made = known.made_from if known else None
         all_names = {**(made.mapping if made else {}), **names}
         raw = RawTables(runs, curves_named=curves is not None)
         if raw.curves_named or "run_id" in {*runs.columns, *all_names}:
-            evaluations = beside.read("curves", CURVES, tables.read, curves, not_this=path)
+            evaluations = beside.read("curves", CURVES, beside.table, curves, not_this=path)
             raw = replace(
-                raw, curves=evaluations, latents=beside.read("latents", LATENTS, tables.read, not_this=path)
+                raw, curves=evaluations, latents=beside.read("latents", LATENTS, beside.table, not_this=path)
             )
         outdated = None
         if known is not None:
@@ -128,7 +130,7 @@ class StudyTables:
             names,
             where,
             outdated,
-            tuple(beside.notes),
+            (*beside.notes, *chosen.notes),
         )
 
 
@@ -140,22 +142,34 @@ class RawTables:
     curves: pd.DataFrame | None = None
     latents: pd.DataFrame | None = None
     curves_named: bool = True  # and so taken whatever their run ids are
+    notes: tuple[str, ...] = ()  # what was converted to numbers
 
     def select(self, mapping: Mapping[str, str], where: str | None) -> "RawTables":
         """The runs under our column names for which the condition holds, and the rows of each table about them."""
         here = self.runs.columns if self.curves is None else self.runs.columns.union(self.curves.columns)
         tables.renamed(self.runs, {ours: theirs for ours, theirs in mapping.items() if theirs not in here})
-        runs = tables.renamed(self.runs, mapping, partial=True)
-        chosen = tables.where(runs, where)
-        curves, latents = (
-            None if table is None else tables.renamed(table, mapping, partial=True)
-            for table in (self.curves, self.latents)
+        notes: list[str] = []
+        runs, curves, latents = (
+            None if table is None else _in_our_columns(table, mapping, prefix, notes)
+            for table, prefix in ((self.runs, ""), (self.curves, "Curves: "), (self.latents, "Latents: "))
         )
+        assert runs is not None
+        chosen = tables.where(runs, where)
         if curves is not None and not self.curves_named and not _share_runs(runs, curves):
             curves = None
         if latents is not None and not _share_runs(runs, latents):
             latents = None
-        return RawTables(chosen, rows_about(chosen, curves, where), rows_about(chosen, latents, None))
+        about = rows_about(chosen, curves, where), rows_about(chosen, latents, None)
+        return RawTables(chosen, *about, notes=tuple(notes))
+
+
+def _in_our_columns(
+    table: pd.DataFrame, mapping: Mapping[str, str], prefix: str, notes: list[str]
+) -> pd.DataFrame:
+    """The table under our column names and in numbers; what was converted is added to the notes."""
+    table, converted = tables.in_numbers(tables.renamed(table, mapping, partial=True), mapping)
+    notes += [f"{prefix}{note}" for note in converted]
+    return table
 
 
 def rows_about(runs: pd.DataFrame, table: pd.DataFrame | None, where: str | None) -> pd.DataFrame | None:
@@ -174,10 +188,13 @@ def _share_runs(runs: pd.DataFrame, table: pd.DataFrame) -> bool:
 
 
 def _table_in(path: Path) -> Path:
-    """The table of runs in a study's folder; a path that is not a folder as it is."""
-    path = path / RUNS if path.is_dir() else path
+    """The table of runs in a study's folder; a file, or a folder of results of SAEs, as it is."""
+    if path.is_dir() and ((path / RUNS).exists() or not holds_results(path)):
+        path = path / RUNS
     if path.name == RUNS and not path.exists():
-        raise FitError(f"There is no {path}: `saescale collect` writes it, or name a table of runs.")
+        names = sorted(each.name for each in path.parent.glob("*.*") if each.is_file())
+        inside = f"; the folder has {', '.join(names[:5])}" + ", …" * (len(names) > 5) if names else ""
+        raise FitError(f"There is no {path}: `saescale collect` writes it, or name a table of runs{inside}.")
     return path
 
 
@@ -189,6 +206,10 @@ class _Beside:
     lenient: bool
     files: dict[str, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def table(self, path: Path) -> pd.DataFrame:
+        """A table, with what is to be known about how it was read among the notes."""
+        return tables.read(path, self.notes.append)
 
     def read(
         self,

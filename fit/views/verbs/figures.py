@@ -12,7 +12,12 @@ from fit.views.verbs.command import Verb
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare TABLE and the options of the figures."""
     add = parser.add_argument
-    add("table", metavar="TABLE", type=Path, help="CSV or Parquet: one row per run")
+    add(
+        "table",
+        metavar="TABLE",
+        type=Path,
+        help="one row per run: CSV, Parquet, JSON, JSON lines, XLSX, also compressed",
+    )
     add("--map", default="", metavar="OURS=THEIRS,…", help=map_help())
     add(
         "--curves",

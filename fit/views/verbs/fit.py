@@ -28,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     of_tables = [name for name, law in LAWS.items() if law.rows is not RowSource.NONE]
     add = parser.add_argument
-    add("table", metavar="TABLE", help="CSV or Parquet: one row per run, or any table of losses")
+    add(
+        "table",
+        metavar="TABLE",
+        help="one row per run, or any table of losses: CSV, Parquet, JSON, JSON lines, XLSX, also compressed",
+    )
     add(
         "--curves",
         metavar="FILE",

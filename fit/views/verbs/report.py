@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="STUDY",
         help="its folder, whose tables are collected first; the overrides that name it, as study=demo; or a table of "
-        "runs, CSV or Parquet",
+        "runs, as `saescale fit` reads it",
     )
     add("--map", default="", metavar="OURS=THEIRS,…", help=map_help())
     add("--curves", metavar="FILE", type=Path, help="one row per evaluation (default: curves.parquet beside)")

@@ -101,7 +101,10 @@ def test_a_failed_run_may_lack_its_loss_and_a_foreign_row_may_not():
     table = runs()
     table.loc[3, ["state", "nmse"]] = ["failed", np.nan]
     assert len(fit_table(table, laws=["L_N"])) == 2
-    with pytest.raises(FitError, match="1 of 21 rows have a nmse that is missing, 0 or negative .row 3"):
+    with pytest.raises(
+        FitError,
+        match="1 of 21 rows has no usable nmse: it is missing in row 4 .*--where .nmse is not missing",
+    ):
         fit_table(table[["n_latents", "k", "nmse"]], laws=["L_N"])
 
 

@@ -58,23 +58,88 @@ def test_unreadable_files_are_told(tmp_path):
     (tmp_path / "table.xlsx").write_text("")
     for name, words in {
         "none.csv": "There is no file",
-        "broken.parquet": "cannot be read",
-        "empty.csv": "cannot be read",
+        "broken.parquet": "is Parquet and cannot be read",
+        "empty.csv": "is empty",
         "header.csv": "has no rows",
-        "table.xlsx": "neither .csv nor .parquet",
+        "table.xlsx": "is empty",
     }.items():
         with pytest.raises(FitError, match=words):
             tables.read(tmp_path / name)
 
 
 def test_words_are_no_numbers():
-    with pytest.raises(FitError, match="column name holds a value that is not a number"):
+    with pytest.raises(FitError, match=r"column name holds no numbers \('a', 'b', 'c'\): map another column"):
         tables.numbers(TABLE, "name")
+    with pytest.raises(FitError, match="column ok holds true and false instead of numbers"):
+        tables.numbers(TABLE, "ok")
+    with pytest.raises(FitError, match="column when holds dates or times instead of numbers"):
+        tables.numbers(pd.DataFrame({"when": [pd.Timestamp("2026-01-01")]}), "when")
 
 
-@pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_number_without_a_logarithm_is_named_by_its_row(bad):
-    table = pd.DataFrame({"nmse": [0.5, bad]})
-    with pytest.raises(FitError, match="1 of 2 rows have a nmse that is missing, 0 or negative .row 1"):
+@pytest.mark.parametrize(
+    ("bad", "kind"),
+    [
+        ([0.0], "0 or negative"),
+        ([-1.0], "0 or negative"),
+        ([float("nan")], "missing"),
+        ([float("inf")], "inf"),
+        ([float("inf"), float("nan"), -1.0], "missing in row 3 and inf in row 2 and 0 or negative"),
+    ],
+)
+def test_a_number_without_a_logarithm_is_named_by_its_row_and_the_condition_leaves_it_out(bad, kind):
+    table = pd.DataFrame({"nmse": [0.5, *bad]})
+    with pytest.raises(
+        FitError, match=f"{len(bad)} of {len(table)} rows ha.* no usable nmse: it is {kind} in row "
+    ) as caught:
         tables.positive(table, "nmse")
-    tables.positive(table.iloc[:1], "nmse")
+    condition = str(caught.value).partition('--where "')[2].partition('"')[0]
+    kept = tables.where(table, condition)
+    assert list(kept["nmse"]) == [0.5]
+    tables.positive(kept, "nmse")
+
+
+def test_a_text_among_numbers_is_named_by_its_row_and_the_condition_leaves_it_out():
+    table = pd.DataFrame({"nmse": ["0.5", "diverged", "0.4"], "n_latents": [512, 1024, 2048]})
+    table, notes = tables.in_numbers(table, {})
+    assert not notes
+    with pytest.raises(
+        FitError, match=r"holds 'diverged' in row 2 \(n_latents 1024\): it is not a number"
+    ) as caught:
+        tables.numbers(table, "nmse")
+    condition = str(caught.value).partition('--where "')[2].partition('"')[0]
+    assert list(tables.numbers(tables.where(table, condition), "nmse")) == [0.5, 0.4]
+
+
+def test_a_mapped_column_is_called_by_its_own_name_too():
+    table = tables.renamed(pd.DataFrame({"loss": [0.5, 0.0], "n": [1, 2]}), {"nmse": "loss"})
+    with pytest.raises(
+        FitError, match=r"no usable nmse \(your column loss\): it is 0 or negative in row 2\."
+    ):
+        tables.positive(table[table["n"] > 0].sort_values("n"), "nmse")
+
+
+def test_a_column_for_an_option_is_not_to_be_mapped():
+    with pytest.raises(
+        FitError, match=r"no column nam; it has .* Did you mean name\? Give --cluster one of these"
+    ) as caught:
+        tables.require(TABLE, "nam", option="--cluster")
+    assert "--map" not in str(caught.value)
+
+
+def test_both_names_of_a_mapped_column_are_in_numbers_and_names_of_runs_are_not_touched():
+    raw = pd.DataFrame(
+        {"N": ["2^9", "1,024"], "C (PFLOPs)": [1.0, 2.0], "run": ["16k", "32k"], "loss": ["50%", "40 %"]}
+    )
+    mapping = {"n_latents": "N", "flops_sparse": "C (PFLOPs)", "nmse": "loss", "run_id": "run"}
+    table, notes = tables.in_numbers(tables.renamed(raw, mapping), mapping)
+    assert list(table["n_latents"]) == list(table["N"]) == [512, 1024]
+    assert list(table["nmse"]) == list(table["loss"]) == [0.5, 0.4]
+    assert list(table["flops_sparse"]) == [1e15, 2e15] and list(table["C (PFLOPs)"]) == [1, 2]
+    assert list(table["run_id"]) == list(table["run"]) == ["16k", "32k"]
+    assert notes == [
+        "n_latents (your column N): 1 value, 2^9, was read as a power: 2^9 is 512.",
+        "n_latents (your column N): 1 value, 1,024, was read with a mark between thousands: 1,024 is 1024.",
+        "flops_sparse (your column C (PFLOPs)): every value was multiplied by 1e+15, for PFLOPs in its name.",
+        "nmse (your column loss): 2 values such as 50% were read as percent: 50% is 0.5.",
+    ]
+    assert tables.in_numbers(table, {})[1] == []

@@ -1,0 +1,1 @@
+"""Files of tables: their compression, encoding, format and dialect. `fit.data.tables.read` is the way in."""
