@@ -2,6 +2,8 @@
 
 import argparse
 import math
+import sys
+from functools import partial
 from pathlib import Path
 
 from fit.data.columns import map_help
@@ -77,6 +79,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--weights", metavar="COLUMN", help="how many measurements a row stands for")
     add("--cluster", metavar="COLUMN", help="rows with the same value are resampled together")
     add("--out", metavar="DIR", help="folder of fits.json (default: that of TABLE)")
+    add(
+        "--as",
+        dest="cards",
+        choices=("text", "latex", "markdown"),
+        help="print a paragraph for a paper about each fit instead of the table; all else goes to stderr",
+    )
 
 
 def _compute(text: str) -> float:
@@ -110,15 +118,17 @@ def run(options: argparse.Namespace) -> int:
     from fit.study.fits_file import NAME, write_json
     from fit.study.study_tables import StudyTables
     from fit.views import text
+    from fit.views.card import cards
 
+    tell = partial(print, file=sys.stderr if options.cards else sys.stdout)
     laws = [_law_name(name) for name in options.law or []]
     objective(options.objective)
     mapping = tables.parse_mapping(options.map)
     data = StudyTables.read(options.table, mapping, options.where, options.curves, with_fits=False)
     for note in data.notes:
-        print(note)
+        tell(note)
     assert data.runs is not None and data.path is not None
-    study = fit_study(data.runs, data.curves, laws or None, options=_choices(options))
+    study = fit_study(data.runs, data.curves, laws or None, options=_choices(options), say=tell)
     out = Path(options.out) if options.out else data.path.parent
     try:
         written = write_json(study.fits, str(data.path), out / NAME, study.regimes, data.made_from)
@@ -126,7 +136,8 @@ def run(options: argparse.Namespace) -> int:
         raise FitError(
             f"{out} takes no fits.json ({error.strerror}): name another folder with --out."
         ) from error
-    print(f"{text.text(study.fits, study.regimes)}\nwrote {written}")
+    print(cards(study.fits, options.cards) if options.cards else text.text(study.fits, study.regimes))
+    tell(f"wrote {written}")
     return 0
 
 
