@@ -15,6 +15,7 @@ from fit.data.budgets import shared_budgets, without_diverged
 from fit.data.curves import candidates, decays
 from fit.data.flops import BY_SIZE, with_compute
 from fit.data.groups import GROUPS, groups
+from fit.data.noise import noise_of_evaluations
 from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
@@ -107,7 +108,10 @@ def _fit(law: Law, group: CurveGroup) -> FitResult:
         how |= {"method": "auto", "cluster": points["run_id"]}
         if front.selection.runs_on_frontier >= FEWEST:
             replicates = resampled(front, options.frontiers, options.seed, len(law.internal) + 2)
-    result = fit_law(law, {"flops": points["flops"]}, points["nmse"], replicates=replicates, **how)
+    noise = noise_of_evaluations(group.rows)
+    result = fit_law(
+        law, {"flops": points["flops"]}, points["nmse"], replicates=replicates, noise=noise, **how
+    )
     n = points["n_latents"].map(integral) if "n_latents" in points.columns else None
     drawn = 0 if replicates is None else len(replicates.weights)
     selection = replace(front.selection, source=group.source, draws=drawn, seed=options.seed)

@@ -11,6 +11,7 @@ from fit.converged.lr import lr_optima
 from fit.converged.runs import Converged
 from fit.converged.tokens import by_budget, to_convergence
 from fit.data import tables
+from fit.data.noise import noise_of_evaluations, noise_of_runs
 from fit.law.caution import Caution, Kind, texts
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
@@ -26,8 +27,10 @@ PAPER_G = (0.60, 0.65)
 OF_RUN = ("run_id", "lr", "batch_tokens", "seed", "tokens")
 
 
-def fit_converged(law: Law, chosen: Converged, options: FitOptions) -> list[FitResult]:
-    """Fit the law at convergence. Extrapolated losses are weighted by their errors."""
+def fit_converged(
+    law: Law, chosen: Converged, curves: pd.DataFrame | None, options: FitOptions
+) -> list[FitResult]:
+    """Fit the law at convergence. Extrapolated losses are weighted by their errors. curves: may show the noise."""
     rows = _some(chosen)
     x, y = {name: tables.numbers(rows, name) for name in law.inputs}, tables.numbers(rows, law.response)
     weights = _weights(rows, options)
@@ -35,7 +38,8 @@ def fit_converged(law: Law, chosen: Converged, options: FitOptions) -> list[FitR
         own = tables.numbers(rows, "relative_error")
         weights = error_weights(law, x, y, own, objective(options.objective), weights)
     cluster = _column(rows, options.cluster)
-    result = fit_law(law, x, y, weights=weights, cluster=cluster, **options.of_law)
+    noise = noise_of_runs(rows, chosen.every, curves) if law.response == "nmse" else None
+    result = fit_law(law, x, y, weights=weights, cluster=cluster, noise=noise, **options.of_law)
     of_run = {name: rows.get(name) for name in (*OF_RUN, "extrapolated")}
     result = result.with_runs({**of_run, "oracle": _known(rows, "nmse_oracle")})
     return [_with_selection(chosen, result.with_cautions(before=_repeated(rows, law, options)))]
@@ -83,9 +87,8 @@ def fit_budgets(law: Law, part: pd.DataFrame, group: dict[str, Any], options: Fi
     x = {name: tables.numbers(rows, name) for name in law.inputs}
     own = rows.get("run_id") if options.cluster is None else _column(rows, options.cluster)
     weights = _weights(rows, options)
-    result = fit_law(
-        law, x, tables.numbers(rows, law.response), weights=weights, cluster=own, **options.of_law
-    )
+    y, noise = tables.numbers(rows, law.response), noise_of_evaluations(part)
+    result = fit_law(law, x, y, weights=weights, cluster=own, noise=noise, **options.of_law)
     rule = "all rows" if "run_id" not in rows.columns else "lowest nmse of each n at each budget of tokens"
     selection = BudgetSelection(part.get("run_id", pd.Series(part.index)).nunique(), rule, len(rows))
     result = replace(result, group=group, selection=selection).with_runs({"run_id": rows.get("run_id")})

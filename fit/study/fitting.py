@@ -218,7 +218,7 @@ def _attempts(law: Law, source: Source, with_optima: bool, say: Callable[[str], 
                 yield chosen.group, partial(fit_tokens, law, chosen, curves, options)
         case _:
             for chosen in converged(runs, law.inputs, options.unconverged):
-                yield chosen.group, partial(fit_converged, law, chosen, options)
+                yield chosen.group, partial(fit_converged, law, chosen, curves, options)
 
 
 def _budget_groups(law: Law, table: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
