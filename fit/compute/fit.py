@@ -14,7 +14,7 @@ from fit.data import tables
 from fit.data.budgets import shared_budgets, without_diverged
 from fit.data.curves import candidates, decays
 from fit.data.flops import BY_SIZE, with_compute
-from fit.data.groups import GROUPS, groups
+from fit.data.groups import GROUPS, Split, groups, split
 from fit.data.noise import noise_of_evaluations
 from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
@@ -24,6 +24,7 @@ from fit.law.law import Law, RowSource
 from fit.law.laws import L_C
 from fit.law.options import FitOptions
 from fit.law.result import Extra, FitResult
+from fit.law.selection import LeftOut, RowsUsed, RunsBy
 
 NEEDED = len(L_C.internal) + 2
 
@@ -34,6 +35,7 @@ class CurveGroup:
 
     rows: their evaluations. group: the column values that all rows share. source: what the rows are, for reports.
     convention: how their C is counted; their column of it is `flops`. cautions: about which rows there are.
+    following: columns that follow n and do not split the curves.
     """
 
     rows: pd.DataFrame
@@ -42,6 +44,7 @@ class CurveGroup:
     options: FitOptions
     convention: str
     cautions: tuple[Caution, ...] = ()
+    following: tuple[str, ...] = ()
 
     @property
     def flops(self) -> str:
@@ -73,8 +76,10 @@ def fit_frontier(
         fits = _with_companions(law, group, with_optima, say)
     else:
         fits = [_fit(law, group)]
+    cautions = (*Split(following=group.following).cautions, *group.cautions)
+    used = frontier_rows(group.rows, group.source)
     return [
-        replace(fit, group=group.group, flops=group.convention).with_cautions(before=group.cautions)
+        replace(fit, group=group.group, flops=group.convention, rows_used=used).with_cautions(before=cautions)
         for fit in fits
     ]
 
@@ -120,6 +125,23 @@ def _fit(law: Law, group: CurveGroup) -> FitResult:
     return result.with_cautions(before=(*front.cautions, *_few_on_frontier(front), *unfollowed))
 
 
+def frontier_rows(rows: pd.DataFrame, source: str) -> RowsUsed:
+    """The rows that a frontier is taken over: all evaluations, and of a run whose lr decays its end."""
+    name = next((name for name in ("run_id", "n_latents") if name in rows.columns), None)
+    if name is None:
+        why = "no column names a run"
+        return RowsUsed(source, len(rows), len(rows), runs=len(rows), why=why)
+    run = rows[name]
+    decaying = pd.Series(decays(rows), index=rows.index).groupby(run).transform("any")
+    used = int((~decaying).sum()) + int(run[decaying].nunique())
+    left_out = (LeftOut(len(rows) - used, "not the end of a run whose lr decays"),)
+    why = f"rows of one {name} are one {'run' if name == 'run_id' else 'curve'}"
+    runs = int(run.nunique())
+    by = RunsBy.ROWS if runs == len(rows) else RunsBy.COLUMN
+    why = f"each has a {name} of its own" if by is RunsBy.ROWS else why
+    return RowsUsed(source, len(rows), used, left_out, runs, by, (name,), why)
+
+
 def _optima(group: CurveGroup, name: str) -> list[FitResult]:
     best = group.optima
     cautions = (*group.options.unfollowed, *best.cautions)
@@ -153,12 +175,15 @@ def curve_groups(table: pd.DataFrame, options: FitOptions, source: str = "curves
             table = _with_losses(table, flops)
         tables.positive(table, flops, "nmse")
     note = [Caution(Kind.ROWS, counted.note, ("flops",))] if counted.note else []
-    for group, rows in groups(table, ["k"], [name for name in GROUPS if name != "batch_tokens"]):
+    varying = [name for name in GROUPS if name != "batch_tokens"]
+    following = split(table, ["k"], varying, asked=options.group).following
+    for group, rows in groups(table, ["k"], varying, asked=options.group):
         names: tuple[str, ...] = ()
         if isoflop:
             rows, names = without_diverged(rows, flops)
             tables.positive(rows, flops, "nmse")
-        yield CurveGroup(rows, group, source, options, counted.convention, (*note, *diverged(names)))
+        cautions = (*note, *diverged(names))
+        yield CurveGroup(rows, group, source, options, counted.convention, cautions, following)
 
 
 def _with_losses(table: pd.DataFrame, flops: str) -> pd.DataFrame:

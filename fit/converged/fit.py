@@ -6,12 +6,15 @@ from typing import Any
 
 import pandas as pd
 
+from fit.converged.budget_rows import budget_rows
+from fit.converged.correlation import correlated_rows
 from fit.converged.error_weights import error_weights
 from fit.converged.lr import lr_optima
 from fit.converged.runs import Converged
-from fit.converged.tokens import by_budget, to_convergence
+from fit.converged.tokens import to_convergence
 from fit.data import tables
 from fit.data.noise import noise_of_evaluations, noise_of_runs
+from fit.data.training_runs import TrainingRuns, training_runs
 from fit.law.caution import Caution, Kind, texts
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
@@ -19,7 +22,7 @@ from fit.law.law import Array, Law
 from fit.law.losses import objective
 from fit.law.options import FitOptions
 from fit.law.result import Extra, FitResult, PaperExponent
-from fit.law.selection import BudgetSelection, LrSelection
+from fit.law.selection import BudgetSelection, LeftOut, LrSelection, RowsUsed
 
 # Tokens to convergence of GPT-2 small and of GPT-4 (Gao et al. 2024, Fig. 11).
 PAPER_G = (0.60, 0.65)
@@ -37,11 +40,12 @@ def fit_converged(
     if "relative_error" in rows.columns:
         own = tables.numbers(rows, "relative_error")
         weights = error_weights(law, x, y, own, objective(options.objective), weights)
-    cluster = _column(rows, options.cluster)
+    runs = training_runs(rows, law.inputs, law.response, options.cluster)
     noise = noise_of_runs(rows, chosen.every, curves) if law.response == "nmse" else None
-    result = fit_law(law, x, y, weights=weights, cluster=cluster, noise=noise, **options.of_law)
+    result = fit_law(law, x, y, weights=weights, cluster=runs.of_row, noise=noise, **options.of_law)
     of_run = {name: rows.get(name) for name in (*OF_RUN, "extrapolated")}
     result = result.with_runs({**of_run, "oracle": _known(rows, "nmse_oracle")})
+    result = replace(result, rows_used=_rows_used(chosen, runs))
     return [_with_selection(chosen, result.with_cautions(before=_repeated(rows, law, options)))]
 
 
@@ -58,7 +62,17 @@ def fit_tokens(
     note = f"The paper's exponents are {low:.2f} for GPT-2 small and {high:.2f} for GPT-4."
     extra = Extra(paper=PaperExponent(PAPER_G, "Gao et al. 2024, Fig. 11"), note=note)
     result = replace(result, extra=extra).with_runs({name: rows.get(name) for name in OF_RUN})
-    chosen = replace(chosen, selection=replace(chosen.selection, used=len(rows), tokens_rule=rule))
+    runs = training_runs(rows, law.inputs, law.response, options.cluster)
+    represented = sum(used.rows for used in chosen.left_out) + len(chosen.rows)
+    others = LeftOut(chosen.selection.runs - represented, "other seeds of a run that is used")
+    without = LeftOut(left, f"without tokens to convergence ({rule})")
+    chosen = replace(
+        chosen,
+        rows=rows,
+        selection=replace(chosen.selection, used=len(rows), tokens_rule=rule),
+        left_out=(*chosen.left_out, others, without),
+    )
+    result = replace(result, rows_used=_rows_used(chosen, runs))
     cautions = [Caution(Kind.ROWS, absent, ("tokens",))] if left else []
     return [_with_selection(chosen, result.with_cautions(before=cautions))]
 
@@ -77,22 +91,31 @@ def fit_lr(law: Law, part: pd.DataFrame, group: dict[str, Any], options: FitOpti
     )
     selection = LrSelection(len(part), "vertex of ln L over ln lr", len(best), tuple(reasons))
     unknown = [Caution(Kind.ROWS, reason, ("lr",)) for reason in reasons]
-    result = replace(result, regime="converged", group=group, selection=selection)
+    with_optimum = int(pd.Series(tables.numbers(usable, "n_latents")).isin(best["n_latents"]).sum())
+    left_out = (
+        LeftOut(len(part) - len(usable), "not done, or not converged"),
+        LeftOut(len(usable) - with_optimum, "of n that have no best lr"),
+    )
+    runs = training_runs(usable, law.inputs, law.response, options.cluster)
+    used = RowsUsed("runs", len(part), with_optimum, left_out, with_optimum, runs.by, runs.columns, runs.why)
+    result = replace(result, regime="converged", group=group, selection=selection, rows_used=used)
     return [result.with_cautions(before=[*left, *unknown])]
 
 
 def fit_budgets(law: Law, part: pd.DataFrame, group: dict[str, Any], options: FitOptions) -> list[FitResult]:
     """Fit L(N, D) or L(N, D, K). At a constant lr every evaluation is a run at its budget; whole runs are resampled."""
-    rows = by_budget(part)
+    chosen = budget_rows(part, law, options)
+    rows = chosen.rows
     x = {name: tables.numbers(rows, name) for name in law.inputs}
-    own = rows.get("run_id") if options.cluster is None else _column(rows, options.cluster)
     weights = _weights(rows, options)
     y, noise = tables.numbers(rows, law.response), noise_of_evaluations(part)
-    result = fit_law(law, x, y, weights=weights, cluster=own, noise=noise, **options.of_law)
-    rule = "all rows" if "run_id" not in rows.columns else "lowest nmse of each n at each budget of tokens"
-    selection = BudgetSelection(part.get("run_id", pd.Series(part.index)).nunique(), rule, len(rows))
-    result = replace(result, group=group, selection=selection).with_runs({"run_id": rows.get("run_id")})
-    return [result.with_cautions(before=_repeated(rows, law, options))]
+    result = fit_law(law, x, y, weights=weights, cluster=chosen.cluster, noise=noise, **options.of_law)
+    selection = BudgetSelection(part.get("run_id", pd.Series(part.index)).nunique(), chosen.rule, len(rows))
+    cautions = [*chosen.cautions, *_repeated(rows, law, options)]
+    if chosen.cluster is None and result.estimate is not None:
+        cautions += correlated_rows(x, result.estimate.residuals(), chosen.used.why)
+    result = replace(result, group=group, selection=selection, rows_used=chosen.used)
+    return [result.with_runs({"run_id": rows.get("run_id")}).with_cautions(before=cautions)]
 
 
 def _some(chosen: Converged) -> pd.DataFrame:
@@ -100,6 +123,15 @@ def _some(chosen: Converged) -> pd.DataFrame:
         reasons = " ".join(texts(chosen.cautions))
         raise FitError(f"None of {chosen.selection.runs} runs is done and converged. {reasons}".strip())
     return chosen.rows
+
+
+def _rows_used(chosen: Converged, runs: TrainingRuns) -> RowsUsed:
+    """What became of the rows of a group of converged runs."""
+    used = chosen.selection.runs - sum(part.rows for part in chosen.left_out)
+    count = used if runs.of_row is None else runs.count(chosen.rows)
+    return RowsUsed(
+        "runs", chosen.selection.runs, used, chosen.left_out, count, runs.by, runs.columns, runs.why
+    )
 
 
 def _with_selection(chosen: Converged, result: FitResult) -> FitResult:
@@ -121,14 +153,6 @@ def _usable(part: pd.DataFrame) -> tuple[pd.DataFrame, list[Caution]]:
     runs_are = "1 run is" if left == 1 else f"{left} runs are"
     text = f"{runs_are} not converged and left out: the best lr is another before convergence."
     return part[yes], [Caution(Kind.ROWS, text, ("converged",))]
-
-
-def _column(rows: pd.DataFrame, name: str | None) -> pd.Series | None:
-    """A column that the user named. Raises FitError if the table does not have it."""
-    if name is None:
-        return None
-    tables.require(rows, name, option="--cluster")
-    return rows[name]
 
 
 def _weights(rows: pd.DataFrame, options: FitOptions) -> Array | None:

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from fit.data import tables
-from fit.data.groups import GROUPS, groups
+from fit.data.equal_scale import told_apart
+from fit.data.groups import GROUPS, Split, groups, split
 from fit.data.vertex import short_number
 from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
 from fit.law.json_values import integral
 from fit.law.options import DROP, KEEP, UNCONVERGED
-from fit.law.selection import ConvergedSelection
+from fit.law.selection import ConvergedSelection, LeftOut
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Converged:
     """The rows to fit, one for each cell (n_latents, k), with the loss in the column `nmse`.
 
     every: all usable runs, before the best one of each cell is chosen. group: the column values that all rows share.
+    split: the columns that it is a group of. left_out: the other rows of the group, by rule.
     """
 
     rows: pd.DataFrame
@@ -29,25 +31,38 @@ class Converged:
     group: dict[str, Any]
     selection: ConvergedSelection
     cautions: tuple[Caution, ...] = ()
+    split: Split = Split()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def converged(
-    table: pd.DataFrame, inputs: Sequence[str] = ("n_latents",), unconverged: str = DROP
+    table: pd.DataFrame,
+    inputs: Sequence[str] = ("n_latents",),
+    unconverged: str = DROP,
+    asked: Sequence[str] | None = None,
 ) -> Iterator[Converged]:
     """The rows of each group. L(N) has one group for each k; L(N, K) takes all k together.
 
-    inputs: the inputs of the law. unconverged: whether to drop runs that are not known to be converged, to keep them as
-    they are, or to extrapolate them to the L∞ of their fitted tail, with its error. In our tables only runs that are
-    done count. The best learning rate of a cell is the one with the lowest loss, see `best_of_cells`. A table without
-    the columns state, converged, lr and seed is used as it is.
+    In our tables only runs that are done count. The best learning rate of a cell is the one with the lowest loss, see
+    `best_of_cells`. A table without the columns state, converged, lr and seed is used as it is.
+
+    Parameters
+    ----------
+    table : one row for each run.
+    inputs : the inputs of the law.
+    unconverged : whether to drop runs that are not known to be converged, to keep them as they are, or to extrapolate
+        them to the L∞ of their fitted tail, with its error.
+    asked : the columns to split by, instead of k and those that vary, see `groups.split`.
     """
     if unconverged not in UNCONVERGED:
         raise FitError(f"There is no choice {unconverged!r} for unconverged runs: {', '.join(UNCONVERGED)}.")
     tables.require(table, "n_latents", "nmse", *inputs)
     _refuse_curves(table)
     table = tables.numeric(table, "n_latents", "k", "nmse", *inputs)
-    for group, part in groups(table, ["k"], GROUPS, inputs):
-        yield select(part, group, unconverged, inputs)
+    parts = split(table, ["k"], GROUPS, inputs, asked)
+    for group, part in groups(table, ["k"], GROUPS, inputs, asked):
+        found = select(part, group, unconverged, inputs, asked is not None and not asked)
+        yield replace(found, split=parts, cautions=(*parts.cautions, *found.cautions))
 
 
 def _refuse_curves(table: pd.DataFrame) -> None:
@@ -63,9 +78,13 @@ def _refuse_curves(table: pd.DataFrame) -> None:
 
 
 def select(
-    part: pd.DataFrame, group: dict[str, Any], unconverged: str, inputs: Sequence[str] = ("n_latents",)
+    part: pd.DataFrame,
+    group: dict[str, Any],
+    unconverged: str,
+    inputs: Sequence[str] = ("n_latents",),
+    pooled: bool = False,
 ) -> Converged:
-    """The rows of one group."""
+    """The rows of one group. pooled: the user wants rows in one fit that another column tells apart."""
     selection = ConvergedSelection(len(part), "all rows", epsilon=_epsilon(part))
     done = part
     if "state" in part.columns:
@@ -77,11 +96,19 @@ def select(
     if len(rows):
         tables.positive(rows, "n_latents", "nmse", *(["k"] if "k" in rows.columns else []))
     cell = list(dict.fromkeys(name for name in ("n_latents", "k", *inputs) if name in part.columns))
-    best, selection, about_lr = best_of_cells(rows, done, selection, cell)
-    cautions += about_lr
+    scale = [*cell, *(name for name in ("lr",) if name in rows.columns)]
+    cautions += told_apart(rows, "nmse", scale, "the law", pooled)
+    best, selection, edges = best_of_cells(rows, done, selection, cell)
+    cautions += edges
+    left_out = (
+        LeftOut(len(part) - len(done), "not done, or without a loss"),
+        LeftOut(len(done) - len(rows), "not converged"),
+        LeftOut(selection.passed_over or 0, f"not at the {selection.rule}"),
+    )
     if "converged" in part.columns and unconverged == DROP:
         cautions += _beaten(best, done[~tables.truths(done, "converged")[0]], cell)
-    return Converged(best, rows, group, replace(selection, used=len(best)), tuple(cautions))
+    selection = replace(selection, used=len(best))
+    return Converged(best, rows, group, selection, tuple(cautions), left_out=left_out)
 
 
 def _epsilon(part: pd.DataFrame) -> float | None:
@@ -193,10 +220,10 @@ def best_of_cells(
     # The loss of a single run stays exactly as it is.
     nmse = np.where(best["seeds"] == 1, best["nmse"], np.exp(best["mean"]))
     best = best.assign(nmse=nmse).drop(columns=["ln", "mean", "off"])
-    return best, selection, _about_lr(best, tried, cell)
+    return best, selection, about_lr(best, tried, cell)
 
 
-def _about_lr(best: pd.DataFrame, tried: pd.DataFrame, cell: list[str]) -> list[Caution]:
+def about_lr(best: pd.DataFrame, tried: pd.DataFrame, cell: list[str]) -> list[Caution]:
     """Cautions for cells with the best lr at an edge of those tried, and for cells with only one lr."""
     if "lr" not in best.columns or best["lr"].isna().any():
         return []

@@ -64,14 +64,11 @@ def _first_within(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.Series:
 def by_budget(table: pd.DataFrame) -> pd.DataFrame:
     """The lowest loss of each n (and k) at each budget of tokens, on a grid of quarter octaves.
 
-    table: evaluations or runs, with the columns n_latents, tokens, nmse, run_id and, if known, k. Each budget takes the
+    table: evaluations or runs, with the columns run_id, n_latents, tokens, nmse and, if known, k. Each budget takes the
     lr of the lowest curve there. A budget is left out if it is reached only by curves with a higher loss than a smaller
-    budget has. If the lr decays, only the end of a run counts. A table without run_id is used row by row.
+    budget has. If the lr decays, only the end of a run counts.
     """
-    tables.require(table, "n_latents", "tokens", "nmse")
-    if "run_id" not in table.columns:
-        tables.positive(table, "n_latents", "tokens", "nmse")
-        return table
+    tables.require(table, "run_id", "n_latents", "tokens", "nmse")
     known = table[table["nmse"].notna() & table["tokens"].notna()]
     if known.empty:
         raise FitError("No run has a loss and tokens yet.")

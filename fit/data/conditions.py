@@ -95,6 +95,11 @@ def holds(text: str, row: Row) -> bool:
     return _checked(text, row.keys(), strict=False).truth(row)
 
 
+def columns_of(text: str) -> frozenset[str]:
+    """The columns that an expression names. FitError if it is not understood."""
+    return _evaluator(text, False).parsed.names
+
+
 def mask(text: str, table: pd.DataFrame) -> np.ndarray:
     """Return for which rows of a table a condition is true, as booleans. Errors as in `holds`.
 

@@ -10,6 +10,7 @@ DEFAULT_LAWS = ("L_C", "L_N", "L_NK", "T_N", "LR_N")
 KEEP, DROP, EXTRAPOLATE = UNCONVERGED = ("keep", "drop", "extrapolate")
 FLOPS = ("sparse", "dense")
 AUTO, PROFILE, BOOTSTRAP, DELTA = METHODS = ("auto", "profile", "bootstrap", "delta")
+NONE = "none"  # ends what the fit would do by itself with --cluster and --group
 FEWEST_DRAWS = 20  # with fewer, the 2.5th percentile is that of no draw in particular
 # Resamplings of runs behind the intervals of L(C), each a frontier of its own, and of rows or clusters.
 FRONTIERS, DRAWS = 200, 1000
@@ -26,7 +27,9 @@ class FitOptions:
     unconverged: drop, keep or extrapolate. flops: convention of C, sparse or dense. min_flops: C below which the
     frontier is left out. objective: log, linear, huber or huber:δ. intervals: auto, profile, bootstrap or delta; those
     of L(C) and its optima always resample runs. draws: of any bootstrap, None for 1,000 of rows or clusters and 200 of
-    frontiers; seed: of all resampling. weights, cluster: columns of a table with one row a measurement.
+    frontiers; seed: of all resampling. weights: a column of a table with one row a measurement. cluster: the column
+    whose values are runs, `none` for each row by itself, None to find out. group: the columns that split the rows into
+    fits of their own, empty for none, None for the usual ones.
     """
 
     unconverged: str = DROP
@@ -38,6 +41,7 @@ class FitOptions:
     seed: int = 0
     weights: str | None = None
     cluster: str | None = None
+    group: tuple[str, ...] | None = None
 
     @property
     def of_law(self) -> dict[str, Any]:

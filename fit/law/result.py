@@ -24,7 +24,13 @@ from fit.law.law import Array, Derived, Law, RowSource
 from fit.law.laws import LAWS
 from fit.law.points import CurvePoint, Point, PointRun
 from fit.law.rows import make_inputs, make_rows
-from fit.law.selection import Selection, selection_from_dict, selection_to_dict
+from fit.law.selection import (
+    RowsUsed,
+    Selection,
+    rows_used_from_dict,
+    selection_from_dict,
+    selection_to_dict,
+)
 
 # A fit made again from its file agrees with it in ln L to about 1e-12; by more than this it is another fit.
 SAME_FIT = 1e-6
@@ -161,6 +167,7 @@ class FitResult:
     group : what the rows have in common. flops : convention of C. selection : how the rows were chosen, None for
         arrays.
     recipe : how it was fitted, from which a result that was read back predicts; None in files of earlier versions.
+    rows_used : what became of every row of the table, None for arrays.
     """
 
     law: str
@@ -190,6 +197,7 @@ class FitResult:
     lack_of_fit: LackOfFit | None = None
     disagreements: tuple[Disagreement, ...] = ()
     recipe: Recipe | None = None
+    rows_used: RowsUsed | None = None
     estimate: Estimate | None = field(default=None, repr=False, compare=False)
     intervals: Intervals | None = field(default=None, repr=False, compare=False)
 
@@ -336,6 +344,7 @@ class FitResult:
             "lack_of_fit": None if self.lack_of_fit is None else asdict(self.lack_of_fit),
             "cautions": [asdict(caution) for caution in self.cautions],
             "recipe": None if self.recipe is None else asdict(self.recipe),
+            "rows_used": None if self.rows_used is None else asdict(self.rows_used),
         }
         return plain(content)
 
@@ -373,6 +382,7 @@ class FitResult:
             extra=Extra.from_dict(content.get("extra") or {}),
             selection=selection_from_dict(content.get("selection") or {}, rows),
             recipe=recipe and Recipe.from_dict(recipe),
+            rows_used=rows_used_from_dict(content.get("rows_used")),
         )
 
 

@@ -1,11 +1,67 @@
 """How the rows of a fit were chosen: one class for each way, with counts of what was used and what was left out."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from typing import Any, ClassVar
 
 from fit.law.json_values import record
 from fit.law.law import RowSource
+
+
+class RunsBy(StrEnum):
+    """What was taken as one training run, whose rows share its error.
+
+    ROWS: each row by itself. COLUMN: the rows of one value of a column that names runs. CURVES: rows that agree in all
+    settings while the tokens rise. ASKED: the rows of one value of the column that the user named.
+    """
+
+    ROWS = "each row"
+    COLUMN = "a column that names runs"
+    CURVES = "equal settings, rising tokens"
+    ASKED = "the column asked for"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """How many rows a rule left out of a fit."""
+
+    rows: int
+    rule: str
+
+
+@dataclass(frozen=True)
+class RowsUsed:
+    """The rows of a table that a fit was made from. `used` and the counts of `left_out` sum to `rows`.
+
+    table: what its rows are. runs: how many training runs the rows used are of. runs_by, run_columns, why: what was
+    taken as one run, by which columns, and what spoke for it. split_by: the columns whose values are fitted apart.
+    not_split_by: columns that could split the rows, and follow the size instead.
+    """
+
+    table: str
+    rows: int
+    used: int
+    left_out: tuple[LeftOut, ...] = ()
+    runs: int | None = None
+    runs_by: RunsBy = RunsBy.ROWS
+    run_columns: tuple[str, ...] = ()
+    why: str = ""
+    split_by: tuple[str, ...] = ()
+    not_split_by: tuple[str, ...] = ()
+
+    def of_larger(self, table: str, rows: int, left_out: Sequence[LeftOut]) -> "RowsUsed":
+        """The same rows as a part of a larger table, of which other rows were left out before."""
+        every = tuple(rule for rule in (*left_out, *self.left_out) if rule.rows)
+        return replace(self, table=table, rows=rows, left_out=every)
+
+
+def rows_used_from_dict(content: Mapping[str, Any] | None) -> RowsUsed | None:
+    """The rows of a fit in fits.json; None in files of earlier versions and for fits of arrays."""
+    if not content:
+        return None
+    left_out = tuple(record(LeftOut, each) for each in content.get("left_out") or ())
+    return record(RowsUsed, content, left_out=left_out, runs_by=RunsBy(content.get("runs_by", RunsBy.ROWS)))
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ def _converged(
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """All converged runs; the runs that represent each n, with tokens to convergence; and which inputs are missing."""
     try:
-        groups = list(converged(runs, unconverged=options.unconverged))
+        groups = list(converged(runs, unconverged=options.unconverged, asked=options.group))
     except FitError as error:
         return pd.DataFrame(), pd.DataFrame(), [str(error)]
     every = pd.concat([group.every for group in groups])

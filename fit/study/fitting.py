@@ -1,7 +1,7 @@
 """Fits each law to its rows of a study's tables: L(N) and L(N, K) at convergence, L(C) at the compute optimum."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -9,9 +9,11 @@ import pandas as pd
 
 from fit.compute.fit import CurveGroup, curve_groups, fit_frontier
 from fit.converged.fit import fit_budgets, fit_converged, fit_lr, fit_tokens
-from fit.converged.runs import GROUPS, converged, groups
+from fit.converged.runs import converged
 from fit.data import tables
 from fit.data.curves import decays
+from fit.data.groups import GROUPS, Split, groups, split
+from fit.data.training_runs import with_run_ids
 from fit.law.errors import FitError
 from fit.law.law import Law, RowSource
 from fit.law.laws import named
@@ -19,6 +21,7 @@ from fit.law.options import DEFAULT_LAWS, FLOPS, FitOptions
 from fit.law.result import FitResult
 from fit.regimes.agreement import with_disagreements
 from fit.regimes.compare import Regimes, compare
+from fit.study.row_counts import Origin
 from fit.study.study_tables import RawTables
 
 
@@ -30,7 +33,14 @@ class Study:
     regimes: Regimes | None
 
 
-Attempt = tuple[dict[str, Any], Callable[[], list[FitResult]]]
+@dataclass(frozen=True)
+class Attempt:
+    """A group of rows: the values that they share, a function that makes its fits, and where its rows come from."""
+
+    group: dict[str, Any]
+    fit: Callable[[], list[FitResult]]
+    origin: Origin
+    rows: int
 
 
 def fit_study(
@@ -41,10 +51,11 @@ def fit_study(
     where: str | None = None,
     options: FitOptions | None = None,
     say: Callable[[str], None] = print,
+    as_read: RawTables | None = None,
 ) -> Study:
     """Like `fit_table`, with a comparison of the two regimes if both were fitted; same arguments and errors."""
     options = options or FitOptions()
-    source = Source(*prepared(runs, curves, mapping, where, say), options)
+    source = prepared(runs, curves, mapping, where, options, say, as_read)
     fits = _fit_all(source, laws, say)
     if not {"compute", "converged"} <= {fit.regime for fit in fits if fit.response == "nmse"}:
         return Study(tuple(fits), None)
@@ -59,6 +70,7 @@ def fit_table(
     where: str | None = None,
     options: FitOptions | None = None,
     say: Callable[[str], None] = print,
+    as_read: RawTables | None = None,
 ) -> list[FitResult]:
     """Fit each law to each group of rows: L_N for each k, L_NK, and L_C over the frontier of the curves.
 
@@ -71,28 +83,45 @@ def fit_table(
     where : a condition on columns that selects rows, such as "k == 32".
     options : how the laws are fitted.
     say : called with a sentence for each law and group that is skipped.
+    as_read : the tables under our column names before a condition chose the rows given, so that each fit can count
+        what was left out.
 
     Raises
     ------
     FitError
         If no law could be fitted, or a column or law is unknown.
     """
-    return _fit_all(Source(*prepared(runs, curves, mapping, where, say), options or FitOptions()), laws, say)
+    source = prepared(runs, curves, mapping, where, options or FitOptions(), say, as_read)
+    return _fit_all(source, laws, say)
 
 
 @dataclass(frozen=True)
 class Source:
-    """The tables of a study, as `prepared` returns them, and the options of the fit."""
+    """The tables of a study that the laws are fitted to, how many rows they had before, and the options of the fit."""
 
     runs: pd.DataFrame
     curves: pd.DataFrame | None
     options: FitOptions
+    as_read: RawTables
+    where: str | None
 
     @cached_property
     def curve_groups(self) -> list[CurveGroup]:
         """The groups of L(C), shared by its laws and by the comparison of the regimes."""
         table, name = (self.runs, "rows of the table") if self.curves is None else (self.curves, "curves")
-        return list(curve_groups(table, self.options, name))
+        return list(curve_groups(with_run_ids(table, f"flops_{self.options.flops}"), self.options, name))
+
+    @property
+    def of_runs(self) -> Origin:
+        """The rows of the table of runs."""
+        return Origin("rows of the table", len(self.as_read.runs), len(self.runs), self.where)
+
+    @property
+    def of_curves(self) -> Origin:
+        """The evaluations, or the rows of the table of runs where there are none."""
+        if self.curves is None or self.as_read.curves is None:
+            return self.of_runs
+        return Origin("evaluations", len(self.as_read.curves), len(self.curves), self.where)
 
 
 def _fit_all(source: Source, laws: Sequence[str] | None, say: Callable[[str], None]) -> list[FitResult]:
@@ -132,13 +161,25 @@ def prepared(
     curves: pd.DataFrame | None,
     mapping: Mapping[str, str] | None,
     where: str | None,
-    say: Callable[[str], None] = print,
-) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """The runs that meet the condition, with our column names, and the curves that belong to them."""
-    chosen = RawTables(runs, curves).select(mapping or {}, where)
-    for note in chosen.notes:
+    options: FitOptions,
+    say: Callable[[str], None],
+    as_read: RawTables | None = None,
+) -> Source:
+    """The runs that meet the condition, with our column names, and the evaluations that belong to them."""
+    raw = RawTables(_unique(runs), None if curves is None else _unique(curves))
+    named = raw.named(mapping or {})
+    chosen, every = named.chosen(where), as_read or named
+    for note in named.notes:
         say(note)
-    return chosen.runs, None if chosen.curves is None else _with_columns_of_runs(chosen.curves, chosen.runs)
+    if about := every.about_condition(chosen, where):
+        say(about)
+    evaluations = None if chosen.curves is None else _with_columns_of_runs(chosen.curves, every.runs)
+    return Source(chosen.runs, evaluations, options, every, where or every.condition)
+
+
+def _unique(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with labels that name one row each, as two tables that were joined may not have."""
+    return table if table.index.is_unique else table.reset_index(drop=True)
 
 
 def _with_columns_of_runs(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -185,11 +226,11 @@ def _fit_groups(
     fits: list[FitResult] = []
     reasons: dict[str, list[str]] = {}
     try:
-        for group, fit in _attempts(law, source, with_optima, say):
+        for attempt in _attempts(law, source, with_optima, say):
             try:
-                fits += fit()
+                fits += [attempt.origin.counted(fit, attempt.rows) for fit in attempt.fit()]
             except FitError as error:
-                name = ", ".join(f"{key}={value}" for key, value in group.items())
+                name = ", ".join(f"{key}={value}" for key, value in attempt.group.items())
                 reasons.setdefault(str(error), []).append(name)
     except FitError as error:
         reasons.setdefault(str(error), []).append("")
@@ -201,28 +242,51 @@ def _reason(groups: str, text: str) -> str:
 
 
 def _attempts(law: Law, source: Source, with_optima: bool, say: Callable[[str], None]) -> Iterator[Attempt]:
-    """For each group of rows, the values that its rows share and a function that makes its fits."""
+    """The groups of rows that a law is fitted to."""
     runs, curves, options = source.runs, source.curves, source.options
     match law.rows:
         case RowSource.FRONTIER | RowSource.OPTIMUM:
-            for part in source.curve_groups:
-                yield part.group, partial(fit_frontier, law, part, with_optima, say)
+            parts = source.curve_groups
+            usable = sum(len(part.rows) for part in parts)
+            for part in parts:
+                by = tuple(part.group)
+                origin = replace(source.of_curves, usable=usable, split=Split(by, part.following))
+                yield Attempt(
+                    part.group, partial(fit_frontier, law, part, with_optima, say), origin, len(part.rows)
+                )
         case RowSource.BUDGETS:
-            for group, rows in _budget_groups(law, runs if curves is None else curves):
-                yield group, partial(fit_budgets, law, rows, group, options)
+            table = runs if curves is None else curves
+            tables.require(table, *law.inputs, law.response)
+            table = tables.numeric(table, *law.inputs, law.response)
+            split_by = split(table, ["k"], GROUPS, law.inputs, options.group)
+            origin = replace(source.of_curves, split=split_by)
+            for group, rows in groups(table, ["k"], GROUPS, law.inputs, options.group):
+                fit = partial(fit_budgets, law, rows, group, options)
+                yield Attempt(group, partial(_cautioned, fit, split_by), origin, len(rows))
         case RowSource.LR:
-            for group, rows in groups(runs, ["k"], GROUPS):
-                yield group, partial(fit_lr, law, rows, group, options)
-        case RowSource.TOKENS:
-            for chosen in converged(runs, law.inputs, options.unconverged):
-                yield chosen.group, partial(fit_tokens, law, chosen, curves, options)
+            split_by = split(_some(runs, source), ["k"], GROUPS, asked=options.group)
+            origin = replace(source.of_runs, split=split_by)
+            for group, rows in groups(runs, ["k"], GROUPS, asked=options.group):
+                fit = partial(fit_lr, law, rows, group, options)
+                yield Attempt(group, partial(_cautioned, fit, split_by), origin, len(rows))
         case _:
-            for chosen in converged(runs, law.inputs, options.unconverged):
-                yield chosen.group, partial(fit_converged, law, chosen, curves, options)
+            for chosen in converged(_some(runs, source), law.inputs, options.unconverged, options.group):
+                origin = replace(source.of_runs, split=chosen.split)
+                tokens = law.rows is RowSource.TOKENS
+                fit = (
+                    partial(fit_tokens, law, chosen, curves, options)
+                    if tokens
+                    else partial(fit_converged, law, chosen, curves, options)
+                )
+                yield Attempt(chosen.group, fit, origin, chosen.selection.runs)
 
 
-def _budget_groups(law: Law, table: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """The evaluations of finished and running runs, one group per k unless k is an input."""
-    tables.require(table, *law.inputs, law.response)
-    table = tables.numeric(table, *law.inputs, law.response)
-    yield from groups(table, ["k"], GROUPS, law.inputs)
+def _cautioned(fit: Callable[[], list[FitResult]], split_by: Split) -> list[FitResult]:
+    return [result.with_cautions(before=split_by.cautions) for result in fit()]
+
+
+def _some(runs: pd.DataFrame, source: Source) -> pd.DataFrame:
+    """The runs; FitError if a condition on evaluations left none of them."""
+    if runs.empty:
+        raise FitError(f"No run has {source.where} in its own row: only the laws of curves have rows here.")
+    return runs

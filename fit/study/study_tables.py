@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from fit.data import tables
+from fit.data import conditions, tables
 from fit.data.fingerprint import fingerprint
 from fit.data.reading.table_file import holds_results
 from fit.law.errors import FitError
@@ -35,6 +35,7 @@ class StudyTables:
     mapping, where : the column names and the condition by which the rows were read.
     outdated : why fits.json was left out, if the table has changed since it was made.
     notes : what else a reader of these tables should know, a sentence each.
+    as_read : the tables before the condition chose rows, under our column names; None for tables that were not read.
     """
 
     runs: pd.DataFrame | None = None
@@ -49,6 +50,7 @@ class StudyTables:
     where: str | None = None
     outdated: str | None = None
     notes: tuple[str, ...] = ()
+    as_read: "RawTables | None" = None
 
     @cached_property
     def made_from(self) -> MadeFrom:
@@ -113,7 +115,10 @@ class StudyTables:
                 del beside.files["fits"]
             else:
                 names = all_names
-        chosen = raw.select(names, where)
+        as_read = raw.named(names)
+        chosen = as_read.chosen(where)
+        if about := as_read.about_condition(chosen, where):
+            beside.notes.append(about)
         for kind, table_beside in (("curves", chosen.curves), ("latents", chosen.latents)):
             if kind in beside.files and table_beside is None:
                 name = beside.files.pop(kind).name
@@ -131,6 +136,7 @@ class StudyTables:
             where,
             outdated,
             (*beside.notes, *chosen.notes),
+            replace(as_read, condition=where),
         )
 
 
@@ -143,9 +149,10 @@ class RawTables:
     latents: pd.DataFrame | None = None
     curves_named: bool = True  # and so taken whatever their run ids are
     notes: tuple[str, ...] = ()  # what was converted to numbers
+    condition: str | None = None  # by which rows are chosen from them
 
-    def select(self, mapping: Mapping[str, str], where: str | None) -> "RawTables":
-        """The runs under our column names for which the condition holds, and the rows of each table about them."""
+    def named(self, mapping: Mapping[str, str]) -> "RawTables":
+        """All rows under our column names; without further tables that are about other runs."""
         here = self.runs.columns if self.curves is None else self.runs.columns.union(self.curves.columns)
         tables.renamed(self.runs, {ours: theirs for ours, theirs in mapping.items() if theirs not in here})
         notes: list[str] = []
@@ -154,13 +161,60 @@ class RawTables:
             for table, prefix in ((self.runs, ""), (self.curves, "Curves: "), (self.latents, "Latents: "))
         )
         assert runs is not None
-        chosen = tables.where(runs, where)
         if curves is not None and not self.curves_named and not _share_runs(runs, curves):
             curves = None
         if latents is not None and not _share_runs(runs, latents):
             latents = None
-        about = rows_about(chosen, curves, where), rows_about(chosen, latents, None)
-        return RawTables(chosen, *about, notes=tuple(notes))
+        return replace(self, runs=runs, curves=curves, latents=latents, notes=tuple(notes))
+
+    def select(self, mapping: Mapping[str, str], where: str | None) -> "RawTables":
+        """The tables under our column names, and of them the rows that are `chosen`."""
+        return self.named(mapping).chosen(where)
+
+    def chosen(self, where: str | None) -> "RawTables":
+        """The runs for which a condition on our column names holds, and the rows of each table about them.
+
+        A condition on what changes along a curve, such as its tokens, chooses evaluations too: those for which it
+        holds, with the columns of their run where the curves do not have them. Runs are then chosen by their own row.
+        """
+        if where is None or not self.evaluations_chosen(where):
+            chosen = tables.where(self.runs, where)
+            curves = rows_about(chosen, self.curves, where)
+            return replace(self, runs=chosen, curves=curves, latents=rows_about(chosen, self.latents, None))
+        assert self.curves is not None
+        names = conditions.columns_of(where)
+        of_runs = [name for name in self.runs.columns if name in names and name not in self.curves.columns]
+        ids = self.runs[["run_id", *of_runs]].drop_duplicates("run_id")
+        joined = self.curves.merge(ids, on="run_id", how="left")
+        curves = self.curves[conditions.mask(where, joined)]
+        if names <= set(self.runs.columns):
+            chosen = self.runs[conditions.mask(where, self.runs)]
+        else:
+            chosen = self.runs[self.runs["run_id"].isin(curves["run_id"])]
+        if curves.empty and chosen.empty:
+            tables.where(self.runs, where)  # raises the error of a condition that leaves nothing
+        about = chosen if len(chosen) else self.runs[self.runs["run_id"].isin(curves["run_id"])]
+        return replace(self, runs=chosen, curves=curves, latents=rows_about(about, self.latents, None))
+
+    def evaluations_chosen(self, where: str) -> tuple[str, ...]:
+        """The columns of a condition that change along the curves of these tables, which must have our names."""
+        if self.curves is None or not {"run_id"} <= set(self.runs.columns) & set(self.curves.columns):
+            return ()
+        names = [name for name in self.curves.columns if name in conditions.columns_of(where)]
+        runs = self.curves.groupby("run_id")
+        return tuple(name for name in names if name != "run_id" and runs[name].nunique().gt(1).any())
+
+    def about_condition(self, chosen: "RawTables", where: str | None) -> str | None:
+        """What a condition on evaluations chose, None for any other. chosen: the outcome of `select`."""
+        along = self.evaluations_chosen(where) if where else ()
+        if not along or self.curves is None or chosen.curves is None:
+            return None
+        changes = f"{', '.join(along)} {'changes' if len(along) == 1 else 'change'} along the curves"
+        return (
+            f"{where}: {changes}, so the condition chooses {len(chosen.curves):,} of {len(self.curves):,} evaluations "
+            f"for the laws of curves, and {len(chosen.runs):,} of {len(self.runs):,} runs, by their own row, for the "
+            "others."
+        )
 
 
 def _in_our_columns(

@@ -18,6 +18,7 @@ from fit.regimes.compare import Group, Regimes
 from fit.regimes.floors import Floor
 from fit.regimes.lr_ratio import Ratio
 from fit.views.format import greek, number, percent, scale, significant, with_interval
+from fit.views.row_lines import row_lines
 
 PER_LINE = 3
 MOST_HELD_OUT = 6
@@ -39,6 +40,7 @@ def text(results: Sequence[FitResult], regimes: Regimes | None = None) -> str:
 def fit_lines(fit: FitResult) -> Iterator[str]:
     """The lines of one fit."""
     yield f"{fit.formula}      {_rows(fit)}, {fit.loss.replace('nmse', 'NMSE')}"
+    yield from (f"  {line}" for line in row_lines(fit.rows_used))
     yield from _values(fit.params)
     yield _quality(fit)
     yield from _chosen(fit)

@@ -20,6 +20,7 @@ from fit.views.page.fit_format import (
 from fit.views.page.render import MISSING
 from fit.views.page.run_table import cell_text
 from fit.views.page.study_report import StudyReport
+from fit.views.row_lines import row_lines
 
 # Prefixes of the names of laws, in the order in which the page lists the laws; a longer prefix stands before a shorter.
 ORDER = ("L_NK", "L_ND", "L_N", "L_C", "N_C", "D_C", "LR_C", "T_N", "LR_N")
@@ -59,7 +60,10 @@ class SensitivityRow:
 
 @dataclass(frozen=True)
 class FitRow:
-    """One fit. parameters: in the order of the family. rule: how its rows were chosen."""
+    """One fit.
+
+    parameters: in the order of the family. rule: how its rows were chosen. row_lines: what became of every row.
+    """
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -69,6 +73,7 @@ class FitRow:
     rows: str
     starts: str
     rule: str | None
+    row_lines: tuple[str, ...]
     trained_up_to: str
     held_out: tuple[HeldOutRow, ...]
     sensitivity: tuple[SensitivityRow, ...]
@@ -176,6 +181,7 @@ def _fit_row(fit: FitResult, names: Sequence[str]) -> FitRow:
         rows=cell_text(fit.rows),
         starts=f"{fit.starts.agree}/{fit.starts.tried}" if fit.starts else MISSING,
         rule=fit.selection.rule if fit.selection else None,
+        row_lines=tuple(row_lines(fit.rows_used)),
         trained_up_to=scale(held.input, held.score.up_to).replace("=", " ≤ ") if held else "",
         held_out=tuple(map(_held_out_row, held.points)) if held else (),
         sensitivity=tuple(map(_sensitivity_row, fit.extra.sensitivity)),

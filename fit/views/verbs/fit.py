@@ -17,6 +17,7 @@ from fit.law.options import (
     FLOPS,
     FRONTIERS,
     METHODS,
+    NONE,
     UNCONVERGED,
     FitOptions,
 )
@@ -77,7 +78,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=_seed, default=0, help="seed of every resampling (default: %(default)s)")
     add("--weights", metavar="COLUMN", help="how many measurements a row stands for")
-    add("--cluster", metavar="COLUMN", help="rows with the same value are resampled together")
+    add(
+        "--cluster",
+        metavar="COLUMN",
+        help="rows with the same value are one run, resampled together; none: each row (default: found from the table)",
+    )
+    add(
+        "--group",
+        metavar="COLUMN,…",
+        type=_columns,
+        help="split the rows by these columns into fits of their own; none: one fit (default: k, data, d_model, "
+        "batch_tokens, activation, as far as they do not follow n_latents)",
+    )
     add("--out", metavar="DIR", help="folder of fits.json (default: that of TABLE)")
     add(
         "--as",
@@ -101,6 +113,13 @@ def _count(text: str) -> int:
     if not text.isdigit() or int(text) < FEWEST_DRAWS:
         raise argparse.ArgumentTypeError(f"must be an integer >= {FEWEST_DRAWS}, got {text}")
     return int(text)
+
+
+def _columns(text: str) -> tuple[str, ...]:
+    names = tuple(filter(None, (name.strip() for name in text.split(","))))
+    if not names:
+        raise argparse.ArgumentTypeError("must be columns separated by commas, or none")
+    return () if names == (NONE,) else names
 
 
 def _seed(text: str) -> int:
@@ -128,7 +147,9 @@ def run(options: argparse.Namespace) -> int:
     for note in data.notes:
         tell(note)
     assert data.runs is not None and data.path is not None
-    study = fit_study(data.runs, data.curves, laws or None, options=_choices(options), say=tell)
+    study = fit_study(
+        data.runs, data.curves, laws or None, options=_choices(options), say=tell, as_read=data.as_read
+    )
     out = Path(options.out) if options.out else data.path.parent
     try:
         written = write_json(study.fits, str(data.path), out / NAME, study.regimes, data.made_from)
@@ -163,6 +184,7 @@ def _choices(options: argparse.Namespace) -> FitOptions:
         "seed",
         "weights",
         "cluster",
+        "group",
     )
     return FitOptions(**{name: getattr(options, name) for name in names})
 

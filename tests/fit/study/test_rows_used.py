@@ -1,0 +1,185 @@
+"""What a fit says about the rows of its table, and that lr sweeps, curves and columns that follow n are not pooled."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fit.law.errors import FitError
+from fit.law.options import FitOptions
+from fit.law.result import FitResult
+from fit.law.selection import LeftOut, RunsBy
+from fit.study import fit_table
+from fit.views.row_lines import row_lines
+from tests.fit.sweep_tables import LRS, Sweep
+
+DRAWS = 40
+CASES = Path(__file__).parents[1] / "cases"
+
+
+def case(name, law="L_ND", mapping=None, where=None, say=str, **options):
+    table = pd.read_csv(CASES / f"{name}.csv")
+    options = FitOptions(draws=DRAWS, **options)
+    return fit_table(table, laws=[law], mapping=mapping, where=where, options=options, say=say)
+
+
+def value(fit, name):
+    return fit.params[name].value
+
+
+def holds(fit, name, truth):
+    param = fit.params[name]
+    return param.low is not None and param.low <= truth <= param.high
+
+
+def test_the_lowest_lr_of_each_scale_is_taken_and_said():
+    (fit,) = case("lr_mix")
+    assert [value(fit, name) for name in ("alpha", "beta", "E")] == pytest.approx([0.34, 0.36, 1.7], abs=1e-3)
+    assert (fit.rows_used.used, fit.rows_used.rows) == (16, 80)
+    assert fit.rows_used.left_out == (
+        LeftOut(64, "not at the lr with the lowest loss of each (n_latents, tokens)"),
+    )
+    assert "rows: 16 of 80 rows of the table used; left out: 64 not at the lr" in next(
+        row_lines(fit.rows_used)
+    )
+
+
+@pytest.mark.parametrize("columns", [["name"], []])
+def test_curves_are_clustered_by_themselves_as_with_the_option(columns):
+    """By the column that names runs, or without it by 20 rising tokens at each of 12 n."""
+    table = pd.read_csv(CASES / "curves_no_cluster.csv")
+    table = table[[*columns, "n_latents", "tokens", "nmse"]]
+    options = FitOptions(draws=DRAWS)
+    (fit,) = fit_table(table, laws=["L_ND"], options=options)
+    asked = "name" if columns else "n_latents"
+    (same,) = fit_table(table, laws=["L_ND"], options=FitOptions(draws=DRAWS, cluster=asked))
+    assert fit.params == same.params and holds(fit, "alpha", 0.34)
+    assert (fit.rows_used.runs, fit.rows_used.runs_by) == (12, RunsBy.COLUMN if columns else RunsBy.CURVES)
+    assert same.rows_used.runs_by is RunsBy.ASKED
+    assert "12, rows of " in list(row_lines(fit.rows_used))[1]
+
+
+def test_rows_of_curves_that_are_counted_apart_have_correlated_residuals_and_a_caution():
+    (fit,) = case("curves_no_cluster", cluster="none")
+    assert not holds(fit, "alpha", 0.34) and fit.rows_used.runs == 240
+    (caution,) = [c for c in fit.cautions if c.text.startswith("Residuals of neighbours in tokens")]
+    assert "--cluster n_latents" in caution.text and "(r = " in caution.text
+
+
+def test_a_column_that_follows_the_size_does_not_split_the_rows():
+    (fit,) = case("dmodel_groups", mapping={"n_latents": "N"})
+    assert fit.rows == 20 and holds(fit, "alpha", 0.34) and fit.group == {}
+    assert fit.rows_used.not_split_by == ("d_model",)
+    assert any(c.text.startswith("d_model follows n_latents and does not split") for c in fit.cautions)
+    with pytest.raises(FitError, match="needs at least 3 different values of n_latents"):
+        case("dmodel_groups", mapping={"n_latents": "N"}, group=("d_model",))
+
+
+def test_a_grid_of_runs_at_shared_budgets_is_no_curve():
+    (fit,) = case("dmodel_groups", mapping={"n_latents": "N"})
+    assert fit.rows_used.runs_by is RunsBy.ROWS and fit.params["alpha"].method == "profile"
+
+
+def test_conditions_on_compute_keep_the_rows_that_exact_numbers_keep():
+    mapping = {"n_latents": "N", "tokens": "D", "nmse": "loss"}
+    sentences = []
+    for condition in ("6 * N * D > 2e20", "6.0 * N * D > 2e20"):
+        with pytest.raises(FitError) as error:
+            case("where_overflow", "L_N", mapping, condition)
+        sentences.append(str(error.value))
+    assert "there are 4" in sentences[0] and sentences[0] == sentences[1]
+
+
+def curves_of(ns, lrs, evaluations=13, noise=0.0, seed=0):
+    """Runs of L = 1.7 + 400 N^-.34 + 1500 D^-.36, worse by 2 % for each factor of 3 in lr from 1e-3."""
+    rng, parts = np.random.default_rng(seed), []
+    for n in ns:
+        for lr in lrs:
+            D = np.geomspace(1e9, 1e11, evaluations)
+            loss = (1.7 + 400 * n**-0.34 + 1500 * D**-0.36) * (1 + 0.02 * np.log(lr / 1e-3) ** 2)
+            loss *= np.exp(noise * rng.standard_normal())
+            parts.append(pd.DataFrame({"n_latents": n, "lr": lr, "tokens": D, "nmse": loss}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_of_curves_with_an_lr_sweep_one_run_of_each_size_counts():
+    table = curves_of(np.geomspace(5e7, 2e9, 10), (1e-4, 3e-4, 1e-3, 3e-3, 1e-2))
+    (fit,) = fit_table(table, laws=["L_ND"], options=FitOptions(draws=DRAWS))
+    assert value(fit, "alpha") == pytest.approx(0.34, abs=1e-3)
+    assert (fit.rows_used.used, fit.rows_used.rows, fit.rows_used.runs) == (130, 650, 10)
+    assert "lowest loss of each (n_latents) at the tokens that its runs share" in fit.selection.rule
+
+
+def test_a_run_that_diverged_early_is_no_candidate_for_the_best_lr():
+    table = curves_of(np.geomspace(5e7, 2e9, 10), (3e-4, 1e-3, 3e-3))
+    early = (table["lr"] == 3e-3) & (table["tokens"] > 1e10)
+    table = table[~early].assign(nmse=lambda t: t["nmse"].where(t["lr"] != 3e-3, t["nmse"] * 0.5))
+    (fit,) = fit_table(table, laws=["L_ND"], options=FitOptions(draws=DRAWS))
+    assert fit.rows_used.runs == 10 and value(fit, "E") == pytest.approx(1.7, abs=0.01)
+
+
+def converged_runs(topk_effect=1.5):
+    """L(N) at two values of a column `topk`."""
+    rng, rows = np.random.default_rng(1), []
+    for n in 2.0 ** np.arange(9, 17):
+        for topk in (16, 32):
+            loss = (0.1 + 2 * n**-0.3) * topk_effect ** (topk == 16) * np.exp(0.003 * rng.standard_normal())
+            rows.append({"n_latents": n, "topk": topk, "nmse": loss})
+    return pd.DataFrame(rows)
+
+
+def test_another_column_that_rides_on_the_loss_is_refused_with_its_options():
+    with pytest.raises(FitError) as error:
+        fit_table(converged_runs(), laws=["L_N"])
+    assert "with topk (2 values), which explains" in str(error.value)
+    for option in ('--where "topk == 16"', "--group topk", "--map k=topk"):
+        assert option in str(error.value)
+
+
+def test_each_of_these_options_gives_a_fit():
+    table = converged_runs()
+    assert len(fit_table(table, laws=["L_N"], where="topk == 16")) == 1
+    apart = fit_table(table, laws=["L_N"], options=FitOptions(group=("topk",)))
+    assert [fit.group for fit in apart] == [{"topk": 16}, {"topk": 32}]
+    assert [fit.group for fit in fit_table(table, laws=["L_N"], mapping={"k": "topk"})] == [
+        {"k": 16},
+        {"k": 32},
+    ]
+    (fit,) = fit_table(table, laws=["L_N"], options=FitOptions(group=()))
+    assert fit.rows == 16 and any("with topk" in text for text in fit.warnings)
+
+
+def test_a_small_effect_of_another_column_is_a_caution_and_none_is_nothing():
+    (fit,) = fit_table(converged_runs(1.03), laws=["L_N"])
+    assert any(re.search(r"differ by ±1\.\d % with topk", text) for text in fit.warnings)
+    (fit,) = fit_table(converged_runs(1.0), laws=["L_N"])
+    assert not any("topk" in text for text in fit.warnings)
+
+
+def test_every_count_sums_to_the_rows_of_its_table(sweep_fits):
+    for fit in sweep_fits:
+        used = fit.rows_used
+        assert used.used + sum(left.rows for left in used.left_out) == used.rows, fit.law
+        assert used.runs is not None and used.why
+        assert FitResult.from_dict(fit.to_dict()) == fit
+        assert len(list(row_lines(used))) == 2
+
+
+@pytest.fixture(scope="module")
+def sweep_fits():
+    runs, curves = Sweep(noise=0.003).tables(lrs=LRS[3:8], ks=(16, 32), seeds=1)
+    runs.loc[3, "state"] = "failed"
+    runs["converged"] = runs["converged"] & (np.arange(len(runs)) % 17 > 0)
+    laws = ["L_C", "L_N", "L_NK", "L_ND", "L_NDK", "T_N", "LR_N"]
+    fits = fit_table(runs, curves, laws, where="n_latents < 8000", options=FitOptions(draws=20), say=str)
+    assert {fit.law for fit in fits} >= set(laws)
+    return fits
+
+
+def test_fits_of_the_same_table_name_the_rows_they_read(sweep_fits):
+    tables = {fit.law: fit.rows_used.table for fit in sweep_fits}
+    assert tables["L_N"] == "rows of the table" and tables["L_ND"] == tables["L_C"] == "evaluations"
+    rules = [left.rule for left in next(f for f in sweep_fits if f.law == "L_N").rows_used.left_out]
+    assert rules[0] == "not n_latents < 8000" and "of another k" in rules and "not converged" in rules
