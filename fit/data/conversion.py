@@ -101,7 +101,8 @@ def read_numbers(column: pd.Series, wanted: Need, label: str = "") -> Numbers:
     cells = [replaced.get(cell, cell) if isinstance(cell, str) else cell for cell in column.tolist()]
     values = pd.Series([None if cell is pd.NA else cell for cell in cells], index=column.index, dtype=object)
     if not read.refused:
-        values = pd.to_numeric(values)
+        # Of what is large, such as FLOPs, whole numbers would overflow in a product.
+        values = pd.to_numeric(values) if wanted.whole else values.astype(float)
     counts = column.value_counts()
     return Numbers(values, read.notes(label or wanted.name, counts), read.refused)
 

@@ -202,9 +202,9 @@ def _ending(rest: str, unit: str, count: bool, nouns: frozenset[str]) -> tuple[s
 
 def unit_factor(name: str, unit: str) -> Fraction | Refusal | None:
     """By what a unit multiplies a column's own unit: 10^15 for PFLOPs of FLOPs; None for no unit of it."""
-    name = " ".join(name.lower().split())
     if unit == FLOPS:
         return _flops(name)
+    name = " ".join(name.lower().split())
     if unit in (TOKENS, TOKENS_PER_SECOND):
         match = _OF_TOKENS.fullmatch(name)
         if match is None or (match["rate"] is not None) != (unit == TOKENS_PER_SECOND):
@@ -222,7 +222,7 @@ def unit_factor(name: str, unit: str) -> Fraction | Refusal | None:
 
 
 def _flops(name: str) -> Fraction | Refusal | None:
-    match = _OF_FLOPS.fullmatch(name)
+    match = _OF_FLOPS.fullmatch(" ".join(name.lower().split()))
     if match is None or (match["word"] == "f" and match["time"] is None):
         return None
     prefix = _LONG_PREFIXES.get(match["prefix"], match["prefix"])
