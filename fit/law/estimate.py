@@ -15,6 +15,7 @@ from fit.law.starts import (
     may_vanish,
     on_all_rows,
     refined,
+    revived,
     sampled,
     starting_points,
     with_floors,
@@ -23,6 +24,10 @@ from fit.law.starts import (
 
 # Starts whose deviances differ by less than this, relatively, have reached the same optimum.
 SAME = 1e-6
+# A floor that vanished is linearised at this share of the loss; any small share gives the same column.
+SMALL = 1e-3
+# A row that alone determines a parameter has a leverage of 1 and no residual that could be corrected by it.
+HIGHEST_LEVERAGE = 0.9
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,14 @@ class Estimate:
         """Σ w − p: a weight of 2 counts as two measurements."""
         return float(self.weights.sum()) - len(self.law.internal)
 
+    def freedom(self) -> float:
+        """Degrees of freedom of the scatter: ν (1 + κ)/2 with κ the mean of ψ', ν itself for least squares.
+
+        Where most errors lie beyond Huber's δ, the scatter rests on the density of the errors at 0, which n rows tell
+        about half as well as their variance.
+        """
+        return self.dof * (1 + self.influence()[1]) / 2
+
     @property
     def floor_vanished(self) -> bool:
         return self.law.floor is not None and not self.solution.alive[0, self.law.floor]
@@ -98,12 +111,22 @@ class Estimate:
         return float((self.weights * psi**2).sum() / self.dof / inside)
 
     def influence(self) -> tuple[Array, float]:
-        """ψ of the rows, (rows,), and the mean of ψ'."""
-        objective, w = self.problem.objective, self.weights
+        """ψ of the rows, (rows,), and the mean of ψ' at their errors."""
+        objective = self.problem.objective
         r = objective.residual(self.log_fitted(), self.problem.ln_y)
-        # Count at least one row as inside: with δ = 1e-3, all of 12 scattered rows may lie beyond it.
-        inside = float((w * objective.inside(r)).sum() / w.sum())
-        return objective.slope(r), max(inside, 1 / len(w))
+        if not np.isfinite(objective.delta):
+            return r, 1.0
+        return objective.slope(r), objective.mean_inside(r, self.leverage(), self.weights)
+
+    def leverage(self) -> Array:
+        """h, (rows,): how far the fitted value of each row follows its own measurement, between 0 and 1; Σ h = p.
+
+        A floor counts even if it vanished.
+        """
+        plane = revived(self.basis, self.problem, self.solution, SMALL)
+        J = self.jacobian(plane)
+        h = self.weights * np.einsum("pi,pi->i", J, self.covariance(plane) @ J)
+        return np.asarray(np.clip(h, 0.0, HIGHEST_LEVERAGE))
 
     def jacobian(self, solution: Solution | None = None) -> Array:
         """∂r/∂θ' of the fitted rows, (p, rows), at the optimum or another solution; 0 for a vanished floor."""

@@ -137,7 +137,7 @@ def intervals(
     if rows.shared and rows.runs < enough(at.law):
         return NoIntervals(at)
     if method == AUTO:
-        method = _suited(rows)
+        method = suited(at, rows)
     if method == DELTA:
         return DeltaIntervals(at, rows)
     count = int((rows.weights > 0).sum())
@@ -159,7 +159,8 @@ def enough(law: Law) -> int:
     return len(law.internal) + 2
 
 
-def _suited(rows: Rows) -> str:
+def suited(at: Estimate, rows: Rows) -> str:
+    """The method that `auto` takes for rows that have intervals."""
     count = int((rows.weights > 0).sum())
     if count > MANY:
         return DELTA

@@ -8,6 +8,7 @@ from scipy.stats import f as fisher
 
 from fit.law.estimate import Estimate
 from fit.law.functionals import Quantities
+from fit.law.intervals.spread import plane, sandwich
 from fit.law.law import Array, Derived
 from fit.law.solver import Flags, Index, Problem, Pull, Solution, minimise
 from fit.law.starts import may_vanish, revived
@@ -34,7 +35,7 @@ def threshold(at: Estimate) -> float:
     (Heritier & Ronchetti 1994), see `Estimate.scatter`.
     """
     scatter = max(at.scatter(), SMALLEST_SCATTER**2)
-    return scatter * float(fisher.ppf(LEVEL, 1, at.dof))
+    return scatter * float(fisher.ppf(LEVEL, 1, at.freedom()))
 
 
 def optional(at: Estimate) -> Flags:
@@ -78,8 +79,26 @@ class Profile:
 
     def __init__(self, at: Estimate) -> None:
         self.at = at
-        self.delta = threshold(at)
         self.better: Solution | None = None
+
+    def _thresholds(self, quantities: Quantities) -> Array:
+        """Δ of each quantity, (m,).
+
+        Residuals of L itself are not alike, since noise is a share of the loss: under the objective linear, the rows of
+        the largest losses scatter most. There τ is the ratio of two variances of the quantity, by the sandwich and by
+        the deviance alone (Godambe's information; Kent 1982).
+        """
+        at, m = self.at, len(quantities)
+        if at.problem.objective.name != "linear":
+            return np.full(m, threshold(at))
+        there = plane(at)
+        theta, alive = np.repeat(there.theta, m, axis=0), np.repeat(there.alive, m, axis=0)
+        g = quantities.evaluate(theta, alive, np.arange(m))[1]
+        covariances = at.covariance(there), sandwich(at, power=0.5)
+        by_deviance, by_rows = (np.einsum("mp,pq,mq->m", g, C, g) for C in covariances)
+        known = (by_deviance > 0) & np.isfinite(by_rows)
+        ratio = np.divide(by_rows, by_deviance, out=np.full(m, at.scatter()), where=known)
+        return np.maximum(ratio, SMALLEST_SCATTER**2) * float(fisher.ppf(LEVEL, 1, at.freedom()))
 
     def ends(self, quantities: Quantities, measurement: bool = False) -> tuple[Array, Array]:
         """Lower and upper end, (m,) each, ±inf where unbounded.
@@ -87,16 +106,18 @@ class Profile:
         measurement: give the interval of a new measurement of the quantity, noise included, instead of the law's value.
         """
         m = len(quantities)
-        value, variance, known = self._linear(quantities, measurement)
+        delta = self._thresholds(quantities)
+        value, variance, known = self._linear(quantities, measurement, delta)
         side = np.repeat([-1.0, 1.0], m)
-        search = _Search(self, quantities, np.tile(value, 2), np.tile(variance, 2), side, measurement)
+        thresholds, values, variances = (np.tile(v, 2) for v in (delta, value, variance))
+        search = _Search(self, quantities, thresholds, values, variances, side, measurement)
         # A quantity of a vanished floor has no lower end; its upper side starts from a floor too small to matter.
         search.open &= np.tile(known, 2) | (side > 0)
         search.run()
         low, high = np.split(search.end, 2)
         return low, high
 
-    def _linear(self, quantities: Quantities, measurement: bool) -> tuple[Array, Array, Flags]:
+    def _linear(self, quantities: Quantities, measurement: bool, delta: Array) -> tuple[Array, Array, Flags]:
         """Value, linear variance divided by s², and whether the value is finite, (m,) each."""
         m = len(quantities)
         here, small = (
@@ -108,7 +129,7 @@ class Profile:
         value, g, _ = quantities.evaluate(theta, here.alive | ~known[:, None], np.arange(m))
         variance = np.einsum("mp,pq,mq->m", g, self.at.covariance(), g) + measurement
         # Without a linear guess, start with a step of 1 in the logarithm.
-        return value, np.where(known & (variance > 0), variance, 1 / self.delta), known
+        return value, np.where(known & (variance > 0), variance, 1 / delta), known
 
 
 class _Search:
@@ -118,6 +139,7 @@ class _Search:
         self,
         profile: Profile,
         quantities: Quantities,
+        delta: Array,
         value: Array,
         variance: Array,
         side: Array,
@@ -126,10 +148,10 @@ class _Search:
         at = profile.at
         R = len(value)
         self.profile, self.quantities, self.measurement = profile, quantities, measurement
-        self.value, self.side = value, side
+        self.delta, self.value, self.side = delta, value, side
         self.which = np.tile(np.arange(R // 2), 2)
         self.weight = np.ones(R) if measurement else PULL / variance
-        self.offset = np.sqrt(profile.delta * variance) * (1 if measurement else 1 + 1 / PULL)
+        self.offset = np.sqrt(delta * variance) * (1 if measurement else 1 + 1 / PULL)
         self.longest = self.offset * 2.0**DOUBLINGS
         # Offset, position and distance of the last refit below the threshold, and of the first above it.
         self.below, self.above = np.zeros((3, R)), np.full((3, R), np.inf)
@@ -181,7 +203,7 @@ def _refit(search: _Search, active: Index) -> tuple[Array, Array]:
     profile.better = _lower(at, solution, solution.deviance - pulled, profile.better)
     excess = solution.deviance - at.deviance - (0 if search.measurement else pulled)
     moved = np.abs((c if search.measurement else h) - search.value[active])
-    distance = np.sqrt(np.maximum(excess, 0) / profile.delta)
+    distance = np.sqrt(np.maximum(excess, 0) / search.delta[active])
     # A refit that did not converge is ignored (NaN) and the search goes on further out, unless the bracket is already
     # closed: there an almost converged refit is near enough.
     lost = ~solution.settled & np.isinf(search.above[0, active])

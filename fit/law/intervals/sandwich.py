@@ -8,18 +8,15 @@ from scipy.stats import t as student
 from fit.law.estimate import Estimate
 from fit.law.functionals import DerivedQuantities, Parameters, Predictions, Quantities
 from fit.law.intervals.profile import LEVEL, undefined, with_ends
+from fit.law.intervals.spread import plane, sandwich
 from fit.law.law import Array, Derived, Inputs
 from fit.law.rows import Rows
-from fit.law.starts import revived
-
-# A floor that vanished is linearised at this share of the loss; any small share gives the same column.
-SMALL = 1e-3
 
 
 class DeltaIntervals:
     """± t standard errors, taken of the logarithm for positive parameters and of E itself, since E may be 0.
 
-    The covariance is the sandwich over clusters or rows, H⁻¹ (Σ_c g_c g_cᵀ) H⁻¹, which assumes nothing about the
+    The covariance is the sandwich over clusters or rows (`spread.sandwich`), which assumes nothing about the
     residuals. A floor is part of it even if it vanished, because the range of the other parameters depends on how large
     a floor the rows allow. Intervals are then up to 3 times as wide as profile intervals, which use that a floor is not
     negative.
@@ -29,17 +26,13 @@ class DeltaIntervals:
 
     def __init__(self, at: Estimate, rows: Rows) -> None:
         self.at = at
-        self.plane = revived(at.basis, at.problem, at.solution, SMALL)
-        psi, inside = at.influence()
-        scores = at.jacobian(self.plane) * (at.weights * psi)
-        bread = at.covariance(self.plane) / inside
-        labels = np.arange(scores.shape[1]) if rows.cluster is None else rows.cluster
-        units = len(np.unique(labels))
-        summed = np.stack([np.bincount(labels, weights=g) for g in scores])
-        p = len(scores)
-        # The small-sample correction n/(n − p) makes it s² (JᵀJ)⁻¹ if all residuals are of equal size.
-        self.covariance = bread @ (summed @ summed.T) @ bread * units / max(units - p, 1)
-        self.width = float(student.ppf((1 + LEVEL) / 2, max(units - p, 1)))
+        self.plane = plane(at)
+        # Under the objective linear the largest losses scatter most and have the most leverage: on 16 rows HC3 covers
+        # 98 to 100 %.
+        power = 0.75 if at.problem.objective.name == "linear" else 1.0
+        self.covariance = sandwich(at, rows.cluster if rows.shared else None, power)
+        freedom = (rows.runs - len(self.covariance)) * at.freedom() / at.dof
+        self.width = float(student.ppf((1 + LEVEL) / 2, max(freedom, 1)))
 
     def _ends(self, quantities: Quantities) -> tuple[Array, Array]:
         value, half = self._value(quantities), self._half_width(quantities)
