@@ -80,7 +80,7 @@ class Estimate:
         Where most errors lie beyond Huber's δ, the scatter rests on the density of the errors at 0, which n rows tell
         about half as well as their variance.
         """
-        return self.dof * (1 + self.influence()[1]) / 2
+        return self.dof * (1 + min(self.influence()[1], 1.0)) / 2
 
     @property
     def floor_vanished(self) -> bool:

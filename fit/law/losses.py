@@ -98,11 +98,13 @@ class Objective:
         return share
 
     def _within(self, e: Array, w: Array, scale: float) -> float:
-        """The share of the smoothed errors within ±δ; the kernel and the errors each have half of the variance."""
+        """κ of the smoothed errors; the kernel and the errors each have half of the variance."""
         width = max(scale, SMALLEST) / np.sqrt(2)
-        centre = e / np.sqrt(2)
-        inside = ndtr((self.delta - centre) / width) - ndtr((-self.delta - centre) / width)
-        return max(float((w * inside).sum() / w.sum()), SMALLEST)
+        below, zero, above = (
+            ndtr(end / width - e / max(scale, SMALLEST)) for end in (-self.delta, 0.0, self.delta)
+        )
+        lower, upper = self._side(-np.ones(1)) * (zero - below), self._side(np.ones(1)) * (above - zero)
+        return max(float((w * (lower + upper)).sum() / w.sum()), SMALLEST)
 
     @property
     def description(self) -> str:

@@ -98,7 +98,11 @@ class Profile:
         by_deviance, by_rows = (np.einsum("mp,pq,mq->m", g, C, g) for C in covariances)
         known = (by_deviance > 0) & np.isfinite(by_rows)
         ratio = np.divide(by_rows, by_deviance, out=np.full(m, at.scatter()), where=known)
-        return np.maximum(ratio, SMALLEST_SCATTER**2) * float(fisher.ppf(LEVEL, 1, at.freedom()))
+        # The sandwich does not depend on the scale of the weights: rows that count as fewer measurements than they are
+        # would not widen it.
+        rows = int((at.weights > 0).sum())
+        fewer = max(1.0, (rows - len(at.law.internal)) / at.dof)
+        return np.maximum(ratio * fewer, SMALLEST_SCATTER**2) * float(fisher.ppf(LEVEL, 1, at.freedom()))
 
     def ends(self, quantities: Quantities, measurement: bool = False) -> tuple[Array, Array]:
         """Lower and upper end, (m,) each, ±inf where unbounded.
