@@ -1,6 +1,6 @@
 """The frontier L(C): the lowest loss reachable at compute C over all training curves, and its resampling over runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -204,21 +204,36 @@ def resampled(front: Frontier, draws: int, seed: int, needed: int, response: str
         raise FitError(
             f"{on} of {len(front.candidates.runs)} runs hold the frontier, and intervals need {FEWEST}."
         )
-    pool, kept = front.candidates, []
-    inside = (pool.log_c >= front.window[0] - 1e-9) & (pool.log_c <= front.window[1] + 1e-9)
-    for weights in drawn(len(pool.runs), draws, seed):
-        index = envelope(pool, weights[pool.run] > 0)
-        index = index[inside[index]]
-        if len(index) >= needed:
-            kept.append((index, weights[pool.run[index]]))
+    weightings = drawn(len(front.candidates.runs), draws, seed)
+    kept = [one for one in on_frontiers(front, weightings, needed) if one is not None]
     if 2 * len(kept) < draws:
         raise FitError(
-            f"Only {len(kept)} of {draws} draws of {len(pool.runs)} runs leave a frontier of {needed} points: "
-            "intervals need more runs."
+            f"Only {len(kept)} of {draws} draws of {len(front.candidates.runs)} runs leave a frontier of {needed} "
+            "points: intervals need more runs."
         )
-    rows = np.unique(np.concatenate([index for index, _ in kept]))
-    table = np.zeros((len(kept), len(rows)))
-    for row, (index, weights) in zip(table, kept, strict=True):
+    return stacked(front, kept, response)
+
+
+def on_frontiers(
+    front: Frontier, weightings: Iterable[Array], needed: int
+) -> Iterator[tuple[np.ndarray, Array] | None]:
+    """For each weighting of the runs, the points on their frontier in the same window of C, and the points' weights.
+
+    weightings: (runs,) each, 0 for a run left out. None for a weighting that leaves fewer than `needed` points.
+    """
+    pool = front.candidates
+    inside = (pool.log_c >= front.window[0] - 1e-9) & (pool.log_c <= front.window[1] + 1e-9)
+    for weights in weightings:
+        index = envelope(pool, weights[pool.run] > 0)
+        index = index[inside[index]]
+        yield (index, weights[pool.run[index]]) if len(index) >= needed else None
+
+
+def stacked(front: Frontier, frontiers: Sequence[tuple[np.ndarray, Array]], response: str = "nmse") -> Rows:
+    """The points that are on any of these frontiers, with a row of weights for each frontier."""
+    rows = np.unique(np.concatenate([index for index, _ in frontiers]))
+    table = np.zeros((len(frontiers), len(rows)))
+    for row, (index, weights) in zip(table, frontiers, strict=True):
         row[np.searchsorted(rows, index)] = weights
-    points = pool.table(rows)
+    points = front.candidates.table(rows)
     return Rows({"flops": points["flops"].to_numpy()}, points[response].to_numpy(), table)

@@ -20,6 +20,7 @@ VERBS = {
     "collect": ("sweeps.verbs.collect", "rebuild the tables: runs.parquet, curves.parquet, latents.parquet"),
     "fit": ("fit.views.verbs.fit", "fit L(N), L(C), L(N, K) to a table"),
     "predict": ("fit.views.verbs.predict", "say what the fitted laws predict, or which n a loss needs"),
+    "compare": ("fit.views.verbs.compare", "say by how much one variant is cheaper than another"),
     "figures": ("fit.views.verbs.figures", "draw the figures of a table and its fits"),
     "report": ("sweeps.verbs.report", "write one page about a study: laws, figures, warnings, cost, runs"),
     "export": ("sweeps.verbs.export", "write runs in the layouts that other tools open: SAELens, sparsify …"),
