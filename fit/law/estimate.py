@@ -1,6 +1,7 @@
 """One law fitted to one set of rows: the best of many starts, with its predictions and correlations."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -112,12 +113,17 @@ class Estimate:
 
     def influence(self) -> tuple[Array, float]:
         """ψ of the rows, (rows,), and the mean of ψ' at their errors."""
+        return self._influence
+
+    @cached_property
+    def _influence(self) -> tuple[Array, float]:
         objective = self.problem.objective
         r = objective.residual(self.log_fitted(), self.problem.ln_y)
         if not np.isfinite(objective.delta):
             return r, 1.0
-        return objective.slope(r), objective.mean_inside(r, self.leverage(), self.weights)
+        return objective.slope(r), objective.mean_inside(r, self.leverage, self.weights)
 
+    @cached_property
     def leverage(self) -> Array:
         """h, (rows,): how far the fitted value of each row follows its own measurement, between 0 and 1; Σ h = p.
 

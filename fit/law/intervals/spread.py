@@ -32,7 +32,7 @@ def sandwich(at: Estimate, cluster: Index | None = None, power: float = 1.0) -> 
     if cluster is None:
         objective = at.problem.objective
         r = objective.residual(at.log_fitted(), at.problem.ln_y)
-        own = ((1 - at.leverage()) ** -power - 1) * psi / inside
+        own = ((1 - at.leverage) ** -power - 1) * psi / inside
         scores = J * (at.weights * objective.slope(r + own))
         return np.asarray(bread @ (scores @ scores.T) @ bread)
     scores = J * (at.weights * psi)

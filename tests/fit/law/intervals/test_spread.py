@@ -46,7 +46,7 @@ def test_the_sandwich_is_the_scatter_of_refits_without_each_row(loss):
 
 def test_leverages_sum_to_the_parameters_and_are_what_a_row_moves_its_own_value():
     ((at, rows),) = sweeps("16 runs of L(N, D)", "log", [0])
-    h = at.leverage()
+    h = at.leverage
     assert h.sum() == pytest.approx(5, rel=1e-6)
     ln_y = at.problem.ln_y.copy()
     ln_y[3] += 1e-4
