@@ -88,10 +88,30 @@ def with_noise(at: Estimate, x: Inputs, low: Array, high: Array) -> tuple[Array,
     """Widen an interval of the law by the noise of one measurement, in quadrature on the scale of the residuals."""
     log = at.problem.objective.name != "linear"
     to, back = (np.log, np.exp) if log else (np.asarray, np.asarray)
-    value, r = at.log_loss(x), at.residuals()
+    value = at.log_loss(x)
     centre = value if log else np.exp(value)
-    r = r if log else np.exp(at.log_fitted()) - np.exp(at.problem.ln_y)
-    noise = student.ppf((1 + LEVEL) / 2, at.dof) * np.sqrt((at.weights * r**2).sum() / at.dof)
+    size = _log_noise(at) if log else _linear_noise(at, centre)
+    noise = student.ppf((1 + LEVEL) / 2, at.dof) * size
     with np.errstate(divide="ignore"):  # an end of 0 is −∞ in logarithms
         lower, upper = np.hypot(centre - to(low), noise), np.hypot(to(high) - centre, noise)
     return np.asarray(back(centre - lower)), np.asarray(back(centre + upper))
+
+
+def _log_noise(at: Estimate) -> float:
+    return float(np.sqrt((at.weights * at.residuals() ** 2).sum() / at.dof))
+
+
+def _linear_noise(at: Estimate, loss: Array) -> Array:
+    """The standard deviation of a measurement where the law is `loss`: constant, or a share of the loss.
+
+    Least squares on L supposes that noise is constant, but noise of an SAE's loss is a share of it, and then a constant
+    is far too wide beyond the rows, where losses are smallest. The one under which the residuals are more likely is
+    taken: normal with standard deviation σ, or σ L.
+    """
+    w, fitted = at.weights, np.exp(at.log_fitted())
+    r = fitted - np.exp(at.problem.ln_y)
+    constant, share = ((w * each**2).sum() / at.dof for each in (r, r / fitted))
+    average = float((w * np.log(fitted)).sum() / w.sum())
+    if np.sqrt(share) * np.exp(average) < np.sqrt(constant):
+        return np.asarray(np.sqrt(share) * loss)
+    return np.full(loss.shape, np.sqrt(constant))

@@ -7,6 +7,7 @@ from fit.law.estimate import estimate
 from fit.law.fit import fit_law
 from fit.law.intervals.choose import MANY, intervals
 from fit.law.laws import L_N
+from fit.law.losses import objective
 from fit.law.rows import make_rows
 
 TRUTH = {"E": 0.0, "A": 2.0, "alpha": 0.2}
@@ -50,3 +51,17 @@ def test_very_many_rows_without_a_floor_have_an_interval_from_zero():
     n, y = sweep(1, rows=MANY + 1)
     E = fit_law("L_N", n, y, hold_out=False, compare=False).params["E"]
     assert E.method == "delta" and E.low == 0 and 0 < E.high < 0.01
+
+
+@pytest.mark.parametrize("noise", ["share", "constant"])
+def test_under_linear_a_new_run_has_the_noise_that_the_rows_have(noise):
+    """Noise of 1 % of the loss, or of 0.01: beyond the rows, where L is 0.3, it is 0.003 or 0.01."""
+    random = np.random.default_rng(0)
+    n = 2.0 ** random.integers(4, 16, 200)
+    exact = 0.25 + 4 * n**-0.5
+    size = 0.01 * (exact if noise == "share" else 1)
+    rows = make_rows(L_N, n, exact + size * random.standard_normal(200))
+    ends = intervals(estimate(L_N, rows, objective("linear")), rows, method="delta")
+    low, high = ends.measurement({"n_latents": np.array([2.0**18])})
+    expected = 2 * 1.97 * 0.01 * (0.25 + 4 * 2**-9 if noise == "share" else 1)
+    assert (high - low)[0] == pytest.approx(expected, rel=0.15)
