@@ -44,6 +44,8 @@ _OF_FLOPS = re.compile(
 _OF_TOKENS = re.compile(r"(?P<prefix>[kmbgt]?)(?:tok|toks|token|tokens)(?P<rate>/s|/sec|ps)?")
 _OF_BYTES = re.compile(r"(?P<prefix>[kmgtp]?)(?P<binary>i?)(?:b|byte|bytes)")
 
+_SUPERSCRIPT = re.compile(r"(?<=\d)⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_PLAIN_DIGITS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 _DIGITS = r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
 _END = r"(?![\d.,])"
 _NUMBER = re.compile(
@@ -131,7 +133,7 @@ def parse(
         What the column may count, in words that may follow the number.
     """
     text = (
-        text.strip()
+        _SUPERSCRIPT.sub(lambda match: "^" + match[0].translate(_PLAIN_DIGITS), text.strip())
         .replace("\u2212", "-")
         .replace("\u00a0", " ")
         .replace("\u202f", " ")

@@ -197,10 +197,13 @@ def with_objects_as_columns(table: pd.DataFrame, name: str) -> tuple[pd.DataFram
         inner.index = table.index
         clash = [each for each in inner.columns if each in table.columns]
         table = table.drop(columns=column).join(inner.drop(columns=clash))
-        notes += [
-            f"{name}: the objects in column {column} became {inner.shape[1]} columns, as {inner.columns[0]}.",
-            *more,
-        ]
+        several = inner.shape[1] > 1
+        became = (
+            f"{inner.shape[1]} columns, as {inner.columns[0]}"
+            if several
+            else f"the column {inner.columns[0]}"
+        )
+        notes += [f"{name}: the objects in column {column} became {became}.", *more]
     return table, notes
 
 

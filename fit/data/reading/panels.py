@@ -9,6 +9,7 @@ _STATES = {"finished", "crashed", "failed", "killed", "running", "preempted", "p
 def with_runs_as_rows(table: pd.DataFrame, name: str) -> tuple[pd.DataFrame, list[str]]:
     """A chart's export with a row for each run and step, and notes; any other table as it is.
 
+    The column of the run is called Name, as in the export of the table of runs, so that both can be joined by it.
     The export has the step, then for each run `RUN - METRIC`, `RUN - METRIC__MIN` and `RUN - METRIC__MAX`. Lowest and
     highest value differ only where a point of the chart stands for several steps.
     """
@@ -27,8 +28,8 @@ def with_runs_as_rows(table: pd.DataFrame, name: str) -> tuple[pd.DataFrame, lis
     parts = []
     for run, by_metric in runs.items():
         part = table[[step, *by_metric.values()]].set_axis([step, *by_metric], axis=1)
-        parts.append(part.dropna(subset=list(by_metric), how="all").assign(run=run))
-    rows = pd.concat(parts, ignore_index=True)[["run", step, *metrics]]
+        parts.append(part.dropna(subset=list(by_metric), how="all").assign(Name=run))
+    rows = pd.concat(parts, ignore_index=True)[["Name", step, *metrics]]
     averaged = 0
     for column in curves:
         low, high = (pd.to_numeric(table[f"{column}{end}"], errors="coerce") for end in (_LOWEST, _HIGHEST))

@@ -85,6 +85,11 @@ def read_separated(text: str, name: str) -> Separated:
         )
         table = table.reset_index()
         names = ["row", *names]
+    if table.shape[1] == 1 and not pd.api.types.is_numeric_dtype(table.iloc[:, 0]):
+        raise FitError(
+            f"{name} holds lines of text ({names[0][:40]!r}, …) and no commas, semicolons, tabs, bars or spaces by "
+            "which they would have equally many values: it is no table."
+        )
     table, numbering = _without_numbering(table.set_axis(names, axis=1), name)
     return Separated(table, (*dialect, *marks), (*notes, *more, *numbering))
 
@@ -165,13 +170,18 @@ def _longer(text: _Text, name: str) -> str:
         )
     rows = text.rows()
     next(rows)
-    odd, longer, ends_empty, number = None, 0, True, 0
+    odd, longer, ends_empty, number, before = None, 0, True, 0, 1
     for row, line in rows:
         number += 1
         if len(row) != len(header):
+            if any("\n" in cell for cell in row) and line == len(text.lines):
+                raise FitError(
+                    f"A double quote below line {before} of {name} is never closed: close or remove it."
+                )
             odd = odd or (len(row), line)
             longer += len(row) == len(header) + 1
             ends_empty &= not row[-1].strip()
+        before = line
     if odd is None:
         return ""
     if longer == number and len(header) > 1:

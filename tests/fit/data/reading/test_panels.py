@@ -14,12 +14,12 @@ CHART = HEADER + "\n100,0.5,0.5,0.5,,,\n200,0.4,0.39,0.41,0.6,0.6,0.6\n"
 def test_a_chart_becomes_a_row_for_each_run_and_step():
     table, notes = with_runs_as_rows(pd.read_csv(io.StringIO(CHART)), "t.csv")
     assert table.to_dict("records") == [
-        {"run": "calm-sun-1", "Step": 100, "nmse": 0.5},
-        {"run": "calm-sun-1", "Step": 200, "nmse": 0.4},
-        {"run": "a - b-2", "Step": 200, "nmse": 0.6},
+        {"Name": "calm-sun-1", "Step": 100, "nmse": 0.5},
+        {"Name": "calm-sun-1", "Step": 200, "nmse": 0.4},
+        {"Name": "a - b-2", "Step": 200, "nmse": 0.6},
     ]
     assert notes == [
-        "t.csv is a chart of Weights & Biases: its 2 runs were made into 3 rows with the columns run, Step, nmse.",
+        "t.csv is a chart of Weights & Biases: its 2 runs were made into 3 rows with the columns Name, Step, nmse.",
         "t.csv: 1 point of the chart stands for several steps; export the runs' history for all.",
     ]
 

@@ -108,6 +108,8 @@ def test_a_column_that_numbers_other_things_than_rows_stays():
         (CSV.rsplit(",", 1)[0], "Line 4 of t.csv has 1 value where the header has 2"),
         ("My results\n\n" + CSV, "Line 3 of t.csv has 2 values where the header has 1 .*a # before it"),
         (ROWS, "first line of t.csv holds numbers .* add a line of names above it"),
+        (CSV.replace("1024", '"1024'), "A double quote below line 2 of t.csv is never closed"),
+        ("- n: 512\n  nmse: 0.4\n- n: 1024\n", "holds lines of text .*: it is no table"),
         ("# only\n# comments\n", "holds no table: all its lines are empty or comments"),
     ],
 )

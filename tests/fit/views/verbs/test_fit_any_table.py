@@ -120,6 +120,23 @@ def test_curves_are_read_by_the_same_reader(tmp_path, capsys):
     assert max(point["flops"] for point in read_fit(tmp_path)["points"]) == pytest.approx(65536.0**2 * 1e6)
 
 
+def test_the_runs_and_a_chart_of_weights_and_biases_are_joined_by_their_names(tmp_path, capsys):
+    names = [f"calm-sun-{i} - a" for i in range(9)]
+    runs = pd.DataFrame(
+        {"Name": names, "State": "finished", "sae.n": BASE["n_latents"], "nmse": BASE["nmse"]}
+    )
+    runs.to_csv(tmp_path / "export.csv", index=False, quoting=1)
+    columns = {"tokens": [1e6 * 2**i for i in range(6)]}
+    for name, loss in zip(names, BASE["nmse"], strict=True):
+        for end in ("", "__MIN", "__MAX"):
+            columns[f"{name} - nmse{end}"] = [loss * (1 + 2.0**-i) for i in range(6)]
+    pd.DataFrame(columns).to_csv(tmp_path / "chart.csv", index=False, quoting=1)
+    options = ("--map", "run_id=Name,n_latents=sae.n", "--law", "L_ND", "--draws", "20", "--out", tmp_path)
+    code, out, _ = ran(capsys, tmp_path / "export.csv", "--curves", tmp_path / "chart.csv", *options)
+    assert code == 0 and "its 9 runs were made into 54 rows with the columns Name, tokens, nmse." in out
+    assert {point["run_id"] for point in read_fit(tmp_path)["points"]} == set(names)
+
+
 def table(folder, **columns):
     BASE.assign(**columns).to_csv(folder / "t.csv", index=False)
     return folder / "t.csv"
