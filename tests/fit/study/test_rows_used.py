@@ -183,3 +183,14 @@ def test_fits_of_the_same_table_name_the_rows_they_read(sweep_fits):
     assert tables["L_N"] == "rows of the table" and tables["L_ND"] == tables["L_C"] == "evaluations"
     rules = [left.rule for left in next(f for f in sweep_fits if f.law == "L_N").rows_used.left_out]
     assert rules[0] == "not n_latents < 8000" and "of another k" in rules and "not converged" in rules
+
+
+def test_a_condition_on_tokens_changes_the_rows_of_the_law_of_curves():
+    runs, curves = Sweep(noise=0.003).tables(lrs=LRS[4:7])
+    every, late = (
+        fit_table(runs, curves, ["L_ND"], where=where, options=FitOptions(draws=DRAWS), say=str)[0]
+        for where in (None, "tokens > 1e6")
+    )
+    assert late.rows < every.rows and min(point.inputs["tokens"] for point in late.points) > 1e6
+    first = late.rows_used.left_out[0]
+    assert first == LeftOut(int((curves["tokens"] <= 1e6).sum()), "not tokens > 1e6") and first.rows > 0

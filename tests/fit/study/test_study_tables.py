@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from fit.law.errors import FitError
-from fit.study.study_tables import StudyTables
+from fit.study import fit_study
+from fit.study.study_tables import RawTables, StudyTables
 from fit.views.figures import gallery
 from fit.views.verbs import figures, fit, report
 from tests.fit.views.page.page_cases import GPT4, SMOLLM2
@@ -203,3 +204,50 @@ def test_the_committed_studies_have_the_fits_of_their_tables():
     assert StudyTables.read(SMOLLM2).fits and not StudyTables.read(SMOLLM2).notes
     gpt4 = SMOLLM2.parent / "gpt4" / "fits.json"
     assert not StudyTables.read(GPT4, fits=gpt4).notes
+
+
+def test_a_condition_on_what_changes_along_a_curve_chooses_evaluations(study):
+    """Curves have evaluations at 1,000, 2,000 and 4,000 tokens; the table of runs has no tokens."""
+    found = StudyTables.read(study, where="tokens > 1500", with_fits=False)
+    assert len(found.curves) == 28 and found.curves["tokens"].min() == 2000 and len(found.runs) == 14
+    assert found.notes == (
+        "tokens > 1500: tokens changes along the curves, so the condition chooses 28 of 42 evaluations for the laws of "
+        "curves, and 14 of 14 runs, by their own row, for the others.",
+    )
+
+
+def test_a_condition_on_evaluations_knows_the_columns_of_their_run(study):
+    found = StudyTables.read(study, where="tokens < 1500 and state == 'done' and k == 16", with_fits=False)
+    assert len(found.curves) == 7 and set(found.curves["tokens"]) == {1000} and set(found.runs["k"]) == {16}
+
+
+def test_a_condition_that_no_run_meets_by_its_own_row_leaves_the_laws_of_curves(study):
+    runs = runs_table().assign(tokens=4000)
+    raw = RawTables(runs, curves_table(runs))
+    chosen = raw.select({}, "tokens < 1500")
+    assert chosen.runs.empty and len(chosen.curves) == 14
+    with pytest.raises(FitError, match="No row has tokens < 10: 14 rows were looked at"):
+        raw.select({}, "tokens < 10")
+    with pytest.raises(FitError, match="No run has tokens < 1500 in its own row"):
+        fit_study(runs, raw.curves, ["L_N"], where="tokens < 1500", say=str)
+
+
+def test_a_condition_on_runs_chooses_all_evaluations_of_these_runs(study):
+    found = StudyTables.read(study, where="k == 16", with_fits=False)
+    assert len(found.runs) == 7 and len(found.curves) == 21 and not found.notes
+
+
+def test_fits_of_chosen_evaluations_are_of_the_same_table_and_condition(study):
+    """made_from has the fingerprint of the evaluations that the condition chose."""
+    where = ["--where", "tokens > 1500"]
+    assert fit.main([str(study / "runs.parquet"), "--law", "L_N", *where]) == 0
+    made = json.loads((study / "fits.json").read_text())["made_from"]
+    assert made["where"] == "tokens > 1500" and made["curves"]["rows"] == 28 and made["runs"]["rows"] == 14
+    assert StudyTables.read(study).outdated is None
+    changed = curves_table(runs_table())
+    changed.loc[changed["tokens"] < 1500, "nmse"] *= 2
+    changed.to_parquet(study / "curves.parquet")
+    assert StudyTables.read(study).outdated is None
+    changed.loc[changed["tokens"] > 1500, "nmse"] *= 2
+    changed.to_parquet(study / "curves.parquet")
+    assert "The curves of runs.parquet have changed" in StudyTables.read(study).outdated
