@@ -1,12 +1,14 @@
 """A study's tables and the fits of every law to them: `fit_study` and `fit_table` fit, `fits_file` writes fits.json.
 
-`predict` and `inverse` answer questions from the fits.
+`predict`, `inverse` and `advise` answer questions from the fits.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fit.study.answers.advise import advise as advise
+    from fit.study.answers.budget import budget as budget
     from fit.study.answers.inverse import inverse as inverse
     from fit.study.answers.prediction import predict as predict
     from fit.study.fits_file import read_json as read_json
@@ -19,6 +21,8 @@ _HOME = {
     **dict.fromkeys(("Study", "fit_study", "fit_table"), "fitting"),
     **dict.fromkeys(("read_json", "write_json"), "fits_file"),
     "predict": "answers.prediction",
+    "advise": "answers.advise",
+    "budget": "answers.budget",
     "inverse": "answers.inverse",
 }
 __all__ = list(_HOME)  # noqa: PLE0604

@@ -1,4 +1,4 @@
-"""Answers as text for the terminal: predictions, and what a loss needs."""
+"""Answers as text for the terminal: predictions, what a loss needs, and how to spend a budget."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -6,6 +6,7 @@ from typing import Any
 
 from fit.law.caution import Caution
 from fit.law.json_values import finite
+from fit.study.answers.advise import Advice, Plan, Quantity, furthest
 from fit.study.answers.inverse import Needed, Needs
 from fit.study.answers.prediction import Prediction, Predictions
 from fit.views.format import greek, significant, with_interval
@@ -27,7 +28,7 @@ def predictions(answers: Predictions, points: Sequence[Mapping[str, Any]]) -> It
         yield from _cautions(caution for one in of_point for caution in one.cautions)
         for one in of_point:
             if one.refuted:
-                yield f"  ! {_name(one)} is refuted by its rows: its interval leaves that out."
+                yield f"  ! {_refuted(one)}"
     yield from (f"  left out: {reason}" for reason in answers.left_out)
 
 
@@ -52,6 +53,12 @@ def _name(one: Prediction | Needed) -> str:
     return f"{one.law} ({', '.join(inside)})" if inside else one.law
 
 
+def _refuted(one: Prediction | Needed) -> str:
+    return (
+        f"{_name(one)} is refuted by its rows: its interval carries the misfit that they show, and no more."
+    )
+
+
 def needs(answers: Needs) -> Iterator[str]:
     """A line for each law: the input that it needs, its interval, and how far that is beyond the rows."""
     first = answers.needs[0]
@@ -68,8 +75,55 @@ def needs(answers: Needs) -> Iterator[str]:
     yield from _cautions(caution for one in answers.needs for caution in one.cautions)
     for one in answers.needs:
         if one.refuted:
-            yield f"  ! {_name(one)} is refuted by its rows: its interval leaves that out."
+            yield f"  ! {_refuted(one)}"
     yield from (f"  left out: {reason}" for reason in answers.left_out)
+
+
+SHARES = {0.5: "half", 1.0: "budget", 2.0: "twice"}
+
+
+def advice(answer: Advice) -> Iterator[str]:
+    """The budget, a table for each plan, and what is missing."""
+    yield f"C = {answer.budget.flops:.3g} FLOPs, {answer.budget.origin}"
+    yield f"counted as {answer.formula} ({answer.convention} convention)"
+    for plan in answer.plans:
+        yield ""
+        yield from _plan(plan)
+    for reason in answer.missing:
+        yield f"missing: {reason}"
+
+
+def _plan(plan: Plan) -> Iterator[str]:
+    group = ", ".join(f"{name}={value_text(value)}" for name, value in plan.group.items())
+    yield f"{plan.regime}{f', {group}' if group else ''}      by {plan.laws}; {plan.batch}"
+    rows = [("", "C", "n", "tokens D", "lr", "NMSE, 95 % of the law", "")]
+    rows += [
+        (
+            SHARES.get(one.share, f"{one.share:g} ×"),
+            f"{one.flops:.3g}",
+            _number(one.n_latents),
+            _number(one.tokens),
+            _number(one.lr),
+            _number(one.nmse, DIGITS),
+            str(furthest(one)),
+        )
+        for one in plan.spendings
+    ]
+    yield from _table(rows)
+    for one in plan.spendings:
+        if one.share == 1 and one.as_good:
+            yield "  n from {:.3g} to {:.3g} costs at most 0.5 % more loss".format(*one.as_good)
+    yield from _cautions(caution for one in plan.spendings if one.share == 1 for caution in one.cautions)
+    yield from (f"  ! {greek(note)}" for note in plan.notes)
+
+
+def _number(one: Quantity | None, digits: int = 3) -> str:
+    """A number with its interval, as far as one is known."""
+    if one is None:
+        return "?"
+    if one.low is None and one.high is None:
+        return significant(one.value, digits)
+    return with_interval(one.value, one.low, one.high, digits).replace("(−∞", "(0")
 
 
 def _cautions(cautions: Iterator[Caution] | Any) -> Iterator[str]:

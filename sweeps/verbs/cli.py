@@ -21,6 +21,7 @@ VERBS = {
     "fit": ("fit.views.verbs.fit", "fit L(N), L(C), L(N, K) to a table"),
     "predict": ("fit.views.verbs.predict", "say what the fitted laws predict, or which n a loss needs"),
     "compare": ("fit.views.verbs.compare", "say by how much one variant is cheaper than another"),
+    "advise": ("fit.views.verbs.advise", "say how to spend a budget: n, tokens, lr and the loss to expect"),
     "figures": ("fit.views.verbs.figures", "draw the figures of a table and its fits"),
     "report": ("sweeps.verbs.report", "write one page about a study: laws, figures, warnings, cost, runs"),
     "export": ("sweeps.verbs.export", "write runs in the layouts that other tools open: SAELens, sparsify …"),

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from fit.law.errors import FitError
 from fit.law.laws import named
 from fit.law.result import FitResult
 from fit.study import fits_file
+from fit.study.study_tables import RUNS, StudyTables
 
 
 def read_fits(path: Path | str) -> tuple[tuple[FitResult, ...], tuple[str, ...]]:
@@ -26,8 +29,6 @@ def read_fits(path: Path | str) -> tuple[tuple[FitResult, ...], tuple[str, ...]]
         if not file.is_file():
             raise FitError(f"There is no {file}: `saescale fit` writes it, beside the table or to its --out.")
         return fits_file.read(file).fits, ()
-    from fit.study.study_tables import StudyTables
-
     study = StudyTables.read(path)
     if study.outdated is not None:
         raise FitError(study.outdated)
@@ -36,6 +37,16 @@ def read_fits(path: Path | str) -> tuple[tuple[FitResult, ...], tuple[str, ...]]
             f"There is no {fits_file.NAME} beside {path}: run `saescale fit {path}` first, or name it."
         )
     return study.fits, study.notes
+
+
+def runs_beside(path: Path | str) -> pd.DataFrame | None:
+    """The table of runs that lies beside fits, or that the path names; None without one that can be read."""
+    path = Path(path)
+    table = path / RUNS if path.is_dir() else path.parent / RUNS if path.suffix.lower() == ".json" else path
+    try:
+        return StudyTables.read(table, with_fits=False).runs
+    except FitError:
+        return None
 
 
 def law_names(asked: list[str]) -> list[str]:
