@@ -193,13 +193,7 @@ class _Study:
             self.missing.append("A law of n and tokens is missing, as L_ND: fit one with --law L_ND.")
         for fit in fits:
             for k in self._ks(fit):
-                if self.d is None:
-                    self._without_width(fit)
-                    break
-                if k is None and self.convention == "sparse":
-                    self.missing.append(
-                        f"{label(fit)} has no k, which the price of a token needs: give k, as k=32."
-                    )
+                if not self._priced(fit, k):
                     continue
                 group = {**fit.group, **({} if k is None else {"k": k})}
                 spendings = tuple(self._lowest(fit, share, k) for share in SHARES)
@@ -214,7 +208,6 @@ class _Study:
                 yield Plan(COMPUTE, names, group, spendings, self._batch(fit), tuple(notes))
 
     def _lowest(self, fit: FitResult, share: float, k: float | None) -> Spending:
-        assert self.d is not None
         C, d = share * self.flops, self.d
         others = {"k": k} if "k" in fit.inputs else {}
         smallest, largest = Extent(fit).ends("n_latents")
@@ -257,13 +250,7 @@ class _Study:
             if not losses:
                 self.missing.append(f"L_N is missing beside {label(fit)}, for the loss at convergence.")
                 continue
-            if self.d is None:
-                self._without_width(fit)
-                continue
-            if k is None and self.convention == "sparse":
-                self.missing.append(
-                    f"{label(fit)} has no k, which the price of a token needs: give k, as k=32."
-                )
+            if not self._priced(fit, k):
                 continue
             rates = self.beside("LR_N", fit.group)[:1]
             notes = [] if rates else ["lr is missing: LR_N was not fitted."]
@@ -276,7 +263,6 @@ class _Study:
     def _affordable(
         self, tokens: FitResult, loss: FitResult, rates: Sequence[FitResult], share: float, k: float | None
     ) -> Spending:
-        assert self.d is not None
         C, d = share * self.flops, self.d
         smallest, largest = Extent(tokens).ends("n_latents")
         ends = np.log([smallest / FURTHEST, largest * FURTHEST])
@@ -313,10 +299,14 @@ class _Study:
             return [float(self.given["k"])]
         return [*sorted({point.inputs["k"] for point in fit.points})]
 
-    def _without_width(self, fit: FitResult) -> None:
-        self.missing.append(
-            f"d_model is not known, which the price of a token needs for {label(fit)}: give d_model."
-        )
+    def _priced(self, fit: FitResult, k: float | None) -> bool:
+        """Whether what a token costs is known; a sentence says why it is not."""
+        try:
+            per_token(1.0, k, self.d, self.convention)
+        except FitError as error:
+            self.missing.append(f"A plan by {label(fit)}: {error}")
+            return False
+        return True
 
     def _batch(self, fit: FitResult) -> str:
         """What the rows say about the batch size."""

@@ -6,13 +6,20 @@ import numpy as np
 import pandas as pd
 
 from fit.data import tables
+from fit.data.flops import BY_SIZE, GIVEN
 from fit.law.errors import FitError
 from fit.law.law import Array
 
 # 40 % of the 989 TFLOP/s that an H100 reaches in dense bf16 by its data sheet. An assumption, and printed as one.
 ASSUMED_FLOPS_PER_S = 4e14
 ASSUMED = "assumed, 40 % of an H100's bf16 peak: measure yours and give --flops-per-s"
-FORMULAS = {"sparse": "(2·n·d + 8·k·d)·tokens", "dense": "12·n·d·tokens"}
+# What FLOPs of each convention are; how a table's own count came about is not known.
+FORMULAS = {
+    "sparse": "(2·n·d + 8·k·d)·tokens",
+    "dense": "12·n·d·tokens",
+    BY_SIZE: "6·n·tokens",
+    GIVEN: "in the column flops of the table",
+}
 
 
 @dataclass(frozen=True)
@@ -77,10 +84,22 @@ def budget(
     return Budget(gpu_hours * 3600 * speed, f"{gpu_hours:g} GPU-hours at {speed:.3g} FLOPs/s ({origin})")
 
 
-def per_token(n: Array | float, k: float | None, d: float, convention: str) -> Array | float:
-    """FLOPs of one token: 12·n·d in the dense convention; 2·n·d + 8·k·d in the sparse one, for TopK and BatchTopK."""
+def per_token(n: Array | float, k: float | None, d: float | None, convention: str) -> Array | float:
+    """FLOPs of one token: 12·n·d in the dense convention; 2·n·d + 8·k·d in the sparse one, for TopK and BatchTopK; 6·n
+    where C is 6·n·tokens. FitError for what the price needs and is None.
+    """
+    if convention == GIVEN:
+        raise FitError(
+            "C is a column of the table here, so what a token costs is not known: give the convention, sparse or dense."
+        )
+    if convention == BY_SIZE:
+        return 6.0 * n
+    if d is None:
+        raise FitError("What a token costs needs d_model, which is not known: give it.")
     if convention == "dense":
         return 12.0 * n * d
     if k is None:
-        raise FitError("The sparse convention of FLOPs needs k: give k, as k=32.")
+        raise FitError(
+            "What a token costs in the sparse convention needs k, which is not known: give it, as k=32."
+        )
     return 2.0 * n * d + 8.0 * k * d

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a fits.json, the folder that holds it, or the table beside it",
     )
     add("inputs", nargs="*", metavar="NAME=VALUE", help="the group that counts, as k=32 (default: every one)")
-    add("--flops", metavar="X", type=_number, help="the budget of one run in FLOPs, as 1e19")
+    add("--flops", metavar="X", type=_flops, help="the budget of one run in FLOPs, as 1e19")
     add("--gpu-hours", metavar="H", type=_number, help="the budget of one run in GPU-hours")
     add(
         "--flops-per-s",
@@ -34,9 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _number(text: str) -> float:
-    value = number(text)
+    value = number(text, "flops_per_s")
     if value is None:
         raise argparse.ArgumentTypeError(f"must be a number, got {text}")
+    return value
+
+
+def _flops(text: str) -> float:
+    value = number(text, "flops")
+    if value is None:
+        raise argparse.ArgumentTypeError(f"must be a number of FLOPs, got {text}")
     return value
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fit.law.errors import FitError
-from fit.views.verbs.assignments import assignments, number
+from fit.views.verbs.assignments import assignments
 from fit.views.verbs.command import UsageError, Verb
 
 if TYPE_CHECKING:
@@ -107,7 +107,10 @@ def _points(
     from fit.data import tables
     from fit.study.answers.prediction import Fits, predict
 
-    table = tables.read(given.points)
+    def say(note: str) -> None:
+        print(note, file=sys.stderr)
+
+    table = tables.read(given.points, say)
     columns = Fits(fits, laws).columns
     ours = [name for name in table.columns if name in columns]
     if not ours:
@@ -115,9 +118,12 @@ def _points(
             f"{given.points} has no column of these laws, {', '.join(columns)}; it has "
             f"{', '.join(map(str, table.columns))}."
         )
+    cells, notes = tables.in_numbers(table, {})
+    for note in notes:
+        say(note)
     points = [
-        {**inputs, **{name: _cell(value) for name, value in row.items() if not _missing(value)}}
-        for row in table[ours].to_dict("records")
+        {**inputs, **{name: value for name, value in row.items() if not _missing(value)}}
+        for row in cells[ours].to_dict("records")
     ]
     predicted = predict(fits, points, laws)
     silent = len(points) - len({one.row for one in predicted.predictions})
@@ -130,11 +136,6 @@ def _points(
 
 def _missing(value: Any) -> bool:
     return value is None or value != value or str(value).strip() == ""
-
-
-def _cell(value: Any) -> Any:
-    known = number(value) if isinstance(value, str) else None
-    return value if known is None else known
 
 
 def _csv(table: Any, predicted: "Predictions") -> str:

@@ -112,8 +112,15 @@ def test_the_sparse_convention_prices_k(fits):
     assert one.n_latents.value * one.tokens.value * 2 * D_MODEL < 1e16
     assert (2 * one.n_latents.value + 8 * 32) * D_MODEL * one.tokens.value == pytest.approx(1e16, rel=1e-6)
     assert per_token(10.0, 3, 5.0, "sparse") == 220 and per_token(10.0, None, 5.0, "dense") == 600
-    with pytest.raises(FitError, match="needs k"):
-        per_token(10.0, None, 5.0, "sparse")
+    assert per_token(10.0, None, None, "6ND") == 60
+    lacking = [
+        (None, 5.0, "sparse", "needs k"),
+        (3, None, "dense", "needs d_model"),
+        (3, 5.0, "given", "column"),
+    ]
+    for k, d, convention, words in lacking:
+        with pytest.raises(FitError, match=words):
+            per_token(10.0, k, d, convention)
 
 
 def test_what_lies_beyond_the_rows_is_said(fits):
@@ -134,7 +141,7 @@ def test_what_is_missing_is_said_and_never_invented(fits):
     assert advice.missing == ("A law of n and tokens is missing, as L_ND: fit one with --law L_ND.",)
     without_d = advise(fits, budget(1e15, None, None))
     assert [plan.laws.partition(",")[0] for plan in without_d.plans] == ["L_C"]
-    assert "d_model is not known" in without_d.missing[0]
+    assert without_d.missing[0].startswith("A plan by L_ND (k=32): What a token costs needs d_model")
     with pytest.raises(FitError, match="do not say how to spend a budget. L_C is missing"):
         advise([fit for fit in fits if fit.law == "L_N"], budget(1e15, None, None), d_model=D_MODEL)
 

@@ -65,13 +65,13 @@ def test_json_holds_the_plan_in_full(study, capsys):
     ("words", "code", "sentence"),
     [
         (["--flops", "0"], 1, "flops is 0: give a finite number above 0."),
-        (["--flops", "inf"], 1, "flops is inf: give"),
+        (["--flops", "inf"], 2, "--flops: must be a number of FLOPs, got inf."),
         (["--flops", "1e9", "--gpu-hours", "3"], 1, "give one of --flops and --gpu-hours"),
         ([], 1, "give one of --flops and --gpu-hours"),
         (["--flops", "1e9", "tokens=3"], 1, "No law of these fits has tokens"),
         (["--flops", "1e9", "k=64"], 1, "These fits do not say how to spend a budget."),
         (["--flops", "1e9", "--d-model", "-3"], 1, "d_model is -3: give a finite number above 0."),
-        (["--flops", "much"], 2, "--flops: must be a number, got much."),
+        (["--flops", "much"], 2, "--flops: must be a number of FLOPs, got much."),
         (["--flops", "1", "--convention", "sparce"], 2, "Did you mean sparse?"),
     ],
 )

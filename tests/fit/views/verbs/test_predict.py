@@ -72,7 +72,7 @@ def test_a_table_of_points_comes_back_as_csv(study, tmp_path, capsys):
 
 
 def test_inverse_prints_what_is_needed_and_what_cannot_be_reached(study, capsys):
-    out = printed(capsys, study, "k=256", "--inverse", "nmse=0.25")
+    out = printed(capsys, study, "k=256", "--inverse", "nmse=25%")
     assert (
         out.startswith("nmse=0.25 needs\n  L_N (k=256)")
         and "n_latents 7.814e+05 [7.151e+05, 8.628e+05]   1.49 ×" in out
@@ -87,7 +87,7 @@ def test_inverse_prints_what_is_needed_and_what_cannot_be_reached(study, capsys)
         (["n_latents=0", "k=256"], 1, "n_latents is 0: give a finite number above 0."),
         (["n_latents=-1"], 1, "n_latents is -1: give a finite number above 0."),
         (["n_latents=inf"], 1, "n_latents is inf: give"),
-        (["n_latents=2^9999"], 1, "n_latents is inf: give"),
+        (["n_latents=2^9999"], 1, "n_latents is 2^9999: give a finite number above 0."),
         (["n_latents=big"], 1, "n_latents is big: give"),
         (["tokens=1e9"], 1, "No law of these fits has tokens; they have k, n_latents."),
         (["n_latents=9", "--law", "L_X"], 1, "These fits have no law L_X; they have L_N, L_NK."),
@@ -130,22 +130,24 @@ def test_fits_of_another_table_none_and_old_ones_are_refused(study, tmp_path, ca
 
 
 @pytest.mark.parametrize(
-    ("text", "value"),
+    ("name", "text", "value"),
     [
-        ("2^24", 2**24),
-        ("2**24", 2**24),
-        ("3*2^4", 48),
-        ("16k", 16e3),
-        ("1.3B", 1.3e9),
-        ("1e9", 1e9),
-        ("1,024", 1024),
+        ("n_latents", "2^24", 2**24),
+        ("n_latents", "2**24", 2**24),
+        ("n_latents", "16k", 2**14),
+        ("n_latents", "1,024", 1024),
+        ("tokens", "1.3B", 1.3e9),
+        ("tokens", "1e9", 1e9),
+        ("flops", "2 PFLOPs", 2e15),
+        ("nmse", "25%", 0.25),
     ],
 )
-def test_numbers_are_read_as_they_are_typed(text, value):
-    assert number(text) == value and assignments([f"a={text}"]) == {"a": value}
+def test_numbers_are_read_as_those_of_tables(name, text, value):
+    assert number(text, name) == value and assignments([f"{name}={text}"]) == {name: value}
 
 
 def test_texts_stay_texts():
-    assert number("pile") is None and number("k") is None and assignments(["data=pile"]) == {"data": "pile"}
+    assert number("pile", "data") is None and number("k", "k") is None
+    assert assignments(["data=pile"]) == {"data": "pile"}
     with pytest.raises(UsageError):
         assignments(["=3"])
