@@ -9,6 +9,7 @@ from scipy.stats import t as student
 from fit.law.caution import Caution, Kind
 from fit.law.estimate import Estimate
 from fit.law.intervals.choose import NONE, enough
+from fit.law.intervals.few_runs import METHOD as OVER_RUNS
 from fit.law.intervals.misfit import WIDENED
 from fit.law.intervals.profile import LEVEL
 from fit.law.law import Array, Law
@@ -99,16 +100,28 @@ def trade_offs(at: Estimate) -> list[Caution]:
     return [Caution(Kind.TRADE_OFF, text.replace("-", "−"), (first, second))]
 
 
-def few_runs(rows: Rows, law: Law, method: str) -> list[Caution]:
-    """A caution where the rows are of too few runs for any interval."""
-    if method != NONE:
-        return []
+def few_runs(rows: Rows, law: Law, params: Mapping[str, Param]) -> list[Caution]:
+    """A caution where the rows are of too few runs for any interval, or for that of some parameters."""
     runs = "1 run" if rows.runs == 1 else f"{rows.runs} runs"
+    if any(param.method == NONE for param in params.values()):
+        text = (
+            f"No intervals: the {len(rows.loss)} rows are of {runs} only, whose errors they share, and {enough(law)} "
+            "are needed."
+        )
+        return [Caution(Kind.INTERVALS, text, law.params)]
+    unknown = tuple(name for name, param in params.items() if _of_too_few_runs(param))
+    if not unknown:
+        return []
+    known = ", ".join(name for name in params if name not in unknown)
     text = (
-        f"No intervals: the {len(rows.loss)} rows are of {runs} only, whose errors they share, and {enough(law)} are "
-        "needed."
+        f"No interval for {', '.join(unknown)}: the {len(rows.loss)} rows are of {runs} only, whose errors they share, "
+        f"and what differs between runs needs more of them. Known are {known}, which each run shows."
     )
-    return [Caution(Kind.INTERVALS, text, law.params)]
+    return [Caution(Kind.INTERVALS, text, unknown)]
+
+
+def _of_too_few_runs(param: Param) -> bool:
+    return param.method.startswith(OVER_RUNS) and param.low is None and param.high is None
 
 
 def rising(at: Estimate, rows: Rows) -> list[Caution]:
@@ -129,7 +142,7 @@ def unidentified(law: Law, params: Mapping[str, Param]) -> list[Caution]:
     cautions = []
     for name in law.params:
         param = params[name]
-        if param.value is None or param.method == NONE:
+        if param.value is None or param.method == NONE or _of_too_few_runs(param):
             continue
         sides = [side for side, end in (("lower", param.low), ("upper", param.high)) if end is None]
         if sides:

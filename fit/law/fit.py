@@ -100,7 +100,7 @@ def fit_law(
             *diagnostics.few_agree(at),
             *diagnostics.absent_floor(at, params),
             *diagnostics.rising(at, rows),
-            *diagnostics.few_runs(rows, law, ends.method),
+            *diagnostics.few_runs(rows, law, params),
             *diagnostics.unidentified(law, params),
             *diagnostics.trade_offs(at),
             *diagnostics.ill_conditioned(at),

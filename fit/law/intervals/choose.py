@@ -9,6 +9,7 @@ from fit.law.errors import FitError
 from fit.law.estimate import Estimate
 from fit.law.functionals import DerivedQuantities, Parameters, Predictions
 from fit.law.intervals.bootstrap import Bootstrap, resample
+from fit.law.intervals.few_runs import FEWEST_RUNS, FewRuns
 from fit.law.intervals.profile import Profile, undefined, with_ends
 from fit.law.intervals.sandwich import DeltaIntervals, with_noise
 from fit.law.law import Array, Derived, Inputs, Law
@@ -20,6 +21,8 @@ NONE = "none"
 # With 16 runs profile intervals cover 95 %, where the case bootstrap and the delta method cover 50 to 72 %. From about
 # 50 runs the bootstrap covers as well, and it assumes nothing about the residuals.
 FEW = 50
+# From this many runs on, a bootstrap over them covers as well as the sandwich of `FewRuns`.
+MANY_RUNS = 30
 # With more rows than this the law is linear over its interval, so that 1,000 refits would cost memory to no benefit.
 MANY = 20_000
 
@@ -115,8 +118,9 @@ def intervals(
 ) -> Intervals:
     """The intervals of an estimate, by the given method or by the one that suits the rows.
 
-    `auto` takes the profile likelihood for few independent rows, a bootstrap for many rows or rows that share runs, and
-    the delta method for very many. Rows that share fewer runs than `enough` get no intervals.
+    `auto` takes the profile likelihood for few independent rows, the sandwich of `FewRuns` for rows that share fewer
+    than 30 runs, a bootstrap for more runs or rows, and the delta method for very many rows. By the other methods, rows
+    that share fewer runs than `enough` get no intervals.
 
     Parameters
     ----------
@@ -134,6 +138,9 @@ def intervals(
         raise FitError(f"There is no interval method {method!r}: choose {', '.join(METHODS)}.")
     if replicates is not None and method in (AUTO, BOOTSTRAP):
         return Bootstrap(at, replicates, seed=seed)
+    if rows.shared and method == AUTO and FEWEST_RUNS <= rows.runs < MANY_RUNS:
+        few = FewRuns(at, rows)
+        return few if any(few.known().values()) else NoIntervals(at)
     if rows.shared and rows.runs < enough(at.law):
         return NoIntervals(at)
     if method == AUTO:

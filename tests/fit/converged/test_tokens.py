@@ -66,7 +66,7 @@ def test_budgets_take_the_lowest_curve_of_each_n():
 def test_law_over_tokens_resamples_runs_and_uses_ends_where_lr_decays():
     runs, curves = SWEEP.tables(lrs=LRS[4:6])
     (fit,) = fit_table(runs, curves, laws=["L_ND"])
-    assert fit.params["beta"].method.startswith("bootstrap over runs") and fit.rows > 100
+    assert "over runs" in fit.params["beta"].method and fit.rows > 100
     decayed = curves.assign(lr_schedule="cosine")
     assert len(by_budget(decayed)) <= len(runs)
 

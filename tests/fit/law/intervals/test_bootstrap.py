@@ -73,7 +73,8 @@ def test_many_rows_are_bootstrapped_few_profiled_and_very_many_linear():
 
     assert method(49) == "profile"
     assert method(50) == "bootstrap over rows"
-    assert method(40, cluster=4) == "bootstrap over runs"
+    assert method(40, cluster=4) == "sandwich over runs"
+    assert method(120, cluster=4) == method(40, cluster=4, method="bootstrap") == "bootstrap over runs"
     assert method(40, cluster=1) == "profile"
     assert method(20_001) == "delta"
     assert method(49, method="delta") == "delta" and method(60, method="profile") == "profile"
@@ -89,8 +90,10 @@ def test_rows_of_a_run_that_move_together_widen_the_interval():
     y = named("L_N_pure").loss(TRUTH["L_N_pure"], x) * np.exp(0.02 * rng.standard_normal(20)[runs])
     width = {}
     for name, cluster in (("runs", runs), ("rows", None)):
-        alpha = fit_law("L_N_pure", x, y, cluster=cluster, hold_out=False, compare=False).params["alpha"]
-        width[name] = alpha.high - alpha.low
+        rows = make_rows(named("L_N_pure"), x, y, cluster=cluster)
+        at = estimate(named("L_N_pure"), rows)
+        low, high = intervals(at, rows, method="bootstrap").parameters()["alpha"]
+        width[name] = high - low
     assert width["runs"] == pytest.approx(np.sqrt(10) * width["rows"], rel=0.25)
 
 
@@ -114,7 +117,8 @@ def test_fewer_runs_than_parameters_and_two_have_no_intervals(runs):
     y = law.loss(TRUTH["L_ND"], {"n_latents": n, "tokens": tokens})
     y = y * np.exp(0.01 * np.random.default_rng(0).standard_normal(7))[np.arange(210) // 30]
     x = {"n_latents": n, "tokens": tokens}
-    result = fit_law(law, x, y, cluster=label, draws=50, hold_out=False, compare=False)
+    bare = {"method": "bootstrap", "draws": 50, "hold_out": False, "compare": False}
+    result = fit_law(law, x, y, cluster=label, **bare)
     known = [param.low is not None for param in result.params.values()]
     assert any(known) == (runs == 7) and result.params["alpha"].value == pytest.approx(0.2, abs=0.1)
     assert any(w.startswith("No intervals: the 210 rows are of") for w in result.warnings) == (runs < 7)
