@@ -154,4 +154,6 @@ def misfit(test: LackOfFit) -> list[Caution]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    """Two digits: 5.0 %, 0.064 %, 12 %."""
+    digits = f"{100 * share:.0f}" if share >= 0.995 else f"{100 * share:#.2g}".rstrip(".")
+    return f"{digits} %"

@@ -76,7 +76,7 @@ def test_smollm2_refutes_l_nd_and_its_intervals_hold_those_of_l_n():
     runs, tables = (pd.read_parquet(f"docs/smollm2/{name}.parquet") for name in ("runs", "curves"))
     l_n, l_nd = fit_table(runs, tables, ["L_N", "L_ND"], where="k == 16", options=FitOptions(draws=40))
     assert l_nd.rms_log == pytest.approx(0.0497, abs=0.0005) and l_nd.lack_of_fit.noise < 0.002
-    assert l_nd.cautions[0].text.startswith("Residuals 5 % where the curves scatter by 0.0")
+    assert l_nd.cautions[0].text.startswith("Residuals 5.0 % where the curves scatter by 0.064 %")
     for name in ("E", "alpha"):
         (low, high), (lower, higher) = ends(l_n, name), ends(l_nd, name)
         assert lower < low and high < higher
