@@ -11,6 +11,7 @@ from fit.converged.correlation import correlated_rows
 from fit.converged.error_weights import error_weights
 from fit.converged.lr import lr_optima
 from fit.converged.runs import Converged
+from fit.converged.tails import shared_errors
 from fit.converged.tokens import to_convergence
 from fit.data import tables
 from fit.data.noise import noise_of_evaluations, noise_of_runs
@@ -28,6 +29,8 @@ from fit.law.selection import BudgetSelection, LeftOut, LrSelection, RowsUsed
 PAPER_G = (0.60, 0.65)
 # Columns of the run that represents a point.
 OF_RUN = ("run_id", "lr", "batch_tokens", "seed", "tokens")
+# Columns of a run that was extrapolated.
+OF_LIMIT = ("extrapolated", "nmse_inf_low", "nmse_inf_high")
 
 
 def fit_converged(
@@ -37,13 +40,17 @@ def fit_converged(
     rows = _some(chosen)
     x, y = {name: tables.numbers(rows, name) for name in law.inputs}, tables.numbers(rows, law.response)
     weights = _weights(rows, options)
+    shared = None
     if "relative_error" in rows.columns:
+        shared = shared_errors(tables.numbers(rows, "shared_low"), tables.numbers(rows, "shared_high"), x)
         own = tables.numbers(rows, "relative_error")
         weights = error_weights(law, x, y, own, objective(options.objective), weights)
     runs = training_runs(rows, law.inputs, law.response, options.cluster)
     noise = noise_of_runs(rows, chosen.every, curves) if law.response == "nmse" else None
-    result = fit_law(law, x, y, weights=weights, cluster=runs.of_row, noise=noise, **options.of_law)
-    of_run = {name: rows.get(name) for name in (*OF_RUN, "extrapolated")}
+    result = fit_law(
+        law, x, y, weights=weights, cluster=runs.of_row, noise=noise, shared=shared, **options.of_law
+    )
+    of_run = {name: rows.get(name) for name in (*OF_RUN, *OF_LIMIT)}
     result = result.with_runs({**of_run, "oracle": _known(rows, "nmse_oracle")})
     result = replace(result, rows_used=_rows_used(chosen, runs))
     return [_with_selection(chosen, result.with_cautions(before=_repeated(rows, law, options)))]

@@ -36,6 +36,7 @@ def fit_law(
     hold_out: bool = True,
     compare: bool = True,
     noise: Noise | None = None,
+    shared: Any = None,
 ) -> FitResult:
     """Fit a law to arrays, by default by least squares on ln L.
 
@@ -52,6 +53,7 @@ def fit_law(
     hold_out : also fit without the largest scales, and predict them.
     compare : also fit the law's alternatives.
     noise : the noise of ln L in a row, where more is known of it than these rows show, see `checks.noise`.
+    shared : (2 errors, rows), ln of the factors on the losses at both 95 % ends of each error that rows share.
 
     Raises
     ------
@@ -67,6 +69,8 @@ def fit_law(
     test = lack_of_fit(fitted.at, rows, noise)
     if test.refuted and test.measurements is not None:
         fitted = fitted.recipe.refuted(fitted, test.measurements)
+    if shared is not None and np.any(shared):
+        fitted = fitted.recipe.sharing(fitted, rows, shared)
     at, ends, params = fitted.at, fitted.ends, _params(fitted)
     known_splits, reason = splits(law, rows, minimised) if hold_out else (None, None)
     held, reasons = (

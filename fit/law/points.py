@@ -24,7 +24,8 @@ CURVES = 12
 class PointRun:
     """The run behind a fitted point. None where the table has no such column, or where it is an input of the law.
 
-    extrapolated: whether the loss is the L∞ of its tail. oracle: the loss of keeping the n most frequent features.
+    extrapolated: whether the loss is the L∞ of its tail, with the 95 % interval nmse_inf_low to nmse_inf_high.
+    oracle: the loss of keeping the n most frequent features.
     """
 
     run_id: str | int | None = None
@@ -34,6 +35,8 @@ class PointRun:
     seed: int | None = None
     tokens: float | None = None
     extrapolated: bool | None = None
+    nmse_inf_low: float | None = None
+    nmse_inf_high: float | None = None
     oracle: float | None = None
 
 

@@ -174,7 +174,8 @@ def _converged(
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """All converged runs; the runs that represent each n, with tokens to convergence; and which inputs are missing."""
     try:
-        groups = list(converged(runs, unconverged=options.unconverged, asked=options.group))
+        chosen = converged(runs, unconverged=options.unconverged, asked=options.group, curves=curves)
+        groups = list(chosen)
     except FitError as error:
         return pd.DataFrame(), pd.DataFrame(), [str(error)]
     every = pd.concat([group.every for group in groups])

@@ -270,7 +270,8 @@ def _attempts(law: Law, source: Source, with_optima: bool, say: Callable[[str], 
                 fit = partial(fit_lr, law, rows, group, options)
                 yield Attempt(group, partial(_cautioned, fit, split_by), origin, len(rows))
         case _:
-            for chosen in converged(_some(runs, source), law.inputs, options.unconverged, options.group):
+            usable_runs = _some(runs, source)
+            for chosen in converged(usable_runs, law.inputs, options.unconverged, options.group, curves):
                 origin = replace(source.of_runs, split=chosen.split)
                 tokens = law.rows is RowSource.TOKENS
                 fit = (

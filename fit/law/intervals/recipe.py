@@ -10,6 +10,7 @@ from fit.law.estimate import Estimate, estimate, improved, internal
 from fit.law.intervals.bootstrap import Bootstrap
 from fit.law.intervals.choose import Intervals, ProfileIntervals, intervals
 from fit.law.intervals.misfit import carrying_misfit
+from fit.law.intervals.shared import SharedError
 from fit.law.json_values import finite, record
 from fit.law.law import Array, Law
 from fit.law.losses import Objective
@@ -38,6 +39,7 @@ class Recipe:
         rows, as for a frontier; the parameters of a vanished floor are None.
     measurements : as how many independent measurements the rows of a law count that they refute, see `misfit`; None
         for a law that they do not refute.
+    shared : ln of the factors on the losses at both 95 % ends of each error that the rows share, see `SharedError`.
     """
 
     objective: str
@@ -49,6 +51,7 @@ class Recipe:
     refits: tuple[tuple[float | None, ...], ...] | None = None
     measurements: float | None = None
     tau: float = 0.5
+    shared: tuple[tuple[float, ...], ...] | None = None
 
     @classmethod
     def made(cls, minimised: Objective, rows: Rows, method: str, draws: int, seed: int) -> "Recipe":
@@ -75,7 +78,19 @@ class Recipe:
         replicates: resampled rows to use instead of drawing them. Raises FitError as `intervals.choose.intervals` does.
         """
         fitted = self._with_usual_intervals(at, rows, replicates)
-        return fitted if self.measurements is None else self._widened(fitted)
+        if self.measurements is not None:
+            fitted = self._widened(fitted)
+        return fitted if self.shared is None else self._sharing(fitted, rows)
+
+    def sharing(self, fitted: Fitted, rows: Rows, shifts: Array) -> Fitted:
+        """The fit with intervals that hold an error that the rows share. shifts: (2 errors, rows), see `Recipe`."""
+        shared = tuple(tuple(float(value) for value in shift) for shift in shifts)
+        return replace(fitted.recipe, shared=shared)._sharing(fitted, rows)
+
+    def _sharing(self, fitted: Fitted, rows: Rows) -> Fitted:
+        shifts = [np.array(shift, dtype=float) for shift in self.shared or ()]
+        ends = SharedError.of(fitted.ends, fitted.at, rows, shifts)
+        return Fitted(fitted.at, ends, ends.parameters(), replace(fitted.recipe, shared=self.shared))
 
     def refuted(self, fitted: Fitted, measurements: float) -> Fitted:
         """The fit with intervals that carry the misfit of a law that the rows refute."""

@@ -138,10 +138,36 @@ def test_unconverged_runs_can_be_extrapolated_and_only_they():
     expected = np.where(best["n_latents"] == N[-1], best["nmse_inf"], best["nmse"])
     np.testing.assert_array_equal(chosen.rows["nmse"], expected)
     assert list(texts(chosen.cautions)) == [
-        "3 runs are not converged: 2 at the L∞ of their tails, by its error, 1 left out without one below its loss."
+        "3 runs are not converged: 2 at the L∞ of their tails, by its error, 1 left out because their loss rises or "
+        "nothing is known of their tails.",
+        "2 of them have no curve with two evaluations in its last doubling of D: their L∞ is known only from the run's "
+        "row, and less well.",
     ]
-    errors = np.where(best["n_latents"] == N[-1], 0.005 / 0.99, 0.0)
-    np.testing.assert_allclose(chosen.rows["relative_error"], errors)
+    there = best["n_latents"].to_numpy() == N[-1]
+    np.testing.assert_array_equal(chosen.rows["nmse_inf_high"], np.where(there, best["nmse"], np.nan))
+    # A converged run is within ε = 1 % of its limit.
+    np.testing.assert_allclose(chosen.rows["relative_error"][~there], 0.005)
+    assert (chosen.rows["shared_low"][~there] < 0).all() and (chosen.rows["shared_high"][~there] == 0).all()
+    (last,) = chosen.rows[there].to_dict("records")
+    assert last["shared_low"] < 0 < last["shared_high"]
+
+
+def test_the_last_doubling_of_the_row_or_the_curve_decides_about_a_limit():
+    """Half of the fall from D/2 to D is still to come, whatever the trainer's tail says."""
+    table = runs(ks=(16,), lrs=(2e-4,))
+    last = table["n_latents"] == N[-1]
+    table = table.assign(converged=~last, last_doubling=0.04)
+    by_row = one(table, unconverged="extrapolate")
+    loss = table["nmse"].iloc[-1]
+    assert by_row.rows["nmse"].iloc[-1] == pytest.approx(0.98 * loss)
+    D = 1e6 * np.array([0.5, 0.6, 0.75, 0.85, 1])
+    curve = pd.DataFrame(
+        {"run_id": table["run_id"].iloc[-1], "tokens": D, "nmse": loss * (2 - D / 1e6) ** 0.5}
+    )
+    (by_curve,) = converged(table, unconverged="extrapolate", curves=curve)
+    fall = 1.5**0.5 - 1
+    assert by_curve.rows["nmse"].iloc[-1] == pytest.approx((1 - fall / 2) * loss)
+    assert len(by_row.cautions) > len(by_curve.cautions)
 
 
 def test_an_unconverged_run_that_is_already_lower_is_told():
