@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from fit.compute.budget_optima import budget_optima, diverged
 from fit.compute.frontier import FEWEST, Frontier, frontier, resampled
-from fit.compute.optima import Optima, at_the_edge_of_lr, budget_optima, diverged, optima
+from fit.compute.optima import Optima, at_the_edge_of_lr, optima
 from fit.compute.sensitivity import sensitivity
 from fit.data import tables
 from fit.data.budgets import shared_budgets, without_diverged

@@ -22,12 +22,15 @@ class IsoFlops:
 
     points: the budgets with a vertex, by rising C, with the columns `COLUMNS`: C, N*, L*, D*, lr*, d² ln L/d(ln n)²
     and the number of n in the parabola; D* and lr* are NaN where they are unknown. dropped: "C=…: why" for every other
-    budget. without_lr: the same for the budgets with a known N* but an unknown lr*.
+    budget. without_lr: the same for the budgets with a known N* but an unknown lr*. square, dof: the sum of the squared
+    residuals of ln L about all parabolas, and its degrees of freedom.
     """
 
     points: pd.DataFrame
     dropped: tuple[str, ...]
     without_lr: tuple[str, ...]
+    square: float = 0.0
+    dof: int = 0
 
     @property
     def recorded(self) -> IsoflopVertices:
@@ -59,13 +62,14 @@ def isoflops(
     resampled : whether the runs are a resampling. It may lack an lr that a parabola needs; then its best lr is used.
     """
     source = slices(pool, present)
-    rows, dropped, without_lr = [], [], []
+    rows, dropped, without_lr, vertices = [], [], [], list[Vertex]()
     for log_c in source.budgets(min_flops, per_octave):
         losses = source.losses(log_c)
         vertex = lowest(losses, "n_latents")
         if isinstance(vertex, str):
             dropped.append(f"C={np.exp(log_c):.3g}: {vertex}")
             continue
+        vertices.append(vertex)
         about = _neighbours(losses, vertex.x)
         tokens = _between({size: source.tokens(log_c, size) for size in about}, vertex.x)
         lr = _best_lr({size: source.rates(log_c, size) for size in about}, vertex.x, resampled)
@@ -78,7 +82,8 @@ def isoflops(
     if pool.budgets is not None:
         # exp(ln C) is off in its last digit.
         points["flops"] = pool.budgets.nearest(points["flops"].to_numpy())
-    return IsoFlops(points, tuple(dropped), tuple(without_lr))
+    square, dof = sum(vertex.square for vertex in vertices), sum(vertex.points - 3 for vertex in vertices)
+    return IsoFlops(points, tuple(dropped), tuple(without_lr), square, dof)
 
 
 def _row(log_c: float, at: Vertex, log_d: float, log_lr: float) -> dict[str, float]:

@@ -9,15 +9,14 @@ import pandas as pd
 
 from fit.compute.frontier import LOOSER, Frontier, drawn, envelope, resampled
 from fit.compute.isoflop import isoflops
-from fit.compute.slices import EXACT, Curve, best_of
-from fit.data.budgets import Budgets
+from fit.compute.slices import Curve, best_of
 from fit.data.curves import Candidates
 from fit.data.vertex import short_number
 from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
 from fit.law.laws import named
-from fit.law.result import Extra, FitResult
+from fit.law.result import FitResult
 from fit.law.rows import Rows
 from fit.law.selection import OptimumSelection
 
@@ -52,14 +51,18 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class _Way:
-    """One method for N*, D* and lr*: its rows, the rows of every draw, and what was dropped for each column."""
+class Way:
+    """One method for N*, D* and lr*: its rows, the rows of every draw, and what was dropped for each column.
+
+    advice: what a table with too few points lacks. weighted: whether each row of a draw gets a random weight.
+    """
 
     method: str
     points: pd.DataFrame
     draws: Sequence[pd.DataFrame]
     dropped: Mapping[str, tuple[str, ...]]
     advice: str = "train more sizes, or longer"
+    weighted: bool = True
 
 
 def optima(front: Frontier, draws: int = 200, seed: int = 0, objective: str = "log") -> Optima:
@@ -73,88 +76,22 @@ def optima(front: Frontier, draws: int = 200, seed: int = 0, objective: str = "l
     `crossovers`.
     """
     steps, vertices = _both_ways(front, draws, seed)
-    attempts: list[tuple[str, _Way | None]] = [
+    attempts: list[tuple[str, Way | None]] = [
         (law, way) for law in ("N_C", "D_C") for way in (steps, vertices)
     ]
     attempts += [("LR_C", None), ("LR_C", vertices)]
 
-    def fit(law: str, way: _Way | None) -> FitResult:
-        return _fit(law, way, seed, objective) if way else _fit_points(front, draws, seed, objective)
+    def fit(law: str, way: Way | None) -> FitResult:
+        return fit_vertices(law, way, seed, objective) if way else _fit_points(front, draws, seed, objective)
 
-    fits, skipped = _attempted(attempts, front.candidates, fit)
+    fits, skipped = attempted(attempts, front.candidates, fit)
     return Optima(tuple(fits), tuple(skipped), (*at_the_edge_of_lr(front), *_disagree(fits)))
-
-
-def budget_optima(
-    pool: Candidates,
-    budgets: Budgets,
-    min_flops: float | None = None,
-    draws: int = 200,
-    seed: int = 0,
-    objective: str = "log",
-) -> Optima:
-    """N*(C), D*(C) and lr*(C) of an isoFLOP table, by the vertices of its budgets alone.
-
-    The rows of a budget are runs of their own, so they are resampled as the runs of curves are in `optima`. There are
-    no crossovers, because no n has a curve along C.
-
-    Parameters
-    ----------
-    pool, budgets : the rows of the table and their budgets.
-    min_flops : no budget is taken below this C.
-    draws, seed : the number of resamplings, and their seed.
-    objective : of the power laws.
-    """
-    present = [weights > 0 for weights in drawn(len(pool.runs), draws, seed)]
-    vertices = isoflops(pool, None, min_flops)
-    resamplings = [isoflops(pool, here, min_flops, resampled=True).points for here in present]
-    of_lr = {"lr": (*vertices.without_lr, *vertices.dropped)}
-    dropped = dict.fromkeys(LAWS.values(), vertices.dropped) | of_lr
-    way = _Way(
-        ISOFLOP, vertices.points, resamplings, dropped, "train at more budgets of C, or n on both sides of N*"
-    )
-
-    def fit(law: str, way: _Way) -> FitResult:
-        result = _fit(law, way, seed, objective)
-        assert isinstance(result.selection, OptimumSelection)
-        chosen = replace(
-            result.selection,
-            rule=_rule(budgets),
-            budgets=len(budgets.flops),
-            runs=budgets.rows,
-            diverged=budgets.diverged,
-        )
-        return replace(result, selection=chosen, extra=Extra(isoflop=vertices.recorded))
-
-    fits, skipped = _attempted([(law, way) for law in LAWS], pool, fit)
-    return Optima(tuple(fits), tuple(skipped), tuple(diverged(budgets.diverged)))
-
-
-def _rule(budgets: Budgets) -> str:
-    """A sentence that says which rows are one parabola."""
-    text = f"{len(budgets.flops)} budgets of {budgets.rows} rows, a parabola each: "
-    if budgets.width < EXACT:
-        return f"{text}the rows of equal C."
-    return (
-        f"{text}rows are one budget if each C is within {100 * budgets.gap:.0f} % of the next; the widest spans "
-        f"{100 * budgets.width:.2g} %. Their losses are moved to the C of the budget."
-    )
-
-
-def diverged(names: Sequence[str]) -> list[Caution]:
-    """A caution that names the rows of an isoFLOP table that are in no parabola, the first three with their reason."""
-    if not names:
-        return []
-    more = f", and {len(names) - 3} more" if len(names) > 3 else ""
-    count = "1 row diverged and is" if len(names) == 1 else f"{len(names)} rows diverged and are"
-    text = f"{count} in no parabola: {'; '.join(names[:3])}{more}."
-    return [Caution(Kind.ROWS, text, ("nmse",))]
 
 
 Attempt = TypeVar("Attempt")
 
 
-def _attempted(
+def attempted(
     attempts: Sequence[tuple[str, Attempt]], pool: Candidates, fit: Callable[[str, Attempt], FitResult]
 ) -> tuple[list[FitResult], list["Skipped"]]:
     """The fits of the laws that the table supports, by each way, and why the others are missing."""
@@ -165,7 +102,7 @@ def _attempted(
             if not unknown[law]:
                 fits.append(fit(law, way))
         except FitError as error:
-            method = way.method if isinstance(way, _Way) else POINTS
+            method = way.method if isinstance(way, Way) else POINTS
             skipped.append(Skipped(law, f"{law} ({method}): {error}"))
     skipped += [Skipped(law, f"{law}: {reason}") for law, reason in unknown.items() if reason]
     return fits, skipped
@@ -186,7 +123,7 @@ def _unknown(pool: Candidates, column: str) -> str | None:
     return None
 
 
-def _both_ways(front: Frontier, draws: int, seed: int) -> tuple[_Way, _Way]:
+def _both_ways(front: Frontier, draws: int, seed: int) -> tuple[Way, Way]:
     pool, floor = front.candidates, front.selection.min_flops
     present = [weights > 0 for weights in drawn(len(pool.runs), draws, seed)]
     steps, vertices = crossovers(pool, None, floor), front.vertices
@@ -194,8 +131,8 @@ def _both_ways(front: Frontier, draws: int, seed: int) -> tuple[_Way, _Way]:
     by_vertices = [isoflops(pool, here, floor, resampled=True).points for here in present]
     dropped = {"lr": (*vertices.without_lr, *vertices.dropped)}
     return (
-        _Way(CROSSOVERS, steps.points, by_steps, dict.fromkeys(LAWS.values(), steps.dropped)),
-        _Way(
+        Way(CROSSOVERS, steps.points, by_steps, dict.fromkeys(LAWS.values(), steps.dropped)),
+        Way(
             ISOFLOP,
             vertices.points,
             by_vertices,
@@ -204,13 +141,13 @@ def _both_ways(front: Frontier, draws: int, seed: int) -> tuple[_Way, _Way]:
     )
 
 
-def _fit(law: str, way: _Way, seed: int, objective: str) -> FitResult:
+def fit_vertices(law: str, way: Way, seed: int, objective: str) -> FitResult:
     column = LAWS[law]
     points, dropped = _known(way.points, column), way.dropped[column]
     if len(points) < NEEDED:
         more = f" The first of {len(dropped)} that were dropped: {dropped[0]}." if dropped else ""
         raise FitError(f"{len(points)} points, {NEEDED} are needed: {way.advice}.{more}")
-    rows = _replicates(way.draws, column, seed)
+    rows = _replicates(way.draws, column, seed, way.weighted)
     x = {"flops": points["flops"]}
     result = fit_law(law, x, points[column], replicates=rows, objective=objective, seed=seed, compare=False)
     return _chosen(result, way.method, dropped, rows, seed)
@@ -220,8 +157,8 @@ def _known(points: pd.DataFrame, column: str) -> pd.DataFrame:
     return points[np.isfinite(points[column])]
 
 
-def _replicates(tables: Sequence[pd.DataFrame], column: str, seed: int) -> Rows:
-    """The rows of all draws, stacked. Each draw weights its own rows exponentially, and all other rows with 0."""
+def _replicates(tables: Sequence[pd.DataFrame], column: str, seed: int, weighted: bool = True) -> Rows:
+    """The rows of all draws, stacked. Each draw weights its own rows exponentially or with 1, all others with 0."""
     every = _known(pd.concat(tables, keys=range(len(tables))), column)
     draw = np.asarray(every.index.get_level_values(0))
     enough = np.flatnonzero(np.bincount(draw, minlength=len(tables)) >= IN_A_DRAW)
@@ -233,7 +170,8 @@ def _replicates(tables: Sequence[pd.DataFrame], column: str, seed: int) -> Rows:
     every = every[np.isin(draw, enough)]
     draw = np.searchsorted(enough, draw[np.isin(draw, enough)])
     weights = np.zeros((len(enough), len(every)))
-    weights[draw, np.arange(len(every))] = np.random.default_rng(seed).exponential(size=len(every))
+    each = np.random.default_rng(seed).exponential(size=len(every)) if weighted else 1.0
+    weights[draw, np.arange(len(every))] = each
     return Rows({"flops": every["flops"].to_numpy()}, every[column].to_numpy(), weights)
 
 

@@ -16,12 +16,16 @@ LR_REACH = np.log(2)
 
 @dataclass(frozen=True)
 class Vertex:
-    """The lowest point of ln L = y + curvature/2·(ln v − x)² for a quantity v, fitted to `points` values of v."""
+    """The lowest point of ln L = y + curvature/2·(ln v − x)² for a quantity v, fitted to `points` values of v.
+
+    square: the sum of the squared residuals of ln L.
+    """
 
     x: float
     y: float
     curvature: float
     points: int
+    square: float = 0.0
 
 
 def lowest(losses: Mapping[float, float], name: str, reach: float = REACH) -> Vertex | str:
@@ -49,7 +53,8 @@ def lowest(losses: Mapping[float, float], name: str, reach: float = REACH) -> Ve
             else f"beyond the largest, {short_number(v[-1])}"
         )
         return f"vertex at {name}={short_number(float(np.exp(np.clip(at, -700, 700))))} {edge}"
-    return Vertex(float(at), float(c - b**2 / (4 * a)), float(2 * a), len(x))
+    square = float(((y - np.polyval((a, b, c), x - middle)) ** 2).sum())
+    return Vertex(float(at), float(c - b**2 / (4 * a)), float(2 * a), len(x), square)
 
 
 def _about(x: np.ndarray, at: int, reach: float) -> np.ndarray:

@@ -137,6 +137,7 @@ def test_a_budget_whose_minimum_is_at_its_edge_is_dropped_and_named():
     n_star = G * (1e18 / 6) ** A_TRUE
     found = fit(rows[(rows["flops_sparse"] > 1.1e18) | (rows["n_latents"] < 0.6 * n_star)])
     assert found.rows == 5
+    assert "6 budgets of 38 rows, 5 of them parabolas with the minimum inside" in found.selection.rule
     (reason,) = found.selection.dropped
     assert reason.startswith("C=1e+18: vertex at n_latents=") and "beyond the largest" in reason
 
