@@ -76,9 +76,9 @@ def _resampled(
     law by more than such errors explain, the draws scatter by as much. Where ν is below `FEWEST_DOF`, rows are
     drawn with replacement instead, as the runs of curves are.
 
-    Coverage of the 95 % interval of a in simulated tables: 95 % of 60 (six budgets of seven rows, 0.3 % noise), 100 % of
-    60 (five of five, 0.2 %), 100 % of 60 (six of nine, 1 %). Rows drawn with replacement leave out a third of each
-    parabola: in the first of these designs the interval is then twice as wide and covers 100 % of 40.
+    Coverage of the 95 % interval of a in 60 simulated tables each: 95 % (six budgets of seven rows, 0.3 % noise), 100 %
+    (five of five, 0.2 %) and 100 % (six of nine, 1 %). Rows drawn with replacement leave out a third of each parabola:
+    in the first of these designs the interval is then twice as wide and covers 100 % of 40 tables.
     """
     if vertices.dof < FEWEST_DOF:
         present = (weights > 0 for weights in drawn(len(pool.runs), draws, seed))
