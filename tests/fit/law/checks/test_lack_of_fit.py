@@ -118,7 +118,7 @@ def test_a_law_without_the_interaction_is_refuted_by_curves_and_says_so_first():
     assert test.refuted and test.ratio == pytest.approx(test.rms_log / test.noise)
     first = result.cautions[0]
     assert first.kind is Kind.REFUTED
-    assert first.text.startswith(f"Residuals {100 * test.rms_log:.1f} % where the curves scatter by 0.")
+    assert first.text.startswith(f"Residuals {100 * test.rms_log:.0f} % where the curves scatter by 0.")
 
 
 def test_runs_that_differ_by_less_than_seeds_may_do_not_refute():

@@ -10,6 +10,7 @@ from fit.law.fit import fit_law
 from fit.law.intervals.misfit import WIDENED
 from fit.law.options import FitOptions
 from fit.law.result import FitResult
+from fit.law.smooth import function_law
 from fit.study.fitting import fit_table
 from tests.fit.law.checks.test_lack_of_fit import curves, seeded
 
@@ -89,3 +90,19 @@ def test_many_rows_are_linearised_to_about_the_same_intervals(monkeypatch):
     other = fit_law("L_N", x, loss, compare=False, hold_out=False)
     assert one.lack_of_fit.refuted
     np.testing.assert_allclose(ends(one, "alpha"), ends(other, "alpha"), rtol=0.02)
+
+
+@pytest.mark.slow
+def test_a_function_of_the_user_carries_its_misfit_too():
+    x, loss, run = curves(rho=0.4)
+    law = function_law(
+        "L_ND_written_out",
+        "E + A·N^−α + B·D^−β",
+        lambda x, p: p.E + p.A * x.n_latents**-p.alpha + p.B * x.tokens**-p.beta,
+        inputs=("n_latents", "tokens"),
+        ranges={"E": (0.01, 0.3), "A": (0.5, 20), "alpha": (0.1, 1), "B": (20, 2000), "beta": (0.2, 1.2)},
+    )
+    result = fit_law(law, x, loss, cluster=run, draws=20, compare=False, hold_out=False)
+    assert result.lack_of_fit.refuted and result.params["E"].method.endswith(WIDENED)
+    low, high = ends(result, "E")
+    assert low < 0.1 < high
