@@ -52,6 +52,11 @@ class CurveGroup:
         return f"flops_{self.convention}"
 
     @cached_property
+    def isoflop(self) -> bool:
+        """Whether these rows are an isoFLOP table, so that each is a run of its own."""
+        return shared_budgets(self.rows, self.flops) is not None
+
+    @cached_property
     def frontier(self) -> Frontier:
         """The frontier of these curves. Raises FitError if there is none."""
         return frontier(self.rows, self.flops, NEEDED, self.options.min_flops)
@@ -60,7 +65,7 @@ class CurveGroup:
     def optima(self) -> Optima:
         """N*(C), D*(C) and lr*(C) of that frontier, or of the budgets of an isoFLOP table."""
         how = (self.options.frontiers, self.options.seed, self.options.objective)
-        if shared_budgets(self.rows, self.flops) is None:
+        if not self.isoflop:
             return optima(self.frontier, *how)
         pool = candidates(self.rows, self.flops)
         assert pool.budgets is not None
@@ -78,7 +83,7 @@ def fit_frontier(
     else:
         fits = [_fit(law, group)]
     cautions = (*Split(following=group.following).cautions, *group.cautions)
-    used = frontier_rows(group.rows, group.source)
+    used = frontier_rows(group.rows, group.source, group.isoflop)
     return [
         replace(fit, group=group.group, flops=group.convention, rows_used=used).with_cautions(before=cautions)
         for fit in fits
@@ -114,7 +119,7 @@ def _fit(law: Law, group: CurveGroup) -> FitResult:
         how |= {"method": "auto", "cluster": points["run_id"]}
         if front.selection.runs_on_frontier >= FEWEST:
             replicates = resampled(front, options.frontiers, options.seed, len(law.internal) + 2)
-    noise = noise_of_evaluations(group.rows)
+    noise = None if group.isoflop else noise_of_evaluations(group.rows)
     result = fit_law(
         law, {"flops": points["flops"]}, points["nmse"], replicates=replicates, noise=noise, **how
     )
@@ -126,8 +131,14 @@ def _fit(law: Law, group: CurveGroup) -> FitResult:
     return result.with_cautions(before=(*front.cautions, *_few_on_frontier(front), *unfollowed))
 
 
-def frontier_rows(rows: pd.DataFrame, source: str) -> RowsUsed:
-    """The rows that a frontier is taken over: all evaluations, and of a run whose lr decays its end."""
+def frontier_rows(rows: pd.DataFrame, source: str, isoflop: bool = False) -> RowsUsed:
+    """The rows that a frontier is taken over: all evaluations, and of a run whose lr decays its end.
+
+    isoflop: whether they are an isoFLOP table, which has the end of each run only.
+    """
+    if isoflop:
+        why = "each is one n at one budget of C"
+        return RowsUsed(source, len(rows), len(rows), runs=len(rows), why=why)
     name = next((name for name in ("run_id", "n_latents") if name in rows.columns), None)
     if name is None:
         why = "no column names a run"

@@ -45,6 +45,7 @@ def test_rows_that_share_their_compute_are_one_parabola(case):
     found = fit(rows)
     a = found.params["a"]
     assert a.value == pytest.approx(0.514, abs=0.002) and a.low <= 0.36 / 0.70 <= a.high
+    assert found.rows_used.runs == found.rows_used.used == len(rows)
     assert found.rows == found.selection.budgets == 6 and found.selection.runs == len(rows)
     assert f"6 budgets of {len(rows)} rows, a parabola each: the rows of equal C." == found.selection.rule
     C = [point.inputs["flops"] for point in found.points]
