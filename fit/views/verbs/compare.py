@@ -106,10 +106,10 @@ def _tables(path: Path, options: argparse.Namespace) -> "tuple[pd.DataFrame, pd.
 def _curves(
     runs: "pd.DataFrame", curves: "pd.DataFrame | None", options: argparse.Namespace
 ) -> "list[CurveGroup]":
-    from fit.study.fitting import Source, prepared
+    from fit.study.fitting import prepared
 
     chosen = FitOptions(flops=options.flops, draws=options.draws, seed=options.seed)
-    return Source(*prepared(runs, curves, None, None), chosen).curve_groups
+    return prepared(runs, curves, None, None, chosen, print).curve_groups
 
 
 def _lines(ratio: "ComputeRatio", a: str, b: str) -> list[str]:
