@@ -11,7 +11,7 @@ What the curves have in common is the gap in units of the last doubling's fall,
 
 Its median is 0.34 to 1 at cuts of 25 to 85 %. ln R has a standard deviation of 0.26 to 0.4 between the runs of a study,
 while the medians of studies and cuts differ by 0.3: an error that the runs of a study share. A few runs, trained on,
-had reached their limit without a sign of it in their curve, so the last loss itself is the upper end.
+had reached their limit without a sign of it in their curve, so the upper end is the last loss, plus its noise.
 `python -m benchmarks.tails` measures this and the coverage.
 """
 
@@ -77,7 +77,7 @@ class Tail:
         shift = [np.log(_loss(middle / RATIO * ratio * fall) / value) for ratio in (MOST, LEAST)]
         alone = np.log(_loss(middle * np.exp(-own) * fall) / _loss(middle * np.exp(own) * fall)) / 2
         error = np.linalg.norm([alone, (shift[1] - shift[0]) / (2 * Z), noise])
-        return (value, lower, 1.0, float(error), *shift)
+        return (value, lower, 1 + Z * self.noise, float(error), *shift)
 
 
 def _loss(gap: float) -> float:

@@ -144,7 +144,8 @@ def test_unconverged_runs_can_be_extrapolated_and_only_they():
         "row, and less well.",
     ]
     there = best["n_latents"].to_numpy() == N[-1]
-    np.testing.assert_array_equal(chosen.rows["nmse_inf_high"], np.where(there, best["nmse"], np.nan))
+    highest = np.where(there, best["nmse"] * (1 + 1.96e-3), np.nan)
+    np.testing.assert_allclose(chosen.rows["nmse_inf_high"], highest)
     # A converged run is within ε = 1 % of its limit.
     np.testing.assert_allclose(chosen.rows["relative_error"][~there], 0.005)
     assert (chosen.rows["shared_low"][~there] < 0).all() and (chosen.rows["shared_high"][~there] == 0).all()

@@ -67,7 +67,7 @@ def test_a_curve_that_bends_away_from_its_past_is_not_continued():
 def test_half_of_the_last_fall_is_still_to_come():
     tail = from_curve(D, curve(1.0, noise=0, A=0.01))
     value, low, high, error, *shared = tail.limit()
-    assert value == pytest.approx(1 - 0.5 * tail.fall) and high == 1
+    assert value == pytest.approx(1 - 0.5 * tail.fall) and high == pytest.approx(1)
     assert 1 - low == pytest.approx(1.5 * tail.fall, rel=1e-3)
     assert error == pytest.approx(np.hypot(0.35 * 0.5, 1.1 / 3.92) * tail.fall, rel=0.1)
     assert shared == pytest.approx([-0.7 * tail.fall, 0.4 * tail.fall], rel=0.1)
@@ -76,7 +76,7 @@ def test_half_of_the_last_fall_is_still_to_come():
 def test_a_noisy_flat_curve_is_at_its_limit_up_to_noise():
     L = 0.3 * (1 + 1e-3 * np.random.default_rng(3).standard_normal(28))
     value, low, high, *_ = from_curve(D, L).limit()
-    assert 0.99 < low < value < high == 1
+    assert 0.99 < low < value < 1 < high < 1.005
 
 
 def test_what_says_nothing_has_no_limit():
@@ -90,7 +90,7 @@ def test_what_says_nothing_has_no_limit():
 def test_an_early_run_has_no_lower_end_but_0():
     runs = pd.DataFrame({"nmse": [0.5], "last_doubling": [0.9]})
     (limit,) = limits(runs)[0].to_dict("records")
-    assert limit["low"] == 0 and 0 < limit["value"] < limit["high"] == 0.5
+    assert limit["low"] == 0 and 0 < limit["value"] < 0.5 < limit["high"] < 0.502
 
 
 def test_a_row_alone_also_holds_the_tail_that_the_trainer_fitted():
