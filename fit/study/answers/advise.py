@@ -181,7 +181,7 @@ class _Study:
                 spendings.append(Spending(share, C, n, tokens, lr, _quantity(loss), cautions=loss.cautions))
             for there in optima["LR_C"]:
                 notes += _beyond_sweep(spendings, [point.response for point in there.points])
-            names = [fit.law, *(label_of(there[0]) for there in optima.values() if there)]
+            names = [fit.law, *(with_method(there[0]) for there in optima.values() if there)]
             yield Plan(COMPUTE, ", ".join(names), fit.group, tuple(spendings), self._batch(fit), tuple(notes))
 
     def by_joint_law(self) -> Iterator[Plan]:
@@ -322,7 +322,7 @@ class _Study:
         )
 
 
-def label_of(fit: FitResult) -> str:
+def with_method(fit: FitResult) -> str:
     """`N_C by crossovers`."""
     method = getattr(fit.selection, "method", None)
     return f"{fit.law} by {method}" if method else fit.law

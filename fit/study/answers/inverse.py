@@ -1,7 +1,7 @@
 """What a loss needs: the input, as n or tokens, at which a law reaches a given response."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from fit.law.errors import FitError
 from fit.law.json_values import integral
 from fit.law.law import Array
 from fit.law.result import FitResult
-from fit.study.answers.prediction import Fits, label
+from fit.study.answers.prediction import Fits, label, label_of
 from fit.study.answers.reach import Extent, Reach
 
 # The search goes this far beyond the rows on both sides; what needs more is said to.
@@ -56,6 +56,11 @@ class Needed:
     refuted: bool | None = None
     reason: str | None = None
     cautions: tuple[Caution, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """`L_N (k=32)`."""
+        return label_of(self.law, self.group)
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,31 @@ def inverse(
     reasons = tuple(f"{', '.join(names)}: {reason}." for reason, names in left.items())
     if not needs:
         raise FitError(f"No law can be solved for {response}={target:g}. {' '.join(reasons)}".strip())
-    return Needs(tuple(needs), reasons)
+    return Needs(tuple(_with_spread(needs)), reasons)
+
+
+def _with_spread(needs: Sequence[Needed]) -> list[Needed]:
+    """The answers; those far beyond the rows with a caution that gives the spread between laws that are not refuted."""
+    done = []
+    for one in needs:
+        if one.value is None or one.reach is None or not one.reach.far:
+            done.append(one)
+            continue
+        values = {
+            other.label: other.value
+            for other in needs
+            if other is one
+            or (not other.refuted and (other.input, other.regime) == (one.input, one.regime))
+            and {**other.group, **other.at} == {**one.group, **one.at}
+            if other.value is not None
+        }
+        spread = "no other law of these rows says how far off it may be"
+        if len(values) > 1:
+            low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
+            spread = f"laws that the rows do not refute say {values[low]:.4g} ({low}) to {values[high]:.4g} ({high})"
+        text = f"{one.reach}: the answer holds only if {one.label} holds there; {spread}."
+        done.append(replace(one, cautions=(Caution(Kind.EXTRAPOLATION, text, (one.input,)),)))
+    return done
 
 
 def _needed(fit: FitResult, extent: Extent, target: float, given: Mapping[str, Any], name: str) -> Needed:
@@ -146,7 +175,6 @@ def _needed(fit: FitResult, extent: Extent, target: float, given: Mapping[str, A
     refuted = None if fit.lack_of_fit is None or fit.lack_of_fit.noise is None else fit.lack_of_fit.refuted
     reach = None if value is None else extent.reach({**at, name: value})
     reason = None if value is not None else _reason(fit, target, at, name, over[0], largest)
-    cautions = () if reach is None or not reach.far else (_far(fit, reach),)
     return Needed(
         fit.law,
         fit.group,
@@ -161,7 +189,6 @@ def _needed(fit: FitResult, extent: Extent, target: float, given: Mapping[str, A
         reach,
         refuted,
         reason,
-        cautions,
     )
 
 
@@ -193,8 +220,3 @@ def _reason(
         )
         return f"{asked} is below the floor of {label(fit)}, {limit:.4g} {ends}, {verdict}."
     return f"{label(fit)} reaches {asked} only beyond {FURTHEST:.0e} × the largest {name} of its rows ({largest:.3g})."
-
-
-def _far(fit: FitResult, reach: Reach) -> Caution:
-    text = f"{reach}: the answer holds only if {label(fit)} holds there."
-    return Caution(Kind.EXTRAPOLATION, text, (reach.input or "",))

@@ -119,8 +119,13 @@ class Fits:
 
 def label(fit: FitResult) -> str:
     """`L_N (k=32)`."""
-    group = ", ".join(f"{name}={value}" for name, value in fit.group.items())
-    return f"{fit.law} ({group})" if group else fit.law
+    return label_of(fit.law, fit.group)
+
+
+def label_of(law: str, group: Mapping[str, Any]) -> str:
+    """`L_N (k=32)`."""
+    values = ", ".join(f"{name}={value}" for name, value in group.items())
+    return f"{law} ({values})" if values else law
 
 
 def predict(

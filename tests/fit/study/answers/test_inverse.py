@@ -1,8 +1,11 @@
 """What a loss needs, against the closed form and against the profile of that number itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from fit.law.checks.lack_of_fit import LackOfFit
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
 from fit.law.law import Derived
@@ -42,6 +45,17 @@ def test_any_input_can_be_solved_for(gpt4):
     one = solved(gpt4, 0.3, ["L_NK"], n_latents=2**19)["L_NK"]
     assert one.input == "k" and gpt4[1].predict(n_latents=2**19, k=one.value)[0] == pytest.approx(0.3)
     assert one.low < one.value < one.high
+
+
+def test_far_beyond_the_rows_the_spread_between_the_laws_is_said(gpt4):
+    both = solved(gpt4, 0.2, k=256)
+    ends = f"say {both['L_N'].value:.4g} (L_N (k=256)) to {both['L_NK'].value:.4g} (L_NK)."
+    for one in both.values():
+        (caution,) = one.cautions
+        assert caution.text.endswith(ends) and "× beyond the largest n_latents (524,288)" in caution.text
+    refuted = replace(gpt4[1], lack_of_fit=LackOfFit(0.05, noise=0.001, ratio=50.0, refuted=True))
+    (caution,) = solved([gpt4[0], refuted], 0.2, k=256)["L_N"].cautions
+    assert caution.text.endswith("no other law of these rows says how far off it may be.")
 
 
 def test_a_law_that_rises_is_solved_too():
