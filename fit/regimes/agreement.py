@@ -1,4 +1,4 @@
-"""Checks the fits of a study against one another: E and α mean the same in every law of the same rows."""
+"""Checks the fits of a study against one another: E, α and g mean the same in every law of the same rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,10 +21,11 @@ class _Grouped:
 
 
 def with_disagreements(fits: Sequence[FitResult]) -> list[FitResult]:
-    """The fits, each with a caution for every other law of its rows whose E or α has a disjoint 95 % interval.
+    """The fits, each with a caution for every other law of its rows whose E, α or g has a disjoint 95 % interval.
 
     E is compared between all laws of the loss, α between laws with a floor that take n_latents: the exponent of L(C) is
-    another, and so is that of a law without a floor. A law over k, as L(N, K), is compared at each of its k.
+    another, and so is that of a law without a floor. A law over k, as L(N, K), is compared at each of its k. The
+    exponent g of the tokens to convergence, which T_N is fitted to, follows from L_ND_cross, and is compared too.
     """
     quantities = [list(_quantities(fit)) for fit in fits]
     pairs: list[list[Disagreement]] = [[] for _ in fits]
@@ -54,6 +55,9 @@ def same(one: Quantity, other: Quantity, group: Mapping[str, Any], other_group: 
 
 def _quantities(fit: FitResult) -> Iterator[_Grouped]:
     group = {name: value for name, value in fit.group.items() if name != "k"}
+    tokens = {"T_N": fit.params, "L_ND_cross": fit.derived}.get(fit.law, {}).get("g")
+    if tokens is not None and tokens.value is not None:
+        yield _Grouped(_quantity(fit.law, "g", fit.group.get("k"), tokens), group)
     if fit.response != "nmse":
         return
     if "k" not in fit.inputs:

@@ -12,6 +12,7 @@ LETTERS = {
     "gamma": "γ",
     "zeta": "ζ",
     "eta": "η",
+    "rho": "ρ",
 }
 SYMBOLS = {"n_latents": "n", "k": "k", "d_model": "d", "batch_tokens": "B", "flops": "C", "tokens": "D"}
 # Numbers from here on are written with a power of ten. If one end of an interval is, so are the value and both ends.

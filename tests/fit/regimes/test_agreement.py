@@ -57,6 +57,19 @@ def test_the_exponent_of_n_is_compared_and_that_of_compute_is_another():
     }
 
 
+@pytest.mark.parametrize(("high", "pairs"), [(0.5, 1), (0.7, 0)])
+def test_the_tokens_to_convergence_of_the_interaction_law_are_compared_with_those_measured(high, pairs):
+    t_n = fitted("T_N", {"k": 32}, g=(0.6, 0.8))
+    cross = fitted("L_ND_cross", {"k": 32}, g=(0.3, high))
+    results = with_disagreements(
+        [t_n, cross, fitted("L_ND", {"k": 32}), fitted("L_ND_cross", {"k": 64}, g=(0.1, 0.2))]
+    )
+    for fit, other in zip(results, ("L_ND_cross", "T_N"), strict=False):
+        of_g = [pair for pair in fit.disagreements if pair.one.symbol == "g"]
+        assert [pair.other.law for pair in of_g] == [other] * pairs
+    assert not any(pair.one.symbol == "g" for fit in results[2:] for pair in fit.disagreements)
+
+
 def test_a_law_over_k_is_compared_at_each_k():
     l_nk = fitted("L_NK", {})
     at = next(quantity for quantity in l_nk.derived.values() if quantity.name == "E")

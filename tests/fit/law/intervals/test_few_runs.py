@@ -45,7 +45,7 @@ def test_errors_and_degrees_of_freedom_are_those_of_the_formulas():
         M = parts.T @ omega @ parts
         nu = np.trace(M) ** 2 / np.sum(M**2)
         orthonormal = c[None] @ few.to_orthonormal
-        assert few._degrees(orthonormal)[0] == pytest.approx(nu, rel=1e-5), name
+        assert few._degrees_under(orthonormal, shared, single)[0] == pytest.approx(nu, rel=1e-5), name
         variance = sum(float((orthonormal @ run.score)[0]) ** 2 for run in few.runs)
         assert variance == pytest.approx(np.sum((parts.T @ r) ** 2), rel=1e-5), name
 
@@ -62,9 +62,9 @@ def test_four_curves_give_intervals_to_what_each_run_shows_and_say_so():
     rows = curves(4, 1)
     result = fit_law(LAW, rows.x, rows.loss, cluster=rows.cluster, hold_out=False, compare=False)
     unknown = {name for name, param in result.params.items() if param.low is None and param.high is None}
-    assert unknown == {"A", "alpha"}
+    assert unknown == {"E", "A", "alpha"}
     (said,) = [caution for caution in result.cautions if caution.text.startswith("No interval for")]
-    assert said.of == ("A", "alpha") and "4 runs" in said.text and "Known are E, B, rho, beta" in said.text
+    assert said.of == ("E", "A", "alpha") and "4 runs" in said.text and "Known are B, rho, beta" in said.text
     assert not any("not identified" in text for text in result.warnings)
 
 
