@@ -108,7 +108,9 @@ class FewRuns(DeltaIntervals):
         Of four runs, the residuals show hardly any shared error in one table of ten, by chance. ν of E was then above
         1.25 and its interval covered 55 %.
         """
-        return np.minimum(self._degrees_under(c, self.shared, self.single), self._degrees_under(c, *MOSTLY_SHARED))
+        return np.minimum(
+            self._degrees_under(c, self.shared, self.single), self._degrees_under(c, *MOSTLY_SHARED)
+        )
 
     def _degrees_under(self, c: Array, shared: float, single: float) -> Array:
         """(tr M)²/tr M², where M, (runs, runs), is the covariance of the runs' parts under the model."""
