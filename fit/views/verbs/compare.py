@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fit.compute.fit import CurveGroup
-    from fit.study.compute_ratio import ComputeRatio
+    from fit.study.answers.compute_ratio import ComputeRatio
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fit L(C) of both sides and print the ratio of every k that both have."""
-    from fit.study.compute_ratio import compute_ratios
+    from fit.study.answers.compute_ratio import compute_ratios
 
     sides = _within(options) if options.by else _between(options)
     (base, groups), *others = sides

@@ -8,7 +8,7 @@ import pytest
 
 from fit.law.errors import FitError
 from fit.law.options import FitOptions
-from fit.study.compute_ratio import compute_ratio, compute_ratios
+from fit.study.answers.compute_ratio import compute_ratio, compute_ratios
 from fit.study.fitting import Source, prepared
 from sweeps.verbs.cli import main
 
