@@ -89,7 +89,7 @@ def test_a_fit_that_is_read_back_predicts_as_the_live_one(study, interval):
         assert np.array(back.predict(beyond, interval)) == pytest.approx(
             np.array(fit.predict(beyond, interval)), rel=1e-9
         ), fit.law
-    assert methods == {"profile", "bootstrap over runs"}
+    assert methods == {"profile", "bootstrap over runs", "sandwich over runs"}
 
 
 @pytest.mark.parametrize(
