@@ -24,6 +24,8 @@ LEAST_SPREAD, LEAST_P = 0.005, 0.001
 # From ±10 % on, the rows are of several laws.
 MOST_SPREAD = 0.1
 MOST_VALUES = 50
+# Rows that are looked at: the effect of a column is as large in a part of 10⁶ rows.
+MOST_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,8 @@ def explaining(rows: pd.DataFrame, response: str, cell: Sequence[str]) -> Factor
     if several.sum() < 4:
         return None
     rows = rows[several]
+    if len(rows) > MOST_ROWS:
+        rows = rows.sample(MOST_ROWS, random_state=0)
     code = rows.groupby(list(cell), dropna=False, sort=False).ngroup().to_numpy()
     off = _within(np.log(tables.numbers(rows, response)), code)
     if not off @ off > 0:

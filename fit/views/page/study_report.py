@@ -88,7 +88,7 @@ def _fitted(tables: StudyTables, notes: list[str]) -> Study:
     """Fits made here; a law that cannot be fitted becomes a note."""
     assert tables.runs is not None
     try:
-        return fit_study(tables.runs, tables.curves, say=notes.append)
+        return fit_study(tables.runs, tables.curves, say=notes.append, as_read=tables.as_read)
     except FitError as error:
         notes.append(str(error))
     except Exception as error:  # an unexpected column must not stop the page; it then has no laws
