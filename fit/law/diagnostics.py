@@ -134,7 +134,7 @@ def few_rows(rows: Rows, method: str) -> list[Caution]:
         return []
     text = (
         f"Intervals by {method} from {count} rows may cover less than 95 %: from simulated tables of 16 rows they held "
-        "the truth in 88 to 100 %, those by profile, which auto takes, in 92 to 99 %."
+        "the truth in 88 to 100 %. Choose profile, which auto takes."
     )
     return [Caution(Kind.INTERVALS, text)]
 
