@@ -19,7 +19,8 @@ from fit.law.rows import Rows
 # The method that a result names if it has no intervals.
 NONE = "none"
 # Profile intervals cover about 95 % from 16 runs on (`benchmarks.coverage`), also where a law is far from linear over
-# them, and bootstrap and delta then cover as little as 88 %. From about 50 runs the bootstrap covers as well, and it assumes nothing about the residuals.
+# them, and bootstrap and delta then cover as little as 88 %. From about 50 runs the bootstrap
+# covers as well, and it assumes nothing about the residuals.
 FEW = 50
 # From this many runs on, a bootstrap over them covers as well as the sandwich of `FewRuns`.
 MANY_RUNS = 30
