@@ -5,13 +5,17 @@ from collections.abc import Iterable
 
 MOST = 3  # suggestions in one sentence
 CUTOFF = 0.6  # difflib's default similarity; below it, suggestions look random
+# A name this much less similar than the nearest one is none that was meant: --as beside --weights for --waights.
+BEHIND = 0.2
 
 
 def near_names(name: str, known: Iterable[str]) -> list[str]:
     """Return up to three of the known names that resemble `name`, the most similar first, ignoring case."""
     spelled = {candidate.lower(): candidate for candidate in map(str, known)}
-    close = difflib.get_close_matches(name.lower(), spelled, n=MOST, cutoff=CUTOFF)
-    return [spelled[candidate] for candidate in close]
+    typed = name.lower()
+    close = difflib.get_close_matches(typed, spelled, n=MOST, cutoff=CUTOFF)
+    alike = [difflib.SequenceMatcher(None, candidate, typed).ratio() for candidate in close]
+    return [spelled[one] for one, ratio in zip(close, alike, strict=True) if ratio >= alike[0] - BEHIND]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

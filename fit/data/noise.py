@@ -53,11 +53,15 @@ def noise_of_evaluations(curves: pd.DataFrame) -> Noise | None:
 
 
 def noise_of_seeds(runs: pd.DataFrame) -> Noise | None:
-    """The pooled standard deviation of ln L between runs of one configuration and different seeds; None without any."""
-    if not {"seed", "nmse"} <= set(runs.columns):
+    """The pooled standard deviation of ln L between runs of one configuration and different seeds; None without any.
+
+    In a table without a column seed, runs that differ in their run_id alone count as seeds.
+    """
+    label = next((name for name in ("seed", "run_id") if name in runs.columns), None)
+    if label is None or "nmse" not in runs.columns:
         return None
     columns = [name for name in CONFIGURATION if name in runs.columns]
-    runs = runs.assign(ln=np.log(tables.numbers(runs, "nmse"))).drop_duplicates([*columns, "seed"])
+    runs = runs.assign(ln=np.log(tables.numbers(runs, "nmse"))).drop_duplicates([*columns, label])
     cells = runs.groupby(columns, dropna=False)["ln"]
     dof = len(runs) - cells.ngroups
     squares = float(((runs["ln"] - cells.transform("mean")) ** 2).sum())

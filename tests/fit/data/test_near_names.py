@@ -12,7 +12,7 @@ COLUMNS = ["n_latents", "k", "lr", "nmse", "nmse_live", "nmse_ema", "data"]
     [
         ("n_latent", " Did you mean n_latents?"),
         ("N_LATENTS", " Did you mean n_latents?"),
-        ("nmse_liv", " Did you mean nmse_live, nmse or nmse_ema?"),
+        ("nmse_liv", " Did you mean nmse_live?"),
         ("xyzzy", ""),
         ("", ""),
     ],

@@ -9,7 +9,7 @@ import pytest
 from fit.law.errors import FitError
 from fit.law.options import FitOptions
 from fit.study.answers.compute_ratio import compute_ratio, compute_ratios
-from fit.study.fitting import Source, prepared
+from fit.study.fitting import prepared
 from sweeps.verbs.cli import main
 
 SIZES = [2**i for i in range(8, 17)]
@@ -33,7 +33,7 @@ def curves(cheaper=1.0, tilt=0.0, noise=0.0, seed=0, runs=1):
 
 
 def groups(table, draws=60):
-    return Source(*prepared(table, None, None, None), FitOptions(draws=draws)).curve_groups
+    return prepared(table, None, None, None, FitOptions(draws=draws), print).curve_groups
 
 
 def law(draws=60, **given):
