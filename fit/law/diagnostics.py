@@ -9,6 +9,7 @@ from scipy.stats import t as student
 from fit.law.caution import Caution, Kind
 from fit.law.estimate import Estimate
 from fit.law.intervals.choose import NONE, enough
+from fit.law.intervals.few_runs import FEWEST_RUNS
 from fit.law.intervals.few_runs import METHOD as OVER_RUNS
 from fit.law.intervals.misfit import WIDENED
 from fit.law.intervals.profile import LEVEL
@@ -108,8 +109,8 @@ def few_runs(rows: Rows, law: Law, params: Mapping[str, Param]) -> list[Caution]
     runs = "1 run" if rows.runs == 1 else f"{rows.runs} runs"
     if any(param.method == NONE for param in params.values()):
         text = (
-            f"No intervals: the {len(rows.loss)} rows are of {runs} only, whose errors they share, and {enough(law)} "
-            "are needed."
+            f"No intervals: the {len(rows.loss)} rows are of {runs} only, whose errors they share. From {FEWEST_RUNS} "
+            f"runs on some parameters have one, and from {enough(law)} on most do."
         )
         return [Caution(Kind.INTERVALS, text, law.params)]
     unknown = tuple(name for name, param in params.items() if _of_too_few_runs(param))

@@ -151,7 +151,8 @@ class FitResult:
 
     Parameters
     ----------
-    latex : the formula. response, inputs : the column that was fitted, and those it was fitted to.
+    latex : the formula. response, inputs : the column that was fitted, and those it was fitted to. loss_name : the
+        name that the table gives the loss, where it was mapped.
     loss : the objective in words. objective : its value, Σ w ρ(r), for least squares on logs ½ Σ w r² with
         r = ln L_law − ln L. rms_log : root mean square of that r.
     derived : what follows from the parameters, as the exponent at each k, by label.
@@ -185,6 +186,7 @@ class FitResult:
     inputs: tuple[str, ...]
     latex: str = ""
     response: str = "nmse"
+    loss_name: str | None = None
     derived: Mapping[str, DerivedQuantity] = field(default_factory=dict)
     comparison: tuple[Candidate, ...] = ()
     condition: float | None = None
@@ -205,6 +207,18 @@ class FitResult:
     def warnings(self) -> tuple[str, ...]:
         """The sentences of the cautions."""
         return texts(self.cautions)
+
+    @property
+    def response_name(self) -> str:
+        """The response for a reader: NMSE, or the name that the table gives its loss."""
+        if self.response != "nmse":
+            return self.response
+        return self.loss_name or "NMSE"
+
+    @property
+    def loss_text(self) -> str:
+        """What was minimised, as `least squares on log NMSE`."""
+        return self.loss.replace("nmse", self.response_name)
 
     @property
     def outliers(self) -> tuple[Point, ...]:
@@ -329,6 +343,7 @@ class FitResult:
             "curve": law_points.curve_to_dicts(self.curve),
             "latex": self.latex,
             "response": self.response,
+            "loss_name": self.loss_name,
             "derived": {label: asdict(quantity) for label, quantity in self.derived.items()},
             "comparison": [asdict(law) for law in self.comparison],
             "condition": self.condition,

@@ -144,6 +144,8 @@ def _fit_all(source: Source, laws: Sequence[str] | None, say: Callable[[str], No
         raise FitError(" ".join(failed) or "No law could be fitted to this table: see the reasons above.")
     for sentence in failed:
         say(sentence)
+    name = source.as_read.loss_name
+    results = [replace(fit, loss_name=name) if fit.response == "nmse" else fit for fit in results]
     return with_disagreements(results)
 
 

@@ -150,6 +150,7 @@ class RawTables:
     curves_named: bool = True  # and so taken whatever their run ids are
     notes: tuple[str, ...] = ()  # what was converted to numbers
     condition: str | None = None  # by which rows are chosen from them
+    loss_name: str | None = None  # what the table calls the loss, where it was mapped
 
     def named(self, mapping: Mapping[str, str]) -> "RawTables":
         """All rows under our column names; without further tables that are about other runs."""
@@ -165,7 +166,8 @@ class RawTables:
             curves = None
         if latents is not None and not _share_runs(runs, latents):
             latents = None
-        return replace(self, runs=runs, curves=curves, latents=latents, notes=tuple(notes))
+        name = mapping.get("nmse", self.loss_name)
+        return replace(self, runs=runs, curves=curves, latents=latents, notes=tuple(notes), loss_name=name)
 
     def select(self, mapping: Mapping[str, str], where: str | None) -> "RawTables":
         """The tables under our column names, and of them the rows that are `chosen`."""

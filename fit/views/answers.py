@@ -12,7 +12,7 @@ from fit.study.answers.prediction import Prediction, Predictions
 from fit.views.format import greek, significant, with_interval
 
 # What each response is called, and in which regime a law gives it.
-QUANTITIES = {"nmse": "NMSE", "tokens": "tokens D", "n_latents": "n", "lr": "lr"}
+QUANTITIES = {"tokens": "tokens D", "n_latents": "n", "lr": "lr"}
 REGIMES = {"converged": "at convergence", "compute": "best at this compute", None: ""}
 DIGITS = 4
 
@@ -42,7 +42,9 @@ def _line(one: Prediction) -> tuple[str, ...]:
     new = _with_interval(one.value, one.new_low, one.new_high).partition(" ")[2]
     if one.low is None and one.high is None:
         law, new = f"{significant(one.value, DIGITS)} (no interval)", "–"
-    quantity = " ".join(filter(None, (QUANTITIES.get(one.response, one.response), REGIMES.get(one.regime))))
+    quantity = " ".join(
+        filter(None, (QUANTITIES.get(one.response, one.response_name), REGIMES.get(one.regime)))
+    )
     return _name(one), quantity, law, new, str(one.reach)
 
 

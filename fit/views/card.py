@@ -197,7 +197,7 @@ def _group(group: Mapping[str, Any]) -> str:
 
 
 def _objective(fit: FitResult) -> str:
-    return fit.loss.replace("nmse", "NMSE")
+    return fit.loss_text
 
 
 def _rows(fit: FitResult) -> str:

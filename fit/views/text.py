@@ -39,7 +39,7 @@ def text(results: Sequence[FitResult], regimes: Regimes | None = None) -> str:
 
 def fit_lines(fit: FitResult) -> Iterator[str]:
     """The lines of one fit."""
-    yield f"{fit.formula}      {_rows(fit)}, {fit.loss.replace('nmse', 'NMSE')}"
+    yield f"{fit.formula}      {_rows(fit)}, {fit.loss_text}"
     yield from (f"  {line}" for line in row_lines(fit.rows_used))
     yield from _values(fit.params)
     yield _quality(fit)

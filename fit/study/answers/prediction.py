@@ -30,7 +30,7 @@ class Prediction:
     ----------
     row : number of the point, from 0.
     law, group, regime : of the fit. method : how its rows were chosen, where a law has several ways.
-    response : the column that is predicted. at : the inputs of the law.
+    response : the column that is predicted. response_name : what the table calls it. at : the inputs of the law.
     value : of the law. low, high : 95 % interval of the law's own value; None where a side is unbounded.
     new_low, new_high : 95 % interval of a new run, its noise included.
     reach : how far beyond the rows the point is.
@@ -55,6 +55,7 @@ class Prediction:
     refuted: bool | None = None
     others: Mapping[str, float] = field(default_factory=dict)
     cautions: tuple[Caution, ...] = ()
+    response_name: str = "NMSE"
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,7 @@ def _of_fit(
             group=fit.group,
             regime=fit.regime,
             response=fit.response,
+            response_name=fit.response_name,
             at={name: integral(number) for name, number in at[j].items()},
             value=float(value[j]),
             low=_end(low[j]),

@@ -96,7 +96,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
             _draw_panel(ax, table[table["option"] == option], look)
             ax.set_title(option, loc="left")
         figure.supxlabel("tokens", fontsize=look.font)
-        figure.supylabel("normalized MSE", fontsize=look.font)
+        figure.supylabel(inputs.loss_label(study), fontsize=look.font)
         sizes = ", ".join(f"{n:,.0f}" for n in sorted(set(table["n_latents"]), reverse=True))
         figure.suptitle(f"all else equal; n = {sizes}", fontsize=look.small)
     return figure

@@ -79,7 +79,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
         scales.quantity(axes[0], "x", parts[OVER_L0]["l0"])
         axes[0].set_xlabel("L0, active latents a token")
         scales.latents(axes[1], most=6)
-        scales.y_label(figure, axes, "normalized MSE", look)
+        scales.y_label(figure, axes, inputs.loss_label(study), look)
         keys = [
             Line2D([], [], color=colour, marker=marker, label=labels.typeset(str(name)))
             for (name, colour), marker in zip(colours.items(), "osD^vPX*" * len(names), strict=False)

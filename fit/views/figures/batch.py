@@ -116,7 +116,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
             scales.quantity(ax, "x", table["batch_tokens"])
             scales.nmse(ax, table)
             ax.set_xlabel("batch size, tokens")
-        scales.y_label(figure, axes, "normalized MSE", look)
+        scales.y_label(figure, axes, inputs.loss_label(study), look)
         spare = [[Line2D([], [], linestyle="none", label="")] * (longest - len(own)) for own in keys.values()]
         handles = [key for own, rest in zip(keys.values(), spare, strict=True) for key in [*own, *rest]]
         title = f"left: {REGIMES['compute']} ({_convention(study)[6:]} FLOPs)\nright: {REGIMES['converged']}"

@@ -62,7 +62,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
             else:
                 scales.nmse(ax, table)
             scales.latents(ax, most=6)
-            ax.set_ylabel("tokens" if column == "tokens" else "normalized MSE")
+            ax.set_ylabel("tokens" if column == "tokens" else inputs.loss_label(study))
         keys = [
             Line2D([], [], color=colours[regime], marker=marker, label=words)
             for regime, (marker, words) in REGIMES.items()

@@ -33,7 +33,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
         figure, ax = one_panel.draw(table, laws, list(dict.fromkeys(table["panel"])), look)
         ax.set_title("" if k is None else f"k = {k:g}", loc="left")
         scales.nmse(ax, table)
-        ax.set_ylabel(series.Y_LABEL)
+        ax.set_ylabel(inputs.loss_label(study, converged=True))
     return figure
 
 

@@ -43,7 +43,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
             ax.set_xscale("log")
             scales.nmse(ax, table)
         figure.supxlabel("tokens", fontsize=look.font)
-        figure.supylabel("normalized MSE", fontsize=look.font)
+        figure.supylabel(inputs.loss_label(study), fontsize=look.font)
         colour.bar(figure, axes)
         if table["ended"].notna().any():
             figure.legend(handles=_keys(table), loc="outside upper left", ncols=3, columnspacing=1.0)

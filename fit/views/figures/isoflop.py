@@ -102,7 +102,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
             _draw_panel(ax, table[table["panel"] == name], colour, look)
             scales.latents(ax, most=12 // min(look.abreast, len(names)))
             scales.nmse(ax, table[table["series"] != "parabola"])
-        scales.y_label(figure, axes, "normalized MSE", look)
+        scales.y_label(figure, axes, inputs.loss_label(study), look)
         colour.bar(figure, axes)
         keys = [
             Line2D([], [], color="0.4", marker=".", linestyle="none", label="lowest loss of n"),

@@ -60,7 +60,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
             )
             ax.set_xscale("log")
             scales.nmse(ax, table, top=1.05)
-        figure.supylabel("normalized MSE", fontsize=look.font)
+        figure.supylabel(inputs.loss_label(study), fontsize=look.font)
         colour.bar(figure, list(axes.values()))
         title = labels.typeset(f"{laws[0].formula}, with 95 % intervals")
         figure.legend(

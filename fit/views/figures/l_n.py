@@ -31,7 +31,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
     with styles.applied(style) as look:
         figure, ax = one_panel.draw(table, laws, labels.fit_names(laws), look)
         scales.nmse(ax, one_panel.readable(table))
-        ax.set_ylabel(series.Y_LABEL)
+        ax.set_ylabel(inputs.loss_label(study, converged=True))
     return figure
 
 

@@ -36,7 +36,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
             _draw_fit(ax, table[table["panel"] == name], colours, look)
             scales.latents(ax)
             scales.nmse(ax, table)
-        figure.supylabel(series.Y_LABEL, fontsize=look.font)
+        figure.supylabel(inputs.loss_label(study, converged=True), fontsize=look.font)
         held = (
             "\nhollow: the largest n, predicted from the smaller n"
             if "held_out" in set(table["series"])

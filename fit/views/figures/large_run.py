@@ -92,7 +92,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
             scales.quantity(ax, "x", table["tokens"].dropna())
             scales.nmse(ax, table)
             ax.set_xlabel("tokens")
-        scales.y_label(figure, axes, "normalized MSE", look)
+        scales.y_label(figure, axes, inputs.loss_label(study), look)
         keys = [Line2D([], [], color="black", label="the run of the largest n")]
         words = "fitted to the smaller n, 95 % interval of a run"
         keys += [

@@ -62,7 +62,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
             scales.quantity(ax, "x", table["lr"])
             scales.nmse(ax, table[["nmse"]])
             ax.set_xlabel("learning rate")
-        scales.y_label(figure, axes, "converged normalized MSE", look)
+        scales.y_label(figure, axes, inputs.loss_label(study, converged=True), look)
         colour.bar(figure, axes)
         figure.legend(handles=_keys(table, look), loc="outside lower center", ncols=1)
         for name, ax in zip(names, axes, strict=True):

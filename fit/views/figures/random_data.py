@@ -37,7 +37,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
         figure, ax = one_panel.draw(table, laws, names, look)
         ax.set_title("" if pd.isna(table["k"].iloc[0]) else f"k = {table['k'].iloc[0]:g}", loc="left")
         scales.nmse(ax, one_panel.readable(table))
-        ax.set_ylabel(series.Y_LABEL)
+        ax.set_ylabel(inputs.loss_label(study, converged=True))
     return figure
 
 

@@ -156,7 +156,7 @@ def _family(fits: Sequence[FitResult]) -> Family:
     return Family(
         law=first.law,
         formula=first.formula,
-        response=first.response.replace("nmse", "NMSE"),
+        response=first.response_name,
         notes=tuple(filter(None, [regime, convention, _interval_methods(fits)])),
         parameters=names,
         fits=tuple(_fit_row(fit, names) for fit in fits),

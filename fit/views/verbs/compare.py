@@ -34,17 +34,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fit L(C) of both sides and print the ratio of every k that both have."""
+    from fit.data import tables
     from fit.study.answers.compute_ratio import compute_ratios
 
     sides = _within(options) if options.by else _between(options)
     (base, groups), *others = sides
+    loss = tables.parse_mapping(options.map).get("nmse", "NMSE")
     rows: list[dict[str, Any]] = []
     for name, other in others:
         for ratio in compute_ratios(groups, other):
             if options.json:
                 rows.append({"a": base, "b": name, "constant": ratio.constant, **asdict(ratio)})
             else:
-                print("\n".join(_lines(ratio, base, name)))
+                print("\n".join(_lines(ratio, base, name, loss)))
     if options.json:
         print(json.dumps(rows, indent=1))
     return 0
@@ -112,13 +114,13 @@ def _curves(
     return prepared(runs, curves, None, None, chosen, print).curve_groups
 
 
-def _lines(ratio: "ComputeRatio", a: str, b: str) -> list[str]:
+def _lines(ratio: "ComputeRatio", a: str, b: str, loss: str) -> list[str]:
     """The sentence, how the ratio changes with the loss, and the cautions."""
     group = ", ".join(f"{key}={value}" for key, value in ratio.group.items())
     low, high = ratio.losses
     times = _times(ratio.ratio, ratio.low, ratio.high)
     head = f"{group}: " if group else ""
-    lines = [f"{head}{b} reaches {a}'s loss with {times} of its compute (NMSE {low:.3g} to {high:.3g})"]
+    lines = [f"{head}{b} reaches {a}'s loss with {times} of its compute ({loss} {low:.3g} to {high:.3g})"]
     parts = [f"{_times(p.ratio, p.low, p.high)} at {p.loss:.3g}" for p in ratio.parts]
     slope = f"ratio ∝ L^{_times(*ratio.slope)}"
     known = {

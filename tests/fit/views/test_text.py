@@ -65,7 +65,7 @@ def test_rows_of_few_runs_have_no_intervals_and_say_so():
     text = lines(fit_law("L_ND", x, y, cluster=np.arange(40) // 14))
     assert "no 95 % intervals" in text[3] and "E 0.1" in text[1] and "(−∞, ∞)" in text[1]
     assert any(
-        "No intervals: the 40 rows are of 3 runs only" in line and "4 are needed" in line for line in text
+        "No intervals: the 40 rows are of 3 runs only" in line and "From 4 runs on" in line for line in text
     )
     assert not any("not identified" in line or "OUTSIDE" in line or "inside" in line for line in text)
 

@@ -10,10 +10,17 @@ from fit.data.budgets import shared_budgets
 from fit.data.flops import with_column
 from fit.law.errors import FitError
 from fit.law.result import FitResult
+from fit.study.study_tables import StudyTables
 
 
 class Missing(FitError):
     """The data of a figure is missing; the text says which columns, runs or law it needs."""
+
+
+def loss_label(study: StudyTables, converged: bool = False) -> str:
+    """The label of an axis of losses: normalized MSE, or the table's own name of the loss, where it was mapped."""
+    name = study.mapping.get("nmse", "normalized MSE")
+    return f"converged {name}" if converged else name
 
 
 def columns(table: pd.DataFrame | None, name: str, *wanted: str) -> pd.DataFrame:

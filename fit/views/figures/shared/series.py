@@ -12,7 +12,6 @@ from fit.views.figures.shared.inputs import k_of
 from fit.views.figures.shared.style import Style
 
 N, L = "n_latents", "nmse"
-Y_LABEL = "converged normalized MSE"
 
 
 def rows(fit: FitResult, panel: str, x: str = N, y: str = L) -> list[dict[str, Any]]:

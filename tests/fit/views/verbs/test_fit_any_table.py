@@ -57,6 +57,18 @@ def test_the_same_law_after_one_line_on_what_was_read_as_what(name, note, tmp_pa
     assert got["rows"] == 9
 
 
+def test_a_foreign_loss_keeps_its_own_name(tmp_path, capsys):
+    table = BASE.rename(columns={"nmse": "C4 Eval Loss"})
+    path = tmp_path / "t.csv"
+    table.to_csv(path, index=False)
+    code, out, _ = ran(capsys, path, "--law", "L_N", "--map", "nmse=C4 Eval Loss")
+    assert code == 0 and "least squares on log C4 Eval Loss" in out and "NMSE" not in out
+    assert read_fit(tmp_path)["loss_name"] == "C4 Eval Loss"
+    assert ran(capsys, path, "--only", "l_n", verb=figures.main)[0] == 0
+    code, out, _ = ran(capsys, path, "--law", "L_N", "--map", "nmse=C4 Eval Loss", "--as", "text")
+    assert code == 0 and "C4 Eval Loss" in out and "NMSE" not in out
+
+
 def test_a_blank_loss_is_named_by_its_row_and_the_advice_leaves_it_out(tmp_path, capsys):
     arguments = (FORMATS / "loss_nan.csv", "--law", "L_N", "--out", tmp_path)
     code, _, error = ran(capsys, *arguments)
