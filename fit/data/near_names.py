@@ -6,7 +6,7 @@ from collections.abc import Iterable
 MOST = 3  # suggestions in one sentence
 CUTOFF = 0.6  # difflib's default similarity; below it, suggestions look random
 # A name this much less similar than the nearest one is none that was meant: --as beside --weights for --waights.
-BEHIND = 0.2
+BEHIND = 0.26
 
 
 def near_names(name: str, known: Iterable[str]) -> list[str]:

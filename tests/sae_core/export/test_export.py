@@ -166,7 +166,7 @@ def test_a_torn_file_is_a_sentence(name, activation, tmp_path):
     weights.write_bytes(weights.read_bytes()[:-200])
     with pytest.raises(ExportError, match=f"not a {name} export"):
         load(folder)
-    with pytest.raises(ExportError, match="no layout"):
+    with pytest.raises(ExportError, match="no SAE in a layout"):
         load(tmp_path)
 
 

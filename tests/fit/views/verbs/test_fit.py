@@ -252,7 +252,7 @@ def test_missing_values_of_nullable_columns_are_null(tmp_path):
     assert first["points"][0]["run_id"] is None and first["group"] == {"k": 16, "batch_tokens": None}
 
 
-@pytest.mark.parametrize("objective", ["log", "huber:1e-12"])
+@pytest.mark.parametrize("objective", ["log", pytest.param("huber:1e-12", marks=pytest.mark.slow)])
 def test_an_unbounded_held_out_interval_is_written_and_printed(tmp_path, capsys, objective):
     options = ["--law", "L_N_broken", "--where", "k == 256", "--objective", objective, "--out", str(tmp_path)]
     assert main([GAO, *MAP, *options]) == 0
