@@ -17,7 +17,7 @@ from fit.law.intervals.choose import NONE
 from fit.law.options import DROP
 from fit.law.result import FitResult, Param
 from fit.law.selection import ConvergedSelection, FrontierSelection, OptimumSelection
-from fit.views.format import LETTERS, SYMBOLS, greek, percent, scale, with_interval
+from fit.views.format import LETTERS, greek, percent, scale, symbol, with_interval
 
 TEXT, LATEX, MARKDOWN = STYLES = ("text", "latex", "markdown")
 # What a reader of a paper must know. The others are about the fit's making, or said elsewhere in the paragraph.
@@ -191,9 +191,7 @@ def _way(method: str) -> str:
 
 
 def _group(group: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{SYMBOLS.get(name, name)} = {value}" for name, value in group.items() if value is not None
-    )
+    return ", ".join(f"{symbol(name)} = {value}" for name, value in group.items() if value is not None)
 
 
 def _objective(fit: FitResult) -> str:

@@ -100,7 +100,12 @@ def percent(value: float, signed: bool = False) -> str:
     return f"{'+' if signed and value >= 0 else ''}{text} %"
 
 
+def symbol(name: str) -> str:
+    """The letter of a column in formulas, as n for n_latents; a column without one by its name."""
+    return SYMBOLS.get(name, name)
+
+
 def scale(name: str, value: float) -> str:
     """`n=131,072`, `k=32`, `C=1.2e+16`."""
     whole = float(value).is_integer() and abs(value) < 1e7
-    return f"{SYMBOLS.get(name, name)}={value:,.0f}" if whole else f"{SYMBOLS.get(name, name)}={value:.3g}"
+    return f"{symbol(name)}={value:,.0f}" if whole else f"{symbol(name)}={value:.3g}"

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from fit.law.checks.held_out import HeldOut
 from fit.law.result import FitResult
 from fit.law.selection import OptimumSelection
-from fit.views.format import SYMBOLS, percent, with_interval
+from fit.views.format import percent, symbol, with_interval
 from fit.views.page.render import MISSING
 from fit.views.page.run_table import cell_text
 
@@ -28,9 +28,7 @@ class Interval(Protocol):
 def group_name(group: Mapping[str, Any]) -> str:
     """`k = 32, d = 768`: the values that the rows share, or the inputs of a derived quantity."""
     return ", ".join(
-        f"{SYMBOLS.get(column, column)} = {cell_text(value)}"
-        for column, value in group.items()
-        if value is not None
+        f"{symbol(column)} = {cell_text(value)}" for column, value in group.items() if value is not None
     )
 
 

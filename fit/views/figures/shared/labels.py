@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fit.law.result import FitResult
-from fit.views.format import SYMBOLS, greek, with_interval
+from fit.views.format import greek, symbol, with_interval
 
 
 def parameters(fit: FitResult) -> list[str]:
@@ -34,7 +34,7 @@ def group_names(groups: Sequence[Mapping[str, Any]]) -> list[str]:
 def _pair(key: str, value: object) -> str:
     if isinstance(value, float):
         value = f"{value:g}"  # JSON and pandas may hold a k as 32.0
-    return f"{value} FLOPs" if key == "flops" else f"{SYMBOLS.get(key, key)} = {value}"
+    return f"{value} FLOPs" if key == "flops" else f"{symbol(key)} = {value}"
 
 
 def short(value: float) -> str:
