@@ -148,7 +148,7 @@ main = Verb(
     "Say with how much of A's compute B reaches A's loss, over the losses that the frontiers of both cover.",
     examples="""
     saescale compare runs/topk runs/batchtopk
-    saescale compare runs/activations --by activation --base topk
+    saescale compare runs/mine --by batch_tokens --base 1024
     """,
     failure="the sides cannot be compared; a sentence says why",
 )
