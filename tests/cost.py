@@ -1,4 +1,4 @@
-"""What a run of the suite cost: its slowest tests, and wall and CPU seconds as its last line.
+"""What a run of the suite cost: its slowest tests, what failed in any leg, and wall and CPU seconds as its last line.
 
 CPU seconds are those of every process: the workers of pytest-xdist, and the children that a test waited for. Daemons
 whose parent has died, as a SLURM cluster's, are not counted. `make test` runs pytest once for each leg: legs that name
@@ -35,6 +35,7 @@ class Costs:
         self.config = config
         self.before = cpu_seconds()
         self.tests: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])  # node id: [CPU s, wall s]
+        self.failed: dict[str, str] = {}  # node id: the first line of the error
         self.workers = 0.0  # CPU s
 
     @pytest.hookimpl(hookwrapper=True)
@@ -48,6 +49,11 @@ class Costs:
         cost = self.tests[report.nodeid]
         cost[0] += getattr(report, "cpu_s", 0.0)
         cost[1] += report.duration
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            self.failed[report.nodeid] = (
+                str(crash.message if crash else report.longrepr).strip().split("\n")[0][:200]
+            )
 
     def pytest_sessionfinish(self) -> None:
         if hasattr(self.config, "workeroutput"):
@@ -64,7 +70,7 @@ class Costs:
             return
         own = resource.getrusage(resource.RUSAGE_SELF) if self.workers else None
         cpu = cpu_seconds() if own is None else self.workers + own.ru_utime + own.ru_stime
-        costs = {"started": STARTED, "cpu_s": cpu, "tests": dict(self.tests)}
+        costs = {"started": STARTED, "cpu_s": cpu, "tests": dict(self.tests), "failed": self.failed}
         if path := os.environ.get("SAESCALE_TEST_COSTS"):
             add(Path(path), costs)
         else:
@@ -82,18 +88,21 @@ def add(path: Path, costs: dict[str, Any]) -> None:
                 "started": min(earlier["started"], costs["started"]),
                 "cpu_s": earlier["cpu_s"] + costs["cpu_s"],
                 "tests": earlier["tests"] | costs["tests"],
+                "failed": earlier["failed"] | costs["failed"],
             }
         file.truncate(0)
         file.write(json.dumps(costs))
 
 
 def show(costs: dict[str, Any], line: Callable[[str], None]) -> None:
-    """Give `line` the slowest tests, and the total as the last line."""
+    """Give `line` the slowest tests, what failed, and the total as the last line."""
     slowest = sorted(costs["tests"].items(), key=lambda item: -item[1][0])[:SHOWN]
     line("")
     line(f"The slowest {len(slowest)} tests:   CPU s  wall s")
     for name, (cpu_s, wall_s) in slowest:
         line(f"{cpu_s:30.1f} {wall_s:7.1f}  {name}")
+    for name, error in costs["failed"].items():
+        line(f"FAILED {name}: {error}")
     wall, count = time.time() - costs["started"], len(costs["tests"])
     line(f"{count:,} tests: {wall:,.0f} s of wall, {costs['cpu_s']:,.0f} CPU s in all processes")
 
