@@ -69,14 +69,15 @@ def fit_law(
     test = lack_of_fit(fitted.at, rows, noise)
     if test.refuted and test.measurements is not None:
         fitted = fitted.recipe.refuted(fitted, test.measurements)
-    if shared is not None and np.any(shared):
-        fitted = fitted.recipe.sharing(fitted, rows, shared)
+    shifts = np.asarray(shared, dtype=float) if shared is not None and np.any(shared) else None
+    if shifts is not None:
+        fitted = fitted.recipe.sharing(fitted, rows, shifts)
     at, ends, params = fitted.at, fitted.ends, _params(fitted)
     known_splits, reason = splits(law, rows, minimised) if hold_out else (None, None)
     held, reasons = (
         (None, [])
         if known_splits is None
-        else try_held_out(known_splits, reason, options, replicates, test.refuted)
+        else try_held_out(known_splits, reason, options, replicates, test.refuted, shifts)
     )
     laws = model_comparison.comparison(at, rows, minimised, known_splits, noise) if compare else []
     apart = diagnostics.outliers(at)

@@ -12,6 +12,7 @@ from fit.law.errors import FitError
 from fit.law.estimate import Estimate, estimate
 from fit.law.intervals.choose import NONE, intervals
 from fit.law.intervals.misfit import carrying_misfit
+from fit.law.intervals.shared import SharedError
 from fit.law.json_values import finite, record
 from fit.law.law import Array, Law
 from fit.law.losses import Objective
@@ -100,11 +101,12 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Split:
-    """The largest scales, `test`, and the fit `at` to the others, `train`."""
+    """The largest scales, `test`, and the fit `at` to the others, `train`; held: which of all rows are in `test`."""
 
     train: Rows
     test: Rows
     at: Estimate
+    held: Flags
 
     @property
     def up_to(self) -> float:
@@ -144,7 +146,7 @@ def splits(law: Law, rows: Rows, objective: Objective) -> tuple[list[Split], str
     for held in largest(law, rows):
         train = rows.only(~held)
         try:
-            all_splits.append(Split(train, rows.only(held), estimate(law, train, objective)))
+            all_splits.append(Split(train, rows.only(held), estimate(law, train, objective), held))
         except FitError as error:
             return all_splits, str(error)
     return (
@@ -154,22 +156,45 @@ def splits(law: Law, rows: Rows, objective: Objective) -> tuple[list[Split], str
 
 
 def held_out(
-    all_splits: Sequence[Split], options: FitOptions, replicates: Rows | None = None, refuted: bool = False
+    all_splits: Sequence[Split],
+    options: FitOptions,
+    replicates: Rows | None = None,
+    refuted: bool = False,
+    shared: Array | None = None,
 ) -> HeldOut:
-    """What the fit without the largest scale says of that scale. refuted: whether its intervals carry a misfit."""
+    """What the fit without the largest scale says of that scale.
+
+    Parameters
+    ----------
+    all_splits : the fits without the largest, the two largest … scales.
+    options : how intervals are made.
+    replicates : resamplings of all rows to use instead of drawing them.
+    refuted : whether the intervals carry a misfit.
+    shared : ln of the factors on the losses of all rows at both 95 % ends of each error that they share, (2 errors,
+        rows). The interval of a prediction then holds what this error does to the rows trained on, as the intervals of
+        the fit to all rows do, see `SharedError`.
+
+    Raises
+    ------
+    FitError
+        If too few of the replicates keep enough rows.
+    """
     first = all_splits[0]
     scores = tuple(split.score for split in all_splits)
-    return HeldOut(first.at.law.inputs[0], scores[0], _points(first, options, replicates, refuted), scores)
+    points = _points(first, options, replicates, refuted, shared)
+    return HeldOut(first.at.law.inputs[0], scores[0], points, scores)
 
 
 def _points(
-    split: Split, options: FitOptions, replicates: Rows | None, refuted: bool
+    split: Split, options: FitOptions, replicates: Rows | None, refuted: bool, shared: Array | None
 ) -> tuple[HeldOutPoint, ...]:
     at, test = split.at, split.test
     replicates = None if replicates is None else _up_to(replicates, split)
     ends = intervals(at, split.train, replicates, options.intervals, options.resamples, options.seed)
     if refuted:
         ends = carrying_misfit(ends, at, independent(at, split.train))
+    if shared is not None:
+        ends = SharedError.of(ends, at, split.train, shared[:, ~split.held])
     low, high = ends.measurement(test.x)
     predicted = np.exp(at.log_loss(test.x))
     known = ends.method != NONE
@@ -206,12 +231,13 @@ def try_held_out(
     options: FitOptions,
     replicates: Rows | None = None,
     refuted: bool = False,
+    shared: Array | None = None,
 ) -> tuple[HeldOut | None, list[Caution]]:
     """`held_out`, or None and the reason as a caution."""
     try:
         if not all_splits:
             raise FitError(reason)
-        return held_out(all_splits, options, replicates, refuted), []
+        return held_out(all_splits, options, replicates, refuted, shared), []
     except FitError as error:
         text = f"No check at the largest scale. Without it {error}"
         return None, [Caution(Kind.HELD_OUT, text)]

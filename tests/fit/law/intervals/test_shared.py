@@ -44,6 +44,21 @@ def test_predictions_and_derived_quantities_carry_it_too():
         assert np.log(L / lower) == pytest.approx(np.hypot(np.log(L / low), 0.05), rel=1e-4)
 
 
+def test_the_held_out_prediction_carries_the_error_of_the_rows_it_was_trained_on():
+    """A factor e^±c on all losses moves every prediction by ±c; one on the held-out rows alone moves none."""
+    loss, c = losses(), 0.03
+    everywhere, beyond = np.full((2, 16), [[-c], [c]]), np.zeros((2, 16))
+    beyond[:, -1] = -c, c
+    alone, shared, elsewhere = (
+        fit_law("L_N", N, loss, compare=False, shared=shifts).held_out.points[0]
+        for shifts in (None, everywhere, beyond)
+    )
+    assert shared.predicted == alone.predicted and elsewhere == alone
+    below, above = np.log(alone.predicted / alone.low), np.log(alone.high / alone.predicted)
+    assert np.log(shared.predicted / shared.low) == pytest.approx(np.hypot(below, c), rel=1e-4)
+    assert np.log(shared.high / shared.predicted) == pytest.approx(np.hypot(above, c), rel=1e-4)
+
+
 def test_rows_without_a_shared_error_have_the_usual_intervals():
     loss = losses()
     assert fitted(loss, np.zeros((2, 16))).params == fitted(loss).params
