@@ -48,6 +48,7 @@ def budget_optima(
         dict.fromkeys(LAWS.values(), vertices.dropped) | of_lr,
         "train at more budgets of C, or n on both sides of N*",
         weighted=vertices.dof < FEWEST_DOF,
+        unit="the rows of the budgets" if vertices.dof < FEWEST_DOF else "simulated rows",
     )
 
     def fit(law: str, way: Way) -> FitResult:

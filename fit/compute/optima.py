@@ -17,7 +17,7 @@ from fit.law.errors import FitError
 from fit.law.fit import fit_law
 from fit.law.laws import named
 from fit.law.result import FitResult
-from fit.law.rows import Rows
+from fit.law.rows import RUNS, Rows
 from fit.law.selection import OptimumSelection
 
 # The column that each law predicts.
@@ -54,7 +54,8 @@ class Skipped:
 class Way:
     """One method for N*, D* and lr*: its rows, the rows of every draw, and what was dropped for each column.
 
-    advice: what a table with too few points lacks. weighted: whether each row of a draw gets a random weight.
+    advice: what a table with too few points lacks. weighted: whether each row of a draw gets a random weight. unit:
+    what a draw resamples.
     """
 
     method: str
@@ -63,6 +64,7 @@ class Way:
     dropped: Mapping[str, tuple[str, ...]]
     advice: str = "train more sizes, or longer"
     weighted: bool = True
+    unit: str = RUNS
 
 
 def optima(front: Frontier, draws: int = 200, seed: int = 0, objective: str = "log") -> Optima:
@@ -147,7 +149,7 @@ def fit_vertices(law: str, way: Way, seed: int, objective: str) -> FitResult:
     if len(points) < NEEDED:
         more = f" The first of {len(dropped)} that were dropped: {dropped[0]}." if dropped else ""
         raise FitError(f"{len(points)} points, {NEEDED} are needed: {way.advice}.{more}")
-    rows = _replicates(way.draws, column, seed, way.weighted)
+    rows = replace(_replicates(way.draws, column, seed, way.weighted), unit=way.unit)
     x = {"flops": points["flops"]}
     result = fit_law(law, x, points[column], replicates=rows, objective=objective, seed=seed, compare=False)
     return _chosen(result, way.method, dropped, rows, seed)

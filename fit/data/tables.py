@@ -15,6 +15,8 @@ from fit.law.errors import FitError
 
 # Where a table remembers the names that its columns had before `renamed`, for error sentences.
 _FOREIGN = "saescale.foreign_names"
+# Where a table remembers that it was read from a file, whose rows a user counts from 1.
+_READ = "saescale.read"
 
 
 def read(path: Path | str, say: Callable[[str], None] = print) -> pd.DataFrame:
@@ -26,6 +28,7 @@ def read(path: Path | str, say: Callable[[str], None] = print) -> pd.DataFrame:
     file = read_file(Path(path))
     for note in file.notes:
         say(note)
+    file.table.attrs[_READ] = True
     return file.table
 
 
@@ -213,9 +216,13 @@ def _rows(table: pd.DataFrame, rows: np.ndarray) -> str:
 
 
 def row_of(table: pd.DataFrame, position: int) -> str:
-    """A row as the user finds it in the table, counted from 1 below the header, with its n_latents if it has one."""
+    """A row as the user finds it, with its n_latents if it has one.
+
+    In a table that was read from a file it is counted from 1 below the header; in any other it is named by its index.
+    """
     at = table.index[position]
-    number = f"row {int(at) + 1}" if isinstance(at, int | np.integer) else f"row {at}"
+    counted = isinstance(at, int | np.integer) and table.attrs.get(_READ, False)
+    number = f"row {int(at) + 1}" if counted else f"the row of index {at}"
     if "n_latents" not in table.columns:
         return number
     n = table["n_latents"].iloc[position]

@@ -182,7 +182,8 @@ def curved(at: Estimate, params: Mapping[str, Param]) -> list[Caution]:
         if None in (param.value, param.low, param.high, param.se) or param.method == "delta":
             continue
         # The delta method takes rows of one run, or of one misfit, for independent.
-        if param.method == "bootstrap over runs" or param.method.endswith(WIDENED):
+        over_runs = param.method.startswith(BOOTSTRAP) and param.method != f"{BOOTSTRAP} over rows"
+        if over_runs or param.method.endswith(WIDENED):
             continue
         ends = np.array([param.low, param.high], dtype=float)
         if name in law.logs and ends[0] <= 0:

@@ -29,6 +29,9 @@ SAME = 1e-6
 SMALL = 1e-3
 # A row that alone determines a parameter has a leverage of 1 and no residual that could be corrected by it.
 HIGHEST_LEVERAGE = 0.9
+# A column of ∂r/∂θ' this short is 0: its parameter moves no row, as the width of a break that is a step between two
+# rows. The square of its inverse is no number from 1e-154 down.
+NO_LENGTH = 1e-100
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ class Estimate:
         J = self.jacobian(solution) * np.sqrt(self.weights)
         # Columns are scaled to length 1, so that the pseudo-inverse does not cut off the column of a small floor.
         length = np.linalg.norm(J, axis=1)
-        scale = np.divide(1, length, out=np.zeros(len(J)), where=length > 0)
+        scale = np.divide(1, length, out=np.zeros(len(J)), where=length > NO_LENGTH)
         J = J * scale[:, None]
         inverse = np.asarray(np.linalg.pinv(J @ J.T, rcond=1e-13, hermitian=True), dtype=float)
         return inverse * np.outer(scale, scale)

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from fit.law.errors import FitError
 from fit.law.law import Array, Inputs, Law
 
+# What replicates resample, unless they say otherwise.
+RUNS = "runs"
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -18,13 +21,14 @@ class Rows:
 
     x: each input, (rows,). loss: (rows,). weights: (rows,), or for replicates (R, rows), R weightings of the same rows
     in which 0 leaves a row out. cluster: (rows,), the number of the run or cell of each row, since rows of one run are
-    not independent; None if every row is a run of its own.
+    not independent; None if every row is a run of its own. unit: of replicates, what a draw resamples.
     """
 
     x: Inputs
     loss: Array
     weights: Array
     cluster: NDArray[np.intp] | None = None
+    unit: str = RUNS
 
     @property
     def runs(self) -> int:
@@ -41,7 +45,7 @@ class Rows:
         """The rows selected by `present`."""
         cluster = None if self.cluster is None else self.cluster[present]
         x = {name: v[present] for name, v in self.x.items()}
-        return Rows(x, self.loss[present], self.weights[..., present], cluster)
+        return Rows(x, self.loss[present], self.weights[..., present], cluster, self.unit)
 
 
 def make_rows(law: Law, x: Any, loss: Any, weights: Any = None, cluster: Any = None) -> Rows:
@@ -68,8 +72,8 @@ def make_rows(law: Law, x: Any, loss: Any, weights: Any = None, cluster: Any = N
             raise FitError(
                 f"{name} has shape {values.shape}, the loss {y.shape}: give one value for each row."
             )
-    _refuse("the loss", y, ~(np.isfinite(y) & (y > 0)), "positive")
-    _refuse("weights", w, ~(np.isfinite(w) & (w >= 0)), "0 or positive")
+    _refuse("the loss", loss, y, ~(np.isfinite(y) & (y > 0)), "positive")
+    _refuse("weights", weights, w, ~(np.isfinite(w) & (w >= 0)), "0 or positive")
     return Rows(inputs, y, w, None if cluster is None else _numbered(cluster, y.shape))
 
 
@@ -82,7 +86,7 @@ def make_inputs(law: Law, x: Any) -> dict[str, Array]:
     inputs = {name: np.atleast_1d(np.asarray(columns[name], dtype=float)) for name in law.inputs}
     for name, values in inputs.items():
         positive = values > 0 if name not in law.as_is else True
-        _refuse(name, values, ~(np.isfinite(values) & positive), "positive")
+        _refuse(name, columns[name], values, ~(np.isfinite(values) & positive), "positive")
     return inputs
 
 
@@ -102,13 +106,17 @@ def _numbered(cluster: Any, shape: tuple[int, ...]) -> NDArray[np.intp]:
     return np.asarray(np.unique(labels.astype(str), return_inverse=True)[1], dtype=np.intp)
 
 
-def _refuse(name: str, values: Array, bad: NDArray[np.bool_], wanted: str) -> None:
+def _refuse(name: str, given: Any, values: Array, bad: NDArray[np.bool_], wanted: str) -> None:
+    """Raise FitError for bad values; they are named by the index of the Series given, else by their position."""
     where = np.flatnonzero(bad)
     if len(where):
-        shown = ", ".join(f"row {i}: {values.flat[i]:g}" for i in where[:5])
+        labels = given.index if isinstance(given, pd.Series) else None
+        at, counted = ("position", ", counted from 0") if labels is None else ("index", "")
+        listed = ", ".join(f"{i if labels is None else labels[i]}: {values.flat[i]:g}" for i in where[:5])
         more = f" and {len(where) - 5} more" if len(where) > 5 else ""
         raise FitError(
-            f"{len(where)} of {values.size} values of {name} are not finite and {wanted} ({shown}{more}). "
+            f"{len(where)} of {values.size} values of {name} are not finite and {wanted} "
+            f"(at {at} {listed}{more}{counted}). "
             "Correct those rows or leave them out."
         )
 

@@ -45,8 +45,13 @@ INPUTS = {
 }
 
 
-def rows_of(law, scale=0.003, seed=0, x=None):
-    """Rows with log-normal noise around the law with its parameters in TRUTH."""
+def noisy(law, scale=0.01, seed=0, x=None):
+    """Losses with log-normal noise around the law with its parameters in TRUTH."""
+    y = named(law).loss(TRUTH[law], INPUTS[law] if x is None else x)
+    return y * np.exp(scale * np.random.default_rng(seed).standard_normal(len(y)))
+
+
+def rows_of(law, scale=0.003, seed=0, x=None, cluster=None):
+    """Rows of such losses."""
     x = INPUTS[law] if x is None else x
-    y = named(law).loss(TRUTH[law], x)
-    return make_rows(named(law), x, y * np.exp(scale * np.random.default_rng(seed).standard_normal(len(y))))
+    return make_rows(named(law), x, noisy(law, scale, seed, x), cluster=cluster)

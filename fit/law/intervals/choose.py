@@ -138,7 +138,7 @@ def intervals(
     if method not in METHODS:
         raise FitError(f"There is no interval method {method!r}: choose {', '.join(METHODS)}.")
     if replicates is not None and method in (AUTO, BOOTSTRAP):
-        return Bootstrap(at, replicates, seed=seed)
+        return Bootstrap(at, replicates, replicates.unit, seed)
     if rows.shared and method == AUTO and FEWEST_RUNS <= rows.runs < MANY_RUNS:
         few = FewRuns(at, rows)
         return few if any(few.known().values()) else NoIntervals(at)

@@ -14,7 +14,7 @@ from fit.law.intervals.shared import SharedError
 from fit.law.json_values import finite, record
 from fit.law.law import Array, Law
 from fit.law.losses import Objective
-from fit.law.rows import Rows
+from fit.law.rows import RUNS, Rows
 
 
 class Fitted(NamedTuple):
@@ -40,6 +40,7 @@ class Recipe:
     measurements : as how many independent measurements the rows of a law count that they refute, see `misfit`; None
         for a law that they do not refute.
     shared : ln of the factors on the losses at both 95 % ends of each error that the rows share, see `SharedError`.
+    unit : what the refits resample.
     """
 
     objective: str
@@ -52,6 +53,7 @@ class Recipe:
     measurements: float | None = None
     tau: float = 0.5
     shared: tuple[tuple[float, ...], ...] | None = None
+    unit: str = RUNS
 
     @classmethod
     def made(cls, minimised: Objective, rows: Rows, method: str, draws: int, seed: int) -> "Recipe":
@@ -103,7 +105,7 @@ class Recipe:
 
     def _with_usual_intervals(self, at: Estimate, rows: Rows, replicates: Rows | None) -> Fitted:
         if self.refits is not None:
-            known = Bootstrap.of_refits(at, self._theta(), seed=self.seed)
+            known = Bootstrap.of_refits(at, self._theta(), self.unit, self.seed)
             return Fitted(at, known, known.parameters(), self)
         for _ in range(3):
             ends = intervals(at, rows, replicates, self.method, self.draws, self.seed)
@@ -116,7 +118,7 @@ class Recipe:
             return Fitted(at, ends, bounds, self)
         draws = internal(at.basis, ends.solutions)
         refits = tuple(tuple(finite(value) for value in theta) for theta in draws)
-        return Fitted(at, ends, bounds, replace(self, refits=refits))
+        return Fitted(at, ends, bounds, replace(self, refits=refits, unit=replicates.unit))
 
     def _theta(self) -> Array:
         return np.array(

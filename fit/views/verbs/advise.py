@@ -3,22 +3,17 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from fit.law.options import FLOPS
 from fit.views.verbs.assignments import assignments, number
 from fit.views.verbs.command import Verb
+from fit.views.verbs.options import add_fits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare FITS, the budget and the options of the advice."""
     add = parser.add_argument
-    add(
-        "fits",
-        metavar="FITS",
-        type=Path,
-        help="a fits.json, the folder that holds it, or the table beside it",
-    )
+    add_fits(parser)
     add("inputs", nargs="*", metavar="NAME=VALUE", help="the group that counts, as k=32 (default: every one)")
     add("--flops", metavar="X", type=_flops, help="the budget of one run in FLOPs, as 1e19")
     add("--gpu-hours", metavar="H", type=_number, help="the budget of one run in GPU-hours")

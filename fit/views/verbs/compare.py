@@ -6,10 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fit.data.columns import map_help
 from fit.law.options import FLOPS, FRONTIERS, FitOptions
 from fit.views.verbs.command import UsageError, Verb
-from fit.views.verbs.fit import _count, _seed
+from fit.views.verbs.options import add_map, add_resampling
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,11 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("sides", metavar="STUDY", nargs="+", help="A and B: each a study's folder or a table")
     add("--by", metavar="COLUMN", help="compare the values of this column within one table")
     add("--base", metavar="VALUE", help="the value of --by that is A (default: the first of the table)")
-    add("--map", default="", metavar="OURS=THEIRS,…", help=map_help())
+    add_map(parser)
     add("--where", metavar="CONDITION", help='which rows to use, as "k == 32"')
     add("--flops", choices=FLOPS, default="sparse", help="convention of C (default: %(default)s)")
-    add("--draws", type=_count, metavar="R", help=f"resampled frontiers of each side (default: {FRONTIERS})")
-    add("--seed", type=_seed, default=0, help="seed of every resampling (default: %(default)s)")
+    add_resampling(parser, f"resampled frontiers of each side (default: {FRONTIERS})")
     add("--json", action="store_true", help="print JSON instead of sentences")
 
 

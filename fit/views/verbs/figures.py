@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from fit.data.columns import map_help
 from fit.law.errors import FitError
 from fit.views.figures import FIGURE_NAMES, STYLE_NAMES
 from fit.views.verbs.command import Verb
+from fit.views.verbs.options import add_map
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="one row per run: CSV, Parquet, JSON, JSON lines, XLSX, also compressed",
     )
-    add("--map", default="", metavar="OURS=THEIRS,…", help=map_help())
+    add_map(parser)
     add(
         "--curves",
         metavar="FILE",

@@ -6,14 +6,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from fit.data.columns import map_help
 from fit.data.near_names import did_you_mean
 from fit.law.options import (
     AUTO,
     DEFAULT_LAWS,
     DRAWS,
     DROP,
-    FEWEST_DRAWS,
     FLOPS,
     FRONTIERS,
     METHODS,
@@ -22,6 +20,7 @@ from fit.law.options import (
     FitOptions,
 )
 from fit.views.verbs.command import Verb
+from fit.views.verbs.options import add_map, add_resampling
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(of_tables)}, or your own as module:LAW; "
         f"repeat for several (default: {', '.join(DEFAULT_LAWS)})",
     )
-    add("--map", default="", metavar="OURS=THEIRS,…", help=map_help())
+    add_map(parser)
     add("--where", metavar="CONDITION", help='which rows to use, as "k == 32 and n_latents > 512"')
     add(
         "--unconverged",
@@ -70,13 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=AUTO,
         help="method of the 95 %% intervals (default: %(default)s); for L_C and its optima runs are always resampled",
     )
-    add(
-        "--draws",
-        type=_count,
-        metavar="R",
-        help=f"bootstrap refits (default: {DRAWS:,}, and {FRONTIERS} for frontiers)",
-    )
-    add("--seed", type=_seed, default=0, help="seed of every resampling (default: %(default)s)")
+    add_resampling(parser, f"bootstrap refits (default: {DRAWS:,}, and {FRONTIERS} for frontiers)")
     add("--weights", metavar="COLUMN", help="how many measurements a row stands for")
     add(
         "--cluster",
@@ -109,23 +102,11 @@ def _compute(text: str) -> float:
     return value
 
 
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < FEWEST_DRAWS:
-        raise argparse.ArgumentTypeError(f"must be an integer >= {FEWEST_DRAWS}, got {text}")
-    return int(text)
-
-
 def _columns(text: str) -> tuple[str, ...]:
     names = tuple(filter(None, (name.strip() for name in text.split(","))))
     if not names:
         raise argparse.ArgumentTypeError("must be columns separated by commas, or none")
     return () if names == (NONE,) else names
-
-
-def _seed(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"must be an integer >= 0, got {text}")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fit.law.errors import FitError
 from fit.views.verbs.assignments import assignments
 from fit.views.verbs.command import UsageError, Verb
+from fit.views.verbs.options import add_fits
 
 if TYPE_CHECKING:
     from fit.study.answers.prediction import Predictions
@@ -18,12 +19,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare FITS, the inputs and the options of a prediction."""
     add = parser.add_argument
-    add(
-        "fits",
-        metavar="FITS",
-        type=Path,
-        help="a fits.json, the folder that holds it, or the table beside it",
-    )
+    add_fits(parser)
     add(
         "inputs",
         nargs="*",

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from fit.data.columns import map_help
 from fit.law.errors import FitError
 from fit.views.verbs.command import Verb
+from fit.views.verbs.options import add_map
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="its folder, whose tables are collected first; the overrides that name it, as study=demo; or a table of "
         "runs, as `saescale fit` reads it",
     )
-    add("--map", default="", metavar="OURS=THEIRS,…", help=map_help())
+    add_map(parser)
     add("--curves", metavar="FILE", type=Path, help="one row per evaluation (default: curves.parquet beside)")
     add(
         "--fits",

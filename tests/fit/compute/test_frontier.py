@@ -233,7 +233,9 @@ def test_a_diverged_tail_of_our_own_curves_is_left_out():
     table = curves()
     table.loc[table["run_id"].eq("256-0") & (table["step"] > 30), "nmse"] = np.nan
     assert fit_table(table, laws=["L_C"])[0].regime == "compute"
-    with pytest.raises(FitError, match="29 of 540 rows have no usable nmse: it is missing in row 32"):
+    with pytest.raises(
+        FitError, match="29 of 540 rows have no usable nmse: it is missing in the row of index 31"
+    ):
         fit_table(table.drop(columns="step"), laws=["L_C"])
 
 

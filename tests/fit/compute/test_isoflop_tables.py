@@ -50,6 +50,7 @@ def test_rows_that_share_their_compute_are_one_parabola(case):
     assert f"6 budgets of {len(rows)} rows, a parabola each: the rows of equal C." == found.selection.rule
     C = [point.inputs["flops"] for point in found.points]
     assert C == pytest.approx(sorted(set(rows["flops_sparse"])), rel=1e-12)
+    assert a.method == found.recipe.unit.join(["bootstrap over ", ""]) == "bootstrap over simulated rows"
     assert fit(rows, "D_C").params["a"].value == pytest.approx(1 - 0.514, abs=0.002)
 
 

@@ -103,7 +103,7 @@ def test_a_failed_run_may_lack_its_loss_and_a_foreign_row_may_not():
     assert len(fit_table(table, laws=["L_N"])) == 2
     with pytest.raises(
         FitError,
-        match="1 of 21 rows has no usable nmse: it is missing in row 4 .*--where .nmse is not missing",
+        match="1 of 21 rows has no usable nmse: it is missing in the row of index 3 .*--where .nmse is not missing",
     ):
         fit_table(table[["n_latents", "k", "nmse"]], laws=["L_N"])
 

@@ -83,13 +83,17 @@ def test_words_are_no_numbers():
         ([-1.0], "0 or negative"),
         ([float("nan")], "missing"),
         ([float("inf")], "inf"),
-        ([float("inf"), float("nan"), -1.0], "missing in row 3 and inf in row 2 and 0 or negative"),
+        (
+            [float("inf"), float("nan"), -1.0],
+            "missing in the row of index 2 and inf in the row of index 1 and 0 or negative",
+        ),
     ],
 )
 def test_a_number_without_a_logarithm_is_named_by_its_row_and_the_condition_leaves_it_out(bad, kind):
     table = pd.DataFrame({"nmse": [0.5, *bad]})
     with pytest.raises(
-        FitError, match=f"{len(bad)} of {len(table)} rows ha.* no usable nmse: it is {kind} in row "
+        FitError,
+        match=f"{len(bad)} of {len(table)} rows ha.* no usable nmse: it is {kind} in the row of index ",
     ) as caught:
         tables.positive(table, "nmse")
     condition = str(caught.value).partition('--where "')[2].partition('"')[0]
@@ -98,9 +102,10 @@ def test_a_number_without_a_logarithm_is_named_by_its_row_and_the_condition_leav
     tables.positive(kept, "nmse")
 
 
-def test_a_text_among_numbers_is_named_by_its_row_and_the_condition_leaves_it_out():
-    table = pd.DataFrame({"nmse": ["0.5", "diverged", "0.4"], "n_latents": [512, 1024, 2048]})
-    table, notes = tables.in_numbers(table, {})
+def test_a_text_among_numbers_is_named_by_its_row_and_the_condition_leaves_it_out(tmp_path):
+    table, notes = tables.in_numbers(
+        _read("nmse,n_latents\n0.5,512\ndiverged,1024\n0.4,2048\n", tmp_path), {}
+    )
     assert not notes
     with pytest.raises(
         FitError, match=r"holds 'diverged' in row 2 \(n_latents 1024\): it is not a number"
@@ -110,8 +115,14 @@ def test_a_text_among_numbers_is_named_by_its_row_and_the_condition_leaves_it_ou
     assert list(tables.numbers(tables.where(table, condition), "nmse")) == [0.5, 0.4]
 
 
-def test_a_mapped_column_is_called_by_its_own_name_too():
-    table = tables.renamed(pd.DataFrame({"loss": [0.5, 0.0], "n": [1, 2]}), {"nmse": "loss"})
+def _read(text, folder):
+    (folder / "t.csv").write_text(text)
+    return tables.read(folder / "t.csv", str)
+
+
+def test_a_mapped_column_is_called_by_its_own_name_too(tmp_path):
+    """A row of a file is counted from 1; one of a DataFrame has its index."""
+    table = tables.renamed(_read("loss,n\n0.5,1\n0,2\n", tmp_path), {"nmse": "loss"})
     with pytest.raises(
         FitError, match=r"no usable nmse \(your column loss\): it is 0 or negative in row 2\."
     ):

@@ -1,5 +1,7 @@
 """What the rows identify, in words: condition, trade-offs, open intervals, the delta method's errors, outliers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,15 +14,9 @@ from fit.law.laws import named
 from fit.law.losses import objective
 from fit.law.result import Param
 from fit.law.rows import make_rows
-from tests.fit.laws_under_test import INPUTS, TRUTH, N
+from tests.fit.laws_under_test import INPUTS, TRUTH, N, noisy
 
 GAO = datasets.load("gao2024_gpt4_lnk")
-
-
-def noisy(law, scale=0.01, seed=0, x=None):
-    x = INPUTS[law] if x is None else x
-    y = named(law).loss(TRUTH[law], x)
-    return x, y * np.exp(scale * np.random.default_rng(seed).standard_normal(len(y)))
 
 
 def fitted(law, x, y, of="log"):
@@ -30,7 +26,7 @@ def fitted(law, x, y, of="log"):
 def test_correlations_are_those_of_the_inverse_information():
     """From JᵀJ of the law's own parameters, by central differences."""
     law = named("L_N")
-    x, y = noisy("L_N")
+    x, y = INPUTS["L_N"], noisy("L_N")
     at = fitted("L_N", x, y)
     steps = 1e-6 * np.eye(3)
     J = np.stack(
@@ -58,7 +54,7 @@ def test_gao_2024_is_poorly_determined_and_says_so():
 
 
 def test_condition_does_not_depend_on_units():
-    x, y = noisy("L_ND")
+    x, y = INPUTS["L_ND"], noisy("L_ND")
     one = diagnostics.condition(fitted("L_ND", x, y))
     other = diagnostics.condition(
         fitted("L_ND", {"n_latents": x["n_latents"] / 1e6, "tokens": x["tokens"] * 8}, y)
@@ -67,8 +63,10 @@ def test_condition_does_not_depend_on_units():
 
 
 def test_a_power_law_alone_is_ideally_conditioned():
-    assert diagnostics.condition(fitted("L_N_pure", *noisy("L_N_pure"))) == pytest.approx(1.0)
-    assert diagnostics.ill_conditioned(fitted("L_N_pure", *noisy("L_N_pure"))) == []
+    assert diagnostics.condition(fitted("L_N_pure", INPUTS["L_N_pure"], noisy("L_N_pure"))) == pytest.approx(
+        1.0
+    )
+    assert diagnostics.ill_conditioned(fitted("L_N_pure", INPUTS["L_N_pure"], noisy("L_N_pure"))) == []
 
 
 def test_condition_of_a_long_table_is_that_of_its_short_form():
@@ -78,7 +76,7 @@ def test_condition_of_a_long_table_is_that_of_its_short_form():
 
 def test_an_intercept_and_its_slope_are_no_trade_off():
     """A and α of C in FLOPs correlate 1.00: a matter of the unit of C, not of the rows."""
-    at = fitted("L_C_pure", *noisy("L_C_pure"))
+    at = fitted("L_C_pure", INPUTS["L_C_pure"], noisy("L_C_pure"))
     assert abs(diagnostics.correlations(at)[0, 1]) > 0.99
     assert diagnostics.trade_offs(at) == []
 
@@ -100,14 +98,15 @@ def test_the_delta_method_is_a_cross_check():
 
 
 def profiled(scale):
-    x, y = noisy("L_N", scale, x={"n_latents": N[:7]})
+    x = {"n_latents": N[:7]}
+    y = noisy("L_N", scale, x=x)
     result = fit_law("L_N", x, y, hold_out=False, compare=False)
     return result.estimate, result.params
 
 
 @pytest.mark.parametrize("of", ["log", "huber:0.02"])
 def test_an_outlier_is_named_and_kept(of):
-    x, y = noisy("L_N", 0.003)
+    x, y = INPUTS["L_N"], noisy("L_N", 0.003)
     y[4] *= 1.15
     result = fit_law("L_N", x, y, objective=of, hold_out=False, compare=False)
     assert [point.row for point in result.outliers] == [4]
@@ -116,8 +115,25 @@ def test_an_outlier_is_named_and_kept(of):
     assert "1 row is an outlier, fitted all the same: n_latents=8,192" in warning
 
 
+def test_a_parameter_that_moves_no_row_has_no_error_and_overflows_nothing():
+    """A break that is a step between two rows: ∂r/∂w is 1e-155."""
+    x = {"flops": np.geomspace(1e10, 1e15, 12)}
+    at = fitted("L_C_broken", x, noisy("L_C_broken", x=x))
+    middle = np.log(x["flops"][5:7]).mean()
+    inner = np.array([[*at.theta()[:3], middle, np.log(0.523 / 357)]])
+    still = replace(at, solution=replace(at.solution, theta=np.linalg.solve(at.basis.inverse, inner.T).T))
+    lengths = np.linalg.norm(still.jacobian(), axis=1)
+    assert 0 < lengths.min() < 1e-150
+    with np.errstate(over="raise", invalid="raise"):
+        assert np.isfinite(still.covariance()).all()
+    assert np.isnan(still.errors()[-1])
+
+
 def test_clean_rows_have_no_outlier_but_once_in_a_hundred():
-    named_ = [len(diagnostics.outliers(fitted("L_N", *noisy("L_N", seed=seed)))) for seed in range(100)]
+    named_ = [
+        len(diagnostics.outliers(fitted("L_N", INPUTS["L_N"], noisy("L_N", seed=seed))))
+        for seed in range(100)
+    ]
     assert np.mean(np.array(named_) > 0) < 0.03
 
 
@@ -127,11 +143,11 @@ def test_a_loss_that_rises_is_told():
     assert any(
         w.startswith("The loss rises with n_latents, as no law of scaling does") for w in result.warnings
     )
-    assert not any("rises" in w for w in fit_law("L_N", *noisy("L_N"), compare=False).warnings)
+    assert not any("rises" in w for w in fit_law("L_N", INPUTS["L_N"], noisy("L_N"), compare=False).warnings)
 
 
 def test_exact_rows_have_no_outliers():
-    assert diagnostics.outliers(fitted("L_N", *noisy("L_N", 0.0))) == {}
+    assert diagnostics.outliers(fitted("L_N", INPUTS["L_N"], noisy("L_N", 0.0))) == {}
 
 
 def test_a_method_that_few_rows_do_not_carry_is_a_caution_where_it_was_asked_for():

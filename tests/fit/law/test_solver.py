@@ -18,7 +18,7 @@ from fit.law.result import Starts
 from fit.law.rows import make_rows
 from fit.law.solver import Problem, evaluate, minimise
 from fit.law.starts import _solved, may_vanish, starting_points
-from tests.fit.laws_under_test import INPUTS, TRUTH, N
+from tests.fit.laws_under_test import INPUTS, TRUTH, N, noisy
 
 GAO = datasets.load("gao2024_gpt4_lnk")
 L_N = named("L_N")
@@ -31,11 +31,6 @@ def gao(upto=2**19):
 
 def values(result):
     return {name: param.value for name, param in result.params.items()}
-
-
-def noisy(law, scale=0.01, seed=0):
-    y = named(law).loss(TRUTH[law], INPUTS[law])
-    return y * np.exp(scale * np.random.default_rng(seed).standard_normal(len(y)))
 
 
 def quick(law, x, loss, **options):
@@ -332,9 +327,10 @@ def test_many_seeds_agree_or_the_result_says_so():
             np.linspace(0.3, 0.4, 8),
             r"3 different values of n_latents; these rows have 1 \(512\)",
         ),
-        (N, np.append(noisy("L_N")[:9], 0.0), r"row 9: 0"),
+        (N, np.append(noisy("L_N")[:9], 0.0), r"at position 9: 0, counted from 0\)"),
         (N, np.append(noisy("L_N")[:9], np.nan), r"1 of 10 values of the loss"),
         (-N, noisy("L_N"), "10 of 10 values of n_latents"),
+        (pd.DataFrame({"n_latents": -N}, index=N), noisy("L_N"), r"\(at index 512.0: -512, 1024.0: -1024, "),
         (N, noisy("L_N")[:9], "shape"),
         ({"k": N}, noisy("L_N"), "n_latents was not given"),
     ],

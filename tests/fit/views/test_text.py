@@ -8,23 +8,16 @@ import pytest
 from fit.compute.frontier import LOOSER
 from fit.law.checks.held_out import HeldOut, HeldOutPoint, Score
 from fit.law.fit import fit_law
-from fit.law.laws import named
 from fit.law.options import FitOptions
 from fit.law.result import Param
 from fit.study import fit_study, fit_table
 from fit.views import text as report
-from tests.fit.laws_under_test import INPUTS, TRUTH
+from tests.fit.laws_under_test import INPUTS, noisy
 from tests.fit.sweep_tables import Sweep
 
 
 def lines(fit):
     return list(report.fit_lines(fit))
-
-
-def noisy(law, scale=0.005, seed=0):
-    x = INPUTS[law]
-    y = named(law).loss(TRUTH[law], x)
-    return x, y * np.exp(scale * np.random.default_rng(seed).standard_normal(len(y)))
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +49,12 @@ def test_parameters_stand_three_a_line():
 
 
 def test_held_out_points_are_told_by_all_their_inputs():
-    text = "\n".join(lines(fit_law("L_ND", *noisy("L_ND"), compare=False)))
+    text = "\n".join(lines(fit_law("L_ND", INPUTS["L_ND"], noisy("L_ND", 0.005), compare=False)))
     assert "n=262,144, D=1,000,000: predicted" in text and "n=262,144, D=1e+09: predicted" in text
 
 
 def test_rows_of_few_runs_have_no_intervals_and_say_so():
-    x, y = noisy("L_ND")
+    x, y = INPUTS["L_ND"], noisy("L_ND", 0.005)
     text = lines(fit_law("L_ND", x, y, cluster=np.arange(40) // 14))
     assert "no 95 % intervals" in text[3] and "E 0.1" in text[1] and "(−∞, ∞)" in text[1]
     assert any(
@@ -87,7 +80,7 @@ def test_the_rule_of_the_frontier_is_on_screen(compute):
 
 def test_looser_bottleneck_is_said_once_where_only_the_compute_regime_was_fitted(compute):
     assert report.text(compute.fits).count(LOOSER) == 1
-    assert LOOSER not in report.text([fit_law("L_N", *noisy("L_N"))])
+    assert LOOSER not in report.text([fit_law("L_N", INPUTS["L_N"], noisy("L_N", 0.005))])
 
 
 def test_dropped_budgets_are_counted_and_the_first_is_named(compute):
@@ -113,7 +106,7 @@ def test_end_points_only_of_a_decaying_lr_and_an_unknown_one_are_said():
 
 
 def test_outliers_have_a_true_minus_and_huber_is_not_advised_against_itself():
-    x, y = noisy("L_N", 0.003)
+    x, y = INPUTS["L_N"], noisy("L_N", 0.003)
     y[4] *= 1.2
     for of, words in (
         ("log", "the objective huber is robust"),

@@ -13,27 +13,19 @@ from fit.law.intervals.choose import intervals
 from fit.law.laws import named
 from fit.law.losses import LOG, objective
 from fit.law.rows import make_rows
-from tests.fit.laws_under_test import INPUTS, TRUTH, N
-
-
-def noisy(law, scale=0.01, seed=0, cluster=None, x=None):
-    x = INPUTS[law] if x is None else x
-    y = named(law).loss(TRUTH[law], x)
-    return make_rows(
-        named(law), x, y * np.exp(scale * np.random.default_rng(seed).standard_normal(len(y))), None, cluster
-    )
+from tests.fit.laws_under_test import INPUTS, TRUTH, N, noisy, rows_of
 
 
 def test_rows_of_a_run_are_drawn_together_or_not_at_all():
     runs = np.repeat(["a", "b", "c", "d"], [3, 1, 4, 2])
-    drawn = resample(noisy("L_N", cluster=runs), 200, seed=1).weights
+    drawn = resample(rows_of("L_N", cluster=runs), 200, seed=1).weights
     for run in "abcd":
         assert (drawn[:, runs == run] == drawn[:, runs == run][:, :1]).all()
     assert (drawn[:, [0, 3, 4, 8]].sum(axis=1) == 4).all()
 
 
 def test_a_row_of_weight_three_is_drawn_with_its_weight_and_an_absent_one_never():
-    rows = noisy("L_N")
+    rows = rows_of("L_N", 0.01)
     rows = replace(rows, weights=np.array([3.0, 0, 1, 1, 1, 1, 1, 1, 1, 1]))
     drawn = resample(rows, 500, seed=0).weights
     assert not drawn[:, 1].any()
@@ -44,7 +36,7 @@ def test_a_row_of_weight_three_is_drawn_with_its_weight_and_an_absent_one_never(
 @pytest.mark.parametrize("of", ["log", "linear", "huber:0.005"])
 @pytest.mark.parametrize("law", ["L_N", "L_NK", "L_ND"])
 def test_refits_reach_the_optimum_that_a_fit_of_many_starts_finds(law, of):
-    rows = noisy(law)
+    rows = rows_of(law, 0.01)
     at = estimate(named(law), rows, objective(of))
     drawn = resample(rows, 20, seed=2)
     found = refits(at, drawn)
@@ -61,7 +53,7 @@ def test_many_rows_are_bootstrapped_few_profiled_and_very_many_linear():
             fit_law(
                 "L_N_pure",
                 x,
-                noisy("L_N_pure", x=x).loss,
+                noisy("L_N_pure", x=x),
                 cluster=label,
                 hold_out=False,
                 compare=False,
@@ -127,7 +119,7 @@ def test_fewer_runs_than_parameters_and_two_have_no_intervals(runs):
 
 
 def test_draws_that_make_no_percentile_and_seeds_that_are_none_are_refused():
-    rows = noisy("L_N")
+    rows = rows_of("L_N", 0.01)
     for how, words in (
         ({"draws": 0}, "0 draws are too few"),
         ({"draws": 19}, "give 20 or more"),
@@ -141,7 +133,7 @@ def test_draws_that_make_no_percentile_and_seeds_that_are_none_are_refused():
 def test_methods_agree_where_the_law_is_a_plane(method):
     """100 runs with 0.1 % noise: the interval of each parameter and prediction is ± 1.98 standard errors."""
     x = {"n_latents": np.geomspace(2**8, 2**18, 100)}
-    rows = noisy("L_N", 0.001, x=x)
+    rows = rows_of("L_N", 0.001, x=x)
     at = estimate(named("L_N"), rows, LOG)
     how = intervals(at, rows, method=method, draws=4000)
     for name, (low, high) in how.parameters().items():
@@ -158,13 +150,13 @@ def test_methods_agree_where_the_law_is_a_plane(method):
 
 def test_functions_of_the_parameters_come_from_the_same_refits():
     x = {"n_latents": np.geomspace(2**8, 2**18, 60)}
-    result = fit_law("L_N", x, noisy("L_N", x=x).loss, draws=300, hold_out=False, compare=False)
+    result = fit_law("L_N", x, noisy("L_N", x=x), draws=300, hold_out=False, compare=False)
     ratio = result.resampled(lambda p: p["alpha"] / 0.2)
     assert ratio.shape == (300,)
     assert np.percentile(ratio, 2.5, method="closest_observation") == pytest.approx(
         result.params["alpha"].low / 0.2
     )
-    few = fit_law("L_N", N, noisy("L_N").loss, hold_out=False, compare=False)
+    few = fit_law("L_N", N, noisy("L_N"), hold_out=False, compare=False)
     assert few.resampled(lambda p: p["alpha"]) is None
 
 
@@ -172,7 +164,7 @@ def test_derived_numbers_have_intervals_by_every_method():
     x = INPUTS["L_ND"]
     ends = {}
     for method in ("profile", "bootstrap", "delta"):
-        a = fit_law("L_ND", x, noisy("L_ND", 0.002).loss, method=method, hold_out=False).derived["a"]
+        a = fit_law("L_ND", x, noisy("L_ND", 0.002), method=method, hold_out=False).derived["a"]
         assert a.low < a.value < a.high and abs(a.value - 0.6) < 0.01 and a.method.startswith(method)
         ends[method] = a.high - a.low
     assert ends["bootstrap"] == pytest.approx(ends["profile"], rel=0.3)
@@ -181,7 +173,7 @@ def test_derived_numbers_have_intervals_by_every_method():
 
 def test_same_seed_same_intervals():
     x = {"n_latents": np.geomspace(2**8, 2**18, 60)}
-    y = noisy("L_N", x=x).loss
+    y = noisy("L_N", x=x)
     one, same, other = (
         fit_law("L_N", x, y, draws=100, seed=seed, hold_out=False, compare=False).params for seed in (1, 1, 2)
     )
