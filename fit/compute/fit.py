@@ -13,7 +13,9 @@ from fit.compute.optima import Optima, at_the_edge_of_lr, optima
 from fit.compute.sensitivity import sensitivity
 from fit.data import tables
 from fit.data.budgets import shared_budgets, without_diverged
-from fit.data.curves import candidates, decays
+from fit.data.correlation import correlated_within
+from fit.data.curves import candidates, decays, excess
+from fit.data.equal_scale import frontier_columns
 from fit.data.flops import BY_SIZE, with_compute
 from fit.data.groups import GROUPS, Split, groups, split
 from fit.data.noise import noise_of_evaluations
@@ -120,15 +122,32 @@ def _fit(law: Law, group: CurveGroup) -> FitResult:
         if front.selection.runs_on_frontier >= FEWEST:
             replicates = resampled(front, options.frontiers, options.seed, len(law.internal) + 2)
     noise = None if group.isoflop else noise_of_evaluations(group.rows)
-    result = fit_law(
-        law, {"flops": points["flops"]}, points["nmse"], replicates=replicates, noise=noise, **how
-    )
+    x = {"flops": points["flops"]}
+    result = fit_law(law, x, points["nmse"], replicates=replicates, noise=noise, **how)
+    runs = _runs(group)
+    columns = frontier_columns(runs, excess(front.candidates), list(points["run_id"]))
+    cautions = [*columns.cautions]
+    if points["run_id"].is_unique and result.estimate is not None:
+        of_points = runs.loc[list(points["run_id"])].reset_index(drop=True)
+        within = correlated_within(of_points, ["flops"], result.estimate.residuals())
+        cautions += [within.caution(clustered=False)] if within else []
     n = points["n_latents"].map(integral) if "n_latents" in points.columns else None
     drawn = 0 if replicates is None else len(replicates.weights)
-    selection = replace(front.selection, source=group.source, draws=drawn, seed=options.seed)
+    selection = replace(
+        front.selection, source=group.source, draws=drawn, seed=options.seed, differ=columns.differ
+    )
     result = replace(result, regime="compute", selection=selection)
     result = result.with_runs({"run_id": points["run_id"], "n_latents": n})
-    return result.with_cautions(before=(*front.cautions, *_few_on_frontier(front), *unfollowed))
+    return result.with_cautions(before=(*front.cautions, *cautions, *_few_on_frontier(front), *unfollowed))
+
+
+def _runs(group: CurveGroup) -> pd.DataFrame:
+    """The first row of each run of the candidates, whose run_id is the index."""
+    rows = group.rows.reset_index(drop=True)
+    name = "run_id" if "run_id" in rows.columns else "n_latents" if "n_latents" in rows.columns else None
+    if name is None or (group.isoflop and name != "run_id"):
+        return rows
+    return rows.drop_duplicates(name).set_index(name, drop=False)
 
 
 def frontier_rows(rows: pd.DataFrame, source: str, isoflop: bool = False) -> RowsUsed:

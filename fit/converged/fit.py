@@ -7,21 +7,21 @@ from typing import Any
 import pandas as pd
 
 from fit.converged.budget_rows import budget_rows
-from fit.converged.correlation import correlated_rows
 from fit.converged.error_weights import error_weights
 from fit.converged.lr import lr_optima
 from fit.converged.runs import Converged
 from fit.converged.tails import shared_errors
 from fit.converged.tokens import to_convergence
 from fit.data import tables
+from fit.data.correlation import correlated_rows, correlated_within
 from fit.data.noise import noise_of_evaluations, noise_of_runs
-from fit.data.training_runs import TrainingRuns, training_runs
+from fit.data.training_runs import PROGRESS, TrainingRuns, names_sizes, training_runs
 from fit.law.caution import Caution, Kind, texts
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
 from fit.law.law import Array, Law
 from fit.law.losses import objective
-from fit.law.options import FitOptions
+from fit.law.options import PROFILE, FitOptions
 from fit.law.result import Extra, FitResult, PaperExponent
 from fit.law.selection import BudgetSelection, LeftOut, LrSelection, RowsUsed
 
@@ -47,13 +47,53 @@ def fit_converged(
         weights = error_weights(law, x, y, own, objective(options.objective), weights)
     runs = training_runs(rows, law.inputs, law.response, options.cluster)
     noise = noise_of_runs(rows, chosen.every, curves) if law.response == "nmse" else None
-    result = fit_law(
-        law, x, y, weights=weights, cluster=runs.of_row, noise=noise, shared=shared, **options.of_law
-    )
+    how = {"weights": weights, "noise": noise, "shared": shared}
+    result, runs, correlated = _independent(law, rows, runs, options, x, y, how)
     of_run = {name: rows.get(name) for name in (*OF_RUN, *OF_LIMIT)}
     result = result.with_runs({**of_run, "oracle": _known(rows, "nmse_oracle")})
     result = replace(result, rows_used=_rows_used(chosen, runs))
-    return [_with_selection(chosen, result.with_cautions(before=_repeated(rows, law, options)))]
+    cautions = [*_repeated(rows, law, options), *correlated]
+    return [_with_selection(chosen, result.with_cautions(before=cautions))]
+
+
+def _independent(
+    law: Law,
+    rows: pd.DataFrame,
+    runs: TrainingRuns,
+    options: FitOptions,
+    x: Mapping[str, Array],
+    y: Array,
+    how: Mapping[str, Any],
+) -> tuple[FitResult, TrainingRuns, list[Caution]]:
+    """The fit, with runs whose rows are independent of those of other runs as far as the table shows it.
+
+    Where each row was taken for a run and residuals are correlated within the values of a column that names runs, these
+    are the runs of a second fit, if its parameters then have intervals and the column does not just name sizes; a
+    caution says so, or else what the intervals lack.
+
+    Parameters
+    ----------
+    law, rows, x, y : what is fitted to what.
+    runs : what was taken as one run.
+    options : of the fit.
+    how : further arguments of `fit_law`.
+    """
+    cluster = None if runs.of_row is None else runs.of_row[rows.index]
+    result = fit_law(law, x, y, cluster=cluster, **how, **options.of_law)
+    if cluster is not None or result.estimate is None:
+        return result, runs, []
+    within = correlated_within(rows, law.inputs, result.estimate.residuals())
+    if within is None:
+        return result, runs, []
+    fixed = [name for name in law.inputs if name not in (PROGRESS, "k")]
+    of_sizes = names_sizes(rows, within.column, fixed)
+    if options.cluster is None and options.intervals != PROFILE and not of_sizes:
+        by_run = within.training_runs(rows)
+        again = fit_law(law, x, y, cluster=by_run.of_row, **how, **options.of_law)
+        if any(param.low is not None for param in again.params.values()):
+            return again, by_run, [within.caution(clustered=True)]
+    refuted = result.lack_of_fit is not None and result.lack_of_fit.refuted
+    return result, runs, [within.caution(clustered=False, refuted=refuted)]
 
 
 def fit_tokens(
@@ -64,12 +104,12 @@ def fit_tokens(
     left = len(chosen.rows) - len(rows)
     absent = f"{left} of {len(chosen.rows)} runs have no tokens to convergence ({rule}) and are left out."
     x = {"n_latents": tables.numbers(rows, "n_latents")}
-    result = fit_law(law, x, tables.numbers(rows, "tokens"), **options.of_law)
+    runs = training_runs(rows, law.inputs, law.response, options.cluster)
+    result = fit_law(law, x, tables.numbers(rows, "tokens"), cluster=runs.of_row, **options.of_law)
     low, high = PAPER_G
     note = f"The paper's exponents are {low:.2f} for GPT-2 small and {high:.2f} for GPT-4."
     extra = Extra(paper=PaperExponent(PAPER_G, "Gao et al. 2024, Fig. 11"), note=note)
     result = replace(result, extra=extra).with_runs({name: rows.get(name) for name in OF_RUN})
-    runs = training_runs(rows, law.inputs, law.response, options.cluster)
     represented = sum(used.rows for used in chosen.left_out) + len(chosen.rows)
     others = LeftOut(chosen.selection.runs - represented, "other seeds of a run that is used")
     without = LeftOut(left, f"without tokens to convergence ({rule})")
@@ -116,12 +156,17 @@ def fit_budgets(law: Law, part: pd.DataFrame, group: dict[str, Any], options: Fi
     x = {name: tables.numbers(rows, name) for name in law.inputs}
     weights = _weights(rows, options)
     y, noise = tables.numbers(rows, law.response), noise_of_evaluations(part)
-    result = fit_law(law, x, y, weights=weights, cluster=chosen.cluster, noise=noise, **options.of_law)
+    used = chosen.used
+    runs = TrainingRuns(used.runs_by, used.run_columns, used.why, chosen.cluster)
+    how = {"weights": weights, "noise": noise}
+    result, runs, correlated = _independent(law, rows, runs, options, x, y, how)
     selection = BudgetSelection(part.get("run_id", pd.Series(part.index)).nunique(), chosen.rule, len(rows))
-    cautions = [*chosen.cautions, *_repeated(rows, law, options)]
-    if chosen.cluster is None and result.estimate is not None:
+    cautions = [*chosen.cautions, *_repeated(rows, law, options), *correlated]
+    if runs.of_row is None and result.estimate is not None:
         cautions += correlated_rows(x, result.estimate.residuals(), chosen.used.why)
-    result = replace(result, group=group, selection=selection, rows_used=chosen.used)
+    if correlated and runs.of_row is not None:
+        used = replace(used, runs=runs.count(rows), runs_by=runs.by, run_columns=runs.columns, why=runs.why)
+    result = replace(result, group=group, selection=selection, rows_used=used)
     return [result.with_runs({"run_id": rows.get("run_id")}).with_cautions(before=cautions)]
 
 

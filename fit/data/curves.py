@@ -109,6 +109,20 @@ def candidates(curves: pd.DataFrame, flops: str) -> Candidates:
     )
 
 
+def excess(pool: Candidates) -> Array:
+    """ln of the loss of each run over the mean of all runs of its n at the same C, on average over C, (runs,).
+
+    NaN for a run that no other of its n meets at any C.
+    """
+    n = pool.column("n_latents")
+    points = pd.DataFrame(
+        {"bin": pool.bin, "n": 0.0 if n is None else n, "run": pool.run, "log_l": pool.log_l}
+    )
+    cells = points.groupby(["bin", "n"])["log_l"]
+    points["off"] = (points["log_l"] - cells.transform("mean")).where(cells.transform("size") > 1)
+    return points.groupby("run")["off"].mean().reindex(range(len(pool.runs))).to_numpy(dtype=float)
+
+
 def _rows(curves: pd.DataFrame) -> tuple[np.ndarray, pd.Index]:
     """Each row as a run of its own."""
     ids = curves["run_id"] if "run_id" in curves.columns else curves.index

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from fit.data import tables
-from fit.data.training_runs import RESULTS, names_runs
+from fit.data.training_runs import RESULTS, SETTINGS, names_runs
 from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
 
@@ -60,6 +60,54 @@ def _mapped(rows: pd.DataFrame, factor: Factor) -> str:
     values = pd.to_numeric(pd.Series(factor.values), errors="coerce")
     whole = bool((values.ge(1) & values.eq(values.round())).all())
     return f"; if it is k, --map k={factor.column}" if whole and "k" not in rows.columns else ""
+
+
+@dataclass(frozen=True)
+class FrontierColumns:
+    """The columns in which the runs on a frontier differ, and a caution about one that explains the loss of runs."""
+
+    differ: tuple[str, ...]
+    cautions: tuple[Caution, ...] = ()
+
+
+def frontier_columns(runs: pd.DataFrame, excess: np.ndarray, on: Sequence[object]) -> FrontierColumns:
+    """What differs between the runs on a frontier, and which setting beside n and lr their loss depends on.
+
+    A frontier takes the lowest loss over all columns by its definition, so that where one of them decides the loss, as
+    k under another name does, the frontier is that of its best value, or passes from one value to the next.
+
+    Parameters
+    ----------
+    runs : one row for each run, with its settings, indexed by run.
+    excess : (runs,), ln of the loss of each over that of the other runs of its n at equal compute, on average; NaN for
+        runs without such others.
+    on : the runs on the frontier.
+    """
+    held = runs.loc[list(on)]
+    columns = [name for name in runs.columns if _is_setting(runs, str(name))]
+    differ = tuple(str(name) for name in columns if held[name].map(str).nunique() > 1)
+    comparable = runs[np.isfinite(excess)].assign(excess=np.exp(excess[np.isfinite(excess)]))
+    cell = [name for name in ("n_latents", LR) if name in runs.columns] or ["one"]
+    factor = explaining(comparable.assign(one=0), "excess", cell) if len(comparable) else None
+    if factor is None:
+        return FrontierColumns(differ)
+    values = ", ".join(map(str, dict.fromkeys(held[factor.column])))
+    text = (
+        f"At equal C{', n_latents' if 'n_latents' in cell else ''}{' and lr' if LR in cell else ''}, runs differ by "
+        f"±{100 * factor.spread:.2g} % with {factor.column} ({len(factor.values)} values), which explains "
+        f"{100 * factor.share:.0f} % of their scatter. The frontier takes the lowest loss, so it is of {factor.column} "
+        f'{values}: choose one value (--where "{factor.condition}") or fit each by itself (--group {factor.column})'
+        f"{_mapped(runs, factor)}."
+    )
+    return FrontierColumns(differ, (Caution(Kind.ROWS, text, (factor.column,)),))
+
+
+def _is_setting(runs: pd.DataFrame, name: str) -> bool:
+    """Whether a column says how a run was trained: a setting of ours, or another column of few values that repeat."""
+    if name in SETTINGS:
+        return True
+    repeated = runs[name].map(str).nunique() <= min(MOST_VALUES, len(runs) / 2)
+    return repeated and name not in RESULTS and name not in ("flops", "nmse") and not names_runs(name)
 
 
 def lowest_lr(rows: pd.DataFrame, response: str, cell: Sequence[str]) -> pd.DataFrame:

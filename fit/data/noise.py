@@ -61,6 +61,8 @@ def noise_of_seeds(runs: pd.DataFrame) -> Noise | None:
     if label is None or "nmse" not in runs.columns:
         return None
     columns = [name for name in CONFIGURATION if name in runs.columns]
+    if not columns:
+        return None
     runs = runs.assign(ln=np.log(tables.numbers(runs, "nmse"))).drop_duplicates([*columns, label])
     cells = runs.groupby(columns, dropna=False)["ln"]
     dof = len(runs) - cells.ngroups

@@ -4,7 +4,7 @@ A table says so by a column that names runs, or by its shape: rows that agree in
 are the evaluations of one run. A grid in which each (n, D) was trained by itself has the same shape. It differs in that
 somebody chose its budgets: few values, which the sizes share as tokens, as tokens per latent or as compute, or settings
 such as the lr that differ from budget to budget. Where the table leaves it open, each row counts as a run, and
-`fit.converged.correlation` tests that afterwards.
+`fit.data.correlation` tests that afterwards.
 """
 
 import re
@@ -122,9 +122,9 @@ def _named(table: pd.DataFrame, name: str, fixed: list[str], differ: str) -> Tra
     for more in ([], [c for c in ("seed", "lr") if c in table.columns and c not in fixed]):
         runs = rows.groupby([name, *more], dropna=False)
         same = [column for column in fixed if column != differ]
-        if not same or differ not in rows.columns:
+        if differ not in rows.columns:
             continue
-        if not bool((runs[same].nunique(dropna=False) <= 1).all(axis=None)):
+        if same and not bool((runs[same].nunique(dropna=False) <= 1).all(axis=None)):
             continue
         if float((runs[differ].nunique() == runs.size()).mean()) < MOST:
             continue
@@ -134,7 +134,7 @@ def _named(table: pd.DataFrame, name: str, fixed: list[str], differ: str) -> Tra
             )
         why = f"rows of one {' and '.join([name, *more])} are one run"
         code = _numbered(table, [name, *more])
-        if _is_of_sizes(rows, name, fixed) and _chosen_budgets(
+        if names_sizes(rows, name, fixed) and _chosen_budgets(
             table, tables.numbers(table, differ), code, fixed
         ):
             return None
@@ -142,7 +142,7 @@ def _named(table: pd.DataFrame, name: str, fixed: list[str], differ: str) -> Tra
     return None
 
 
-def _is_of_sizes(rows: pd.DataFrame, name: str, fixed: list[str]) -> bool:
+def names_sizes(rows: pd.DataFrame, name: str, fixed: list[str]) -> bool:
     """Whether a column such as `name` may name sizes, as 125M does, and not runs: one for each of the inputs."""
     if (
         any(part in str(name).lower() for part in ("run", "trial", "wandb", "uuid", "hash", "job"))

@@ -13,6 +13,7 @@ class Kind(StrEnum):
     NOT_IDENTIFIED = "not identified"
     TRADE_OFF = "trade-off"
     INTERVALS = "intervals"
+    CORRELATED = "correlated rows"
     STARTS = "starts"
     NO_FLOOR = "no floor"
     RISING = "rising"
@@ -36,6 +37,7 @@ HEADINGS = {
     Kind.NOT_IDENTIFIED: "Parameters that these rows do not identify",
     Kind.TRADE_OFF: "Parameters that trade off against each other",
     Kind.INTERVALS: "How far the intervals can be trusted",
+    Kind.CORRELATED: "Rows whose errors are not independent",
     Kind.STARTS: "Starts that do not agree",
     Kind.NO_FLOOR: "No irreducible loss",
     Kind.RISING: "A loss that rises with scale",

@@ -70,7 +70,8 @@ class FrontierSelection:
 
     rule: what was cut from the envelope and why. caution: what comparing n at equal compute means. below_the_grid,
     beyond_the_grid: points cut at its ends. per_octave: points of the common grid of C. source: the table of
-    the curves. draws, seed: of the resampled frontiers behind the intervals.
+    the curves. draws, seed: of the resampled frontiers behind the intervals. differ: the columns in which the runs on
+    the frontier differ.
     """
 
     kind: ClassVar[RowSource] = RowSource.FRONTIER
@@ -87,6 +88,7 @@ class FrontierSelection:
     source: str | None = None
     draws: int | None = None
     seed: int | None = None
+    differ: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ TOLD = (
     Kind.REFUTED,
     Kind.NOT_IDENTIFIED,
     Kind.INTERVALS,
+    Kind.CORRELATED,
     Kind.TRADE_OFF,
     Kind.NO_FLOOR,
     Kind.RISING,

@@ -78,6 +78,8 @@ def _chosen(fit: FitResult) -> Iterator[str]:
     chosen = fit.selection
     if isinstance(chosen, FrontierSelection):
         yield f"  {chosen.rule}"
+        if chosen.differ:
+            yield f"  The runs on it differ in {', '.join(chosen.differ)}."
         dropped = fit.extra.isoflop.dropped if fit.extra.isoflop else ()
     else:
         dropped = chosen.dropped if isinstance(chosen, OptimumSelection) else ()

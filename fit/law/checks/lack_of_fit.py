@@ -110,6 +110,9 @@ def _p_by_seeds(at: Estimate, rows: Rows, noise: Noise) -> float:
     present = rows.weights > 0
     r, w = _residuals(at)[present], rows.weights[present]
     cells, runs = equal_inputs(at.law, rows)[present], _runs(rows)[present]
+    # Several rows of one run at equal inputs are one measurement, as in the noise.
+    _, pair = np.unique(np.stack([cells, runs]), axis=1, return_inverse=True)
+    w = w / np.bincount(pair.reshape(-1))[pair.reshape(-1)]
     parameters = len(at.law.internal)
     mean = np.bincount(cells, w * r) / np.maximum(np.bincount(cells, w), 1e-300)
     lack = float((w * mean[cells] ** 2).sum())

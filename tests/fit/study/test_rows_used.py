@@ -7,12 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fit.law.caution import Kind
 from fit.law.errors import FitError
+from fit.law.laws import named
 from fit.law.options import FitOptions
 from fit.law.result import FitResult
 from fit.law.selection import LeftOut, RunsBy
 from fit.study import fit_table
 from fit.views.row_lines import row_lines
+from tests.fit.compute_sweeps import sweep
+from tests.fit.laws_under_test import TRUTH
 from tests.fit.sweep_tables import LRS, Sweep
 
 DRAWS = 40
@@ -194,3 +198,90 @@ def test_a_condition_on_tokens_changes_the_rows_of_the_law_of_curves():
     assert late.rows < every.rows and min(point.inputs["tokens"] for point in late.points) > 1e6
     first = late.rows_used.left_out[0]
     assert first == LeftOut(int((curves["tokens"] <= 1e6).sum()), "not tokens > 1e6") and first.rows > 0
+
+
+def of_trials(law, rows=4, seed=0, between=0.02, within=0.004):
+    """Runs whose rows share an error, named by `trial`; the rows have no tokens."""
+    rng = np.random.default_rng(seed)
+    n = np.repeat(2.0 ** np.arange(9, 17), 2)
+    trial = np.repeat([f"t{i}" for i in range(len(n))], rows)
+    e = np.repeat(between * rng.standard_normal(len(n)), rows) + within * rng.standard_normal(len(trial))
+    x = {"n_latents": np.repeat(n, rows), "unique_tokens": np.repeat(2.0**20, len(trial))}
+    loss = (0.1 + 2 * x["n_latents"] ** -0.3) * np.exp(e)
+    return pd.DataFrame(
+        {**({"flops_sparse": x["n_latents"] ** 2} if law == "L_C_pure" else x), "trial": trial, "nmse": loss}
+    )
+
+
+def test_rows_of_runs_without_an_order_are_clustered_where_their_residuals_are_correlated():
+    table = of_trials("L_N")
+    (fit,) = fit_table(table, laws=["L_N"], say=str)
+    (caution,) = [c for c in fit.cautions if c.kind is Kind.CORRELATED]
+    assert "Residuals within one trial correlate by 0.9" in caution.text and caution.of == ("trial",)
+    assert "counted each by itself, the intervals would be 1.9 times too narrow." in caution.text
+    assert not fit.lack_of_fit.refuted
+    assert (fit.rows_used.runs, fit.rows_used.runs_by, fit.rows_used.run_columns) == (
+        16,
+        RunsBy.COLUMN,
+        ("trial",),
+    )
+    assert fit.params["alpha"].method == "sandwich over runs"
+    (apart,) = fit_table(table, laws=["L_N"], options=FitOptions(cluster="none"), say=str)
+    (caution,) = [c for c in apart.cautions if c.kind is Kind.CORRELATED]
+    assert apart.lack_of_fit.refuted  # by the scatter within trials, where each row counts as a seed
+    assert "tests and intervals need --cluster trial." in caution.text and apart.rows_used.runs == 64
+
+
+def test_independent_rows_of_runs_are_not_clustered():
+    (fit,) = fit_table(of_trials("L_N", between=0.0, within=0.01), laws=["L_N"], say=str)
+    assert fit.rows_used.runs == 64 and not [c for c in fit.cautions if c.kind is Kind.CORRELATED]
+
+
+def test_a_batch_of_runs_at_several_sizes_that_shares_an_error_is_found_in_a_law_of_n_and_k():
+    rng = np.random.default_rng(1)
+    n, k = (v.ravel() for v in np.meshgrid(2.0 ** np.arange(9, 15), [8.0, 32, 128, 512], indexing="ij"))
+    batch = rng.permutation(np.repeat(np.arange(8), 3))
+    loss = named("L_NK").loss(TRUTH["L_NK"], {"n_latents": n, "k": k})
+    loss *= np.exp(0.03 * rng.standard_normal(8)[batch] + 0.003 * rng.standard_normal(24))
+    (fit,) = fit_table(
+        pd.DataFrame({"n_latents": n, "k": k, "experiment": batch, "nmse": loss}), laws=["L_NK"], say=str
+    )
+    (caution,) = [c for c in fit.cautions if c.kind is Kind.CORRELATED]
+    assert caution.of == ("experiment",) and "so its rows are clustered" in caution.text
+    assert fit.rows_used.runs == 8
+
+
+def test_a_table_of_curves_by_run_and_compute_alone_is_no_table_of_independent_rows():
+    C = np.geomspace(1e15, 1e18, 20)
+    parts = [
+        pd.DataFrame(
+            {
+                "run": f"r{i}",
+                "flops_sparse": C,
+                "nmse": 0.1 + 30 * C**-0.12 * (1 + (np.log10(C) - 15 - i / 2) ** 2 / 20),
+            }
+        )
+        for i in range(7)
+    ]
+    (fit,) = fit_table(pd.concat(parts), laws=["L_C"], options=FitOptions(draws=DRAWS), say=str)[:1]
+    assert fit.rows_used.runs == 7 and fit.params["alpha"].method == "bootstrap over runs"
+
+
+def test_a_column_that_decides_the_frontier_is_named_with_the_columns_its_runs_differ_in():
+    table = sweep(noise=0.002, seeds=2)
+    other = table.assign(run_id=table["run_id"] + "b", nmse=table["nmse"] * 1.06, optimizer="sgd")
+    both = pd.concat([table.assign(optimizer="adam"), other], ignore_index=True)
+    fit = fit_table(both, laws=["L_C"], options=FitOptions(draws=DRAWS), say=str)[0]
+    (caution,) = [c for c in fit.cautions if c.of == ("optimizer",)]
+    assert caution.text.startswith(
+        "At equal C, n_latents and lr, runs differ by ±2.9 % with optimizer (2 values)"
+    )
+    assert "so it is of optimizer adam: choose one value (--where \"optimizer == 'adam'\")" in caution.text
+    assert (
+        fit.selection.differ == ("n_latents", "lr")
+        and FitResult.from_dict(fit.to_dict()).selection == fit.selection
+    )
+    alone = fit_table(table.assign(optimizer="adam"), laws=["L_C"], options=FitOptions(draws=DRAWS), say=str)[
+        0
+    ]
+    assert not [c for c in alone.cautions if c.of == ("optimizer",)]
