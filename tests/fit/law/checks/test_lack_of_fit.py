@@ -66,7 +66,7 @@ def test_noise_of_seeds_is_the_pure_error():
 
 
 def test_several_rows_of_a_run_at_equal_inputs_are_one_measurement():
-    """Ten rows of each of 18 runs, which differ by 2 %, about the law that made them: refuted once in 100, not in most."""
+    """Ten rows of each of 18 runs, which differ by 2 %, about the law that made them: seldom refuted."""
     n = np.repeat(2.0 ** np.arange(9, 18), 2)
     run, rng = np.repeat(np.arange(18), 10), np.random.default_rng(0)
     refuted = 0
