@@ -99,13 +99,15 @@ def _independent(
 def fit_tokens(
     law: Law, chosen: Converged, curves: pd.DataFrame | None, options: FitOptions
 ) -> list[FitResult]:
-    """Fit T(n) to the runs that L(N) is fitted to."""
+    """Fit T(n) to the runs that L(N) is fitted to. The intervals hold the error of L∞ that these runs share."""
     rows, rule = to_convergence(_some(chosen), curves)
     left = len(chosen.rows) - len(rows)
     absent = f"{left} of {len(chosen.rows)} runs have no tokens to convergence ({rule}) and are left out."
     x = {"n_latents": tables.numbers(rows, "n_latents")}
     runs = training_runs(rows, law.inputs, law.response, options.cluster)
-    result = fit_law(law, x, tables.numbers(rows, "tokens"), cluster=runs.of_row, **options.of_law)
+    shared = shared_errors(rows["shared_low"].to_numpy(), rows["shared_high"].to_numpy(), x)
+    tokens = tables.numbers(rows, "tokens")
+    result = fit_law(law, x, tokens, cluster=runs.of_row, shared=shared, **options.of_law)
     low, high = PAPER_G
     note = f"The paper's exponents are {low:.2f} for GPT-2 small and {high:.2f} for GPT-4."
     extra = Extra(paper=PaperExponent(PAPER_G, "Gao et al. 2024, Fig. 11"), note=note)

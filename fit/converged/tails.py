@@ -94,7 +94,7 @@ def limits(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> tuple[pd.D
     runs: with nmse and, where a run has no curve, last_doubling; without that, nmse_inf of the trainer's tail stands in
     for it. Without a curve the power law cannot be refuted, so the interval holds that of nmse_inf and nmse_inf_se.
     """
-    known = _curves(runs, curves)
+    known = evaluations(runs, curves)
     names = ("nmse", "nmse_inf", "nmse_inf_se", "last_doubling")
     column = {
         name: tables.numbers(runs, name) if name in runs.columns else np.full(len(runs), np.nan)
@@ -125,8 +125,8 @@ def shared_errors(low: Array, high: Array, inputs: Inputs) -> Array:
     return np.array(errors)
 
 
-def _curves(runs: pd.DataFrame, curves: pd.DataFrame | None) -> dict[object, tuple[Array, Array]]:
-    """Tokens and losses of the runs' evaluations."""
+def evaluations(runs: pd.DataFrame, curves: pd.DataFrame | None) -> dict[object, tuple[Array, Array]]:
+    """Tokens, increasing, and losses of the evaluations of each run that has a curve, by run_id."""
     if curves is None or not {"run_id", "tokens", "nmse"} <= set(curves.columns):
         return {}
     if "run_id" not in runs.columns:

@@ -5,60 +5,90 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fit.converged.tails import evaluations, limits
 from fit.data import tables
 from fit.data.curves import candidates
 from fit.law.errors import FitError
+from fit.law.law import Array
 
 
 def to_convergence(rows: pd.DataFrame, curves: pd.DataFrame | None) -> tuple[pd.DataFrame, str]:
     """The converged runs with their tokens to convergence in the column `tokens`, and the rule that defines these.
 
-    With curves, it is the first D at which L(D) ≤ (1 + ε)·L∞, interpolated in log-log, even if the run went on. Without
-    curves, it is the tokens of the runs that stopped at convergence. The tokens depend on the lr (Gao et al. 2024,
-    Fig. 3: 4 times fewer at the largest lr), so the rows have to be those of the best lr. Raises FitError if neither
-    can be known.
+    With curves, it is the first D at which L(D) ≤ (1 + ε)·L∞, interpolated in log-log, even if the run went on. L∞ is
+    that of `fit.converged.tails`, as for L(N), and its error is one that runs share: shared_low and shared_high are ln
+    of the factors on the tokens where L∞ is at its lower and at its upper 95 % end. Without curves, it is the tokens of
+    the runs that stopped at convergence, by the trainer's own L∞. The tokens depend on the lr (Gao et al. 2024, Fig. 3:
+    4 times fewer at the largest lr), so the rows have to be those of the best lr. Raises FitError if neither can be
+    known.
     """
-    if (
-        curves is not None
-        and {"run_id", "tokens", "nmse"} <= set(curves.columns)
-        and "run_id" in rows.columns
-    ):
-        tables.require(rows, "nmse_inf", "epsilon")
-        reached = _first_within(rows, curves)
-        if reached.notna().any():
-            reached_runs = rows.assign(tokens=rows["run_id"].map(reached))
-            return reached_runs[reached_runs["tokens"].notna()], "first D with L(D) ≤ (1 + ε)·L∞"
+    if curves is not None and "run_id" in rows.columns and evaluations(rows, curves):
+        tables.require(rows, "epsilon")
+        reached = _reached(rows, curves)
+        if len(reached):
+            known = rows[rows["run_id"].isin(reached.index)]
+            columns = {name: known["run_id"].map(reached[name]) for name in reached.columns}
+            return known.assign(**columns), "first D with L(D) ≤ (1 + ε)·L∞"
     if {"stop", "tokens"} <= set(rows.columns):
-        reached_runs = rows[(rows["stop"] == "converged") & rows["tokens"].notna()]
-        if len(reached_runs):
-            return reached_runs, "D of runs that stopped at convergence"
+        stopped = rows[(rows["stop"] == "converged") & rows["tokens"].notna()]
+        if len(stopped):
+            return stopped.assign(shared_low=0.0, shared_high=0.0), "D of runs that stopped at convergence"
     raise FitError(
-        "Tokens to convergence are not known: they need the curves with tokens and nmse beside nmse_inf and epsilon, "
-        "or runs with stop=converged."
+        "Tokens to convergence are not known: they need the curves with tokens and nmse beside epsilon, or runs with "
+        "stop=converged."
     )
 
 
-def _first_within(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.Series:
-    """The first D within ε of L∞, by run_id; missing if a curve never gets there, or is there from its first row on."""
-    limit, epsilon = tables.numbers(rows, "nmse_inf"), tables.numbers(rows, "epsilon")
-    known = rows[
-        np.isfinite(limit) & (limit > 0) & np.isfinite(epsilon)
-    ]  # a tail that falls to 0 is never reached
-    target = known.set_index("run_id")
-    target = np.log(tables.numbers(target, "nmse_inf") * (1 + tables.numbers(target, "epsilon")))
-    goal = dict(zip(known["run_id"], target, strict=True))
-    kept = curves[curves["run_id"].isin(known["run_id"])]
-    kept = tables.numeric(kept, "tokens", "nmse")
-    kept = kept[(kept["tokens"] > 0) & (kept["nmse"] > 0)].sort_values(["run_id", "tokens"])
-    first_tokens: dict[Any, float] = {}
-    for run, curve in kept.groupby("run_id"):
-        log_d, log_l = np.log(curve["tokens"].to_numpy()), np.log(curve["nmse"].to_numpy())
-        log_l = np.minimum.accumulate(log_l)
-        i = int(np.argmax(log_l <= goal[run]))
-        if i and log_l[i] <= goal[run]:
-            part = (log_l[i - 1] - goal[run]) / (log_l[i - 1] - log_l[i])
-            first_tokens[run] = float(np.exp(log_d[i - 1] + part * (log_d[i] - log_d[i - 1])))
-    return pd.Series(first_tokens, dtype=float)
+def _reached(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """tokens, shared_low and shared_high by run_id; without the runs whose curve never gets within ε, or begins so."""
+    known = evaluations(rows, curves)
+    some = rows[rows["run_id"].isin(known)]
+    # An extrapolated run has its L∞ in place of its last loss, which a tail is relative to.
+    some = some.assign(nmse=[known[run][1][-1] for run in some["run_id"]])
+    tails, _ = limits(some, curves)
+    found: dict[Any, tuple[float, float, float]] = {}
+    epsilon = tables.numbers(some, "epsilon")
+    for run, eps, limit, *shifts in zip(
+        some["run_id"],
+        epsilon,
+        *(tails[name] for name in ("value", "shared_low", "shared_high")),
+        strict=True,
+    ):
+        D, L = known[run]
+        tokens = _first(D, L, limit * (1 + eps))
+        if tokens is not None:
+            low, high = (np.log(_moved(D, L, limit * np.exp(shift), eps) / tokens) for shift in shifts)
+            found[run] = (tokens, float(low), float(high))
+    return pd.DataFrame.from_dict(
+        found, orient="index", columns=["tokens", "shared_low", "shared_high"], dtype=float
+    )
+
+
+def _first(D: Array, L: Array, goal: float) -> float | None:
+    """The first D at which the loss is at its goal, None if it never is, or is from the first evaluation on."""
+    L = np.minimum.accumulate(L)
+    i = int(np.argmax(goal >= L))
+    if not i or not goal >= L[i]:
+        return None
+    part = np.log(L[i - 1] / goal) / np.log(L[i - 1] / L[i])
+    return float(D[i - 1] * (D[i] / D[i - 1]) ** part)
+
+
+def _moved(D: Array, L: Array, limit: float, epsilon: float) -> float:
+    """The tokens to convergence for another L∞, which the curve may have begun within ε of, or not have reached.
+
+    Beyond its end the curve goes on as L∞ + A·D^−g with the g of that L∞: R = gap/fall of the last doubling is
+    1/(2^g − 1). A fall that is lost in noise counts as a tenth of the gap.
+    """
+    tokens = _first(D, L, limit * (1 + epsilon))
+    if tokens is not None:
+        return tokens
+    if L[0] <= limit * (1 + epsilon):
+        return float(D[0])
+    end = float(L.min())
+    gap = end - limit
+    fall = max(float(np.interp(np.log(D[-1] / 2), np.log(D), L)) - end, 0.1 * gap)
+    return float(D[-1] * (gap / (epsilon * limit)) ** (1 / np.log2(1 + fall / gap)))
 
 
 def by_budget(table: pd.DataFrame) -> pd.DataFrame:

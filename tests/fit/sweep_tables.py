@@ -52,6 +52,15 @@ class Sweep:
         """D at which L = (1 + ε)·L∞."""
         return self.S * n**0.6 / (self._speed(n, lr, B) * self.epsilon * self.limit(n, lr, k))
 
+    @staticmethod
+    def seen(beyond=1.5):
+        """The share of `tokens` at which these curves, cut at `beyond` times them, seem to be within ε.
+
+        Their gap falls as 1/D, so all of the last doubling's fall is still to come, and `fit.converged.tails` takes
+        half of it: L∞ is taken to be ε/2·beyond above the limit.
+        """
+        return 1 / (1 + 1 / (2 * beyond))
+
     def lr_at(self, n, D):
         """The best lr of a budget, by search."""
         lr = np.geomspace(1e-6, 1, 20_001)

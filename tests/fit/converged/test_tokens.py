@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fit.converged.tails import limits
 from fit.converged.tokens import by_budget, to_convergence
 from fit.law.errors import FitError
 from fit.law.laws import LAWS
@@ -14,13 +15,50 @@ from tests.fit.sweep_tables import LRS, N, Sweep
 SWEEP = Sweep()
 
 
-def test_tokens_are_those_of_the_first_evaluation_within_epsilon_whatever_came_after():
-    for beyond in (1.2, 8.0):
-        runs, curves = SWEEP.tables(lrs=LRS[4:5], beyond=beyond)
-        found, rule = to_convergence(runs, curves)
-        assert "first D" in rule
-        truth = [SWEEP.tokens(n, LRS[4]) for n in found["n_latents"]]
-        np.testing.assert_allclose(found["tokens"], truth, rtol=1e-2)
+@pytest.mark.parametrize("beyond", [1.2, 8.0])
+def test_tokens_are_those_of_the_first_evaluation_within_epsilon_whatever_came_after(beyond):
+    """The limit is that of R = 0.5 where these curves have R = 1, and its error holds that."""
+    runs, curves = SWEEP.tables(lrs=LRS[4:5], beyond=beyond)
+    found, rule = to_convergence(runs, curves)
+    assert "first D" in rule
+    truth = np.log([SWEEP.tokens(n, LRS[4]) for n in found["n_latents"]])
+    T = np.log(found["tokens"])
+    np.testing.assert_allclose(T - truth, np.log(SWEEP.seen(beyond)), atol=0.01)
+    assert (T + found["shared_high"] < truth).all() and (truth < T + found["shared_low"]).all()
+
+
+def test_the_limit_is_that_of_the_tail_as_for_the_law_of_the_loss_not_the_trainers():
+    """Another nmse_inf changes nothing; the loss at T is 1 + ε times the L∞ of `tails.limits`."""
+    runs, curves = SWEEP.tables(lrs=LRS[4:5])
+    found, _ = to_convergence(runs, curves)
+    for other in (runs.drop(columns=["nmse_inf", "nmse_inf_se"]), runs.assign(nmse_inf=1e-3)):
+        again, _ = to_convergence(other, curves)
+        np.testing.assert_array_equal(again["tokens"], found["tokens"])
+    limit = limits(runs, curves)[0]["value"]
+    for (_, run), inf in zip(found.iterrows(), limit, strict=True):
+        assert SWEEP.loss(run["n_latents"], run["tokens"], run["lr"]) == pytest.approx(1.01 * inf, rel=1e-3)
+
+
+def test_a_run_at_its_extrapolated_limit_has_the_tokens_that_its_curve_tells():
+    runs, curves = SWEEP.tables(lrs=LRS[4:5])
+    limit = limits(runs, curves)[0]["value"]
+    at_limit = runs.assign(nmse=limit, shared_low=-1.0, shared_high=1.0)
+    pd.testing.assert_frame_equal(
+        *(to_convergence(table, curves)[0].drop(columns="nmse") for table in (runs, at_limit)),
+        check_like=True,
+    )
+
+
+def test_the_interval_of_the_law_of_tokens_holds_the_error_that_limits_share(monkeypatch):
+    tables = [SWEEP.tables(ns=(n,), lrs=(SWEEP.lr_N(n),)) for n in N]
+    runs, curves = (pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True))
+    (fit,) = fit_table(runs, curves, laws=["T_N"])
+    with monkeypatch.context() as patched:
+        patched.setattr("fit.converged.fit.shared_errors", lambda *_: None)
+        (alone,) = fit_table(runs, curves, laws=["T_N"])
+    truth = SWEEP.tokens(N[-1], SWEEP.lr_N(N[-1]))
+    held = [f.predict(n_latents=N[-1], interval="law") for f in (fit, alone)]
+    assert [bool(low <= truth <= high) for _, (low,), (high,) in held] == [True, False]
 
 
 def test_without_curves_only_runs_that_stopped_at_convergence_tell():

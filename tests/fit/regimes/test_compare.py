@@ -194,7 +194,7 @@ def test_budgets_are_those_of_the_sweep():
         best = min(SWEEP.loss(n, 1.5 * SWEEP.tokens(n, lr), lr) for lr in LRS)
         assert end.nmse == pytest.approx(best, rel=1e-6)
         lr = LRS[int(np.argmin([SWEEP.loss(n, 1.5 * SWEEP.tokens(n, lr), lr) for lr in LRS]))]
-        assert end.tokens == pytest.approx(SWEEP.tokens(n, lr), rel=0.01)
+        assert end.tokens == pytest.approx(SWEEP.seen() * SWEEP.tokens(n, lr), rel=0.01)
         assert row.token_ratio == pytest.approx(end.tokens / compute.tokens)
         assert row.loss_gap == pytest.approx(compute.nmse / end.nmse - 1)
         gaps = [step.gap for step in row.between]

@@ -29,7 +29,9 @@ def test_tokens_are_those_to_convergence_not_those_of_the_run():
     truth = Sweep()
     runs, curves = truth.tables(lrs=LRS)
     own = lr.numbers(study(runs, curves)).query("series == 'run'")
-    expected = [truth.tokens(n, rate) for n, rate in zip(own["n_latents"], own["lr"], strict=True)]
+    expected = [
+        truth.seen() * truth.tokens(n, rate) for n, rate in zip(own["n_latents"], own["lr"], strict=True)
+    ]
     np.testing.assert_allclose(own["tokens"], expected, rtol=0.02)
 
 
