@@ -16,7 +16,7 @@ from sweeps.ledger.launches import launches
 from sweeps.ledger.run_folder import Study
 from tests.conftest import TINY
 from tests.sweeps.slurm.cluster import Cluster
-from tests.sweeps.slurm.processes import ClusterError, until
+from tests.sweeps.slurm.processes import PATIENCE, ClusterError, until
 
 ROOT = Path(__file__).parents[3]
 LAUNCHER = [
@@ -47,6 +47,8 @@ elif how:
     step = Run.step
     def chaotic(run, x, *more):
         time.sleep(how.get("slow", 0))
+        if run.steps >= 8 and "gate" in how and not os.path.exists(how["gate"]):
+            time.sleep(2)
         if run.config.seed == how.get("crash"):
             raise KeyError("surprise")
         if run.config.seed == how.get("kill") and run.steps >= 8:
@@ -60,10 +62,15 @@ class TinyStudy:
     """`more`: overrides.
 
     slow, start_s, import_s: seconds that a step, starting Python or importing torch takes longer. crash, kill: a seed.
+    gated: whether steps from a run's ninth on take 2 s more until `open_gate`, so that no run ends before.
     """
 
-    def __init__(self, cluster: Cluster, folder: Path, *more: str, **chaos: float) -> None:
-        self.cluster, self.folder = cluster, folder
+    def __init__(
+        self, cluster: Cluster, folder: Path, *more: str, gated: bool = False, **chaos: float | str
+    ) -> None:
+        self.cluster, self.folder, self.gate = cluster, folder, folder / "gate"
+        if gated:
+            chaos["gate"] = str(self.gate)
         given = {o.split("=", 1)[0] for o in more}
         base = [o for o in (*TINY, *LAUNCHER) if o.split("=", 1)[0] not in given]
         self.overrides = [*base, "name=tiny", *more]
@@ -91,7 +98,7 @@ class TinyStudy:
 
     def run(self, verb: str, *arguments: str, timeout_s: float = 120) -> tuple[int, str]:
         process = self.start(verb, *arguments)
-        out, _ = process.communicate(timeout=timeout_s)
+        out, _ = process.communicate(timeout=PATIENCE * timeout_s)
         return process.returncode, out
 
     def launch(self, *more: str, expect: int = 0, timeout_s: float = 240) -> str:
@@ -112,6 +119,9 @@ class TinyStudy:
     def claims(self) -> list[int]:
         """How many workers had each run."""
         return [len(list(f.path.glob("claim-*"))) for f in self.study.runs()]
+
+    def open_gate(self) -> None:
+        self.gate.touch()
 
     def until_trained(self, tokens: int, timeout_s: float = 60) -> None:
         """Wait until the runs have that many tokens together."""
@@ -182,7 +192,9 @@ class TinyStudy:
             "runs=calm",
         ]
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        subprocess.run(command, cwd=self.folder, env=env, check=True, capture_output=True, timeout=300)
+        subprocess.run(
+            command, cwd=self.folder, env=env, check=True, capture_output=True, timeout=PATIENCE * 300
+        )
         return Study(self.folder / "calm" / "tiny")
 
 

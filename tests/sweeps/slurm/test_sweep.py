@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.sweeps.slurm.cluster import Cluster
-from tests.sweeps.slurm.processes import until
+from tests.sweeps.slurm.processes import PATIENCE, until
 from tests.sweeps.slurm.settings import Settings
 from tests.sweeps.slurm.study import TinyStudy
 
@@ -172,7 +172,7 @@ def test_a_worker_that_is_killed_is_launched_again(tiny):
     study.until_trained(1000)
     (pid,) = study.pids()
     os.kill(pid, signal.SIGKILL)
-    out, _ = waiting.communicate(timeout=180)
+    out, _ = waiting.communicate(timeout=PATIENCE * 180)
     assert waiting.returncode == 0, out
     runs = study.check(2)
     assert runs.failures.max() == 1
@@ -222,27 +222,29 @@ def test_what_the_user_cancels_stays_cancelled_until_retried(tiny, cluster):
 
 
 def test_cancel_by_a_condition_leaves_the_others(tiny):
-    study = tiny("seed=range(0,4)", "train.max_tokens=16384", "launcher.workers=2", slow=0.02)
+    study = tiny("seed=range(0,4)", "train.max_tokens=16384", "launcher.workers=2", gated=True)
     study.launch()
     study.until_trained(800)
     code, out = study.run("cancel", "runs/tiny", "where=seed >= 2")
     assert code == 0 and "2 runs cancelled" in out
+    study.open_gate()
     study.until_states(["done", "cancelled"], 90)
     assert study.states() == {0: "done", 1: "done", 2: "cancelled", 3: "cancelled"}
     until("queue empty", lambda: not study.workers(), 30)
 
 
 def test_a_controller_that_is_down_is_waited_out(tiny, cluster):
-    study = tiny("seed=range(0,4)", "train.max_tokens=4096")
+    study = tiny("seed=range(0,4)", "train.max_tokens=4096", gated=True)
     cluster.stop_controller()
     launching = study.start("launch", *study.overrides)
     assert next((line for line in launching.stdout if "SLURM does not answer" in line), None)
     cluster.start_controller()
-    out, _ = launching.communicate(timeout=120)
+    out, _ = launching.communicate(timeout=PATIENCE * 120)
     assert launching.returncode == 0, out
     cluster.stop_controller()
     code, out = study.run("status", "runs/tiny")
     assert "from the folders alone" in out
+    study.open_gate()
     cluster.start_controller()
     study.until_states(["done"], 120)
     study.check(4)
@@ -252,7 +254,7 @@ def test_a_controller_that_is_down_is_waited_out(tiny, cluster):
 def test_two_launches_at_once_train_each_run_once(tiny):
     study = tiny("seed=range(0,8)", "train.max_tokens=4096", slow=0.01)
     both = [study.start("launch", *study.overrides, "--wait") for _ in range(2)]
-    outs = [process.communicate(timeout=200)[0] for process in both]
+    outs = [process.communicate(timeout=PATIENCE * 200)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outs
     study.check(8)
     assert study.claims() == [1] * 8
@@ -301,7 +303,7 @@ def test_a_full_disk_is_a_clear_state_and_the_runs_go_on_when_there_is_space(tin
 
 def test_edits_after_the_launch_change_no_job_that_waits(tiny, cluster):
     study = tiny("seed=0", "train.max_tokens=2048")
-    blocker = cluster.submit("sleep 60", "--nodes=4", "--exclusive")
+    blocker = cluster.submit("sleep 3600", "--nodes=4", "--exclusive")
     until(
         "blocked", lambda: any(j["JobID"] == blocker and j["State"] == "RUNNING" for j in cluster.jobs()), 30
     )
