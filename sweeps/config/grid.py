@@ -2,9 +2,10 @@
 
 import copy
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -16,7 +17,12 @@ from sweeps.config.data import describe
 from sweeps.config.earlier_fit import Fitted
 from sweeps.config.expression import compute, holds
 from sweeps.config.launcher import Launcher
+from sweeps.config.phases import Earlier, PhaseConfig, flatten, in_phase
+from sweeps.config.rule_values import Given, RuleValues
 from sweeps.errors import SweepError
+from sweeps.ledger.phase_record import PhaseFolder, Taken
+from sweeps.ledger.run_folder import Study
+from sweeps.rules.rule import KEYS, Spec
 
 # Sections that may differ between the cells of a study; the rest of the config belongs to the study as a whole.
 SCIENCE = ("sae", "train", "data", "seed")
@@ -24,15 +30,28 @@ SCIENCE = ("sae", "train", "data", "seed")
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of the grid: its resolved config, and the values by which it differs from the other points."""
+    """One point of the grid: its resolved config, and the values by which it differs from the other points.
+
+    taken: the values that come from laws of earlier phases.
+    """
 
     config: dict[str, Any]
     varied: dict[str, Any]
+    taken: tuple[Taken, ...] = ()
+
+
+# The worker-hours of a cell; None if they are not known. They depend on the launcher, and on what the study measured.
+HoursOf = Callable[[Cell], float | None]
+Costing = Callable[[Launcher, Path], HoursOf]
+
+
+def _no_costs(_: Launcher, __: Path) -> HoursOf:
+    return lambda cell: None
 
 
 @dataclass(frozen=True)
 class Expansion:
-    """The grid of a study: its cells, and the settings that they were made from."""
+    """The grid of a study, or of one of its phases: its cells, and the settings that they were made from."""
 
     name: str  # name of the study
     runs: Path  # folder of all studies
@@ -41,56 +60,143 @@ class Expansion:
     cells: list[Cell]
     axes: dict[str, list[Any]]
     zips: list[list[str]]  # axes that step together
-    derived: dict[str, str]  # config key: its expression
+    derived: dict[str, str]  # config key: its expression, or the text of its rule
     dropped: int  # number of cells that `grid.where` left out
     # Studies and laws that are not fitted yet and were replaced by a guess; see `sweeps.config.earlier_fit`.
     waiting: frozenset[str] = frozenset()
+    price: float | None = None  # of a worker-hour
+    phase: str | None = None
+    regime: str = ""
+    stop: str = ""
+    specs: dict[str, Spec] = field(default_factory=dict)  # config key: its rule
+    inputs: dict[str, dict[str, str]] = field(default_factory=dict)  # phase: its runs, with hashes of results
+    sizes: Taken | None = None  # the values of a rule that chose an axis
+
+    @property
+    def taken(self) -> list[Taken]:
+        """Every value that comes from an earlier phase, once."""
+        every = [*([self.sizes] if self.sizes else []), *(one for cell in self.cells for one in cell.taken)]
+        return list({(one.key, one.rule, *one.at.items()): one for one in every}.values())
 
 
-def expand(overrides: Sequence[str]) -> Expansion:
+def expand(
+    overrides: Sequence[str],
+    phase: str | None = None,
+    earlier: Mapping[str, Earlier] = MappingProxyType({}),
+    costing: Costing = _no_costs,
+    composed: DictConfig | None = None,
+) -> Expansion:
     """Return all cells of the study that the overrides describe, in Hydra's grammar.
 
     A value on the command line takes precedence over the config: `sae.k=8` replaces an axis or a derived value of this
     key. The config is composed once for each choice of groups (70 ms each); all other values are merged into it (well
     under 1 ms per cell).
+
+    Parameters
+    ----------
+    overrides : the study and its overrides.
+    phase : the phase of the study, None for a study without phases.
+    earlier : the phases before it, by name.
+    costing : what a cell costs, for rules that spend hours; given the launcher and the folder of the study.
+    composed : the config of the overrides, where it is known already.
+
+    Raises
+    ------
+    SweepError
+        For anything in the config that no run can have.
     """
     with hydra_session() as loader:
         line = parse(loader, overrides)
-        first = compose(line.fixed)
+        own = _own(compose(line.fixed) if composed is None else composed, phase, line)
+        first = own.config
         axes = _axes(loader, first, line)
         derived = _derived(first, line, axes)
-        zips = _zips(first, line, axes)
-        cells: list[Cell] = []
-        waiting: set[str] = set()
-        seen = 0
-        groups = {key: values for key, values in axes.items() if is_group(loader, key)}
-        points = _points(axes, zips)
-        builders: dict[tuple[Any, ...], _Builder] = {}
-        for point in points:
-            choice = tuple(point[key] for key in groups)
-            if choice not in builders:
-                choices = [f"{key}={value}" for key, value in zip(groups, choice, strict=True)]
-                builders[choice] = _Builder(compose([*line.fixed, *choices]), derived, waiting)
-            cell = builders[choice].cell({k: v for k, v in point.items() if k not in groups})
-            seen += 1
-            names = names_of(cell.config)
-            if all(holds(text, names) for text in first.grid.where):
-                cells.append(Cell(cell.config, point | {k: cell.varied[k] for k in derived}))
+        record = PhaseFolder(Study(Path(first.runs) / first.name), phase).record() if phase else None
+        values = RuleValues(own.name, own.specs, own.guesses, earlier, record, set())
+        groups = {key: axis for key, axis in axes.items() if is_group(loader, key)}
+        builders = _Builders(line, own, groups, derived, values)
+        where = list(first.grid.where)
         with sentences():
             launcher = OmegaConf.to_object(first.launcher)
         assert isinstance(launcher, Launcher)
+        sizes = None
+        for spec in values.of_axis:
+            hours_of = costing(launcher, Path(first.runs) / first.name)
+            chosen = _sizes(spec, values, builders, axes, _zips(first, line, axes), where, hours_of)
+            listed = list(chosen.value) if isinstance(chosen.value, tuple) else chosen.value
+            sizes, axes = chosen.taken, {spec.key: axis_values(loader, spec.key, listed), **axes}
+        zips = _zips(first, line, axes)
+        cells, seen = builders.cells(axes, zips, where)
         return Expansion(
             name=first.name,
             runs=Path(first.runs),
             launcher=launcher,
-            gpu_hours=first.budget.gpu_hours,
+            gpu_hours=hours_allowed(first.budget),
             cells=cells,
             axes=axes,
             zips=zips,
-            derived=derived,
+            derived=derived | {key: spec.text for key, spec in own.specs.items()},
             dropped=seen - len(cells),
-            waiting=frozenset(waiting),
+            waiting=frozenset(values.waiting),
+            price=first.budget.per_gpu_hour,
+            phase=phase,
+            regime=own.regime,
+            stop=own.stop,
+            specs=dict(own.specs),
+            inputs=values.inputs,
+            sizes=sizes,
         )
+
+
+def _own(config: DictConfig, phase: str | None, line: Overrides) -> PhaseConfig:
+    return PhaseConfig("", config) if phase is None else in_phase(config, phase, line)
+
+
+def hours_allowed(budget: DictConfig) -> float | None:
+    """The worker-hours of a budget in hours, in money or in both; None without a limit."""
+    given = {"gpu_hours": budget.gpu_hours, "money": budget.money, "per_gpu_hour": budget.per_gpu_hour}
+    for name, value in given.items():
+        if value is not None and not value > 0:
+            raise SweepError(f"budget.{name} is {value:g}; it must be above 0.")
+    if budget.money is None:
+        return budget.gpu_hours
+    if budget.per_gpu_hour is None:
+        raise SweepError(
+            f"budget.money is {budget.money:g}, and what an hour costs is not known: give budget.per_gpu_hour."
+        )
+    hours = budget.money / budget.per_gpu_hour
+    return hours if budget.gpu_hours is None else min(hours, budget.gpu_hours)
+
+
+def _sizes(
+    spec: Spec,
+    values: RuleValues,
+    builders: "_Builders",
+    axes: Mapping[str, list[Any]],
+    zips: list[list[str]],
+    where: list[str],
+    hours_of: HoursOf,
+) -> Given:
+    """The values of a rule that chooses an axis by what its cells cost."""
+
+    def hours_at(size: int) -> tuple[float, float, float]:
+        total = [0.0, 0.0, 0.0]
+        for cell in builders.cells({spec.key: [size], **axes}, zips, where)[0]:
+            hours = hours_of(cell) or 0.0
+            tokens = next((one for one in cell.taken if one.key == KEYS["tokens"]), None)
+            ends = [1.0, 1.0, 1.0]
+            if tokens is not None:  # hours are in proportion to tokens, whose interval the rule knows
+                ends = [
+                    1.0 if end is None else end / tokens.value  # type: ignore[operator]
+                    for end in (tokens.value, tokens.low, tokens.high)
+                ]
+            total = [before + hours * end for before, end in zip(total, ends, strict=True)]
+        return total[0], total[1], total[2]
+
+    trial = spec.options["start"] or max((one.largest for one in values.earlier.values()), default=0)
+    cells = builders.cells({spec.key: [trial], **axes}, zips, [])[0] if trial else []
+    known = any(hours_of(cell) is not None for cell in cells)
+    return values.sizes(spec, hours_at, known)
 
 
 def _axes(loader: ConfigLoader, config: DictConfig, line: Overrides) -> dict[str, list[Any]]:
@@ -99,7 +205,7 @@ def _axes(loader: ConfigLoader, config: DictConfig, line: Overrides) -> dict[str
         str(key): axis_values(
             loader, str(key), OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
         )
-        for key, value in _flatten(config.grid.axes)
+        for key, value in flatten(config.grid.axes)
         if key not in line.fixed_keys
     }
     axes |= line.axes
@@ -120,7 +226,7 @@ def _derived(config: DictConfig, line: Overrides, axes: Mapping[str, list[Any]])
     derived.
     """
     given = line.fixed_keys | set(line.axes)
-    written = {key: text for key, text in _flatten(config.grid.derive) if text is not None}
+    written = {key: text for key, text in flatten(config.grid.derive) if text is not None}
     derived = {key: str(text) for key, text in written.items() if key not in given}
     for key in derived:
         if key in axes:
@@ -159,11 +265,58 @@ def _points(axes: Mapping[str, list[Any]], zips: list[list[str]]) -> Iterator[di
         yield {key: merged[key] for key in axes}
 
 
+class _Builders:
+    """Makes cells; the config of each choice of groups is composed once."""
+
+    def __init__(
+        self,
+        line: Overrides,
+        own: PhaseConfig,
+        groups: Mapping[str, list[Any]],
+        derived: Mapping[str, str],
+        values: RuleValues,
+    ) -> None:
+        self.line, self.phase, self.groups, self.derived, self.values = (
+            line,
+            own.name,
+            groups,
+            derived,
+            values,
+        )
+        self.made: dict[tuple[Any, ...], _Builder] = {}
+        if not groups:
+            self.made[()] = _Builder(own.config, derived, values)
+
+    def cells(
+        self, axes: Mapping[str, list[Any]], zips: list[list[str]], where: Sequence[str]
+    ) -> tuple[list[Cell], int]:
+        """The cells for which the conditions hold, and how many there were before."""
+        cells: list[Cell] = []
+        seen = 0
+        varied = {*self.derived, *(spec.key for spec in self.values.of_cell)}
+        for point in _points(axes, zips):
+            cell = self._builder(point).cell({k: v for k, v in point.items() if k not in self.groups})
+            seen += 1
+            names = names_of(cell.config)
+            if all(holds(text, names) for text in where):
+                also = {key: cell.varied[key] for key in cell.varied if key in varied}
+                cells.append(Cell(cell.config, point | also, cell.taken))
+        return cells, seen
+
+    def _builder(self, point: Mapping[str, Any]) -> "_Builder":
+        choice = tuple(point[key] for key in self.groups)
+        if choice not in self.made:
+            choices = [f"{key}={value}" for key, value in zip(self.groups, choice, strict=True)]
+            composed = _own(compose([*self.line.fixed, *choices]), self.phase or None, self.line).config
+            self.made[choice] = _Builder(composed, self.derived, self.values)
+        return self.made[choice]
+
+
 class _Builder:
     """Makes the cells of one choice of groups by merging dicts; each value is checked against the schema once."""
 
-    def __init__(self, config: DictConfig, derived: Mapping[str, str], waiting: set[str]) -> None:
-        self.config, self.derived, self.waiting = config, derived, waiting
+    def __init__(self, config: DictConfig, derived: Mapping[str, str], values: RuleValues) -> None:
+        self.config, self.derived, self.values = config, derived, values
         self.root = Path(config.runs)
         self.interpolated = "${" in OmegaConf.to_yaml(config, resolve=False)
         container = OmegaConf.to_container(config, resolve=True)
@@ -172,16 +325,42 @@ class _Builder:
         self.typed: dict[tuple[str, Any], Any] = {}
 
     def cell(self, values: dict[str, Any]) -> Cell:
+        """The cell at these values of the axes.
+
+        A derived value can be used only by those after it: a size from a rule first, then those that the grid derives
+        in their order, then the other rules.
+        """
         config = self._merged(values)
         names = names_of(config)
-        for key in self.derived:  # a derived value can be used only by those written after it
+        sizes = [spec for spec in self.values.of_cell if spec.key == KEYS["n_latents"]]
+        others = [spec for spec in self.values.of_cell if spec not in sizes]
+        for key in (*self.derived, *(spec.key for spec in self.values.of_cell)):
             names.pop(key.split(".")[-1], None)
-        computed = {}
-        known = {"fitted": Fitted(self.root, names, self.waiting)}
-        for key, text in self.derived.items():
-            computed[key] = names[key.split(".")[-1]] = self._typed(key, compute(text, names, known))
+        fitted = Fitted(self.root, names, self.values.waiting)
+        computed: dict[str, Any] = {}
+        taken: list[Taken] = []
+
+        def put(key: str, value: Any) -> None:
+            computed[key] = names[key.split(".")[-1]] = self._typed(key, value)
             _set(config, key, computed[key])
-        return Cell(config, values | computed)
+
+        for spec in sizes:
+            self._by_rule(spec, names, put, taken)
+        for key, text in self.derived.items():
+            put(key, compute(text, names, {"fitted": fitted}))
+            taken += [replace(one, key=key) for one in fitted.taken]
+            fitted.taken.clear()
+        for spec in others:
+            self._by_rule(spec, names, put, taken)
+        return Cell(config, values | computed, tuple(taken))
+
+    def _by_rule(
+        self, spec: Spec, names: Mapping[str, Any], put: Callable[[str, Any], None], taken: list[Taken]
+    ) -> None:
+        given = self.values.at(spec, names)
+        put(spec.key, given.value)
+        if given.taken is not None:
+            taken.append(given.taken)
 
     def _merged(self, values: dict[str, Any]) -> dict[str, Any]:
         if self.interpolated:  # ${…} has to see the cell's values: merge in OmegaConf, 5 ms per cell
@@ -235,13 +414,3 @@ def _set(config: dict[str, Any], key: str, value: Any) -> None:
     for part in path:
         config = config[part]
     config[last] = value
-
-
-def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of a nested mapping with their dotted keys."""
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) or OmegaConf.is_dict(value):
-            yield from _flatten(value, name + ".")
-        else:
-            yield name, value

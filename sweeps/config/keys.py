@@ -1,7 +1,7 @@
 """The config's keys and groups as names, for completion and for suggestions where one is mistyped."""
 
 from dataclasses import is_dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -12,7 +12,10 @@ def config_keys(cls: Any = Config, prefix: str = "") -> dict[str, Any]:
     """Every key that takes a value, dotted, with its type: `sae.k`, `launcher.slurm.partition` …"""
     keys: dict[str, Any] = {}
     for name, hint in get_type_hints(cls).items():
-        below = next((each for each in (hint, *get_args(hint)) if is_dataclass(each)), None)
+        parts = (
+            () if get_origin(hint) is dict else (hint, *get_args(hint))
+        )  # a dict's keys are the user's own
+        below = next((each for each in parts if is_dataclass(each)), None)
         keys |= {prefix + name: hint} if below is None else config_keys(below, f"{prefix}{name}.")
     return keys
 

@@ -47,6 +47,8 @@ class Slurm:
     srun_args: list[str] = field(default_factory=list)
     use_srun: bool = True
     sbatch: dict[str, Any] = field(default_factory=dict)  # any other sbatch option: mail-type, reservation …
+    # What differs for the small job that plans the next phase of a study: {partition: cpu}. It asks for no GPU.
+    planner: dict[str, Any] = field(default_factory=dict)
     patience_s: float = 600.0  # how long to keep asking a controller that does not answer
 
 

@@ -62,10 +62,33 @@ class Grid:
 
 
 @dataclass
-class Budget:
-    """The most that a study may cost. A launch that would cost more is refused."""
+class Phase:
+    """A phase of a study, as it differs from the study as a whole: docs/phases.md."""
 
-    gpu_hours: float | None = None  # worker-hours of the runs that are not done yet
+    regime: str = "ln"  # ln: converged; lc: the best loss for the compute, converged or not
+    stop: str | None = None  # budget | converged; null: converged for ln, budget for lc
+    grid: Grid = field(
+        default_factory=Grid
+    )  # a null removes an axis or a derived value of the study's own grid
+    sae: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
+    # A number, a list, an expression over the cell, or a rule: {from: PHASE, rule: NAME, …}
+    n_latents: Any = None
+    batch_tokens: Any = None
+    tokens: Any = None
+    lr: Any = None
+
+
+@dataclass
+class Budget:
+    """The most that a study may cost. A launch that would cost more is refused.
+
+    Of a study in phases it is for all of them, with what has been spent; of any other for the runs that are not done.
+    """
+
+    gpu_hours: float | None = None  # worker-hours
+    money: float | None = None  # in the currency of per_gpu_hour
+    per_gpu_hour: float | None = None
 
 
 @dataclass
@@ -79,6 +102,7 @@ class Config:
     grid: Grid = field(default_factory=Grid)
     launcher: Launcher = field(default_factory=Launcher)
     budget: Budget = field(default_factory=Budget)
+    phases: dict[str, Phase] = field(default_factory=dict)  # in the order in which they are trained
 
 
 def register() -> None:

@@ -1,6 +1,6 @@
 """Rebuild the tables of a study from its run folders.  Schema: docs/tables.md"""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,14 @@ RUN_COLUMNS, CURVE_COLUMNS, LATENT_COLUMNS = map(dtypes, (RUNS, CURVES, LATENTS)
 _REPEATED = ("study", *(column.name for column in REPEATED))
 
 
-def collect(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The current tables `runs` and `curves` of a study. Failed and pending runs have rows too."""
+def collect(study: Study, ids: Collection[str] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The current tables `runs` and `curves` of a study. Failed and pending runs have rows too.
+
+    ids: of the runs to collect; None for all.
+    """
     runs: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
-    for folder in study.runs():
+    for folder in _folders(study, ids):
         curve = folder.curve()
         row = run_row(folder, study.name, curve)
         runs.append(row)
@@ -63,6 +66,10 @@ def _setting(settings: dict[str, Any], key: str) -> Any:
     return value
 
 
+def _folders(study: Study, ids: Collection[str] | None) -> list[RunFolder]:
+    return [folder for folder in study.runs() if ids is None or folder.run_id in ids]
+
+
 def collect_latents(study: Study) -> pd.DataFrame:
     """The histograms over the latents of every run that has them, with one row per non-empty bin."""
     rows = [row for folder in study.runs() for row in _latent_rows(folder)]
@@ -88,15 +95,20 @@ def _latent_rows(folder: RunFolder) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["quantity"])
 
 
-def write_tables(study: Study) -> list[Path]:
+def write_tables(study: Study, into: Path | None = None, ids: Collection[str] | None = None) -> list[Path]:
     """Write runs.parquet, curves.parquet and, where a run has them, latents.parquet into the study's folder.
 
     Each file is written under another name and then renamed. Returns the paths.
+
+    into, ids: another folder, and the only runs to write, for the tables of a phase, which have no latents.
     """
-    runs, curves = collect(study)
+    into = study.path if into is None else into
+    runs, curves = collect(study, ids)
+    paths = [_write(runs, into / "runs.parquet"), _write(curves, into / "curves.parquet")]
+    if ids is not None:
+        return paths
     latents = collect_latents(study)
-    paths = [_write(runs, study.path / "runs.parquet"), _write(curves, study.path / "curves.parquet")]
-    return paths + ([_write(latents, study.path / "latents.parquet")] if len(latents) else [])
+    return paths + ([_write(latents, into / "latents.parquet")] if len(latents) else [])
 
 
 def _typed(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:

@@ -90,3 +90,9 @@ def _measured(folder: RunFolder, device: str) -> float | None:
     on_cpu = str(facts.get("device", "")).endswith("CPU")
     done, took = result.get("flops_sparse"), result.get("train_seconds")
     return float(done) / float(took) if done and took and on_cpu == (device == "cpu") else None
+
+
+def seconds_spent(folder: RunFolder) -> float:
+    """The seconds that a run has been trained so far, as its last evaluation says; 0 before the first."""
+    curve = folder.curve()
+    return float(curve[-1].get("train_seconds") or 0.0) if curve else 0.0

@@ -1,18 +1,24 @@
 """The plan of a study: its runs, which of them are done, and the cost of the rest."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
 
-from sweeps.config.grid import Expansion, expand
+from omegaconf import DictConfig
+
+from sweeps.config.grid import Cell, Expansion, HoursOf, expand
 from sweeps.config.launcher import Launcher, check_launcher
+from sweeps.config.phases import Earlier
 from sweeps.errors import SweepError
+from sweeps.ledger.phase_record import PhaseFolder, PhaseRecord
 from sweeps.ledger.run_folder import ENDED, Study
 from sweeps.planning import cost
 from sweeps.planning.cost import Throughput
 from sweeps.planning.packing import Job, jobs_of
-from sweeps.planning.runs import PlannedRun, planned_runs
+from sweeps.planning.runs import PlannedRun, planned_run, planned_runs
 
 # The throughput is read from this many ended runs: enough for a median, and few enough to plan 10,000 runs quickly.
 _MEASURED = 100
@@ -20,13 +26,40 @@ _MEASURED = 100
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a study. states: the state of each run that has a folder, by run id. overrides: as typed."""
+    """The plan of a study, or of one of its phases.
+
+    states: the state of each run that has a folder, by run id. overrides: as typed.
+    """
 
     study: Study
     grid: Expansion
     runs: list[PlannedRun]  # the costliest first, so that the last worker does not end with the longest run
     states: dict[str, str]
     overrides: tuple[str, ...] = ()
+
+    @property
+    def phase(self) -> str | None:
+        """The phase; None for a study without phases."""
+        return self.grid.phase
+
+    @property
+    def folder(self) -> PhaseFolder:
+        """The ledger of the phase."""
+        assert self.phase is not None
+        return PhaseFolder(self.study, self.phase)
+
+    @property
+    def title(self) -> str:
+        """The study, and its phase if it has phases."""
+        return self.study.name if self.phase is None else f"{self.study.name} {self.phase}"
+
+    @property
+    def record(self) -> PhaseRecord:
+        """What the phase is launched with."""
+        assert self.phase is not None
+        rules = {key: spec.text for key, spec in self.grid.specs.items()}
+        ids = tuple(sorted(run.run_id for run in self.runs))
+        return PhaseRecord(self.phase, self.grid.regime, rules, self.grid.inputs, tuple(self.grid.taken), ids)
 
     @property
     def launcher(self) -> Launcher:
@@ -39,9 +72,26 @@ class Plan:
 
     @cached_property
     def throughput(self) -> Throughput | None:
+        """The throughput of one worker, measured on the ended runs of the plan; of a phase, on those of the study."""
+        if self.phase is not None:
+            return measured(self.launcher, self.study)
         ended = [run.run_id for run in self.runs if self.states.get(run.run_id) == "done"]
-        folders = map(self.study.run, ended[:: max(1, len(ended) // _MEASURED)])
-        return cost.throughput(self.launcher.flops_per_s, self.launcher.device, folders)
+        return _throughput(self.launcher, self.study, ended)
+
+    @cached_property
+    def hours_left(self) -> float | None:
+        """Worker-hours of what the runs without a result have still to train; None if the throughput is unknown."""
+        each = [(self.hours([run]), self.study.run(run.run_id).status().tokens, run) for run in self.todo]
+        shares = [
+            None if hours is None else hours * (1 - min(1.0, tokens / run.config.train.budget))
+            for hours, tokens, run in each
+        ]
+        return None if None in shares else sum(share for share in shares if share is not None)
+
+    @cached_property
+    def hours_spent(self) -> float:
+        """Worker-hours that the runs of all phases have taken so far."""
+        return sum(map(cost.seconds_spent, self.study.runs())) / 3600
 
     @cached_property
     def jobs(self) -> list[Job]:
@@ -59,32 +109,52 @@ class Plan:
     def check_ready(self) -> None:
         """Raise SweepError if this phase uses laws that an earlier phase has not fitted yet."""
         if self.grid.waiting:
-            raise SweepError(
-                f"{self.study.name} waits for {', '.join(sorted(self.grid.waiting))}: launch that study first, or both "
-                "in order, as study=first,second with --wait."
-            )
+            first = "launch that study first, or both in order, as study=first,second with --wait"
+            if self.phase is not None:
+                first = "the same launch goes on when it has ended"
+            raise SweepError(f"{self.title} waits for {', '.join(sorted(self.grid.waiting))}: {first}.")
 
     def check_budget(self) -> None:
-        """Raise SweepError if the remaining runs cost more than budget.gpu_hours, or if their cost is unknown."""
+        """Raise SweepError if the remaining runs cost more than the budget allows, or if their cost is unknown.
+
+        Of a study in phases the budget is for all of them, so that what was spent counts too.
+        """
         allowed = self.grid.gpu_hours
         if allowed is None or not self.todo:
             return
-        hours = self.hours(self.todo)
+        spent = self.hours_spent if self.phase is not None else 0.0
+        hours = self.hours(self.todo) if self.phase is None else self.hours_left
         if hours is None:
             raise SweepError(
                 f"budget.gpu_hours is {allowed:g}, and the throughput is not known: set launcher.flops_per_s, or let "
                 "some runs end first."
             )
-        if hours > allowed:
+        if hours + spent > allowed:
+            what = (
+                "The plan costs" if self.phase is None else f"{spent:.2f} are spent, and {self.title} costs"
+            )
             raise SweepError(
-                f"The plan costs {hours:.2f} worker-hours and budget.gpu_hours allows {allowed:g}: "
+                f"{what} {hours:.2f} worker-hours and budget.gpu_hours allows {allowed:g}: "
                 "leave cells out, or raise the budget."
             )
 
 
-def make_plan(overrides: Sequence[str]) -> Plan:
-    """Expand, check and cost the study that `overrides` describe. This reads the ledger and writes nothing."""
-    grid = expand(overrides)
+def make_plan(
+    overrides: Sequence[str],
+    phase: str | None = None,
+    earlier: Mapping[str, Earlier] = MappingProxyType({}),
+    composed: DictConfig | None = None,
+) -> Plan:
+    """Expand, check and cost what `overrides` describe. This reads the ledger and writes nothing.
+
+    Parameters
+    ----------
+    overrides : the study and its overrides.
+    phase : the phase of the study, None for a study without phases.
+    earlier : the phases before it, by name.
+    composed : the config of the overrides, where it is known already.
+    """
+    grid = expand(overrides, phase, earlier, _costing, composed)
     check_launcher(grid.launcher)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", grid.name):
         raise SweepError(f"name is {grid.name!r}; a study's name is letters, digits, '.', '_' and '-'.")
@@ -93,3 +163,23 @@ def make_plan(overrides: Sequence[str]) -> Plan:
     there = {path.name for path in study.path.glob("*/")}
     states = {run.run_id: study.run(run.run_id).status().state for run in runs if run.run_id in there}
     return Plan(study, grid, runs, states, tuple(overrides))
+
+
+def measured(launcher: Launcher, study: Study) -> Throughput | None:
+    """The throughput of one worker: as configured, or as measured on the ended runs of a study."""
+    return _throughput(launcher, study, [f.run_id for f in study.runs() if f.status().state == "done"])
+
+
+def _throughput(launcher: Launcher, study: Study, ended: Sequence[str]) -> Throughput | None:
+    folders = map(study.run, ended[:: max(1, len(ended) // _MEASURED)])
+    return cost.throughput(launcher.flops_per_s, launcher.device, folders)
+
+
+def _costing(launcher: Launcher, folder: Path) -> HoursOf:
+    at = measured(launcher, Study(folder))
+
+    def hours(cell: Cell) -> float | None:
+        seconds = cost.seconds(planned_run(cell).config, at)
+        return None if seconds is None else seconds / 3600
+
+    return hours

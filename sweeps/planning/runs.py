@@ -39,14 +39,15 @@ def run_id(config: RunConfig) -> str:
 
 def planned_runs(grid: Expansion) -> list[PlannedRun]:
     """One run per cell; cells with the same science config share one. Raises SweepError for an impossible cell."""
-    runs = (_planned(cell) for cell in grid.cells)
+    runs = (planned_run(cell) for cell in grid.cells)
     unique = {run.run_id: run for run in runs}
     if not unique:
         raise SweepError(f"The grid has no cells: grid.where leaves out all {grid.dropped}.")
     return list(unique.values())
 
 
-def _planned(cell: Cell) -> PlannedRun:
+def planned_run(cell: Cell) -> PlannedRun:
+    """The run of a cell. Raises SweepError for an impossible one."""
     data, facts = cell.config["data"], describe(cell.config["data"])
     config = RunConfig(
         data=DataKey(facts.fingerprint, facts.d_model, data["shuffle_seed"]),

@@ -1,7 +1,6 @@
 """Prints a plan: one row per size of run with its cost, and the jobs that would train the runs."""
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -41,16 +40,6 @@ def guesses(plan: Plan) -> list[str]:
     return [f"guessed until it is fitted: {waiting}"] if waiting else []
 
 
-def overall(plans: Sequence[Plan]) -> str:
-    """One line about all phases together."""
-    left = [run for plan in plans for run in plan.todo]
-    hours = [plan.hours(plan.todo) for plan in plans]
-    known = [h for h in hours if h is not None]
-    cost = f"{sum(known):.2f} hours" if len(known) == len(hours) else "hours unknown"
-    flops = sum(run.flops_sparse for run in left)
-    return f"overall: {len(plans)} phases, {len(left)} runs to train, {flops:.1e} FLOPs (sparse), {cost}"
-
-
 def summary(plan: Plan) -> str:
     """One line: the factors of the grid, and how many runs are done and left."""
     zipped = {key for group in plan.grid.zips for key in group}
@@ -65,7 +54,7 @@ def summary(plan: Plan) -> str:
     if plan.grid.dropped:
         notes.append(f"less {plan.grid.dropped} left out by where")
     size = f"{len(plan.runs)} run{'s' * (len(plan.runs) != 1)} {', '.join(notes)}".strip()
-    return f"{plan.study.name}: {size}; {done} already done, {len(plan.todo)} to train"
+    return f"{plan.title}: {size}; {done} already done, {len(plan.todo)} to train"
 
 
 def table(plan: Plan) -> Table:
@@ -103,7 +92,7 @@ def _row(plan: Plan, runs: list[PlannedRun]) -> list[str]:
         f"{sum(run.flops_sparse for run in left):.1e}",
         f"{sum(run.flops_dense for run in left):.1e}",
         "–" if hours is None else f"{hours:.2f}",
-        _bytes(max(cost.state_bytes(run.config) for run in runs)),
+        size_text(max(cost.state_bytes(run.config) for run in runs)),
     ]
 
 
@@ -134,7 +123,7 @@ def jobs(plan: Plan) -> list[str]:
         who = f"{len(planned)} jobs in an array, {launcher.workers} at once, of {each} runs each"
     else:
         who = f"{min(launcher.workers, len(plan.todo))} workers share {len(plan.todo)} runs"
-    lines = [f"{who}; packs of up to {packs} take up to {_bytes(largest)} of memory"]
+    lines = [f"{who}; packs of up to {packs} take up to {size_text(largest)} of memory"]
     lines += [_longest(plan), _disk(plan)]
     allowed = plan.grid.gpu_hours
     if allowed is not None and (hours := plan.hours(plan.todo)) is not None:
@@ -157,10 +146,12 @@ def _disk(plan: Plan) -> str:
     at_once = sorted((cost.disk_bytes(run.config)[0] for run in plan.todo), reverse=True)
     most = plan.launcher.workers * plan.launcher.runs_per_pack
     kept = sum(cost.disk_bytes(run.config)[1] for run in plan.runs)
-    return f"disk: {_bytes(kept)} of weights in the end, up to {_bytes(sum(at_once[:most]))} of checkpoints on the way"
+    on_the_way = size_text(sum(at_once[:most]))
+    return f"disk: {size_text(kept)} of weights in the end, up to {on_the_way} of checkpoints on the way"
 
 
-def _bytes(size: float) -> str:
+def size_text(size: float) -> str:
+    """Bytes for a reader, as 3.6 MiB."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if size < 1024 or unit == "TiB":
             break

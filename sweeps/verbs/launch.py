@@ -25,44 +25,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @prints_config
 def run(arguments: argparse.Namespace) -> int:
     """Launch the phases in order, each after the previous one has ended."""
-    from sweeps.dispatch import phases
+    from sweeps.dispatch import phases, planner
     from sweeps.dispatch.submit import script
-    from sweeps.planning.plan import make_plan
+    from sweeps.planning.phased import make_plans
 
-    lists = phases.split(arguments.overrides)
     if arguments.dry_run:
-        print("\n".join(script(make_plan(overrides)) for overrides in lists))
+        print("\n".join(map(script, make_plans(arguments.overrides))))
         return 0
-    if (
-        len(lists) > 1
-    ):  # now, because the checkout may change while a phase trains, and its end must not mix two versions
-        import_module("fit.study.fitting")
-        import_module("fit.study.study_tables")
-    for number, overrides in enumerate(lists, 1):
-        if len(lists) > 1:
-            print(f"phase {number} of {len(lists)}")
-        plan = make_plan(overrides)
-        code = start(plan, arguments.wait)
-        if code or number == len(lists):
-            return code
-        if not phases.finished(plan):
-            print(
-                "The next phase needs these results: give the same command again when they are there, or use --wait."
-            )
-            return 0
-        print(f"wrote {phases.close(plan)}")
-    return 0
+    # Now, because the checkout may change while a phase trains, and its end must not mix two versions.
+    for module in ("fit.study.fitting", "fit.study.study_tables"):
+        import_module(module)
+
+    def hand_over(plan: "Plan") -> str:
+        if plan.launcher.kind == "slurm":
+            return planner.hand_over(arguments.overrides, plan)
+        return "The next phase needs these results: give the same command again when they are there, or use --wait."
+
+    return phases.advance(arguments.overrides, lambda plan: start(plan, arguments.wait), hand_over)
 
 
 def start(plan: "Plan", wait_for_end: bool = False) -> int:
     """Launch, print what was started, and follow it if asked to. Returns the exit code of the verb."""
     from sweeps.dispatch.launch import launch, relauncher
+    from sweeps.dispatch.phases import begin
     from sweeps.planning.table import summary
     from sweeps.verbs.progress import follow
 
     print(summary(plan))
-    plan.check_ready()
-    plan.check_budget()
+    begin(plan)
     launched = launch(plan)
     started = launched.local or launched.slurm
     if started and not wait_for_end:
@@ -92,7 +82,7 @@ def report(plan: "Plan", ended: bool) -> int:
         if not ended:
             print("Nothing was started: they are in jobs already, or wait for saescale retry.")
         return int(ended)
-    print(f"All {len(plan.runs)} runs of {plan.study.name} have their result in {plan.study.path}")
+    print(f"All {len(plan.runs)} runs of {plan.title} have their result in {plan.study.path}")
     return 0
 
 

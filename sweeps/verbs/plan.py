@@ -15,22 +15,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @prints_config
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan of each phase, then raise an error if one costs more than its budget."""
-    from sweeps.dispatch import phases, submit
-    from sweeps.planning import table
-    from sweeps.planning.plan import make_plan
+    from sweeps.dispatch import submit
+    from sweeps.planning import phase_table, table
+    from sweeps.planning.phased import make_plans
 
-    plans = [make_plan(overrides) for overrides in phases.split(arguments.overrides)]
+    plans = make_plans(arguments.overrides)
     if arguments.dry_run:
         print("\n".join(map(submit.script, plans)))
         return 0
     for number, plan in enumerate(plans, 1):
         if len(plans) > 1:
-            print(f"phase {number} of {len(plans)}")
+            print(phase_table.heading(plan, number, len(plans)))
         table.show(plan)
+        if plan.phase is not None:
+            print("\n".join(phase_table.lines(plan)), end="\n" if phase_table.lines(plan) else "")
     if len(plans) > 1:
-        print(table.overall(plans))
+        phase_table.show(plans)
     for plan in plans:
         plan.check_budget()
+        if (
+            plan.phase is not None and plan.todo
+        ):  # the next phase is checked when this one has shown what it costs
+            break
     if any(plan.todo for plan in plans):
         print(f"Launch with: saescale launch {shlex.join(arguments.overrides)}")
     return 0

@@ -7,6 +7,7 @@ import pytest
 from fit.law.fit import fit_law
 from fit.study.fits_file import write_json
 from sweeps.config.earlier_fit import Fitted
+from sweeps.config.phases import Step, steps
 from sweeps.dispatch import phases
 from sweeps.dispatch.launch import launch as start_runs
 from sweeps.errors import SweepError
@@ -31,11 +32,12 @@ def without_lr(overrides):
 
 
 def test_studies_are_phases_in_order():
-    assert phases.split(["name=x", "study=a,b", "seed=0,1"]) == [
-        ["name=x", "study=a", "seed=0,1"],
-        ["name=x", "study=b", "seed=0,1"],
+    assert steps(["name=x", "study=demo_lr,demo_tuned", "seed=0,1"]) == [
+        Step(("name=x", "study=demo_lr", "seed=0,1")),
+        Step(("name=x", "study=demo_tuned", "seed=0,1")),
     ]
-    assert phases.split(["study=a", "seed=0,1"]) == [["study=a", "seed=0,1"]]
+    assert steps(["study=demo", "seed=0,1"]) == [Step(("study=demo", "seed=0,1"))]
+    assert [step.phase for step in steps(["study=demo,demo_phases"])] == [None, "tune", "main"]
 
 
 def test_law_of_an_earlier_study_is_taken_at_the_cell(tiny, tmp_path):

@@ -34,7 +34,7 @@ def test_verbs_and_the_options_of_the_command():
         ("fit --where ", []),
         ("figures t.csv --only l_n l_n", ["l_n", "l_nk"]),
         ("export --format s", ["saelens", "sparsify"]),
-        ("plan study=demo_", ["study=demo_lr", "study=demo_tuned"]),
+        ("plan study=demo_", ["study=demo_lr", "study=demo_phases", "study=demo_tuned"]),
         ("plan study=demo_lr,demo_t", ["study=demo_lr,demo_tuned"]),
         ("plan launcher=", ["launcher=debug", "launcher=local", "launcher=slurm"]),
         ("plan launcher.slurm.part", ["launcher.slurm.partition="]),

@@ -1,0 +1,1 @@
+"""Rules: functions from the laws of an earlier phase to a value of a later one."""

@@ -1,0 +1,32 @@
+"""The learning rate of a cell, from the lr laws of an earlier phase."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fit.law.errors import FitError
+from fit.law.result import FitResult
+from sweeps.errors import SweepError
+from sweeps.ledger.phase_record import Taken
+from sweeps.rules.law_value import fit_for, law_value
+
+
+def lr_law(fits: Sequence[FitResult], cell: Mapping[str, Any], regime: str) -> Taken:
+    """The optimal lr of a cell: lr*(n) at convergence for the regime ln, lr*(C) at the cell's compute for lc.
+
+    The two differ by about a factor of 4 (Gao et al. 2024, A.3), so the regime is always explicit.
+    """
+    if regime == "ln":
+        return law_value(fits, "LR_N", {"n_latents": cell["n_latents"]}, cell)
+    fit, _ = fit_for(fits, "LR_C", cell)
+    return law_value(fits, "LR_C", {"flops": flops(cell, fit.flops or "sparse")}, cell)
+
+
+def flops(cell: Mapping[str, Any], convention: str) -> float:
+    """The compute C of a cell that trains on all of its tokens, in FLOPs of a convention."""
+    from fit.study.answers.budget import per_token
+
+    try:
+        each = per_token(cell["n_latents"], cell["k"], cell["d_model"], convention)
+    except FitError as error:
+        raise SweepError(f"The compute of the cell is not known: {error}") from error
+    return float(each) * cell["max_tokens"]
