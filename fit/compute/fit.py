@@ -147,7 +147,7 @@ def _runs(group: CurveGroup) -> pd.DataFrame:
     name = "run_id" if "run_id" in rows.columns else "n_latents" if "n_latents" in rows.columns else None
     if name is None or (group.isoflop and name != "run_id"):
         return rows
-    return rows.drop_duplicates(name).set_index(name, drop=False)
+    return rows.drop_duplicates(name).set_index(name, drop=False).rename_axis(None)
 
 
 def frontier_rows(rows: pd.DataFrame, source: str, isoflop: bool = False) -> RowsUsed:

@@ -98,6 +98,9 @@ def select(
         ]
         selection = replace(selection, not_done=len(part) - len(done))
     rows, selection, cautions = _by_convergence(done, unconverged, selection, curves)
+    every = len(rows)
+    rows, copies = _without_copies(rows)
+    cautions += copies
     if len(rows):
         tables.positive(rows, "n_latents", "nmse", *(["k"] if "k" in rows.columns else []))
     cell = list(dict.fromkeys(name for name in ("n_latents", "k", *inputs) if name in part.columns))
@@ -107,13 +110,30 @@ def select(
     cautions += edges
     left_out = (
         LeftOut(len(part) - len(done), "not done, or without a loss"),
-        LeftOut(len(done) - len(rows), "not converged"),
+        LeftOut(len(done) - every, "not converged"),
+        LeftOut(every - len(rows), "copies of another row"),
         LeftOut(selection.passed_over or 0, f"not at the {selection.rule}"),
     )
     if "converged" in part.columns and unconverged == DROP:
         cautions += _beaten(best, done[~tables.truths(done, "converged")[0]], cell)
     selection = replace(selection, used=len(best))
     return Converged(best, rows, group, selection, tuple(cautions), left_out=left_out)
+
+
+def _without_copies(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[Caution]]:
+    """The rows without those that repeat another in every column, and a caution with their number.
+
+    In a table that is used row by row they stay, see `fit.converged.fit`: its losses may agree by their rounding.
+    """
+    if not {"state", "converged", "lr", "seed"} & set(rows.columns):
+        return rows, []
+    again = rows.astype("string").duplicated().to_numpy()
+    count = int(again.sum())
+    if not count:
+        return rows, []
+    repeat = "1 row repeats another" if count == 1 else f"{count} rows repeat others"
+    text = f"{repeat} in every column and count once: were tables joined twice?"
+    return rows[~again], [Caution(Kind.ROWS, text)]
 
 
 def _epsilon(part: pd.DataFrame) -> float | None:

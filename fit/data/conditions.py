@@ -100,6 +100,22 @@ def columns_of(text: str) -> frozenset[str]:
     return _evaluator(text, False).parsed.names
 
 
+def compared_with_numbers(text: str) -> frozenset[str]:
+    """The columns that an expression compares with numbers or computes with, and with no text."""
+    parsed = _evaluator(text, False).parsed
+    names: set[str] = set()
+    for node in ast.walk(parsed.body):
+        if isinstance(node, ast.Compare):
+            parts = list(ast.walk(node))
+            constants = [part.value for part in parts if isinstance(part, ast.Constant)]
+            numbers = any(isinstance(each, int | float) and not isinstance(each, bool) for each in constants)
+            if numbers and not any(isinstance(each, str) for each in constants):
+                names |= {
+                    parsed.columns.get(part.id, part.id) for part in parts if isinstance(part, ast.Name)
+                }
+    return frozenset(names & parsed.names)
+
+
 def mask(text: str, table: pd.DataFrame) -> np.ndarray:
     """Return for which rows of a table a condition is true, as booleans. Errors as in `holds`.
 

@@ -14,11 +14,11 @@ from scipy import stats
 
 from fit.data import tables
 from fit.data.training_runs import RESULTS, SETTINGS, names_runs
+from fit.data.usual_names import NAMES
 from fit.law.caution import Caution, Kind
 from fit.law.errors import FitError
 
 LR = "lr"
-LR_NAMES = frozenset("learningrate lrate maxlr peaklr baselr lrmax lrpeak initlr eta".split())
 # A column is named if its values differ by more than ±0.5 % in the loss, and chance would do that once in 1,000 tables.
 LEAST_SPREAD, LEAST_P = 0.005, 0.001
 # From ±10 % on, the rows are of several laws.
@@ -55,7 +55,7 @@ def _is_number(value: object) -> bool:
 
 def _mapped(rows: pd.DataFrame, factor: Factor) -> str:
     """What --map would make of the column: k of whole numbers, lr of what is called one; empty where neither can be."""
-    if LR not in rows.columns and re.sub("[^a-z]", "", factor.column.lower()) in LR_NAMES:
+    if LR not in rows.columns and re.sub("[^a-z]", "", factor.column.lower()) in (NAMES[LR] | {"eta"}):
         return f"; with --map lr={factor.column} the lowest loss counts"
     values = pd.to_numeric(pd.Series(factor.values), errors="coerce")
     whole = bool((values.ge(1) & values.eq(values.round())).all())
@@ -84,7 +84,9 @@ def frontier_columns(runs: pd.DataFrame, excess: np.ndarray, on: Sequence[object
     on : the runs on the frontier.
     """
     held = runs.loc[list(on)]
-    columns = [name for name in runs.columns if _is_setting(runs, str(name))]
+    columns = [
+        name for name in runs.columns if _is_setting(runs, str(name)) and not tables.renames(runs, name)
+    ]
     differ = tuple(str(name) for name in columns if held[name].map(str).nunique() > 1)
     comparable = runs[np.isfinite(excess)].assign(excess=np.exp(excess[np.isfinite(excess)]))
     cell = [name for name in ("n_latents", LR) if name in runs.columns] or ["one"]
@@ -104,10 +106,10 @@ def frontier_columns(runs: pd.DataFrame, excess: np.ndarray, on: Sequence[object
 
 def _is_setting(runs: pd.DataFrame, name: str) -> bool:
     """Whether a column says how a run was trained: a setting of ours, or another column of few values that repeat."""
-    if name in SETTINGS:
-        return True
+    if name in SETTINGS or name.startswith("flops"):
+        return name in SETTINGS
     repeated = runs[name].map(str).nunique() <= min(MOST_VALUES, len(runs) / 2)
-    return repeated and name not in RESULTS and name not in ("flops", "nmse") and not names_runs(name)
+    return repeated and name not in RESULTS and not names_runs(name)
 
 
 def lowest_lr(rows: pd.DataFrame, response: str, cell: Sequence[str]) -> pd.DataFrame:

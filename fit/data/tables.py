@@ -1,6 +1,7 @@
 """Result tables: reading, mapping foreign column names, numbers written as text, choosing rows, checking numbers."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +12,25 @@ from fit.data.conversion import Need, header_unit, need, read_numbers
 from fit.data.near_names import did_you_mean
 from fit.data.quantities import NO_NUMBER
 from fit.data.reading.table_file import read_file
+from fit.data.usual_names import Usual, decides, is_explained_variance, usual_names
 from fit.law.errors import FitError
 
 # Where a table remembers the names that its columns had before `renamed`, for error sentences.
 _FOREIGN = "saescale.foreign_names"
+# Where it remembers which of its columns could be one of ours.
+_UNSURE = "saescale.unsure_names"
 # Where a table remembers that it was read from a file, whose rows a user counts from 1.
 _READ = "saescale.read"
 
 
-def read(path: Path | str, say: Callable[[str], None] = print) -> pd.DataFrame:
+def read(path: Path | str, say: Callable[[str], None] = print, sheet: str | None = None) -> pd.DataFrame:
     """Read a table: CSV and other separated text, Parquet, Feather, JSON, JSON lines, XLSX, also compressed.
 
-    say: called with a sentence for whatever a reader should know about how it was read, such as its separator. Raises
-    FitError if the file holds no table; it says what the file looks like.
+    say: called with a sentence for whatever a reader should know about how it was read, such as its separator. sheet:
+    of a workbook, the first with rows by default. Raises FitError if the file holds no table; it says what the file
+    looks like.
     """
-    file = read_file(Path(path))
+    file = read_file(Path(path), sheet)
     for note in file.notes:
         say(note)
     file.table.attrs[_READ] = True
@@ -62,6 +67,16 @@ def renamed(table: pd.DataFrame, mapping: Mapping[str, str], partial: bool = Fal
     return named
 
 
+def usual(table: pd.DataFrame, given: Mapping[str, str]) -> Usual:
+    """Our names for a table's columns with usual names, see `usual_names`.
+
+    The table remembers which are not sure, for the fit that needs one; those that it knew before are left out.
+    """
+    found, known = usual_names(table, given), table.attrs.get(_UNSURE, {})
+    table.attrs[_UNSURE] = {**known, **found.unsure}
+    return replace(found, unsure={ours: names for ours, names in found.unsure.items() if ours not in known})
+
+
 def in_numbers(table: pd.DataFrame, mapping: Mapping[str, str]) -> tuple[pd.DataFrame, list[str]]:
     """A table from `renamed` with numbers where texts such as `2^9` or `16k` stand, and a sentence for each kind.
 
@@ -87,7 +102,22 @@ def in_numbers(table: pd.DataFrame, mapping: Mapping[str, str]) -> tuple[pd.Data
             notes.append(
                 f"{label(table, name)}: every value was multiplied by {float(unit[1]):g}, for {unit[0]} in its name."
             )
+        if name == "nmse" and theirs is not None and is_explained_variance(theirs) and not read.refused:
+            columns[name] = _unexplained(table, columns.get(name, table[name]))
+            notes.append(f"nmse is 1 − {theirs}, since an explained variance rises where a loss falls.")
     return (table.assign(**columns) if columns else table), notes
+
+
+def _unexplained(table: pd.DataFrame, explained: pd.Series) -> pd.Series:
+    """1 − the explained variance. Raises FitError if it is above 1, as one in percent is."""
+    values = pd.to_numeric(explained, errors="coerce")
+    if (values > 1).any():
+        at = int(np.flatnonzero(values > 1)[0])
+        raise FitError(
+            f"The column {label(table, 'nmse')} is called an explained variance and holds {values.iloc[at]:g} in "
+            f"{row_of(table, at)}, which is above 1: write it as a fraction or with %, or rename it if it is a loss."
+        )
+    return 1 - values
 
 
 def _only_numbers(theirs: str, mapping: Mapping[str, str]) -> bool:
@@ -99,6 +129,11 @@ def label(table: pd.DataFrame, column: str) -> str:
     """A column as the user knows it: `nmse (your column loss)` where it was mapped."""
     theirs = table.attrs.get(_FOREIGN, {}).get(column)
     return column if theirs is None else f"{column} (your column {theirs})"
+
+
+def renames(table: pd.DataFrame, column: str) -> bool:
+    """Whether a column is one of ours under its foreign name."""
+    return column in table.attrs.get(_FOREIGN, {}).values()
 
 
 def require(table: pd.DataFrame, *columns: str, option: str | None = None) -> None:
@@ -113,6 +148,9 @@ def require(table: pd.DataFrame, *columns: str, option: str | None = None) -> No
     near = did_you_mean(absent[0], table.columns)
     if option is not None:
         raise FitError(f"{has}{near} Give {option} one of these columns.")
+    unsure: Mapping[str, tuple[str, ...]] = table.attrs.get(_UNSURE, {})
+    if names := unsure.get(absent[0]):
+        raise FitError(f"{has} It could be {' or '.join(names)}: {decides(absent[0], names)}.")
     example = ",".join(f"{name}=COLUMN" for name in absent)
     raise FitError(f"{has}{near} If it is there under another name, add --map {example}.")
 
@@ -121,10 +159,24 @@ def where(table: pd.DataFrame, condition: str | None) -> pd.DataFrame:
     """The rows that meet a condition such as `k == 32 and n_latents > 512`; see `fit.data.conditions`."""
     if condition is None:
         return table
+    _refuse_numbers_as_text(table, condition)
     kept = table[conditions.mask(condition, table)]
     if kept.empty:
         raise FitError(f"No row has {condition}: {len(table)} rows were looked at. Loosen the condition.")
     return kept
+
+
+def _refuse_numbers_as_text(table: pd.DataFrame, condition: str) -> None:
+    """Raise FitError where a condition compares numbers with a column of numbers written as text, such as 16k."""
+    for name in sorted(conditions.compared_with_numbers(condition) & set(map(str, table.columns))):
+        column = table[name]
+        read = read_numbers(column, Need(name, known=False))
+        if read.values is not column and not read.refused:
+            first = next(cell for cell in column.tolist() if isinstance(cell, str))
+            raise FitError(
+                f"{condition} compares {name} with numbers, and the table has it as text ({first!r}): add "
+                f"--map {name}={name}, and it is read as numbers."
+            )
 
 
 def numbers(table: pd.DataFrame, column: str) -> np.ndarray:

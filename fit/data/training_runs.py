@@ -23,7 +23,8 @@ from fit.law.selection import RunsBy
 # its rows are curves.
 NAMES = frozenset(
     "run runid runname runs name trial trialid trialname experiment experimentid experimentname exp expid expname "
-    "job jobid jobname wandbid wandbrunid wandbname uuid hash runhash cell cellid id trainingrun".split()
+    "job jobid jobname wandbid wandbrunid wandbname uuid hash runhash cell cellid id trainingrun "
+    "sae saeid saename saelensid uniqueid checkpoint ckpt".split()
 )
 PROGRESS = "tokens"
 # Fewest rows at one setting that are taken as a curve where no column names runs: grids have up to seven budgets.
@@ -184,7 +185,7 @@ def settings(table: pd.DataFrame, inputs: Sequence[str], response: str) -> list[
         column = table[name]
         if name in inputs or name == response or name in RESULTS or names_runs(name) or tables.single(column):
             continue
-        if _same_as_one(table, column, [*inputs, response]):
+        if _same_as_one(table, column, [*inputs, response]) or tables.renames(table, name):
             continue
         repeated = not pd.api.types.is_numeric_dtype(column) or column.nunique() <= len(table) / 4
         if name in SETTINGS or (repeated and not _rises(table, column)):

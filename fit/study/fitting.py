@@ -169,7 +169,13 @@ def prepared(
 ) -> Source:
     """The runs that meet the condition, with our column names, and the evaluations that belong to them."""
     raw = RawTables(_unique(runs), None if curves is None else _unique(curves))
-    named = raw.named(mapping or {})
+    usual = tables.usual(raw.runs, mapping or {})
+    names = {**usual.mapping, **(mapping or {})}
+    if raw.curves is not None:
+        names = {**tables.usual(raw.curves, names).mapping, **names}
+    for note in replace(usual, mapping={k: v for k, v in names.items() if k not in (mapping or {})}).notes:
+        say(note)
+    named = raw.named(names)
     chosen, every = named.chosen(where), as_read or named
     for note in named.notes:
         say(note)
@@ -180,8 +186,8 @@ def prepared(
 
 
 def _unique(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with labels that name one row each, as two tables that were joined may not have."""
-    return table if table.index.is_unique else table.reset_index(drop=True)
+    """A copy with labels that name one row each, as two tables that were joined may not have."""
+    return table.copy(deep=False) if table.index.is_unique else table.reset_index(drop=True)
 
 
 def _with_columns_of_runs(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

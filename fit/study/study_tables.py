@@ -11,6 +11,7 @@ import pandas as pd
 from fit.data import conditions, tables
 from fit.data.fingerprint import fingerprint
 from fit.data.reading.table_file import holds_results
+from fit.data.usual_names import is_explained_variance
 from fit.law.errors import FitError
 from fit.law.result import FitResult
 from fit.regimes.compare import Regimes
@@ -69,6 +70,7 @@ class StudyTables:
         fits: Path | str | None = None,
         with_fits: bool = True,
         lenient: bool = False,
+        sheet: str | None = None,
     ) -> "StudyTables":
         """Read a table of runs and what lies beside it.
 
@@ -86,6 +88,7 @@ class StudyTables:
         fits : a file that `saescale fit` wrote, instead of fits.json beside the table.
         with_fits : False leaves fits.json unread, for a command that fits afresh.
         lenient : leave out, with a note, what lies beside the table and cannot be read, instead of raising FitError.
+        sheet : of a workbook, the first with rows by default.
 
         Raises
         ------
@@ -95,16 +98,20 @@ class StudyTables:
         """
         path = _table_in(Path(table))
         beside, names = _Beside(path.parent, lenient), dict(mapping or {})
-        runs = beside.table(path)
+        runs = beside.table(path, sheet)
         known = beside.read("fits", fits_file.NAME, fits_file.read, fits) if with_fits else None
         made = known.made_from if known else None
         all_names = {**(made.mapping if made else {}), **names}
         raw = RawTables(runs, curves_named=curves is not None)
+        found = tables.usual(runs, all_names)
         if raw.curves_named or "run_id" in {*runs.columns, *all_names}:
             evaluations = beside.read("curves", CURVES, beside.table, curves, not_this=path)
             raw = replace(
                 raw, curves=evaluations, latents=beside.read("latents", LATENTS, beside.table, not_this=path)
             )
+        usual = dict(found.mapping)
+        if raw.curves is not None:
+            usual |= tables.usual(raw.curves, {**usual, **all_names}).mapping
         outdated = None
         if known is not None:
             check = _FitsCheck(known, path, fits is not None)
@@ -115,6 +122,9 @@ class StudyTables:
                 del beside.files["fits"]
             else:
                 names = all_names
+        if known is None or made is None:
+            names = {**usual, **names}
+            beside.notes += replace(found, mapping=usual).notes
         as_read = raw.named(names)
         chosen = as_read.chosen(where)
         if about := as_read.about_condition(chosen, where):
@@ -167,6 +177,8 @@ class RawTables:
         if latents is not None and not _share_runs(runs, latents):
             latents = None
         name = mapping.get("nmse", self.loss_name)
+        if "nmse" in mapping and is_explained_variance(mapping["nmse"]):
+            name = f"(1 − {mapping['nmse']})"
         return replace(self, runs=runs, curves=curves, latents=latents, notes=tuple(notes), loss_name=name)
 
     def select(self, mapping: Mapping[str, str], where: str | None) -> "RawTables":
@@ -263,9 +275,9 @@ class _Beside:
     files: dict[str, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def table(self, path: Path) -> pd.DataFrame:
+    def table(self, path: Path, sheet: str | None = None) -> pd.DataFrame:
         """A table, with what is to be known about how it was read among the notes."""
-        return tables.read(path, self.notes.append)
+        return tables.read(path, self.notes.append, sheet)
 
     def read(
         self,

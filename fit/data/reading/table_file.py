@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from fit.data.near_names import did_you_mean
 from fit.data.reading.json_rows import parse_json, table_of, with_objects_as_columns
 from fit.data.reading.panels import with_runs_as_rows
 from fit.data.reading.separated import read_separated
@@ -33,8 +34,11 @@ class TableFile:
     notes: tuple[str, ...] = ()
 
 
-def read_file(path: Path) -> TableFile:
-    """Read a table, or a folder of results of SAEs. FitError says what the file looks like if it holds none."""
+def read_file(path: Path, sheet: str | None = None) -> TableFile:
+    """Read a table, or a folder of results of SAEs. FitError says what the file looks like if it holds none.
+
+    sheet: of a workbook; any other file is then refused.
+    """
     if path.is_dir():
         return _results_in(path)
     if not path.exists():
@@ -49,7 +53,9 @@ def read_file(path: Path) -> TableFile:
     described = looks_like(content)
     if described is not None:
         raise FitError(f"{path} {described}")
-    table, notes = _recognised(content, path)
+    if sheet is not None and not content.startswith(b"PK\x03\x04"):
+        raise FitError(f"{path} is no Excel workbook and has no sheet {sheet}: leave --sheet out.")
+    table, notes = _recognised(content, path, sheet)
     if packed:
         notes = [f"{path.name} was unpacked ({packed}).", *notes]
     table, objects = with_objects_as_columns(table, path.name)
@@ -59,14 +65,14 @@ def read_file(path: Path) -> TableFile:
     return TableFile(table, (*notes, *objects, *runs))
 
 
-def _recognised(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
+def _recognised(content: bytes, path: Path, sheet: str | None) -> tuple[pd.DataFrame, list[str]]:
     """The table in unpacked bytes, and notes."""
     if content.startswith(b"PAR1"):
         return _by_pandas(pd.read_parquet, content, path, "Parquet")
     if content.startswith((b"ARROW1", b"FEA1")):
         return _by_pandas(pd.read_feather, content, path, "Feather")
     if content.startswith(b"PK\x03\x04"):
-        return _workbook(content, path)
+        return _workbook(content, path, sheet)
     if path.suffix.lower() == ".parquet":
         raise FitError(
             f"{path} cannot be read: it is called .parquet, and its content is no Parquet. Is it complete?"
@@ -103,8 +109,8 @@ def _by_pandas(
     return table, notes
 
 
-def _workbook(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
-    """The first sheet with values of an Excel workbook."""
+def _workbook(content: bytes, path: Path, wanted: str | None) -> tuple[pd.DataFrame, list[str]]:
+    """The sheet that is wanted, or the first sheet with values of an Excel workbook."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = archive.namelist()
     if not any(name.startswith("xl/") for name in names):
@@ -125,14 +131,15 @@ def _workbook(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
     full = {name: sheet for name, sheet in full.items() if not sheet.empty}
     if not full:
         raise FitError(f"{path} is an Excel workbook without a sheet that has rows: there is nothing to fit.")
-    chosen, table = next(iter(full.items()))
+    if wanted is not None and wanted not in full:
+        raise FitError(
+            f"{path} has no sheet {wanted!r} with rows; it has {', '.join(full)}.{did_you_mean(wanted, full)}"
+        )
+    chosen = wanted or next(iter(full))
+    table = full[chosen]
     table = table.reset_index(drop=True).rename(columns=lambda name: str(name).strip())
     others = [name for name in full if name != chosen]
-    left = (
-        f" The sheets {', '.join(others)} were left out: save one as a file of its own to fit it."
-        if others
-        else ""
-    )
+    left = f" Left out were {', '.join(others)}: --sheet NAME takes another." if others else ""
     return table, [f"{path.name} was read as an Excel workbook, sheet {chosen}.{left}"]
 
 

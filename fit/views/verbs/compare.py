@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fit.law.options import FLOPS, FRONTIERS, FitOptions
 from fit.views.verbs.command import UsageError, Verb
-from fit.views.verbs.options import add_map, add_resampling
+from fit.views.verbs.options import add_map, add_resampling, add_sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--by", metavar="COLUMN", help="compare the values of this column within one table")
     add("--base", metavar="VALUE", help="the value of --by that is A (default: the first of the table)")
     add_map(parser)
+    add_sheet(parser)
     add("--where", metavar="CONDITION", help='which rows to use, as "k == 32"')
     add("--flops", choices=FLOPS, default="sparse", help="convention of C (default: %(default)s)")
     add_resampling(parser, f"resampled frontiers of each side (default: {FRONTIERS})")
@@ -96,7 +97,8 @@ def _tables(path: Path, options: argparse.Namespace) -> "tuple[pd.DataFrame, pd.
     from fit.data import tables
     from fit.study.study_tables import StudyTables
 
-    read = StudyTables.read(path, tables.parse_mapping(options.map), options.where, with_fits=False)
+    mapping = tables.parse_mapping(options.map)
+    read = StudyTables.read(path, mapping, options.where, with_fits=False, sheet=options.sheet)
     for note in read.notes:
         print(note)
     assert read.runs is not None

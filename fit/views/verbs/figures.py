@@ -6,7 +6,7 @@ from pathlib import Path
 from fit.law.errors import FitError
 from fit.views.figures import FIGURE_NAMES, STYLE_NAMES
 from fit.views.verbs.command import Verb
-from fit.views.verbs.options import add_map
+from fit.views.verbs.options import add_map, add_sheet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one row per run: CSV, Parquet, JSON, JSON lines, XLSX, also compressed",
     )
     add_map(parser)
+    add_sheet(parser)
     add(
         "--curves",
         metavar="FILE",
@@ -55,7 +56,7 @@ def _draw(given: argparse.Namespace) -> list[Path]:
     from fit.views.figures.gallery import make
 
     mapping = tables.parse_mapping(given.map)
-    study = StudyTables.read(given.table, mapping, curves=given.curves, fits=given.fits)
+    study = StudyTables.read(given.table, mapping, curves=given.curves, fits=given.fits, sheet=given.sheet)
     if study.outdated is not None:
         raise FitError(study.outdated)
     for note in study.notes:

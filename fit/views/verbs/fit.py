@@ -20,7 +20,7 @@ from fit.law.options import (
     FitOptions,
 )
 from fit.views.verbs.command import Verb
-from fit.views.verbs.options import add_map, add_resampling
+from fit.views.verbs.options import add_map, add_resampling, add_sheet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"repeat for several (default: {', '.join(DEFAULT_LAWS)})",
     )
     add_map(parser)
+    add_sheet(parser)
     add("--where", metavar="CONDITION", help='which rows to use, as "k == 32 and n_latents > 512"')
     add(
         "--unconverged",
@@ -124,7 +125,9 @@ def run(options: argparse.Namespace) -> int:
     laws = [_law_name(name) for name in options.law or []]
     objective(options.objective)
     mapping = tables.parse_mapping(options.map)
-    data = StudyTables.read(options.table, mapping, options.where, options.curves, with_fits=False)
+    data = StudyTables.read(
+        options.table, mapping, options.where, options.curves, with_fits=False, sheet=options.sheet
+    )
     for note in data.notes:
         tell(note)
     assert data.runs is not None and data.path is not None

@@ -22,6 +22,11 @@ def add_map(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--map", default="", metavar="OURS=THEIRS,…", help=map_help())
 
 
+def add_sheet(parser: argparse.ArgumentParser) -> None:
+    """`--sheet`, which sheet of a workbook is the table."""
+    parser.add_argument("--sheet", metavar="NAME", help="of an Excel workbook (default: its first with rows)")
+
+
 def add_resampling(parser: argparse.ArgumentParser, default: str) -> None:
     """`--draws` and `--seed`. default: what `--draws` counts, and how many there are without it."""
     parser.add_argument("--draws", type=_draws, metavar="R", help=default)

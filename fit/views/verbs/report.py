@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fit.law.errors import FitError
 from fit.views.verbs.command import Verb
-from fit.views.verbs.options import add_map
+from fit.views.verbs.options import add_map, add_sheet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "runs, as `saescale fit` reads it",
     )
     add_map(parser)
+    add_sheet(parser)
     add("--curves", metavar="FILE", type=Path, help="one row per evaluation (default: curves.parquet beside)")
     add(
         "--fits",
@@ -52,6 +53,7 @@ def write(given: argparse.Namespace) -> Path:
         fits=given.fits,
         with_fits=not given.refit,
         lenient=True,
+        sheet=given.sheet,
     )
     out = given.out or (study if study.is_dir() else study.parent) / "report.html"
     return files.write(out, page(content).encode())

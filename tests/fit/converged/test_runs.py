@@ -352,3 +352,16 @@ def test_a_table_of_losses_alone_is_used_row_by_row():
     table = cell().drop(columns=["lr", "seed"])
     best, warnings, selection = chosen(table)
     assert len(best) == 9 and not warnings and selection == BEFORE
+
+
+def test_copies_of_rows_count_once_and_are_said():
+    n = np.repeat(2.0 ** np.arange(9, 15), 2)
+    table = pd.DataFrame(
+        {"n_latents": n, "seed": np.tile([0, 1], 6), "nmse": 0.1 + n**-0.3 + 1e-3 * np.tile([0, 1], 6)}
+    )
+    (once,), (twice,) = (
+        list(converged(rows)) for rows in (table, pd.concat([table, table], ignore_index=True))
+    )
+    assert list(twice.rows["nmse"]) == list(once.rows["nmse"])
+    assert [(used.rows, used.rule) for used in twice.left_out if used.rows] == [(12, "copies of another row")]
+    assert any("12 rows repeat others in every column and count once" in each.text for each in twice.cautions)

@@ -90,7 +90,8 @@ def test_fits_of_another_table_are_refused_when_they_are_named_too(study, tmp_pa
 def test_a_table_without_run_id_takes_no_curves_that_lie_beside_it(study):
     shutil.copy(GPT4, study / "gpt4.csv")
     found = StudyTables.read(study / "gpt4.csv", with_fits=False)
-    assert found.curves is None and not found.files and not found.notes
+    assert found.curves is None and not found.files
+    assert found.notes == ("Taken by their names: nmse from loss (--map chooses other columns).",)
 
 
 def test_curves_of_other_runs_are_left_out_with_a_note_and_taken_where_they_are_named(study):

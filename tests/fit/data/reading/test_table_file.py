@@ -88,7 +88,17 @@ def test_a_workbook_gives_its_first_sheet_with_rows_and_names_the_others(tmp_pat
         TABLE.to_excel(book, sheet_name="old", index=False)
     got = read_file(tmp_path / "t.xlsx")
     pd.testing.assert_frame_equal(got.table, TABLE)
-    assert "sheet runs. The sheets old were left out" in got.notes[0]
+    assert "sheet runs. Left out were old: --sheet NAME takes another." in got.notes[0]
+    assert list(read_file(tmp_path / "t.xlsx", "old").table.columns) == list(TABLE.columns)
+    with pytest.raises(
+        FitError, match=r"has no sheet 'olt' with rows; it has runs, old\. Did you mean old\?"
+    ):
+        read_file(tmp_path / "t.xlsx", "olt")
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(
+        FitError, match=r"t\.csv is no Excel workbook and has no sheet runs: leave --sheet out\."
+    ):
+        read_file(tmp_path / "t.csv", "runs")
 
 
 def test_a_named_index_becomes_a_column_and_feather_is_read(tmp_path):
