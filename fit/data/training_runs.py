@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from fit.data import tables
+from fit.data.budgets import shared_budgets
 from fit.data.columns import AXIS, CURVES, RUNS
 from fit.law.options import NONE
 from fit.law.selection import RunsBy
@@ -94,8 +95,12 @@ def names_runs(column: object) -> bool:
 
 
 def with_run_ids(table: pd.DataFrame, flops: str) -> pd.DataFrame:
-    """The table of curves, with a run_id from another column that names runs, if it has none of its own."""
-    differ = next((name for name in (flops, PROGRESS) if name in table.columns), None)
+    """The table of curves, with a run_id from another column that names runs, if it has none of its own.
+
+    Without such a column, runs are the curves of equal n and settings, where the curves of one n have several settings.
+    """
+    scales = (flops, "flops", "flops_sparse", "flops_dense", PROGRESS)
+    differ = next((name for name in scales if name in table.columns), None)
     if "run_id" in table.columns or differ is None:
         return table
     for name in table.columns:
@@ -105,7 +110,23 @@ def with_run_ids(table: pd.DataFrame, flops: str) -> pd.DataFrame:
             if found is not None and found.of_row is not None and table[name].notna().all():
                 labels = table[list(found.columns)].astype(str).agg(" ".join, axis=1)
                 return table.assign(run_id=labels)
-    return table
+    return _with_settings_as_runs(table, differ)
+
+
+def _with_settings_as_runs(table: pd.DataFrame, differ: str) -> pd.DataFrame:
+    """The table of curves without names of runs, with a run_id from n and the settings that its curves differ in."""
+    if not {"n_latents", "nmse"} <= set(table.columns) or shared_budgets(table, differ) is not None:
+        return table
+    # Evaluations at equal settings have several C; a column that changes along them is none of a run.
+    key = ["n_latents", *settings(table, ["n_latents", differ], "nmse")]
+    runs = table.groupby(key, dropna=False)[differ]
+    several = runs.ngroups > table["n_latents"].nunique(dropna=False)
+    curves = (
+        runs.size().median() >= FEWEST_EVALUATIONS and float((runs.nunique() == runs.size()).mean()) >= MOST
+    )
+    if len(key) == 1 or not several or not curves:
+        return table
+    return table.assign(run_id=table[key].astype(str).agg(" ".join, axis=1))
 
 
 def _named(table: pd.DataFrame, name: str, fixed: list[str], differ: str) -> TrainingRuns | None:

@@ -285,3 +285,16 @@ def test_a_column_that_decides_the_frontier_is_named_with_the_columns_its_runs_d
         0
     ]
     assert not [c for c in alone.cautions if c.of == ("optimizer",)]
+
+
+def test_curves_of_one_size_and_several_lr_are_several_runs_of_the_frontier():
+    """Without names of runs, and under the names of another tool."""
+    table = sweep(noise=0.003, rates=(0.5, 1.0, 2.0), rows=20)
+    unnamed = table[["n_latents", "lr", "flops_sparse", "nmse"]]
+    unnamed = unnamed.rename(columns={"lr": "peak_lr", "flops_sparse": "Total FLOPs"})
+    options = FitOptions(draws=DRAWS)
+    named, found = (fit_table(rows, laws=["L_C"], options=options, say=str)[0] for rows in (table, unnamed))
+    assert found.rows_used.runs == found.selection.runs == 21
+    assert [point.response for point in found.points] == pytest.approx(
+        [point.response for point in named.points]
+    )
