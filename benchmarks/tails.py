@@ -49,7 +49,8 @@ class Study:
         rows = []
         for run in self.runs.to_dict("records"):
             curve = curves[curves["run_id"] == run["run_id"]].sort_values("tokens")
-            tail = judge(curve["tokens"].tolist(), curve["nmse"].tolist(), run["epsilon"])
+            tokens, live, ema = (curve[name].tolist() for name in ("tokens", "nmse_live", "nmse_ema"))
+            tail = judge(tokens, live, ema, run["epsilon"])
             rows.append(
                 {
                     **run,

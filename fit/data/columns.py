@@ -234,9 +234,11 @@ RUNS = (
         "compute C, sparse",
     ),
     _result(
-        "converged", TRUTH, "whether the convergence criterion held; missing if there are too few evaluations"
+        "converged",
+        TRUTH,
+        "whether the convergence criterion held; missing if the evaluations are too few or too noisy",
     ),
-    _result("nmse_inf", NUMBER, "L∞ of the fitted tail L∞ + A·D^−g"),
+    _result("nmse_inf", NUMBER, "L∞ of the fitted tail L∞ + A·D^−g of the better weights"),
     _result("nmse_inf_se", NUMBER, "standard error of L∞"),
     _result("tail_gap", NUMBER, "(L − L∞)/L∞"),
     _result("last_doubling", NUMBER, "relative gain of the last doubling of D"),

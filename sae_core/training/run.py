@@ -171,9 +171,10 @@ class Run:
         return row
 
     def convergence(self) -> Convergence:
-        return judge(
-            [r["tokens"] for r in self.curve], [r["nmse"] for r in self.curve], self.config.train.epsilon
+        tokens, live, ema = (
+            [row[name] for row in self.curve] for name in ("tokens", "nmse_live", "nmse_ema")
         )
+        return judge(tokens, live, ema, self.config.train.epsilon)
 
     def outcome(self) -> str | None:
         """ "diverged" or "done" right after the evaluation that ends the run, None at any other time."""

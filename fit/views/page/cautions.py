@@ -110,7 +110,7 @@ def _not_converged(runs: pd.DataFrame, state: pd.Series) -> Iterator[Group]:
     if count is None or not (count[1] or count[2]):
         return
     done = runs[(state == "done") & (as_texts(runs, "converged") == "no")]
-    unknown = f"{counted(count[2], 'run')} more: too few evaluations to decide."
+    unknown = f"{counted(count[2], 'run')} more: their evaluations are too few or too noisy to decide."
     title = f"Not converged: {count[1] + count[2]:,} of {counted(sum(count), 'run')} done"
     listed = [_run(runs, i, _distance(runs, i)) for i in done.index]
     yield _group(title, listed, (unknown,) if count[2] else ())

@@ -96,11 +96,14 @@ def test_an_lr_that_is_too_large_diverges_as_a_result():
     assert run.outcome() == "diverged"
 
 
-def test_stop_at_convergence_is_earlier_than_the_budget():
-    run = fresh(stop="converged", epsilon=0.3, max_tokens=200_000)
+def test_a_run_that_stops_at_convergence_falls_by_less_than_epsilon_if_it_is_trained_on():
+    run = fresh(stop="converged", epsilon=0.2, max_tokens=100_000, lr=3e-2, ema=0.95)
     while run.outcome() is None:
         advance(run, run.tokens + 64)
-    assert run.convergence().converged and run.tokens < 200_000
+    stopped, tokens = run.curve[-1]["nmse"], run.tokens
+    assert run.convergence().converged and tokens < 20_000
+    advance(run, 2 * tokens)
+    assert run.curve[-1]["nmse"] < stopped < 1.2 * run.curve[-1]["nmse"]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
