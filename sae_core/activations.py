@@ -20,9 +20,9 @@ def build(config: SAEConfig, d_model: int) -> SAE:
 class BatchTopK(SAE):
     """Training keeps the B·k largest positive pre-activations of a batch; at inference z = pre where pre > θ.
 
-    θ estimates the mean over batches of the smallest active value (Bussmann, Leask and Nanda 2024, eq. 4). Here it is
-    the plain mean over the first 100 batches and then an exponential mean with factor 0.99, so that it follows changes
-    of the weights.
+    θ is the smallest active value of a batch (Bussmann, Leask and Nanda 2024, eq. 4). A running mean over batches
+    would lag behind the weights, which change fast at first. So θ is set whenever the weights are evaluated, from a
+    large batch of training rows: see `sae_core.training.evaluation.set_threshold_`.
     """
 
     threshold: Tensor
@@ -38,15 +38,6 @@ class BatchTopK(SAE):
 
     def _reconstruct_at_start(self, x: Tensor) -> Tensor:
         return self.decode(*super().encode(x))  # θ is not yet known, so take the k largest of each row
-
-    @torch.no_grad()
-    def observe(self, smallest: Tensor, step: int) -> None:
-        """Update θ with the smallest active value of training batch number `step` (from 1).
-
-        An infinite value means that none was active, and leaves θ as it is.
-        """
-        seen = torch.where(smallest.isfinite(), smallest.to(self.threshold.dtype), self.threshold)
-        self.threshold.lerp_(seen, max(1 / step, 0.01))
 
 
 class ReLU(SAE):

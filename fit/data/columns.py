@@ -208,6 +208,12 @@ RUNS = (
         "L: the lower of `nmse_live` and `nmse_ema` at the last evaluation, on held-out tokens",
         label="loss L",
     ),
+    _result(
+        "weights",
+        TEXT,
+        "`live` or `ema`: whether `nmse`, `l0` and `threshold` are those of the live or of the averaged weights; "
+        "missing in runs of an earlier version, whose `l0` is that of the live weights",
+    ),
     _result("nmse_live", NUMBER, "normalized MSE of the live weights"),
     _result("nmse_ema", NUMBER, "normalized MSE of the averaged weights"),
     _result("nmse_best", NUMBER, "lowest `nmse` of the curve"),
@@ -217,7 +223,16 @@ RUNS = (
         "loss of keeping exactly the n most frequent features; known for synthetic data only. It is not a bound: an "
         "SAE may share latents among features",
     ),
-    _result("l0", NUMBER, "active latents per token at the last evaluation"),
+    _result(
+        "l0", NUMBER, "active latents per token at the last evaluation, of the weights that `nmse` is of"
+    ),
+    _result("l0_live", NUMBER, "active latents per token of the live weights"),
+    _result("l0_ema", NUMBER, "active latents per token of the averaged weights"),
+    _result(
+        "threshold", NUMBER, "`batchtopk`: θ of the weights that `nmse` is of; a latent is active above it"
+    ),
+    _result("threshold_live", NUMBER, "`batchtopk`: θ of the live weights"),
+    _result("threshold_ema", NUMBER, "`batchtopk`: θ of the averaged weights"),
     _result("dead_fraction", NUMBER, "share of dead latents at the last evaluation"),
     _result(
         "flops_dense",
@@ -284,8 +299,9 @@ CURVES = (
     _result("step", WHOLE, "optimizer steps taken"),
     _result("tokens", WHOLE, "D, tokens seen", "tokens"),
     _result("nmse", NUMBER, "L: the lower of `nmse_live` and `nmse_ema`, on held-out tokens"),
-    *_as_in_runs("nmse_live", "nmse_ema"),
-    _result("l0", NUMBER, "active latents per token"),
+    *_as_in_runs("weights", "nmse_live", "nmse_ema"),
+    _result("l0", NUMBER, "active latents per token, of the weights that `nmse` is of"),
+    *_as_in_runs("l0_live", "l0_ema", "threshold", "threshold_live", "threshold_ema"),
     _result("dead_fraction", NUMBER, "share of dead latents"),
     _result("train_nmse", NUMBER, "normalized MSE on the last training batch"),
     _result("auxk_loss", NUMBER, "auxiliary loss AuxK on the last training batch"),

@@ -16,9 +16,9 @@ from sae_core.training import checkpoint
 def of_run(path: Path, which: str = "live") -> tuple[SAE, RunConfig]:
     """The SAE and the config stored in a finished run's `weights.safetensors`.
 
-    which="live" takes the live weights, which="ema" the averaged ones. BatchTopK's θ has no average: the live θ is used
-    in both cases, as it was when nmse_ema was measured. Raise ExportError if a weight is NaN or infinite, and
-    CheckpointError if the file does not hold a run's weights.
+    which="live" takes the live weights, which="ema" the averaged ones, each with the θ of BatchTopK that nmse_live or
+    nmse_ema was measured with. In files from before the averaged weights had a θ of their own that was the live one.
+    Raise ExportError if a weight is NaN or infinite, and CheckpointError if the file does not hold a run's weights.
     """
     tensors, meta = checkpoint.read(path)
     try:
@@ -27,6 +27,7 @@ def of_run(path: Path, which: str = "live") -> tuple[SAE, RunConfig]:
         names = list(sae.state_dict())
         if which == "ema":
             tensors = tensors | {name: tensors[f"ema.{name}"] for name, _ in sae.named_parameters()}
+            tensors |= {name: tensors.get(f"ema.{name}", tensors[name]) for name, _ in sae.named_buffers()}
         sae.load_state_dict({name: tensors[name] for name in names})
     except (KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(

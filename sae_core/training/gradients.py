@@ -55,7 +55,6 @@ class StepOutput:
     auxk: Tensor | None  # normalised AuxK loss; None when no latent was dead
     used: Tensor  # (n,) bool: latents above 0 on at least one token of the batch
     penalty: Tensor | None = None  # S of L + λ·S, mean over the tokens; None without a penalty
-    smallest: Tensor | None = None  # batchtopk: the smallest active value
     encoder: EncoderGradient | None = None  # set if W_enc has no `.grad`
 
 
@@ -141,9 +140,8 @@ def _ranked_gradients_(
     sae.b_pre.grad = g[0].sum(0) - latent @ sae.W_enc
     if sae.b_enc is not None:
         sae.b_enc.grad = latent
-    smallest = values.where(values > 0, float("inf")).min() if sae.config.activation == "batchtopk" else None
     used = _used(*(groups[own] if sae.config.multi_topk else (values, indices)), len(W_enc))
-    return StepOutput(squared[own].mean() / denominator, auxk_loss, used, smallest=smallest, encoder=encoder)
+    return StepOutput(squared[own].mean() / denominator, auxk_loss, used, encoder=encoder)
 
 
 def _errors(

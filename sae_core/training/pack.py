@@ -13,6 +13,7 @@ from torch import Tensor
 from sae_core.data.geometric_median import geometric_median
 from sae_core.data.source import Source
 from sae_core.data.stream import Stream, shared_chunks
+from sae_core.training.evaluation import THRESHOLD_ROWS
 from sae_core.training.run import Run
 
 _MEDIAN_ROWS = 32_768  # rows for b_pre's geometric median, as many as in released code
@@ -54,6 +55,9 @@ def train_pack(runs: Sequence[Run], source: Source, device: str | torch.device =
     if not left:
         return
     held_out = source.held_out().to(device)
+    training = None
+    if any(run.config.sae.activation == "batchtopk" for run in left):
+        training = source.sample(THRESHOLD_ROWS).to(device)
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
         streams = _Streams(source, pool, device)
         while left := [run for run in left if not run.abandoned]:
@@ -62,7 +66,8 @@ def train_pack(runs: Sequence[Run], source: Source, device: str | torch.device =
             here = [run for run in left if run.tokens == front]
             batches, waited = streams.batches(here)
             for run, x in zip(here, batches, strict=True):
-                for event in _advance(run, x, waited / len(here), held_out, alone=len(left) == 1):
+                alone = len(left) == 1
+                for event in _advance(run, x, waited / len(here), held_out, training, alone):
                     if event.kind in ("done", "diverged", "failed"):
                         left.remove(run)
                     yield event
@@ -103,14 +108,16 @@ class _Streams:
         return self._chunks[run.config.train.batch_tokens], run.config.data.shuffle_seed
 
 
-def _advance(run: Run, x: Tensor, waited: float, held_out: Tensor, alone: bool) -> Iterator[Event]:
+def _advance(
+    run: Run, x: Tensor, waited: float, held_out: Tensor, training: Tensor | None, alone: bool
+) -> Iterator[Event]:
     """Do one step of one run, and evaluate the run if an evaluation is due."""
     try:
         run.step(x, waited, alone)
         if run.tokens < run.next_evaluation():
             yield Event(run, "step")
             return
-        row = run.evaluate(held_out)
+        row = run.evaluate(held_out, training)
         outcome = run.outcome()
     except Exception as error:  # an error ends only this run, not the others
         yield Event(run, "failed", error=error)

@@ -13,7 +13,7 @@ from sae_core.errors import CheckpointError
 from sae_core.training import flops, memory
 from sae_core.training.convergence import Convergence, judge
 from sae_core.training.ema import EMA
-from sae_core.training.evaluation import evaluate
+from sae_core.training.evaluation import Evaluation, evaluate, set_threshold_
 from sae_core.training.gradients import StepOptions, StepOutput, gradients_
 from sae_core.training.optimizer import Optimizer
 from sae_core.training.stopwatch import Stopwatch
@@ -97,9 +97,6 @@ class Run:
             self.steps += 1
             # Indexing with `used` would wait for the GPU to count the used latents.
             self.last_active.masked_fill_(output.used, self.tokens)
-            if isinstance(self.sae, BatchTopK):
-                assert output.smallest is not None
-                self.sae.observe(output.smallest, self.steps)
         if dead is not None:
             self.flops_auxk += len(x) * flops.auxk_per_token(len(dead), x.shape[1])
         # `encoder` holds (B, d) rows, too large to keep between steps.
@@ -133,21 +130,29 @@ class Run:
         due = train.first_eval_tokens * 2 ** (self.evaluations / train.evals_per_doubling)
         return min(math.ceil(due), train.budget)
 
-    def evaluate(self, held_out: Tensor) -> dict[str, Any]:
-        """Evaluate the live and the averaged weights, append the row to the curve and return it."""
-        live = evaluate(self.sae, held_out, self.denominator)
+    def evaluate(self, held_out: Tensor, training: Tensor | None = None) -> dict[str, Any]:
+        """Evaluate the live and the averaged weights on held-out rows, append the row to the curve and return it.
+
+        training: training rows, (R, d), on which batchtopk sets the θ of the live and that of the averaged weights;
+        other activations do without.
+        """
+        live = self._evaluate(held_out, training)
         with self.ema.applied():
-            averaged = evaluate(self.sae, held_out, self.denominator)
+            averaged = self._evaluate(held_out, training)
+        measured = {"live": live, "ema": averaged}
+        weights = "ema" if averaged.nmse < live.nmse else "live"  # live where one of them is NaN
         dead = self.dead()
         assert self._last is not None, "evaluate() comes after a step"
         output, norm = self._last
         row = {
             "step": self.steps,
             "tokens": self.tokens,
-            "nmse": min(live.nmse, averaged.nmse) if math.isfinite(averaged.nmse) else live.nmse,
-            "nmse_live": live.nmse,
-            "nmse_ema": averaged.nmse,
-            "l0": live.l0,
+            "weights": weights,
+            **{
+                name + of_which: getattr(measured[which], name)
+                for name in ("nmse", "l0", "threshold")
+                for of_which, which in (("", weights), ("_live", "live"), ("_ema", "ema"))
+            },
             "dead_fraction": None
             if self.tokens <= self.config.sae.dead_tokens
             else (0 if dead is None else len(dead)) / len(self.last_active),
@@ -169,6 +174,13 @@ class Run:
             self.evaluations += 1
         self.curve.append(row)
         return row
+
+    def _evaluate(self, held_out: Tensor, training: Tensor | None) -> Evaluation:
+        """Evaluate the weights that the SAE has now, with a θ that is theirs."""
+        if isinstance(self.sae, BatchTopK):
+            assert training is not None, "batchtopk sets its θ on training rows"
+            set_threshold_(self.sae, training)
+        return evaluate(self.sae, held_out, self.denominator)
 
     def convergence(self) -> Convergence:
         tokens, live, ema = (
@@ -193,11 +205,11 @@ class Run:
     def tensors(self) -> dict[str, Tensor]:
         """All tensors of the state, under flat names."""
         live = {f"sae.{name}": p for name, p in self.sae.state_dict().items()}
-        mean = {f"ema.{name}": m for name, m in self.ema.m.items()}
+        mean = {f"ema.{name}": m for name, m in (self.ema.m | self.ema.buffers).items()}
         return live | mean | self.optimizer.tensors() | {"last_active": self.last_active}
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights that a finished run saves: the live ones and their bias-corrected average."""
+        """The weights that a finished run saves: the live ones and their bias-corrected average, each with its θ."""
         return self.sae.state_dict() | {f"ema.{name}": w for name, w in self.ema.weights().items()}
 
     def meta(self) -> dict[str, Any]:
@@ -227,6 +239,9 @@ class Run:
             p.copy_(tensors[f"sae.{name}"])
         for name, m in self.ema.m.items():
             m.copy_(tensors[f"ema.{name}"])
+        for name, buffer in self.ema.buffers.items():
+            # A checkpoint from before the averaged weights had a θ of their own holds the live one.
+            buffer.copy_(tensors.get(f"ema.{name}", tensors[f"sae.{name}"]))
         self.optimizer.load({k: v.to(device) for k, v in tensors.items()})
         self.last_active.copy_(tensors["last_active"])
         self.ema.t = meta["ema_t"]

@@ -45,6 +45,7 @@ class RunExport:
     about: About
     wanted: list[tuple[str, Path]]  # formats, and the folders to write them to
     left_out: list[str]  # a reason for each format that cannot hold the run
+    live_threshold: bool = False  # batchtopk: the averaged weights were saved without a θ of their own
 
     @property
     def run_id(self) -> str:
@@ -58,6 +59,11 @@ class RunExport:
             for name, out in self.wanted
         ]
         notes += [f"{self.run_id}: left out: {why}" for why in self.left_out]
+        if self.live_threshold:
+            notes.append(
+                f"{self.run_id}: the averaged weights are exported with the θ of the live weights, as they were "
+                "evaluated: the run is from before θ was set for both. --weights live has a θ that fits."
+            )
         off = float((sae.W_dec.detach().norm(dim=1) - 1).abs().max())
         layouts = [name for name, _ in self.wanted]
         if self.sae.activation == "topk" and off > _UNIT and "dictionary_learning" in layouts:
@@ -97,7 +103,8 @@ def _plan_run(folder: RunFolder, request: Request, out: Path) -> RunExport:
         raise SweepError(
             f"{folder.path} is {folder.status().state} and has no {weights.name}: a run has them when it ends."
         )
-    which = best(folder.curve()) if request.weights == "best" else request.weights
+    curve = folder.curve()
+    which = best(curve) if request.weights == "best" else request.weights
     run = RunConfig.from_dict(config["run"])
     options = {key: getattr(request, key) for key in ("model", "layer", "hook")}
     replaced = {key: value for key, value in options.items() if value is not None}
@@ -112,7 +119,9 @@ def _plan_run(folder: RunFolder, request: Request, out: Path) -> RunExport:
         raise ExportError(f"{folder.run_id}: {' '.join(left_out)}")
     for name, path in wanted:
         refuse_taken(target(name, path, about))
-    return RunExport(weights, run.sae, about, wanted, left_out)
+    own_threshold = which == "live" or bool(curve and curve[-1].get("threshold_ema") is not None)
+    live_threshold = run.sae.activation == "batchtopk" and not own_threshold
+    return RunExport(weights, run.sae, about, wanted, left_out, live_threshold)
 
 
 def best(curve: Sequence[dict[str, Any]]) -> str:

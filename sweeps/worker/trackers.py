@@ -26,7 +26,7 @@ class Trackers:
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Log every number of one evaluation that is known, over the tokens."""
-        numbers = {k: v for k, v in row.items() if k != "step" and v is not None}
+        numbers = {k: v for k, v in row.items() if k != "step" and isinstance(v, int | float)}
         for name, (log, _) in list(self._shown.items()):
             self._guard(name, partial(log, numbers))
 

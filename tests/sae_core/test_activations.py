@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sae_core.activations import BatchTopK, JumpReLU, build
 from sae_core.config import RANKED, DataKey, RunConfig, SAEConfig, TrainConfig
 from sae_core.data.synthetic import Synthetic, SyntheticConfig
+from sae_core.training.evaluation import set_threshold_
 from sae_core.training.gradients import StepOptions, gradients_
 from sae_core.training.run import Run
 from sae_core.training.selection import select
@@ -171,14 +172,62 @@ def test_batch_topk_takes_the_largest_of_the_batch(k, spread, seed, rows):
 def test_batch_topk_is_a_threshold_at_inference():
     sae, x = sae_and_batch("batchtopk")
     assert isinstance(sae, BatchTopK)
-    output = gradients_(sae, x, StepOptions(DENOMINATOR))
-    sae.observe(output.smallest, 1)
+    set_threshold_(sae, x)
+    assert sae.threshold == pytest.approx(exact_threshold(sae.state_dict(), x, K))
     values, indices = sae.encode(x)
     assert indices is None and (values > 0).sum() == B * K - 1  # the smallest itself is not above θ
-    sae.observe(output.smallest * 3, 2)
-    assert sae.threshold == pytest.approx(2 * float(output.smallest))
-    sae.observe(torch.tensor(float("inf")), 3)  # a batch with nothing on
-    assert sae.threshold == pytest.approx(2 * float(output.smallest))
+    with torch.no_grad():
+        sae.b_enc.fill_(-100.0)  # nothing is active
+    set_threshold_(sae, x)
+    assert sae.threshold == 0 and not sae.encode(x)[0].any()
+
+
+def exact_threshold(weights, x, k):
+    """The smallest of the B·k largest pre-activations of a batch, by one sort, from tensors by name."""
+    pre = (x - weights["b_pre"]) @ weights["W_enc"].T + weights["b_enc"]
+    return float(pre.flatten().sort(descending=True).values[len(x) * k - 1])
+
+
+def test_both_thresholds_of_batch_topk_are_those_of_their_weights_from_the_first_evaluation_on():
+    run, training = Run(run_config("batchtopk"), torch.zeros(16), SOURCE.denominator), SOURCE.sample(2048)
+    while run.tokens < 4096:
+        run.step(SOURCE.rows(run.tokens, 64, 0))
+        if run.tokens < run.next_evaluation():
+            continue
+        row, saved = run.evaluate(SOURCE.held_out(), training), run.weights()
+        averaged = {name.removeprefix("ema."): t for name, t in saved.items() if name.startswith("ema.")}
+        for which, weights in (("live", saved), ("ema", averaged)):
+            exact = exact_threshold(weights, training, 3)
+            assert row[f"threshold_{which}"] == pytest.approx(exact, rel=1e-5)
+            assert float(weights["threshold"]) == pytest.approx(exact, rel=1e-5)
+            assert row[f"l0_{which}"] == pytest.approx(3, rel=0.06), row["tokens"]
+        assert [row[name] for name in ("nmse", "l0", "threshold")] == [
+            row[f"{name}_{row['weights']}"] for name in ("nmse", "l0", "threshold")
+        ]
+    assert abs(row["threshold_ema"] / row["threshold_live"] - 1) > 0.05  # one θ for both would be wrong
+
+
+def test_a_checkpoint_without_a_threshold_of_the_average_is_read():
+    """As written before the averaged weights had one: then they were evaluated with the live θ."""
+    first = advance(Run(run_config("batchtopk"), torch.zeros(16), SOURCE.denominator), 512)
+    saved = {name: t.clone() for name, t in first.tensors().items() if name != "ema.threshold"}
+    second = Run(run_config("batchtopk"), torch.zeros(16), SOURCE.denominator)
+    second.restore(saved, json.loads(json.dumps(first.meta())))
+    assert second.weights()["ema.threshold"] == saved["sae.threshold"] > 0
+
+
+@pytest.mark.parametrize("name", ["relu", "jumprelu", "gated"])
+def test_l0_is_of_the_weights_that_the_loss_is_of(name):
+    """Where the averaged weights are better, their L0 is reported, which is another than that of the live ones."""
+    run = advance(Run(run_config(name, lr=0.05, ema=0.9), torch.zeros(16), SOURCE.denominator), 4096)
+    by_ema = [row for row in run.curve if row["weights"] == "ema"]
+    assert by_ema and any(abs(row["l0_ema"] / row["l0_live"] - 1) > 0.01 for row in by_ema)
+    for row in run.curve:
+        assert (row["nmse"], row["l0"]) == (row[f"nmse_{row['weights']}"], row[f"l0_{row['weights']}"])
+    row = run.curve[-1]
+    with run.ema.applied():
+        z, _ = run.sae.encode(SOURCE.held_out())
+    assert row["l0_ema"] == pytest.approx(float((z > 0).sum(1).float().mean()))
 
 
 def test_jumprelu_encodes_what_is_above_its_thresholds():
@@ -189,9 +238,9 @@ def test_jumprelu_encodes_what_is_above_its_thresholds():
     assert torch.equal(z > 0, pre > sae.log_threshold.exp()) and torch.equal(z[z > 0], pre[z > 0])
 
 
-def run_config(name: str, tokens: int = 4096) -> RunConfig:
+def run_config(name: str, lr: float = 3e-3, ema: float = 0.999) -> RunConfig:
     train = TrainConfig(
-        lr=3e-3, batch_tokens=64, max_tokens=tokens, first_eval_tokens=256, evals_per_doubling=2
+        lr=lr, batch_tokens=64, max_tokens=4096, ema=ema, first_eval_tokens=256, evals_per_doubling=2
     )
     return RunConfig(DataKey(SOURCE.fingerprint, 16), config(name, 48, 3), train).resolved()
 
@@ -200,7 +249,7 @@ def advance(run: Run, until: int) -> Run:
     while run.tokens < until:
         run.step(SOURCE.rows(run.tokens, 64, 0))
         if run.tokens >= run.next_evaluation():
-            run.evaluate(SOURCE.held_out())
+            run.evaluate(SOURCE.held_out(), SOURCE.sample(256))
     return run
 
 

@@ -20,12 +20,15 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers. Panels: `over L0`, at the n with the most points, and `over n`, at the L0 that most reach.
 
     For each activation, n and k: the run with the lowest nmse. The loss at one L0 is interpolated in log-log between
-    the two neighbouring L0 of that n, since only TopK sets its L0. The data set with the most runs is drawn. Raises
-    inputs.Missing without two activations.
+    the two neighbouring L0 of that n, since only TopK sets its L0. The data set with the most runs is drawn. A loss and
+    an L0 of one point are of the same weights: see `_of_the_same_weights`. Raises inputs.Missing without two
+    activations.
     """
     runs = study.runs
     wanted = "l0" if runs is not None and "l0" in runs.columns and runs["l0"].notna().any() else "k"
     known = inputs.finished(runs, "n_latents", wanted, "nmse")
+    if wanted == "l0":
+        known = _of_the_same_weights(known)
     known = known[known[wanted] > 0].assign(l0=known[wanted])
     if "activation" not in known.columns or known["activation"].nunique() < 2:
         raise inputs.Missing(
@@ -40,6 +43,19 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     at_n = best[best["n_latents"] == n].sort_values(["activation", "l0"]).assign(panel=OVER_L0)
     table = pd.concat([at_n, _at_one_l0(best)], ignore_index=True)[COLUMNS]
     return table.astype(dict.fromkeys(COLUMNS[2:], "float64"))
+
+
+def _of_the_same_weights(known: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the nmse of the weights that their l0 is of.
+
+    Both are of the weights that the column `weights` names. Runs from before it was written have the l0 of the live
+    weights, so their nmse_live is taken: the L0 of averaged weights may be three times the live one (relu).
+    """
+    if "nmse_live" not in known.columns:
+        return known
+    named = known["weights"].notna() if "weights" in known.columns else pd.Series(False, index=known.index)
+    live = pd.to_numeric(known["nmse_live"], errors="coerce")
+    return known.assign(nmse=known["nmse"].where(named | live.isna(), live))
 
 
 def _at_one_l0(best: pd.DataFrame) -> pd.DataFrame:

@@ -10,13 +10,16 @@ from safetensors.torch import load_file
 
 from sae_core.config import DataKey, RunConfig, TrainConfig
 from sae_core.data.store import Store
+from sae_core.data.synthetic import Synthetic, SyntheticConfig
 from sae_core.errors import CheckpointError
 from sae_core.export import canonical, formats
 from sae_core.export.about import About, ExportError
 from sae_core.export.formats import FORMATS, export, load, refusal
 from sae_core.training import checkpoint
+from sae_core.training.evaluation import evaluate
 from sweeps.dispatch.export import best, describe
 from sweeps.errors import SweepError
+from sweeps.ledger.run_folder import open_study
 from sweeps.verbs import launch
 from sweeps.verbs.cli import main
 from tests.sae_core.export.exported import ABOUT, ACTIVATIONS, HELD, D, K, N, an_sae, inputs
@@ -191,11 +194,37 @@ def _weights(tmp_path, **changed):
     return sae, tmp_path / "weights.safetensors"
 
 
-def test_averaged_weights_are_taken_with_the_live_threshold(tmp_path):
-    sae, path = _weights(tmp_path)
+def test_averaged_weights_are_taken_with_their_own_threshold(tmp_path):
+    sae, path = _weights(tmp_path, **{"ema.threshold": torch.tensor(0.17)})
     live, averaged = canonical.of_run(path, "live")[0], canonical.of_run(path, "ema")[0]
     assert torch.equal(live.W_enc, sae.W_enc) and torch.equal(averaged.W_enc, sae.W_enc * 0.9)
-    assert torch.equal(averaged.state_dict()["threshold"], sae.state_dict()["threshold"])
+    assert float(live.state_dict()["threshold"]) == pytest.approx(0.21)
+    assert float(averaged.state_dict()["threshold"]) == pytest.approx(0.17)
+
+
+def test_weights_saved_without_a_threshold_of_the_average_have_the_live_one(tmp_path):
+    _, path = _weights(tmp_path)
+    averaged = canonical.of_run(path, "ema")[0]
+    assert float(averaged.state_dict()["threshold"]) == pytest.approx(0.21)
+
+
+def test_exported_batchtopk_has_the_loss_and_l0_of_its_row(tiny, tmp_path, capsys):
+    assert launch.main([*tiny("sae.activation=batchtopk", "launcher=debug")]) == 0
+    (folder,) = open_study(tmp_path / "tiny").runs()
+    row, data = folder.curve()[-1], Synthetic(SyntheticConfig(**folder.config()["data"]["synthetic"]))
+    assert row["threshold_live"] != row["threshold_ema"]
+    for which in ("live", "ema"):
+        out = tmp_path / which
+        options = ["--format", "dictionary_learning", "--out", str(out), "--weights", which]
+        assert main(["export", str(folder.path), *options]) == 0
+        found = evaluate(load(out / "trainer_0"), data.held_out(), data.denominator)
+        assert found.nmse == pytest.approx(row[f"nmse_{which}"], rel=1e-5)
+        assert found.l0 == pytest.approx(row[f"l0_{which}"], rel=1e-3)
+    assert "from before" not in capsys.readouterr().out
+    folder.rewind([{name: value for name, value in row.items() if "threshold" not in name}])
+    options = ["--format", "saelens", "--out", str(tmp_path / "old"), "--weights", "ema"]
+    assert main(["export", str(folder.path), *options]) == 0
+    assert "θ of the live weights" in capsys.readouterr().out
 
 
 def test_weights_that_are_not_finite_or_not_there(tmp_path):

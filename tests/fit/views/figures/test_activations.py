@@ -61,6 +61,19 @@ def test_two_panels_of_a_curve_each(runs, style):
         np.testing.assert_array_equal(drawn, own[[x, "nmse"]].to_numpy())
 
 
+def test_the_loss_and_the_l0_of_a_point_are_of_the_same_weights(runs):
+    """Tables from before the column `weights` have the live L0 beside the better of the two losses."""
+    live = runs["nmse"] * np.where(runs["activation"] == "relu", 1.3, 1.0)
+    old = activations.numbers(study(runs.assign(nmse_live=live)))
+    new = activations.numbers(study(runs.assign(nmse_live=live, weights="ema")))
+    pd.testing.assert_frame_equal(new, activations.numbers(study(runs)))
+    relu = old["activation"] == "relu"
+    np.testing.assert_allclose(old["nmse"][relu], 1.3 * new["nmse"][relu])
+    np.testing.assert_array_equal(old["nmse"][~relu], new["nmse"][~relu])
+    part = runs.assign(nmse_live=live, weights=pd.Series(["ema", None] * len(runs))[: len(runs)].to_numpy())
+    assert activations.numbers(study(part))["nmse"].between(new["nmse"].min(), old["nmse"].max()).all()
+
+
 def test_one_activation_is_not_compared(runs):
     with pytest.raises(inputs.Missing, match="two activation functions in the column activation"):
         activations.numbers(study(runs[runs["activation"] == "topk"]))
