@@ -88,7 +88,7 @@ RUNS = (
     _setting("data.harvest.model", TEXT, "model", "harvested data: the language model"),
     _setting("data.harvest.text", TEXT, "text", "harvested data: the folder of its text"),
     _setting("data.harvest.prepare", TEXT, "preparation of inputs", "harvested data: normalisation of rows"),
-    _setting("data.harvest.layer", WHOLE, "layer", "harvested data: blocks passed, counted from 1"),
+    _setting("data.harvest.layer", WHOLE, "layer", "harvested data: blocks passed; 0: before the first"),
     _setting(
         "data.harvest.context", WHOLE, "context length", "harvested data: context length", unit="tokens"
     ),
@@ -244,7 +244,8 @@ RUNS = (
     _result(
         "flops_sparse",
         NUMBER,
-        "C, counting what a step computes, AuxK apart: 2·n·d + 8·k·d per token for `topk` and `batchtopk`",
+        "C, counting what a step computes: 2·n·d + 8·k·d per token for `topk` and `batchtopk`, and AuxK's share by the "
+        "path that it took, 10·n_dead·d, or 2·n_dead·d + 8·k_aux·d where it gathered",
         "FLOPs",
         "compute C, sparse",
     ),

@@ -38,6 +38,11 @@ class Gradients:
     latent: Tensor  # Σ_b ∂pre of each latent, (n,)
 
 
+def by_gathers(n_dead: int, k_aux: int, device_type: str) -> bool:
+    """Whether AuxK gathers the k_aux rows chosen for each token rather than multiplying by all dead rows."""
+    return n_dead > SPARSE_FROM[device_type] * k_aux
+
+
 def add_auxk_(sae: SAE, centred: Tensor, error: Tensor, auxk: AuxK, grads: Gradients) -> Tensor:
     """Add AuxK's gradients and return L_aux = mean‖e − ê‖² / mean‖e − ē‖².
 
@@ -48,7 +53,7 @@ def add_auxk_(sae: SAE, centred: Tensor, error: Tensor, auxk: AuxK, grads: Gradi
     target = -error
     spread = (target - target.mean(0)).pow(2).sum(1).mean()
     scale = 2 * auxk.alpha / (len(target) * spread)
-    part = _sparse_ if len(dead) > SPARSE_FROM[dead.device.type] * k_aux else _dense_
+    part = _sparse_ if by_gathers(len(dead), k_aux, dead.device.type) else _dense_
     rows = max(1, auxk.elements // len(dead))
     squared = torch.zeros((), dtype=target.dtype, device=target.device)
     for c, e in zip(centred.split(rows), target.split(rows), strict=True):

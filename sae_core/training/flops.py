@@ -20,6 +20,10 @@ def sparse_per_token(sae: SAEConfig, d: int) -> float:
     return (16.0 if sae.activation == "gated" else 12.0) * n * d
 
 
-def auxk_per_token(n_dead: int, d: int) -> float:
-    """10·n_dead·d FLOPs: AuxK's encode, decode and three gradients, computed densely over the dead latents."""
-    return 10.0 * n_dead * d
+def auxk_per_token(n_dead: int, d: int, k_aux: int, by_gathers: bool) -> float:
+    """What AuxK's step computes besides: 10·n_dead·d FLOPs, or 2·n_dead·d + 8·k_aux·d where it gathers.
+
+    Both encode all dead latents, 2·n_dead·d. Decoding and the three gradients (of z, W_dec and W_enc) are products over
+    the dead latents, or by gathers touch the k_aux rows chosen for a token. by_gathers: see `auxk.by_gathers`.
+    """
+    return 2.0 * n_dead * d + 8.0 * (k_aux if by_gathers else n_dead) * d

@@ -11,6 +11,7 @@ from sae_core.activations import BatchTopK, build
 from sae_core.config import RunConfig
 from sae_core.errors import CheckpointError
 from sae_core.training import flops, memory
+from sae_core.training.auxk import by_gathers
 from sae_core.training.convergence import Convergence, judge
 from sae_core.training.ema import EMA
 from sae_core.training.evaluation import Evaluation, evaluate, set_threshold_
@@ -98,7 +99,9 @@ class Run:
             # Indexing with `used` would wait for the GPU to count the used latents.
             self.last_active.masked_fill_(output.used, self.tokens)
         if dead is not None:
-            self.flops_auxk += len(x) * flops.auxk_per_token(len(dead), x.shape[1])
+            k_aux = self.config.sae.k_aux or 1
+            gathers = by_gathers(len(dead), k_aux, x.device.type)
+            self.flops_auxk += len(x) * flops.auxk_per_token(len(dead), x.shape[1], k_aux, gathers)
         # `encoder` holds (B, d) rows, too large to keep between steps.
         self._last = (replace(output, encoder=None), norm)
 

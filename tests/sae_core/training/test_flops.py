@@ -9,7 +9,8 @@ from sae_core.training.flops import auxk_per_token, dense_per_token, sparse_per_
 def test_conventions():
     assert dense_per_token(n=1000, d=10) == 12 * 1000 * 10
     assert sparse_per_token(SAEConfig(n_latents=1000, k=4), d=10) == 2 * 1000 * 10 + 8 * 4 * 10
-    assert auxk_per_token(n_dead=7, d=10) == 10 * 7 * 10
+    assert auxk_per_token(n_dead=7, d=10, k_aux=3, by_gathers=False) == 10 * 7 * 10
+    assert auxk_per_token(n_dead=7, d=10, k_aux=3, by_gathers=True) == 2 * 7 * 10 + 8 * 3 * 10
 
 
 def test_multi_topk_touches_four_times_the_rows():
