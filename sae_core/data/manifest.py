@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +13,15 @@ from sae_core.errors import DataError
 from sae_core.files import write_text
 
 MANIFEST = "manifest.json"
+CHECKED = (
+    "checked.json"  # the times that each shard's file had when its checksum last agreed with the manifest
+)
 UNFINISHED = "unfinished.json"  # the writer's settings, replaced by the manifest when the store is finished
 FORMAT = "saescale-store"
 VERSION = 1
+# A file that was changed less than this long ago may change again without another time, which has a step of 4 ms on
+# many file systems and of seconds on some: its times are not noted yet.
+_SETTLED_S = 2.5
 SPLITS = ("train", "held_out")
 
 
@@ -83,6 +92,34 @@ def read_manifest(folder: Path) -> Manifest:
     if any(Path(shard.file).name != shard.file for shard in shards):
         raise DataError(f"{path} names a shard outside its folder; do not use this store.")
     return manifest
+
+
+def times_of(path: Path) -> tuple[int, int]:
+    """When a file's content and when its inode last changed, in ns. The second one cannot be set back by a program."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_ctime_ns
+
+
+def settled(times: tuple[int, int]) -> bool:
+    """Whether a later change of the file would show in its times."""
+    return time.time() - max(times) / 1e9 > _SETTLED_S
+
+
+def read_checked(folder: Path) -> dict[str, tuple[int, int]]:
+    """The times of shards whose checksums were seen to agree, by file; without those of which nothing is known."""
+    try:
+        return {file: (times[0], times[1]) for file, times in read_json(folder / CHECKED).items()}
+    except (OSError, DataError, TypeError, IndexError):
+        return {}
+
+
+def note_checked(folder: Path, times: Mapping[str, tuple[int, int]]) -> None:
+    """Add shards whose checksums agree. Nothing is written in a store that cannot be written to."""
+    known = read_checked(folder)
+    noted = known | {file: each for file, each in times.items() if settled(each)}
+    if noted != known:
+        with suppress(OSError):
+            write_json(folder / CHECKED, noted)
 
 
 def read_json(path: Path) -> dict[str, Any]:

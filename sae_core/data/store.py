@@ -1,28 +1,43 @@
 """A finished activation store on disk: checked when opened, memory-mapped, read without end in shuffled order."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sae_core.data.manifest import ShardEntry, read_manifest
+from sae_core.data.manifest import (
+    SPLITS,
+    ShardEntry,
+    note_checked,
+    read_checked,
+    read_manifest,
+    settled,
+    times_of,
+)
 from sae_core.data.shards import map_rows, sha256_of
 from sae_core.data.shuffle import permuted
 from sae_core.errors import DataError
 
 _SAMPLE_EPOCH = -1  # an epoch that the stream does not have, so that the sample is not the first batch
+_MOST_THREADS = 8  # that compute checksums
+# Shards that this process has checked: path, checksum and times. A worker opens a store again for each pack.
+_checked_here: set[tuple[str, str, tuple[int, int]]] = set()
 
 
 class Store:
     """A `Source` of the training rows without end, each epoch in another order, and of the held-out rows.
 
     Opening checks that every shard is there with the size and shape in the manifest (a `stat` and a header per
-    shard); `verify` reads them all. Raises DataError for anything missing or torn. Nothing changes after that: any
-    thread may read.
+    shard). A shard whose file has other times than when its checksum last agreed may have been copied or changed: its
+    checksum is compared at once. All others are compared once in a process, before their first row is read. `verify`
+    reads them all. Raises DataError for anything missing, torn or changed. Any thread may read.
     """
 
     def __init__(self, path: str | Path, d_model: int | None = None) -> None:
@@ -40,8 +55,13 @@ class Store:
         if not self.n_train or not self.n_held_out:
             counts = f"{self.n_train:,} training and {self.n_held_out:,} held-out rows"
             raise DataError(f"the store {self.path} has {counts}; both must be above 0: harvest it again.")
+        self._lock = Lock()
+        self._unchecked = {shard.file for shard in self.manifest.shards}
+        self._shards = {split: [s for s in self.manifest.shards if s.split == split] for split in SPLITS}
         self._train = self._open("train")
         self._held_out = self._open("held_out")
+        known = read_checked(self.path)
+        self._check(s for s in self.manifest.shards if self._has_other_times(s, known.get(s.file)))
         sizes = [len(shard) for shard in self._train]
         self._starts = np.array(
             list(accumulate(sizes, initial=0)), dtype=np.int64
@@ -65,6 +85,7 @@ class Store:
         if rows is not None and rows > self.n_held_out:
             has = f"the store {self.path} has {self.n_held_out:,} held-out rows"
             raise DataError(f"{has}, fewer than the {rows:,} asked for; ask for fewer or harvest more.")
+        self._check(self._shards["held_out"])
         return torch.cat([torch.from_numpy(np.array(shard)).float() for shard in self._held_out])[:rows]
 
     def sample(self, rows: int) -> Tensor:
@@ -82,15 +103,48 @@ class Store:
         `progress(bytes done, bytes)` is called after every shard.
         """
         done, total = 0, sum(shard.bytes for shard in self.manifest.shards)
+        times = {}
         for shard in self.manifest.shards:
-            if sha256_of(self.path / shard.file) != shard.sha256:
-                raise DataError(
-                    f"shard {shard.file} of the store {self.path} has changed since it was written: its checksum "
-                    "differs from the manifest's; restore it or harvest the store again."
-                )
+            times[shard.file] = self._compared(shard)
             done += shard.bytes
             if progress:
                 progress(done, total)
+        note_checked(self.path, times)
+
+    def _check(self, shards: Iterable[ShardEntry]) -> None:
+        """Compare the checksums of those of the shards that this process has not compared yet."""
+        with self._lock:
+            left = [shard for shard in shards if shard.file in self._unchecked]
+            if not left:
+                return
+            with ThreadPoolExecutor(min(_MOST_THREADS, len(os.sched_getaffinity(0)))) as pool:
+                times = list(pool.map(self._compared_once, left))
+            note_checked(self.path, {s.file: each for s, each in zip(left, times, strict=True)})
+            self._unchecked -= {shard.file for shard in left}
+
+    def _compared_once(self, shard: ShardEntry) -> tuple[int, int]:
+        """`_compared`, unless this process has done so since the file last changed."""
+        path = self.path / shard.file
+        key = (str(path.resolve()), shard.sha256, times_of(path))
+        if key not in _checked_here:
+            self._compared(shard)
+            if settled(key[2]) and times_of(path) == key[2]:
+                _checked_here.add(key)
+        return key[2]
+
+    def _compared(self, shard: ShardEntry) -> tuple[int, int]:
+        """Read a whole shard and compare its checksum with the manifest's. Returns the times of its file before."""
+        path = self.path / shard.file
+        times = times_of(path)
+        if sha256_of(path) != shard.sha256:
+            raise DataError(
+                f"shard {shard.file} of the store {self.path} has changed since it was written: its checksum differs "
+                "from the manifest's; restore it or harvest the store again."
+            )
+        return times
+
+    def _has_other_times(self, shard: ShardEntry, known: tuple[int, int] | None) -> bool:
+        return known is not None and times_of(self.path / shard.file) != known
 
     def _gather(self, ids: NDArray[np.int64]) -> Tensor:
         """Training rows `ids`, any order: read in the order of the disk, returned in the order asked."""
@@ -98,13 +152,16 @@ class Store:
         ascending = ids[order]
         cuts = np.searchsorted(ascending, self._starts)
         out = torch.empty(len(ids), self.d_model)
+        if self._unchecked:
+            touched = zip(self._shards["train"], cuts, cuts[1:], strict=False)
+            self._check(entry for entry, a, b in touched if a < b)
         for shard, start, a, b in zip(self._train, self._starts, cuts, cuts[1:], strict=False):
             if a < b:
                 out[torch.from_numpy(order[a:b])] = torch.from_numpy(shard[ascending[a:b] - start]).float()
         return out
 
     def _open(self, split: str) -> list[NDArray]:
-        return [self._map(shard) for shard in self.manifest.shards if shard.split == split]
+        return [self._map(shard) for shard in self._shards[split]]
 
     def _map(self, shard: ShardEntry) -> NDArray:
         path = self.path / shard.file

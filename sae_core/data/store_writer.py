@@ -118,6 +118,7 @@ class StoreWriter:
             versions={name: version(name) for name in ("torch", "numpy", "safetensors")},
         )
         m.write_manifest(self.out, manifest)
+        m.note_checked(self.out, {path.name: m.times_of(path) for path in paths})
         os.unlink(self.out / m.UNFINISHED)
         return self.out
 

@@ -1,16 +1,21 @@
 """A store gives back what was written, in an order that depends on the place and the seed only, and tells of damage."""
 
 import json
+import os
+import shutil
+import time
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from sae_core.data import manifest
+from sae_core.data import store as store_module
 from sae_core.data.import_array import from_array
-from sae_core.data.manifest import MANIFEST, UNFINISHED
+from sae_core.data.manifest import CHECKED, MANIFEST, UNFINISHED
 from sae_core.data.prepare import mean_off_unit_norm
-from sae_core.data.shards import shard_name
+from sae_core.data.shards import sha256_of, shard_name
 from sae_core.data.store import Store
 from sae_core.data.store_writer import StoreWriter
 from sae_core.errors import DataError
@@ -245,6 +250,84 @@ def test_a_flipped_byte_is_found_by_verify(store):
     path.write_bytes(content)
     with pytest.raises(DataError, match="held_out-00000.safetensors .* checksum"):
         Store(store).verify()
+
+
+def flip(path, times=None):
+    """Change one bit of a row in place; times: set the file's back to these afterwards, as a careful culprit would."""
+    with open(path, "r+b") as file:
+        file.seek(-3, 2)
+        byte = file.read(1)[0]
+        file.seek(-3, 2)
+        file.write(bytes([byte ^ 1]))
+    if times:
+        os.utime(path, ns=times)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("split", ["train", "held_out"])
+def test_changed_bytes_are_refused_before_a_row_of_their_shard_is_read(store, split, hidden):
+    path = store / f"{split}-00000.safetensors"
+    flip(path, (path.stat().st_atime_ns, path.stat().st_mtime_ns) if hidden else None)
+    opened = Store(store)
+    says = f"{path.name} of the store .* has changed since it was written: its checksum"
+    if split == "train":
+        opened.held_out()
+        for read in (lambda: opened.rows(0, 1003, 0), lambda: opened.sample(1003)):
+            with pytest.raises(DataError, match=says):
+                read()
+    else:
+        opened.rows(0, 100, 0)
+        with pytest.raises(DataError, match=says):
+            opened.held_out()
+
+
+@pytest.fixture
+def settled_store(store, monkeypatch):
+    """A store whose files count as old, and which was read once: the times of its shards are noted."""
+    monkeypatch.setattr(manifest, "_SETTLED_S", -1.0)
+    opened = Store(store)
+    opened.rows(0, TRAIN, 0), opened.held_out()
+    assert set(json.loads((store / CHECKED).read_text())) == {shard.file for shard in opened.manifest.shards}
+    return store
+
+
+def test_changed_bytes_are_refused_when_the_store_is_opened_once_its_times_are_known(settled_store):
+    path = settled_store / "train-00003.safetensors"
+    time.sleep(0.02)  # more than the step of the file's times
+    flip(path, (path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    with pytest.raises(DataError, match="train-00003.safetensors .* has changed"):
+        Store(settled_store)
+
+
+def test_a_copied_store_has_other_times_and_is_read(settled_store, tmp_path, monkeypatch):
+    copied = tmp_path / "copied"
+    shutil.copytree(settled_store, copied)
+    read = []
+    monkeypatch.setattr(store_module, "sha256_of", lambda path: read.append(path.name) or sha256_of(path))
+    assert torch.equal(Store(copied).rows(0, 50, 0), Store(settled_store).rows(0, 50, 0))
+    assert len(read) == len(set(read)) == 6  # each shard of the copy once, those of the original not again
+    Store(copied).rows(0, 50, 0)
+    assert len(read) == 6
+
+
+def test_a_store_that_cannot_be_written_to_is_read(store, monkeypatch):
+    def read_only(*_):
+        raise PermissionError("read-only file system")
+
+    monkeypatch.setattr(manifest, "write_json", read_only)
+    assert Store(store).rows(0, 10, 0).shape == (10, D)
+
+
+def test_only_the_shards_that_are_read_are_compared(store, monkeypatch):
+    read = []
+    monkeypatch.setattr(store_module, "sha256_of", lambda path: read.append(path.name) or sha256_of(path))
+    opened = Store(store)
+    assert not read
+    opened.held_out(), opened.held_out()
+    assert read == ["held_out-00000.safetensors"]
+    for start in range(0, TRAIN, 100):
+        opened.rows(start, 100, 0)
+    assert len(read) == len(set(read)) == 6
 
 
 def test_a_shard_of_another_width_is_found(store):
