@@ -37,6 +37,8 @@ class Overrides:
     axes: dict[str, list[Any]]
 
 
+AXES, DERIVE = "grid.axes.", "grid.derive."
+
 # Lines of Hydra's and OmegaConf's messages that do not help here: `+` cannot add a key that the schema does not know.
 _NOISE = (
     "See ",
@@ -111,7 +113,7 @@ def parse(loader: ConfigLoader, overrides: Sequence[str]) -> Overrides:
             parsed.append(parser.parse_override(override))
     last = {_key(o): o for o in parsed}  # as in Hydra, the last override of a key wins
     fixed = {key: o for key, o in last.items() if not o.is_sweep_override()}
-    axes = {key: _values(o) for key, o in last.items() if o.is_sweep_override()}
+    axes = {key.removeprefix(AXES): _values(o) for key, o in last.items() if o.is_sweep_override()}
     return Overrides([_text(o) for o in fixed.values()], frozenset(fixed), axes)
 
 
@@ -153,9 +155,11 @@ def _key(override: Override) -> str:
 def _text(override: Override) -> str:
     """Return the override as text for Hydra. 1e6 becomes 1000000, which integer keys accept too."""
     value = override.value()
+    text = override.input_line or ""
     if isinstance(value, float) and value.is_integer():
-        return f"{override.get_key_element()}={int(value)}"
-    return override.input_line or ""
+        text = f"{override.get_key_element()}={int(value)}"
+    # The keys in grid.axes and grid.derive are any config keys, and Hydra sets a new key only after ++.
+    return f"++{text}" if text.startswith((AXES, DERIVE)) else text
 
 
 def _values(override: Override) -> list[Any]:

@@ -12,12 +12,22 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
 from fit.data.near_names import did_you_mean
-from sweeps.config.compose import Overrides, axis_values, compose, hydra_session, is_group, parse, sentences
+from sweeps.config.compose import (
+    AXES,
+    DERIVE,
+    Overrides,
+    axis_values,
+    compose,
+    hydra_session,
+    is_group,
+    parse,
+    sentences,
+)
 from sweeps.config.data import describe
 from sweeps.config.earlier_fit import Fitted
 from sweeps.config.expression import compute, holds
 from sweeps.config.launcher import Launcher
-from sweeps.config.phases import Earlier, PhaseConfig, flatten, in_phase
+from sweeps.config.phases import Earlier, PhaseConfig, in_phase, written_in
 from sweeps.config.rule_values import Given, RuleValues
 from sweeps.errors import SweepError
 from sweeps.ledger.phase_record import PhaseFolder, Taken
@@ -205,7 +215,7 @@ def _axes(loader: ConfigLoader, config: DictConfig, line: Overrides) -> dict[str
         str(key): axis_values(
             loader, str(key), OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
         )
-        for key, value in flatten(config.grid.axes)
+        for key, value in written_in(config.grid.axes, AXES, line).items()
         if key not in line.fixed_keys
     }
     axes |= line.axes
@@ -222,12 +232,12 @@ def _axes(loader: ConfigLoader, config: DictConfig, line: Overrides) -> dict[str
 def _derived(config: DictConfig, line: Overrides, axes: Mapping[str, list[Any]]) -> dict[str, str]:
     """The expression of each derived value, by key.
 
-    null on the command line removes an expression of the config. Keys that the command line fixes or sweeps are not
-    derived.
+    The command line's expressions, `grid.derive.train.lr=…`, replace those of the config, and null there removes one.
+    Keys that the command line fixes or sweeps are not derived.
     """
     given = line.fixed_keys | set(line.axes)
-    written = {key: text for key, text in flatten(config.grid.derive) if text is not None}
-    derived = {key: str(text) for key, text in written.items() if key not in given}
+    written = written_in(config.grid.derive, DERIVE, line)
+    derived = {key: str(t) for key, t in written.items() if t is not None and key not in given}
     for key in derived:
         if key in axes:
             raise SweepError(f"{key} is both an axis of the grid and a derived value: remove one of them.")

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from fit.data.near_names import did_you_mean
-from sweeps.config.compose import Overrides, compose, hydra_session, parse, sentences
+from sweeps.config.compose import AXES, DERIVE, Overrides, compose, hydra_session, parse, sentences
 from sweeps.errors import SweepError
 from sweeps.rules.rule import KEYS, REGIME_TEXT, REGIMES, Spec, read_spec
 
@@ -129,8 +129,12 @@ def in_phase(config: DictConfig, name: str, line: Overrides) -> PhaseConfig:
     if phase.regime not in REGIMES:
         raise SweepError(f"phases.{name}.regime is {phase.regime!r}; it must be {REGIME_TEXT}.")
     given = line.fixed_keys | set(line.axes)
+    given |= {key.removeprefix(start) for key in given for start in (AXES, DERIVE) if key.startswith(start)}
     specs = {key: spec for key, spec in _specs(name, phase).items() if key not in given}
-    axes, derive = (dict(flatten(part)) for part in (phase.grid.axes, phase.grid.derive))
+    axes, derive = (
+        {key: value for key, value in flatten(part) if key not in given}
+        for part in (phase.grid.axes, phase.grid.derive)
+    )
     for short, key in KEYS.items():
         value = phase[short]
         if value is None or key in specs or key in given:
@@ -142,8 +146,9 @@ def in_phase(config: DictConfig, name: str, line: Overrides) -> PhaseConfig:
     replaced = {*specs, *axes, *derive}
     study_has = dict(flatten(config.grid.axes)) | dict(flatten(config.grid.derive))
     guesses = {key: study_has[key] for key in specs if study_has.get(key) is not None}
-    for section, own in (("axes", axes), ("derive", derive)):
-        known = {key: value for key, value in flatten(config.grid[section]) if key not in replaced}
+    for section, start, own in (("axes", AXES, axes), ("derive", DERIVE, derive)):
+        there = written_in(config.grid[section], start, line)
+        known = {key: value for key, value in there.items() if key not in replaced}
         known |= {key: value for key, value in own.items() if value is not None}
         OmegaConf.update(config, f"grid.{section}", known, merge=False)
     for part in ("zip", "where"):
@@ -168,6 +173,23 @@ def _specs(name: str, phase: DictConfig) -> dict[str, Spec]:
             content = OmegaConf.to_container(value, resolve=True)
             assert isinstance(content, dict)
             found[key] = read_spec(name, short, {str(k): v for k, v in content.items()}, phase.regime)
+    return found
+
+
+def written_in(section: DictConfig, start: str, line: Overrides) -> dict[str, Any]:
+    """The leaves of grid.axes or grid.derive by config key, those of the command line before those of the config.
+
+    A config may write a key with dots, `train.lr: …`, beside which the command line's is nested: train: {lr: …}.
+    start: AXES or DERIVE.
+    """
+    found = dict(flatten(section))
+    for key in sorted(name.removeprefix(start) for name in line.fixed_keys if name.startswith(start)):
+        *path, last = key.split(".")
+        node: Any = section
+        for part in path:
+            node = node.get(part) if OmegaConf.is_dict(node) else None
+        if OmegaConf.is_dict(node) and last in node:  # it is not where ~grid.derive.train.lr removed it
+            found[key] = node[last]
     return found
 
 

@@ -81,6 +81,32 @@ def test_derived_values_follow_the_cell():
     assert found.derived == {"train.lr": "2e-3*sqrt(1024/n_latents)"}
 
 
+@pytest.mark.parametrize("plus", ["", "++"])
+def test_a_derived_value_is_set_on_the_command_line(plus):
+    base = ["study=demo", "sae.n_latents=64", "sae.k=4"]
+    found = expand([*base, f"{plus}grid.derive.train.max_tokens=400*n_latents", "grid.derive.train.lr=null"])
+    (cell,) = found.cells
+    assert cell.config["train"]["max_tokens"] == 25_600
+    assert found.derived == {
+        "train.max_tokens": "400*n_latents"
+    }  # the demo's own is replaced, and its lr removed
+    (number,) = expand([*base, f"{plus}grid.derive.train.max_tokens=1e5"]).cells
+    assert number.config["train"]["max_tokens"] == 100_000
+    quoted = expand([*base, "grid.derive.train.max_tokens='int(1e4*sqrt(n_latents))'"]).cells
+    assert quoted[0].config["train"]["max_tokens"] == 80_000
+
+
+@pytest.mark.parametrize("values", ["2,3", "[2,3]", "range(2,4)"])
+def test_an_axis_is_set_on_the_command_line_by_either_name(values):
+    for key in ("sae.k", "grid.axes.sae.k", "++grid.axes.sae.k"):
+        if key == "sae.k" and values[0] == "[":
+            continue  # one value, which is a list
+        found = expand(["study=demo", "sae.n_latents=64", f"{key}={values}"])
+        assert [cell.config["sae"]["k"] for cell in found.cells] == [2, 3], key
+    one = expand(["study=demo", "sae.n_latents=64", "grid.axes.sae.k=5"])
+    assert [cell.config["sae"]["k"] for cell in one.cells] == [5]
+
+
 def test_derived_values_see_those_derived_before_them():
     text = "++grid.derive={train: {batch_tokens: 8 * k, max_tokens: 10 * batch_tokens}}"
     found = expand([*BASE[:1], "sae.n_latents=64", "sae.k=2,4", "train.lr=1", text]).cells
@@ -142,6 +168,8 @@ def test_equal_science_is_one_run_whatever_it_is_written_like():
         (["stdy=demo"], "stdy is not a config key. Did you mean study?"),
         (["data.synthetic.zip=1"], "Did you mean data.synthetic.zipf"),
         (["++grid.derive.train.lrr=3"], "train.lrr is not a config key. Did you mean train.lr"),
+        (["grid.derive.train.lrr=3"], "train.lrr is not a config key. Did you mean train.lr"),
+        (["grid.axes.sae.kk=3"], "sae.kk is not a config key"),
         (
             ["launcher.slurm.partitions=a"],
             "launcher.slurm.partitions is not a config key. Did you mean launcher.slurm.partition",
