@@ -19,7 +19,7 @@ class HarvestConfig:
 
     name: str
     model: str  # folder or hub id of a causal model or an encoder
-    layer: int  # blocks passed: the residual stream after block `layer`, counted from 1
+    layer: int  # blocks passed: the residual stream after block `layer`, counted from 1; 0: before the first block
     text: str  # folder of .txt files, one document a file
     tokens: int  # rows in total: training, held-out, and those dropped for their norm
     held_out: int  # how many of them are held out
@@ -99,10 +99,15 @@ def check(cfg: HarvestConfig) -> None:
     from sae_core.data.prepare import PREPARATIONS
     from sae_core.data.shards import FORMATS, TORCH_DTYPES
 
-    least = {"layer": 1, "context": 2, "held_out": 1, "held_out_every": 2, "shard_rows": 1}
+    least = {"layer": 0, "context": 2, "held_out": 1, "held_out_every": 2, "shard_rows": 1}
     for key, low in (least | {"batch_contexts": 1, "drop_first": 0}).items():
         if getattr(cfg, key) < low:
             raise DataError(f"{key} is {getattr(cfg, key)}; it must be at least {low}.")
+    if cfg.layer == 0 and cfg.hook is not None:
+        raise DataError(
+            f"hook is {cfg.hook!r} with layer = 0, the residual stream before the first block, which has no modules; "
+            "set hook to null, or layer to 1."
+        )
     if cfg.tokens <= cfg.held_out:
         raise DataError(f"tokens is {cfg.tokens:,} with {cfg.held_out:,} held out; it must be larger.")
     if cfg.drop_above is not None and not cfg.drop_above > 1:

@@ -114,6 +114,8 @@ def _about(cfg: HarvestConfig, corpus: Corpus) -> dict[str, Any]:
 
 
 def _hook(site: Site, described: str) -> str:
+    if site.layer == 0:
+        return f"input of {described}, the residual stream before block 1"
     where = f"the residual stream after block {site.layer}" if site.hook is None else f"in block {site.layer}"
     return f"output of {described}, {where}"
 

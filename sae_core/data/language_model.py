@@ -21,9 +21,12 @@ class _Stop(Exception):
 
 @dataclass(frozen=True)
 class Site:
-    """Where activations are read: the output of block `layer`, or of its submodule `hook` ("mlp", "self_attn" …)."""
+    """Where activations are read: the output of block `layer`, or of its submodule `hook` ("mlp", "self_attn" …).
 
-    layer: int  # counted from 1
+    Layer 0 is the input of the first block: the embeddings, with those of the positions where a model adds them there.
+    """
+
+    layer: int  # counted from 1, or 0
     hook: str | None = None
 
 
@@ -47,9 +50,12 @@ class LanguageModel:
         self.n_layers = len(blocks)
         self._seen: dict[int, Tensor] = {}
         modules = [self._module(blocks, site) for site in self.sites]
-        del blocks[max(site.layer for site in self.sites) :]
-        for index, module in enumerate(modules):
-            module.register_forward_hook(partial(self._read, index))
+        del blocks[max(1, *(site.layer for site in self.sites)) :]
+        for index, (module, site) in enumerate(zip(modules, self.sites, strict=True)):
+            if site.layer == 0:
+                module.register_forward_pre_hook(partial(self._read_input, index), with_kwargs=True)
+            else:
+                module.register_forward_hook(partial(self._read, index))
         self.widths = [x.shape[-1] for x in self.activations(torch.zeros(1, 2, dtype=torch.long))]
 
     def activations(self, ids: Tensor) -> list[Tensor]:
@@ -70,7 +76,7 @@ class LanguageModel:
         )
 
     def described(self, site: Site) -> str:
-        return f"{self.blocks_name}[{site.layer - 1}]{'.' + site.hook if site.hook else ''}"
+        return f"{self.blocks_name}[{max(site.layer, 1) - 1}]{'.' + site.hook if site.hook else ''}"
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
@@ -100,9 +106,11 @@ class LanguageModel:
         return int(vocabulary[token])
 
     def _module(self, blocks: nn.ModuleList, site: Site) -> nn.Module:
-        if not 1 <= site.layer <= len(blocks):
-            raise DataError(f"layer is {site.layer}; this model has blocks 1 … {len(blocks)}.")
-        block = blocks[site.layer - 1]
+        if not 0 <= site.layer <= len(blocks):
+            raise DataError(
+                f"layer is {site.layer}; this model has blocks 1 … {len(blocks)}, and 0 is before the first."
+            )
+        block = blocks[max(site.layer, 1) - 1]
         try:
             return block.get_submodule(site.hook or "")
         except AttributeError:
@@ -112,7 +120,14 @@ class LanguageModel:
             ) from None
 
     def _read(self, index: int, module: nn.Module, inputs: Any, output: Any) -> None:
-        self._seen[index] = output[0] if isinstance(output, tuple) else output
+        self._keep(index, output[0] if isinstance(output, tuple) else output)
+
+    def _read_input(self, index: int, module: nn.Module, inputs: Any, named: Any) -> None:
+        # A copy, since a block may add to its input in place.
+        self._keep(index, (inputs[0] if inputs else named["hidden_states"]).clone())
+
+    def _keep(self, index: int, x: Tensor) -> None:
+        self._seen[index] = x
         if len(self._seen) == len(self.sites):
             raise _Stop
 

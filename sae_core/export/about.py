@@ -14,6 +14,9 @@ _PREPARED = {
 FORMAT_NAMES = ("saelens", "sparsify", "dictionary_learning", "openai")
 
 
+RESID_PRE = "resid_pre"
+
+
 class ExportError(ValueError):
     """Raised if an export cannot be written or read. The message is one sentence."""
 
@@ -24,7 +27,8 @@ class About:
 
     model: str | None = None
     layer: int | None = None  # block number from 0, as these tools count; a harvest config counts from 1
-    hook: str | None = None  # module of the block, e.g. mlp; None: the residual stream after the block
+    # Module of the block, e.g. mlp; None: the residual stream after the block; RESID_PRE: the one before it.
+    hook: str | None = None
     prepare: str | None = None  # a key of `sae_core.data.prepare.PREPARATIONS`
     dataset: str | None = None
     context: int | None = None  # tokens

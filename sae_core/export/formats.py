@@ -11,7 +11,7 @@ from pickle import UnpicklingError
 from safetensors import SafetensorError
 
 from sae_core.export import dictionary_learning, openai, saelens, sparsify
-from sae_core.export.about import About, ExportError
+from sae_core.export.about import RESID_PRE, About, ExportError
 from sae_core.model import SAE
 
 
@@ -68,6 +68,8 @@ def refusal(name: str, activation: str, about: About) -> str | None:
         return f"{name} has no {activation} SAE, only {', '.join(layout.holds)}; {can} can hold it."
     if layout.needs_layer and about.layer is None:
         return f"{name} names its folder after the layer, and the run's data has none: add --layer L, from 0."
+    if layout.needs_layer and about.hook == RESID_PRE:
+        return f"{name} names its folder after the module whose output was read, and this run read a block's input."
     return None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sae_core.export.about import About, ExportError
+from sae_core.export.about import RESID_PRE, About, ExportError
 from sae_core.export.canonical import sae_of, tensors_of
 from sae_core.model import SAE
 
@@ -24,6 +24,7 @@ WEIGHTS, CONFIG = "sae_weights.safetensors", "cfg.json"
 _LAYOUT = "6.0.0"  # SAELens converts a config from older layouts unless its metadata has a version ≥ 6
 _HOOKS = {
     None: "hook_resid_post",
+    RESID_PRE: "hook_resid_pre",
     "mlp": "hook_mlp_out",
     "self_attn": "hook_attn_out",
     "attn": "hook_attn_out",

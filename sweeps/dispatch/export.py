@@ -10,7 +10,7 @@ from sae_core.data.configs import HarvestConfig
 from sae_core.data.manifest import Manifest, read_manifest
 from sae_core.errors import DataError
 from sae_core.export import canonical
-from sae_core.export.about import About, ExportError
+from sae_core.export.about import RESID_PRE, About, ExportError
 from sae_core.export.formats import FORMATS, export, refusal, refuse_taken, target
 from sweeps.errors import SweepError
 from sweeps.ledger.run_folder import RunFolder, open_study
@@ -146,8 +146,8 @@ def describe(data: dict[str, Any], fingerprint: str) -> About:
     layer = harvest.get("layer")
     return About(
         model=harvest.get("model"),
-        layer=layer - 1 if isinstance(layer, int) else None,
-        hook=harvest.get("hook"),
+        layer=max(layer - 1, 0) if isinstance(layer, int) else None,
+        hook=RESID_PRE if layer == 0 else harvest.get("hook"),
         prepare=prepare,
         dataset=harvest.get("text"),
         context=harvest.get("context"),

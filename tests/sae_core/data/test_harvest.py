@@ -137,6 +137,31 @@ def test_an_encoder_is_harvested_between_cls_and_sep(cfg, bert, tmp_path):
     assert manifest.dropped["first_positions"] == manifest.dropped["suffix_positions"] == 8 + 36
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_layer_0_is_the_residual_stream_before_the_first_block(cfg, bert, tmp_path, together):
+    from transformers import AutoModel
+
+    cfg = dataclasses.replace(cfg, model=str(bert), layer=0)
+    cfgs = [cfg, dataclasses.replace(cfg, layer=2)] if together else [cfg]
+    store = Store(harvest_layers(cfgs, [tmp_path / str(c.layer) for c in cfgs], device="cpu")[0])
+    with torch.no_grad():
+        model = AutoModel.from_pretrained(bert).eval()
+        states = model(bert_contexts(cfg, "held_out", 8), output_hidden_states=True).hidden_states
+    torch.testing.assert_close(store.held_out(), states[0][:, 1:-1].reshape(-1, D)[:50], atol=1e-5, rtol=1e-5)
+    assert store.manifest.about["hook"] == "input of encoder.layer[0], the residual stream before block 1"
+    assert store.manifest.about["layer"].startswith("0 of")
+
+
+def test_layer_0_of_a_causal_model(cfg, lm, tmp_path):
+    """The token's row of the embedding table, since this model adds its positions inside the blocks."""
+    from transformers import AutoModel
+
+    store = Store(run(dataclasses.replace(cfg, layer=0), tmp_path / "s"))
+    table = AutoModel.from_pretrained(lm).get_input_embeddings().weight.detach()
+    distance = (store.held_out()[:, None] - table).abs().amax(dim=2).min(dim=1).values
+    assert distance.max() == 0
+
+
 def test_any_module_of_a_block_can_be_hooked(cfg, lm, tmp_path):
     store = Store(run(dataclasses.replace(cfg, hook="mlp.act_fn"), tmp_path / "s"))
     assert store.d_model == 48  # the MLP's inner width
@@ -333,7 +358,8 @@ def test_a_harvest_is_not_continued_with_another_text(cfg, text, tmp_path):
     ("change", "says"),
     [
         ({"layer": 5}, "layer is 5; this model has blocks 1 … 4"),
-        ({"layer": 0}, "layer is 0; it must be at least 1"),
+        ({"layer": -1}, "layer is -1; it must be at least 0"),
+        ({"layer": 0, "hook": "mlp"}, "hook is 'mlp' with layer = 0, .* has no modules"),
         ({"tokens": 50}, "tokens is 50 with 50 held out"),
         ({"tokens": 5000}, "9 train documents .* fewer than the 4,950 asked for"),
         ({"held_out": 299}, "3 held_out documents .* fewer than the 299 asked for"),

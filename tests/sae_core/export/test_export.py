@@ -323,6 +323,15 @@ def test_an_export_without_a_known_place_says_so(tmp_path):
     assert config["metadata"]["saescale"]["input_preparation"] == "not known"
 
 
+def test_layer_0_is_the_input_of_the_first_block(tmp_path):
+    data = {"harvest": {"model": "m", "layer": 0, "text": "t", "prepare": "none"}}
+    about = describe(data, "f")
+    config = json.loads((export("saelens", an_sae("topk"), about, tmp_path / "o") / "cfg.json").read_text())
+    assert config["metadata"]["hook_name"] == "blocks.0.hook_resid_pre"
+    assert "read a block's input" in refusal("sparsify", "topk", about)
+    assert describe({"harvest": data["harvest"] | {"layer": 1}}, "f").hook is None
+
+
 def test_the_place_of_a_store_is_the_stores_unless_it_is_another_by_now(a_store):
     fingerprint = Store(a_store).fingerprint
     data = {"store": str(a_store), "harvest": {"model": "m", "layer": 15, "text": "t", "prepare": "none"}}
