@@ -246,3 +246,20 @@ def test_without_memory_for_a_pack_its_runs_are_trained_in_smaller_ones(
     failed = [len(failures(plan.study.run(run_id))) for run_id in ids]
     assert sorted(failed) == failed_before
     assert {one.kind for run_id in ids for one in failures(plan.study.run(run_id))} == {"oom"}
+
+
+def test_a_store_that_changed_ends_its_runs_as_failures_of_the_data(tiny, a_store):
+    """One bit of a shard, in place: every run of the pack says which shard, and none trains on it."""
+    given = tiny("data=store", f"data.store={a_store}", "sae.k=2,3")
+    plan, ids = planned([override for override in given if not override.startswith("data.synthetic")])
+    path = a_store / "train-00001.safetensors"
+    with open(path, "r+b") as file:
+        file.seek(-3, 2)
+        byte = file.read(1)[0]
+        file.seek(-3, 2)
+        file.write(bytes([byte ^ 1]))
+    assert work(str(plan.study.path), ids, plan.launcher) == dict.fromkeys(ids, "failed")
+    for folder in plan.study.runs():
+        status = folder.status()
+        assert status.failure == "data" and "shard train-00001.safetensors of the store" in status.message
+        assert not folder.curve() and not list(folder.checkpoints.glob("*"))
