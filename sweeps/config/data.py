@@ -1,9 +1,11 @@
 """From a data config to the `Source` that the trainer reads, and to the facts about it that a plan needs."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from sae_core.data.configs import HarvestConfig
@@ -19,6 +21,9 @@ class DataFacts:
     d_model: int
     train_tokens: int | None  # distinct training tokens; None for a source without end
     held_out_tokens: int
+    absent: str | None = (
+        None  # what to do where the activations are not there yet; a plan can be made without them
+    )
 
 
 def open_source(data: Mapping[str, Any]) -> Synthetic | Streaming | Store:
@@ -33,7 +38,19 @@ def open_source(data: Mapping[str, Any]) -> Synthetic | Streaming | Store:
 
 
 def describe(data: Mapping[str, Any]) -> DataFacts:
-    """The facts about the data, found without reading its activations."""
+    """The facts about the data, found without reading its activations.
+
+    Of a store that is not there yet they are those of its harvest, if the config says how wide its rows are.
+    """
+    store, harvest, d_model = (data.get(key) for key in ("store", "harvest", "d_model"))
+    streamed = data.get("streaming") or data.get("synthetic")
+    if store and harvest and d_model and not streamed and not Path(store).exists():
+        rows = harvest["tokens"]
+        size = rows * d_model * (4 if harvest["dtype"] == "float32" else 2) / 1e12
+        told = f"{store} does not exist: saescale harvest data=… writes it, {rows:,} rows, {size:.3g} TB."
+        name = hashlib.sha256(json.dumps(dict(harvest), sort_keys=True).encode()).hexdigest()[:12]
+        train = rows - harvest["held_out"]
+        return DataFacts(f"to be harvested {name}", d_model, train, harvest["held_out"], told)
     return _describe(json.dumps(dict(data), sort_keys=True))
 
 

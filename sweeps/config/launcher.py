@@ -66,6 +66,7 @@ class Launcher:
     checkpoint_s: float = 60.0  # seconds between checkpoints of a pack
     heartbeat_s: float = 2.0  # seconds between heartbeats of a claim
     lease_s: float = 60.0  # a claim without a heartbeat for this long is free again
+    gpu: str | None = None  # A100 | H100 | H200: hours by its data sheet until runs have been measured
     # Of one worker, in the sparse convention; null: as measured on the ended runs of this study.
     flops_per_s: float | None = None
     retries: dict[str, int] = field(default_factory=lambda: dict(RETRIES))  # per kind of failure

@@ -8,7 +8,9 @@ from sae_core.config import RANKED, RunConfig
 from sae_core.training import flops, memory
 from sae_core.training.memory import FLOAT
 from sae_core.training.precision import NARROW
+from sweeps.config.launcher import Launcher
 from sweeps.ledger.run_folder import RunFolder
+from sweeps.planning.devices import Device, device
 
 # Per parameter: weight, gradient, two moments, average and, during an evaluation, the bias-corrected average.
 COPIES = 6
@@ -17,10 +19,22 @@ GiB = 2.0**30
 
 @dataclass(frozen=True)
 class Throughput:
-    """FLOPs per second of one worker, in the sparse convention. source: the origin of the number, for the plan."""
+    """How fast one worker is.
+
+    flops_per_s: in the sparse convention. source: the origin of the number, for the plan. device: the model of a GPU
+    that says how long each run takes, in place of flops_per_s, as long as nothing is known better.
+    """
 
     flops_per_s: float
     source: str
+    device: Device | None = None
+
+    @property
+    def text(self) -> str:
+        """`1.00e+09 FLOPs/s a worker, configured`."""
+        if self.device is not None:
+            return self.source
+        return f"{self.flops_per_s:.2e} FLOPs/s a worker, {self.source}"
 
 
 def parameters(run: RunConfig) -> int:
@@ -65,7 +79,9 @@ def disk_bytes(run: RunConfig) -> tuple[int, int]:
 
 def seconds(run: RunConfig, at: Throughput | None) -> float | None:
     """Seconds for the whole run; None if the throughput is unknown."""
-    return None if at is None else flops_sparse(run) / at.flops_per_s
+    if at is None:
+        return None
+    return flops_sparse(run) / at.flops_per_s if at.device is None else at.device.seconds(run)
 
 
 def flops_sparse(run: RunConfig) -> float:
@@ -77,12 +93,17 @@ def flops_dense(run: RunConfig) -> float:
     return run.train.budget * flops.dense_per_token(run.sae.n_latents, run.data.d_model)
 
 
-def throughput(configured: float | None, device: str, ended: Iterable[RunFolder]) -> Throughput | None:
-    """The configured throughput, or else the median of runs that ended on this kind of device, or else None."""
-    if configured:
-        return Throughput(configured, "configured")
-    rates = [rate for folder in ended if (rate := _measured(folder, device))]
-    return Throughput(median(rates), f"measured on {len(rates)} runs") if rates else None
+def throughput(launcher: Launcher, ended: Iterable[RunFolder]) -> Throughput | None:
+    """The configured throughput, or the median of runs that ended on this kind of device, or the model of a GPU."""
+    if launcher.flops_per_s:
+        return Throughput(launcher.flops_per_s, "configured")
+    rates = [rate for folder in ended if (rate := _measured(folder, launcher.device))]
+    if rates:
+        return Throughput(median(rates), f"measured on {len(rates)} runs")
+    if launcher.gpu is None or launcher.device != "cuda":
+        return None
+    known = device(launcher.gpu)
+    return Throughput(known.peak["fp32"], known.text, known)
 
 
 def _measured(folder: RunFolder, device: str) -> float | None:

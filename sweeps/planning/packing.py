@@ -67,7 +67,7 @@ def _balanced(runs: list[PlannedRun], least: int, limit: float, at: Throughput |
     """The smallest number of jobs, at least `least`, for which every job fits the limit or has a single run."""
     count = min(least, len(runs))
     if at is not None:
-        seconds = sum(run.flops_sparse for run in runs) / at.flops_per_s
+        seconds = _seconds(runs, at) or 0.0
         count = min(len(runs), max(count, math.ceil(seconds / limit)))
     jobs = _shared_out(runs, count, at)
     while count < len(runs) and any(len(job.runs) > 1 and (job.seconds or 0) > limit for job in jobs):
@@ -87,4 +87,4 @@ def _shared_out(runs: list[PlannedRun], count: int, at: Throughput | None) -> li
 
 
 def _seconds(runs: Sequence[PlannedRun], at: Throughput | None) -> float | None:
-    return None if at is None else sum(run.flops_sparse for run in runs) / at.flops_per_s
+    return None if at is None else sum(cost.seconds(run.config, at) or 0.0 for run in runs)

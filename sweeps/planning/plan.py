@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from omegaconf import DictConfig
 
+from sweeps.config.data import describe
 from sweeps.config.grid import Cell, Expansion, HoursOf, expand
 from sweeps.config.launcher import Launcher, check_launcher
 from sweeps.config.phases import Earlier
@@ -104,10 +105,12 @@ class Plan:
     def hours(self, runs: Sequence[PlannedRun]) -> float | None:
         """Worker-hours of these runs; None if the throughput is unknown."""
         rate = self.throughput
-        return sum(run.flops_sparse for run in runs) / rate.flops_per_s / 3600 if rate else None
+        return sum(cost.seconds(run.config, rate) or 0.0 for run in runs) / 3600 if rate else None
 
     def check_ready(self) -> None:
         """Raise SweepError if this phase uses laws that an earlier phase has not fitted yet."""
+        if absent := describe(self.runs[0].data).absent:
+            raise SweepError(absent)
         if self.grid.waiting:
             first = "launch that study first, or both in order, as study=first,second with --wait"
             if self.phase is not None:
@@ -172,7 +175,7 @@ def measured(launcher: Launcher, study: Study) -> Throughput | None:
 
 def _throughput(launcher: Launcher, study: Study, ended: Sequence[str]) -> Throughput | None:
     folders = map(study.run, ended[:: max(1, len(ended) // _MEASURED)])
-    return cost.throughput(launcher.flops_per_s, launcher.device, folders)
+    return cost.throughput(launcher, folders)
 
 
 def _costing(launcher: Launcher, folder: Path) -> HoursOf:

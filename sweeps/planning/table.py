@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.config.data import describe
 from sweeps.ledger.run_folder import ENDED
 from sweeps.planning import cost
 from sweeps.planning.plan import Plan
@@ -30,7 +31,7 @@ def show(plan: Plan) -> None:
     console = Console(width=None if Console().is_terminal else 150)
     print(summary(plan))
     console.print(table(plan))
-    for line in (*duplicates(plan), *guesses(plan), *jobs(plan), *states(plan)):
+    for line in (*duplicates(plan), *guesses(plan), *data_absent(plan), *jobs(plan), *states(plan)):
         print(line)
 
 
@@ -38,6 +39,12 @@ def guesses(plan: Plan) -> list[str]:
     """A line that names the laws which are replaced by a guess until an earlier phase has been fitted."""
     waiting = ", ".join(sorted(plan.grid.waiting))
     return [f"guessed until it is fitted: {waiting}"] if waiting else []
+
+
+def data_absent(plan: Plan) -> list[str]:
+    """A line that says which activations are still to be harvested, and how much disk they take."""
+    facts = describe(plan.runs[0].data)
+    return [f"to be harvested first: {facts.absent}"] if facts.absent else []
 
 
 def summary(plan: Plan) -> str:
@@ -135,7 +142,7 @@ def _longest(plan: Plan) -> str:
     limit = plan.launcher.timeout_min / 60
     if plan.throughput is None:
         return "hours: unknown until a run has ended here, or launcher.flops_per_s is set"
-    rate = f"{plan.throughput.flops_per_s:.2e} FLOPs/s a worker, {plan.throughput.source}"
+    rate = plan.throughput.text
     hours = max(job.seconds or 0.0 for job in plan.jobs) / 3600
     again = "" if hours <= limit else f": it goes back into the queue {int(hours / limit)} times"
     return f"longest job: {hours:.2f} h of {limit:.3g} h allowed{again} ({rate})"

@@ -107,7 +107,7 @@ def test_throughput_is_configured_or_measured_on_the_same_kind_of_device(tmp_pat
         folder.set_environment({"device": device})
         folder.set_result({"flops_sparse": 8e9, "train_seconds": seconds})
         folders.append(folder)
-    assert cost.throughput(5e9, "cpu", folders) == Throughput(5e9, "configured")
-    assert cost.throughput(None, "cpu", folders) == Throughput(3e9, "measured on 2 runs")
-    assert cost.throughput(None, "cuda", folders) == Throughput(8e10, "measured on 1 runs")
-    assert cost.throughput(None, "cpu", []) is None
+    assert cost.throughput(Launcher(flops_per_s=5e9), folders) == Throughput(5e9, "configured")
+    assert cost.throughput(Launcher(), folders) == Throughput(3e9, "measured on 2 runs")
+    assert cost.throughput(Launcher(device="cuda"), folders) == Throughput(8e10, "measured on 1 runs")
+    assert cost.throughput(Launcher(), []) is None
