@@ -53,4 +53,6 @@ def _idle(study: Study) -> list[str]:
     for run, job in launches.job_of_each_run(study).items():
         runs_of.setdefault(job, []).append(run)
     idle = [job for job, runs in runs_of.items() if all(study.run(r).status().state in SETTLED for r in runs)]
+    if all(study.run(run).status().state in SETTLED for runs in runs_of.values() for run in runs):
+        idle += launches.planners(study)  # nothing is left for the next phase to wait for
     return [job for job, state in slurm.states(idle).items() if state.live]

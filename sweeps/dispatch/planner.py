@@ -22,7 +22,6 @@ from sweeps.planning.plan import Plan
 from sweeps.planning.table import summary
 from sweeps.worker.signals import stoppable
 
-KIND = "planner"  # of its launch in the ledger
 _MINUTES = 60  # a fit takes minutes
 _MEMORY_GB = 4.0  # of torch, scipy and a table of curves
 
@@ -47,7 +46,7 @@ def hand_over(overrides: Sequence[str], plan: Plan) -> str:
     launcher = small(plan.launcher, f"afterany:{':'.join(ids)}" if ids else None)
     executor = slurm.executor(launcher, folder, f"saescale-{plan.study.name}-next", code.absolute())
     (job,) = slurm.submit(executor, [(tuple(overrides),)], go_on, launcher.slurm.patience_s)
-    launches.record(folder, KIND, overrides, {job: []})
+    launches.record(folder, launches.PLANNER, overrides, {job: []})
     return f"job {job} goes on when this phase has ended; its log is in {folder}."
 
 
@@ -71,8 +70,7 @@ def small(launcher: Launcher, dependency: str | None) -> Launcher:
 
 def living(study: Study) -> str | None:
     """A job that is to go on with the study, other than this one; None if there is none."""
-    jobs = [job for one in launches.launches(study) if one.kind == KIND for job in one.jobs]
-    found = slurm.states(job for job in jobs if job != slurm_job())
+    found = slurm.states(job for job in launches.planners(study) if job != slurm_job())
     return next((job for job, state in found.items() if state.live), None)
 
 

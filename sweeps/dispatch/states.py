@@ -13,6 +13,7 @@ from sweeps.dispatch.slurm import JobState
 from sweeps.errors import SweepError
 from sweeps.ledger import failures, launches
 from sweeps.ledger.claims import current_status
+from sweeps.ledger.phase_record import records
 from sweeps.ledger.run_folder import RunFolder, Status, Study
 
 
@@ -56,7 +57,9 @@ def states_now(study: Study) -> tuple[pd.DataFrame, str]:
         in_jobs, note = {}, f" (SLURM: {error}; from the folders alone)"
     frame = states(study, in_jobs)
     counts = Counter(frame.state)
-    return frame, f"{study.path}: " + ", ".join(f"{c} {s}" for s, c in sorted(counts.items())) + note
+    stopped = [f"\n{record.phase} stopped: {record.stopped}" for record in records(study) if record.stopped]
+    text = ", ".join(f"{c} {s}" for s, c in sorted(counts.items()))
+    return frame, f"{study.path}: {text}{note}{''.join(stopped)}"
 
 
 def run_detail(folder: RunFolder) -> list[str]:

@@ -11,6 +11,7 @@ from sae_core.files import write_text
 from sweeps.ledger.run_folder import Study, dumps, read_json
 
 FILE = "launch.json"
+PLANNER = "planner"  # the kind of a launch whose job plans the next phase
 
 
 @dataclass(frozen=True)
@@ -62,3 +63,8 @@ def job_of_each_run(study: Study) -> dict[str, str]:
         for job, runs in launch.jobs.items()
         for run in runs
     }
+
+
+def planners(study: Study) -> list[str]:
+    """The SLURM jobs that plan the next phase, those that have ended too."""
+    return [job for launch in launches(study) if launch.kind == PLANNER for job in launch.jobs]

@@ -128,6 +128,14 @@ class PhaseFolder:
         write_text(self.path / "fitted.json", dumps(dict(results), indent=1) + "\n")
 
 
+def records(study: Study) -> list[PhaseRecord]:
+    """The records of the phases that were launched."""
+    folders = (
+        PhaseFolder(study, path.parent.name) for path in sorted(study.path.glob("phases/*/phase.json"))
+    )
+    return [record for folder in folders if (record := folder.record()) is not None]
+
+
 def results(study: Study, run_ids: Sequence[str]) -> dict[str, str]:
     """A hash of what each run found, by its id; empty for a run without a result."""
     return {run_id: _hash(study.run(run_id).result()) for run_id in sorted(run_ids)}

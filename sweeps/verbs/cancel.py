@@ -18,12 +18,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Cancel the named runs and print how many there were."""
     from sweeps.dispatch.cancel import cancel
-    from sweeps.planning.plan import make_plan
+    from sweeps.errors import SweepError
+    from sweeps.planning.phased import make_plans
 
     if arguments.not_in_grid:
-        plan = make_plan(arguments.study)
-        wanted = {run.run_id for run in plan.runs}
-        study, runs = plan.study, [folder for folder in plan.study.runs() if folder.run_id not in wanted]
+        plans = make_plans(arguments.study)
+        study = plans[0].study
+        if any(plan.study != study for plan in plans):
+            raise SweepError("--not-in-grid is about the grid of one study: name one.")
+        wanted = {run.run_id for plan in plans for run in plan.runs}
+        runs = [folder for folder in study.runs() if folder.run_id not in wanted]
     else:
         study, runs = runs_named(arguments.study)
     cancelled = cancel(study, runs)

@@ -25,23 +25,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @prints_config
 def run(arguments: argparse.Namespace) -> int:
     """Launch the phases in order, each after the previous one has ended."""
-    from sweeps.dispatch import phases, planner
     from sweeps.dispatch.submit import script
     from sweeps.planning.phased import make_plans
 
     if arguments.dry_run:
         print("\n".join(map(script, make_plans(arguments.overrides))))
         return 0
+    return launch_all(arguments.overrides, arguments.wait)
+
+
+def launch_all(overrides: Sequence[str], wait_for_end: bool = False) -> int:
+    """Launch every study and phase of a command line, as far as they can be launched now. Returns the exit code."""
+    from sweeps.dispatch import phases, planner
+
     # Now, because the checkout may change while a phase trains, and its end must not mix two versions.
     for module in ("fit.study.fitting", "fit.study.study_tables"):
         import_module(module)
 
     def hand_over(plan: "Plan") -> str:
         if plan.launcher.kind == "slurm":
-            return planner.hand_over(arguments.overrides, plan)
+            return planner.hand_over(overrides, plan)
         return "The next phase needs these results: give the same command again when they are there, or use --wait."
 
-    return phases.advance(arguments.overrides, lambda plan: start(plan, arguments.wait), hand_over)
+    return phases.advance(overrides, lambda plan: start(plan, wait_for_end), hand_over)
 
 
 def start(plan: "Plan", wait_for_end: bool = False) -> int:

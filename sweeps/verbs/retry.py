@@ -28,16 +28,16 @@ def run(arguments: argparse.Namespace) -> int:
 def _launch_again(study: "Study") -> int:
     """Launch with the overrides of the last launch, or print the command if these do not lead back to the study."""
     from sweeps.ledger import launches
-    from sweeps.planning.plan import make_plan
-    from sweeps.verbs.launch import start
+    from sweeps.planning.phased import make_plans
+    from sweeps.verbs.launch import launch_all
 
     known = launches.launches(study)
     overrides = known[-1].overrides if known else []
-    plan = make_plan(overrides) if known else None
-    if plan is None or plan.study.path.resolve() != study.path.resolve():
+    plans = make_plans(overrides) if known else []
+    if study.path.resolve() not in [plan.study.path.resolve() for plan in plans]:
         print(f"Launch with: saescale launch {shlex.join(overrides)}")
         return 0
-    return start(plan)
+    return launch_all(overrides)
 
 
 main = SweepVerb(

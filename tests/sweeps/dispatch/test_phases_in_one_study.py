@@ -3,9 +3,10 @@
 import pytest
 
 from sweeps.dispatch import phases
+from sweeps.dispatch.launch import write_runs
 from sweeps.ledger.phase_record import PhaseRecord
 from sweeps.planning.phased import make_plans, stale
-from sweeps.verbs import launch, plan
+from sweeps.verbs import cancel, launch, plan, status
 from tests.sweeps.dispatch.phase_study import LAWS, STUDY, N, PhaseStudy
 
 
@@ -199,3 +200,18 @@ def test_it_stops_before_the_phase_that_the_budget_does_not_allow(study, capsys)
     assert "0.15 are spent, and two main costs" in err and "allows 0.155" in err
     assert not any(main.study.run(run.run_id).exists for run in main.runs)
     assert "0.15 are spent" in main.folder.record().stopped
+
+
+def test_runs_of_every_phase_are_in_the_grid_and_status_says_why_it_stopped(study, capsys, monkeypatch):
+    monkeypatch.setattr("sweeps.dispatch.slurm.available", lambda: False)
+    main = ended(study)[1]
+    phases.begin(main)
+    write_runs(main)
+    assert cancel.main([*study.overrides(), "--not-in-grid"]) == 0
+    assert "0 runs cancelled, 0 had ended" in capsys.readouterr().out
+    phases.stop(main, "3 of 3 runs have no result and are not tried again")
+    assert status.main([str(main.study.path)]) == 0
+    out = capsys.readouterr().out
+    assert "15 done, 3 pending\nmain stopped: 3 of 3 runs have no result" in out
+    phases.begin(make_plans(study.overrides())[1])  # launched again
+    assert main.folder.record().stopped is None

@@ -34,7 +34,7 @@ def test_it_asks_for_little_and_depends_on_the_phase():
 
 def test_one_that_lives_is_found_and_it_is_never_the_job_itself(tmp_path, monkeypatch):
     study = Study(tmp_path / "two")
-    for kind, job in (("slurm", "1_0"), (planner.KIND, "2"), (planner.KIND, "3")):
+    for kind, job in (("slurm", "1_0"), (launches.PLANNER, "2"), (launches.PLANNER, "3")):
         launches.record(launches.new_folder(study), kind, ["study=two"], {job: []})
     states = {"2": JobState("COMPLETED", False), "3": JobState("PENDING", True)}
     monkeypatch.setattr(slurm, "states", lambda ids: {job: states[job] for job in ids})

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from sae_core.training.run import CLOCKS
-from sweeps.dispatch.planner import KIND
-from sweeps.ledger.launches import launches
+from sweeps.ledger.launches import planners
 from sweeps.ledger.phase_record import PhaseFolder
 from sweeps.ledger.run_folder import Study
 from tests.sweeps.dispatch.phase_study import PhaseStudy
@@ -50,10 +49,6 @@ class SlurmStudy:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def jobs(self, planners: bool) -> list[str]:
-        """The jobs that plan, or those that train, in the order of their launches."""
-        return [job for one in launches(self.study) if (one.kind == KIND) == planners for job in one.jobs]
-
     def preempt(self) -> None:
         """An urgent job takes every node."""
         urgent = self.cluster.submit("sleep 2", "--partition=main", "--nodes=4", "--exclusive")
@@ -76,19 +71,19 @@ def told(study: Study):
 def test_phases_go_on_by_themselves_through_preemptions_within_and_between(tmp_path, cluster):
     study = SlurmStudy(cluster, tmp_path)
     out = study.launch(study.overrides, study.env)
-    (first,) = study.jobs(planners=True)
+    (first,) = planners(study.study)
     assert f"job {first} goes on when this phase has ended" in out
     assert f"job {first} goes on" in study.launch(
         study.overrides, study.env
     )  # a second launch submits no second one
-    assert study.jobs(planners=True) == [first]
+    assert planners(study.study) == [first]
     until("tune trains", lambda: any(f.status().tokens for f in study.study.runs()), 180)
     study.preempt()
     study.gate.touch()
     until("the first planner runs", lambda: first in study.running(), 600)
     study.preempt()
     # A planner waits on the jobs of each phase but the last.
-    until("two planners", lambda: len(study.jobs(planners=True)) >= 2, 600)
+    until("two planners", lambda: len(planners(study.study)) >= 2, 600)
     ended = ("done", "diverged")
     until(
         "the last phase",
