@@ -63,3 +63,9 @@ def append(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, f"[\n{text}\n]\n")
     return path
+
+
+def recorded(folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """The rows of all machines, the oldest first."""
+    rows = [row for path in folder.glob("*.json") for row in json.loads(path.read_text(encoding="utf-8"))]
+    return sorted(rows, key=lambda row: row.get("at") or "")

@@ -106,7 +106,7 @@ def fit_law(
             *diagnostics.absent_floor(at, params),
             *diagnostics.rising(at, rows),
             *diagnostics.few_runs(rows, law, params),
-            *diagnostics.few_rows(rows, ends.method),
+            *diagnostics.undercovered(rows, ends.method, minimised),
             *diagnostics.unidentified(law, params),
             *diagnostics.trade_offs(at),
             *diagnostics.ill_conditioned(at),

@@ -19,9 +19,10 @@ RUNS = "runs"
 class Rows:
     """The rows of one fit.
 
-    x: each input, (rows,). loss: (rows,). weights: (rows,), or for replicates (R, rows), R weightings of the same rows
-    in which 0 leaves a row out. cluster: (rows,), the number of the run or cell of each row, since rows of one run are
-    not independent; None if every row is a run of its own. unit: of replicates, what a draw resamples.
+    x: each input, (rows,). loss: (rows,), or for replicates with drawn errors (R, rows). weights: (rows,), or for
+    replicates (R, rows), R weightings of the same rows in which 0 leaves a row out. cluster: (rows,), the number of the
+    run or cell of each row, since rows of one run are not independent; None if every row is a run of its own. unit: of
+    replicates, what a draw resamples.
     """
 
     x: Inputs

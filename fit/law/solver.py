@@ -40,7 +40,8 @@ class Pull:
 class Problem:
     """R problems: minimise over θ the deviance Σ_i w_i 2ρ(r_i) of a law at its rows, plus the pull if there is one.
 
-    ln_y: (rows,). w: (R, rows), or (1, rows) if all problems have the same weights.
+    ln_y: (rows,), or (R, rows) if each problem has losses of its own. w: (R, rows), or (1, rows) if all problems have
+    the same weights.
     """
 
     terms: Terms
@@ -52,7 +53,8 @@ class Problem:
     def take(self, index: Index) -> "Problem":
         """The problems at these indices."""
         w = self.w if len(self.w) == 1 else self.w[index]
-        return replace(self, w=w, pull=self.pull.take(index) if self.pull else None)
+        ln_y = self.ln_y if self.ln_y.ndim == 1 else self.ln_y[index]
+        return replace(self, ln_y=ln_y, w=w, pull=self.pull.take(index) if self.pull else None)
 
 
 @dataclass(frozen=True)

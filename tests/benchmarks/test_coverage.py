@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks import coverage
 from benchmarks.coverage import DESIGNS, Cell, Kept, covered, outside, swept
+from fit.law.laws import named
 
 
 def shares(design, sweeps, method="auto", loss="log"):
@@ -42,7 +43,28 @@ def test_simulation_tells_an_80_percent_interval_from_a_95_percent_one(monkeypat
 
 def test_designs_have_the_runs_they_name():
     for name, design in DESIGNS.items():
-        assert len(design.losses(0)[0]) == int(name.split()[0])
+        assert design.sweep(0).rows.runs == int(name.split()[0])
+
+
+def test_curves_of_few_runs_have_no_interval_where_they_tell_none():
+    """Of four curves E, A and α; what has no end is no hit, and has no share where it is seldom given."""
+    hits = covered("4 curves, levels and slopes", "log", ["auto"], 50, 1)["auto"]
+    assert {name for name, hit in hits.items() if hit is None} >= {"E", "A", "alpha"} and hits[
+        "beta"
+    ] is not None
+    assert coverage._shares([{"E": None, "beta": True}, {"E": None, "beta": False}]) == {"beta": 0.5}
+
+
+def test_limits_of_unfinished_runs_are_off_together_and_their_intervals_hold_it():
+    """Without the shared error, E lies outside of most intervals, by design."""
+    design = DESIGNS["16 runs of L(N), all unfinished"]
+    off = [
+        np.log(design.sweep(seed).rows.loss / named("L_N").loss(design.truth, design.x)) for seed in range(60)
+    ]
+    alone, together = np.mean([each.std() for each in off]), np.std([each.mean() for each in off])
+    assert together > 0.6 * alone > 0.001
+    name = "16 runs of L(N), all unfinished"
+    assert np.mean([covered(name, "log", ["auto"], 50, seed)["auto"]["E"] for seed in range(6)]) > 0.8
 
 
 def test_a_run_that_was_cut_off_goes_on_from_the_sweeps_that_it_kept(tmp_path, monkeypatch):

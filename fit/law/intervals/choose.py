@@ -8,7 +8,7 @@ import numpy as np
 from fit.law.errors import FitError
 from fit.law.estimate import Estimate
 from fit.law.functionals import DerivedQuantities, Parameters, Predictions
-from fit.law.intervals.bootstrap import Bootstrap, resample
+from fit.law.intervals.bootstrap import RESIDUALS, Bootstrap, level_of_few, redrawn, resample
 from fit.law.intervals.few_runs import FEWEST_RUNS, FewRuns
 from fit.law.intervals.profile import Profile, undefined, with_ends
 from fit.law.intervals.sandwich import DeltaIntervals, with_noise
@@ -18,9 +18,9 @@ from fit.law.rows import Rows
 
 # The method that a result names if it has no intervals.
 NONE = "none"
-# Profile intervals cover about 95 % from 16 runs on (`benchmarks.coverage`), also where a law is far from linear over
-# them, and bootstrap and delta then cover as little as 88 %. From about 50 runs the bootstrap
-# covers as well, and it assumes nothing about the residuals.
+# Profile intervals cover about 95 % from 16 runs on (`intervals.measured`), also where a law is far from linear over
+# them, and delta then covers as little as 88 %. From about 50 runs the bootstrap over rows covers as well, and it
+# assumes nothing about the residuals; from fewer, resampled rows are no grid any more, and errors are drawn instead.
 FEW = 50
 # From this many runs on, a bootstrap over them covers as well as the sandwich of `FewRuns`.
 MANY_RUNS = 30
@@ -156,7 +156,10 @@ def intervals(
         )
     if method == PROFILE:
         return ProfileIntervals(at)
-    return Bootstrap(at, resample(rows, draws, seed), "runs" if rows.shared else "rows", seed)
+    # Residuals of an asymmetric objective have no random signs.
+    if rows.shared or count >= FEW or at.problem.objective.name == "asymmetric":
+        return Bootstrap(at, resample(rows, draws, seed), "runs" if rows.shared else "rows", seed)
+    return Bootstrap(at, redrawn(at, rows, draws, seed), RESIDUALS, seed, level_of_few(at))
 
 
 def enough(law: Law) -> int:

@@ -78,7 +78,9 @@ class SharedError:
             value, low, high = to(values), to(low), to(high)
             off = value[1:] - value[0]
             below, above = (
-                np.linalg.norm(np.maximum(side * off, 0).reshape(-1, 2, off.shape[1]).max(axis=1), axis=0)
+                np.linalg.norm(
+                    np.maximum(side * off, 0).reshape(len(off) // 2, 2, off.shape[1]).max(axis=1), axis=0
+                )
                 for side in (-1, 1)
             )
             lower, upper = (

@@ -14,7 +14,7 @@ from fit.law.laws import named
 from fit.law.losses import objective
 from fit.law.result import Param
 from fit.law.rows import make_rows
-from tests.fit.laws_under_test import INPUTS, TRUTH, N, noisy
+from tests.fit.laws_under_test import INPUTS, N, noisy
 
 GAO = datasets.load("gao2024_gpt4_lnk")
 
@@ -148,18 +148,3 @@ def test_a_loss_that_rises_is_told():
 
 def test_exact_rows_have_no_outliers():
     assert diagnostics.outliers(fitted("L_N", INPUTS["L_N"], noisy("L_N", 0.0))) == {}
-
-
-def test_a_method_that_few_rows_do_not_carry_is_a_caution_where_it_was_asked_for():
-    n = np.geomspace(2**8, 2**18, 30)
-    loss = named("L_N_pure").loss(TRUTH["L_N_pure"], {"n_latents": n})
-    loss *= np.exp(0.01 * np.random.default_rng(0).standard_normal(30))
-
-    def cautioned(rows, method, cluster=None):
-        how = {"method": method, "cluster": cluster, "draws": 50, "hold_out": False, "compare": False}
-        warnings = fit_law("L_N_pure", n[:rows], loss[:rows], **how).warnings
-        return any(f"from {rows} rows may cover less than 95 %" in warning for warning in warnings)
-
-    assert cautioned(16, "delta") and cautioned(16, "bootstrap")
-    assert not cautioned(16, "profile") and not cautioned(16, "auto")
-    assert not cautioned(30, "delta") and not cautioned(24, "bootstrap", np.arange(24) // 2)

@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from fit.law.errors import FitError
-from fit.law.estimate import estimate
+from fit.law.estimate import estimate, internal
 from fit.law.fit import fit_law
-from fit.law.intervals.bootstrap import refits, resample
+from fit.law.intervals.bootstrap import level_of_few, redrawn, refits, resample
 from fit.law.intervals.choose import intervals
+from fit.law.intervals.spread import sandwich
 from fit.law.laws import named
 from fit.law.losses import LOG, objective
 from fit.law.rows import make_rows
@@ -43,6 +46,51 @@ def test_refits_reach_the_optimum_that_a_fit_of_many_starts_finds(law, of):
     for i in range(0, 20, 3):
         alone = estimate(named(law), replace(rows, weights=drawn.weights[i]), objective(of))
         assert found.deviance[i] <= alone.deviance * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("of", ["log", "linear", "huber:0.005"])
+def test_refits_to_redrawn_errors_reach_the_optimum_too(of):
+    rows = rows_of("L_ND", 0.01)
+    at = estimate(named("L_ND"), rows, objective(of))
+    drawn = redrawn(at, rows, 20, seed=2)
+    found = refits(at, drawn)
+    for i in range(0, 20, 7):
+        alone = estimate(named("L_ND"), replace(rows, loss=drawn.loss[i]), objective(of))
+        assert found.deviance[i] <= alone.deviance * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("of", ["log", "huber:0.02"])
+def test_redrawn_errors_scatter_a_linear_law_by_the_errors_of_the_delta_method(of):
+    """A power law is linear in its logarithm: the draws' standard deviation is that of HC3, whatever the leverage."""
+    x = {"n_latents": np.geomspace(2**8, 2**18, 16)}
+    rows = make_rows(named("L_N_pure"), x, noisy("L_N_pure", 0.01, x=x))
+    at = estimate(named("L_N_pure"), rows, objective(of))
+    drawn = redrawn(at, rows, 2000, seed=0)
+    theta = internal(at.basis, refits(at, drawn))
+    covariance = at.basis.inverse @ sandwich(at) @ at.basis.inverse.T
+    np.testing.assert_allclose(theta.std(axis=0), np.sqrt(np.diag(covariance)), rtol=0.08)
+    size = np.abs(np.log(drawn.loss) - at.log_fitted())
+    np.testing.assert_allclose(size, np.broadcast_to(size[0], size.shape), rtol=1e-6)
+
+
+def test_few_rows_keep_their_grid_and_rows_of_runs_or_of_asymmetric_errors_are_resampled():
+    rows = rows_of("L_N", 0.01)
+    law = named("L_N")
+
+    def method(of, cluster=None):
+        some = replace(rows, cluster=cluster)
+        return intervals(estimate(law, some, objective(of)), some, method="bootstrap", draws=20).method
+
+    assert method("log") == method("huber") == "bootstrap over residuals"
+    assert method("asymmetric:0.3") == "bootstrap over rows"
+    assert method("log", np.arange(10) // 2) == "bootstrap over runs"
+
+
+def test_percentiles_of_few_rows_are_as_wide_as_t_is_wider_than_the_normal():
+    at = estimate(named("L_N"), rows_of("L_N", 0.01))
+    assert 2 * norm.sf(norm.isf((1 - level_of_few(at)) / 2)) == pytest.approx(
+        2 * norm.sf(student.isf(0.025, 7))
+    )
 
 
 def test_many_rows_are_bootstrapped_few_profiled_and_very_many_linear():
