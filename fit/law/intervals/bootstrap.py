@@ -121,7 +121,7 @@ def redrawn(at: Estimate, rows: Rows, draws: int, seed: int) -> Rows:
     The error of a row is its residual in a fit without it, as in `spread.sandwich`, r + (1/(1 − h) − 1) ψ(r)/κ with its
     leverage h (the wild bootstrap: Wu 1986, Liu 1988; for Huber's loss Feng, He & Hu 2011). The grid stays whole: of 16
     rows drawn with replacement 10 are different, which is no longer a grid that tells five parameters. Intervals from
-    such draws were too wide from 16 rows (99 to 100 % in many cells) and too narrow from 45 (89 to 93 %).
+    such draws held 98 to 100 % from 16 rows under Huber's loss, and 89 to 93 % from 45 under least squares.
 
     Raises FitError if there are too few draws for percentiles or the seed is negative.
     """

@@ -32,7 +32,50 @@ class Coverage:
 
 
 # The latest rows of `python -m benchmarks.coverage --record` in benchmarks/results/, with which a test compares them.
-MEASURED: tuple[Coverage, ...] = ()
+MEASURED: tuple[Coverage, ...] = (
+    Coverage(16, "L_N", "huber:0.001", "bootstrap", 60, 0.9166666666666666, 0.95, "L at 2×"),
+    Coverage(16, "L_N", "huber:0.001", "delta", 60, 0.8833333333333333, 0.9666666666666667, "L at 2×"),
+    Coverage(16, "L_N", "log", "bootstrap", 60, 0.9, 0.9166666666666666, "E"),
+    Coverage(16, "L_N", "log", "delta", 60, 0.9, 0.95, "alpha"),
+    Coverage(16, "L_ND", "huber:0.0001", "profile", 100, 0.95, 0.99, "E"),
+    Coverage(16, "L_ND", "huber:0.001", "bootstrap", 50, 0.9, 0.98, "L at 2×"),
+    Coverage(16, "L_ND", "huber:0.001", "delta", 50, 0.92, 0.98, "alpha"),
+    Coverage(16, "L_ND", "huber:0.001", "profile", 100, 0.93, 0.98, "E"),
+    Coverage(16, "L_ND", "linear", "bootstrap", 100, 0.97, 1.0, "alpha"),
+    Coverage(16, "L_ND", "linear", "delta", 100, 0.96, 1.0, "alpha"),
+    Coverage(16, "L_ND", "linear", "profile", 100, 0.92, 0.98, "alpha"),
+    Coverage(16, "L_ND", "log", "bootstrap", 100, 0.94, 1.0, "L at 4×"),
+    Coverage(16, "L_ND", "log", "delta", 100, 0.97, 1.0, "alpha"),
+    Coverage(16, "L_ND", "log", "profile", 100, 0.95, 0.99, "E"),
+    Coverage(28, "L_ND", "huber:0.0001", "profile", 100, 0.96, 0.96, "E"),
+    Coverage(28, "L_ND", "huber:0.001", "bootstrap", 50, 0.92, 0.98, "beta"),
+    Coverage(28, "L_ND", "huber:0.001", "delta", 50, 0.92, 0.94, "alpha"),
+    Coverage(28, "L_ND", "huber:0.001", "profile", 100, 0.95, 0.96, "L at 4×"),
+    Coverage(28, "L_ND", "linear", "bootstrap", 100, 0.96, 0.98, "alpha"),
+    Coverage(28, "L_ND", "linear", "delta", 100, 0.96, 0.99, "alpha"),
+    Coverage(28, "L_ND", "linear", "profile", 100, 0.93, 0.97, "alpha"),
+    Coverage(28, "L_ND", "log", "bootstrap", 100, 0.92, 0.96, "L at 4×"),
+    Coverage(28, "L_ND", "log", "delta", 100, 0.93, 0.96, "L at 2×"),
+    Coverage(28, "L_ND", "log", "profile", 100, 0.93, 0.95, "alpha"),
+    Coverage(45, "L_ND", "huber:0.0001", "profile", 100, 0.94, 0.97, "L at 2×"),
+    Coverage(45, "L_ND", "huber:0.001", "bootstrap", 50, 0.84, 0.94, "L at 2×"),
+    Coverage(45, "L_ND", "huber:0.001", "delta", 50, 0.86, 0.96, "L at 2×"),
+    Coverage(45, "L_ND", "huber:0.001", "profile", 100, 0.94, 0.96, "L at 2×"),
+    Coverage(45, "L_ND", "linear", "bootstrap", 100, 0.94, 0.96, "alpha"),
+    Coverage(45, "L_ND", "linear", "delta", 100, 0.93, 0.98, "alpha"),
+    Coverage(45, "L_ND", "linear", "profile", 400, 0.925, 0.9525, "alpha"),
+    Coverage(45, "L_ND", "log", "bootstrap", 100, 0.91, 0.97, "E"),
+    Coverage(45, "L_ND", "log", "delta", 100, 0.92, 0.96, "L at 2×"),
+    Coverage(45, "L_ND", "log", "profile", 400, 0.9225, 0.9525, "alpha"),
+    Coverage(240, "L_ND", "huber:0.0001", "bootstrap", 100, 0.93, 0.97, "L at 2×"),
+    Coverage(240, "L_ND", "huber:0.0001", "delta", 50, 0.94, 0.98, "alpha"),
+    Coverage(240, "L_ND", "huber:0.001", "bootstrap", 100, 0.91, 0.98, "L at 4×"),
+    Coverage(240, "L_ND", "huber:0.001", "delta", 50, 0.94, 0.98, "L at 2×"),
+    Coverage(240, "L_ND", "linear", "bootstrap", 100, 0.94, 0.99, "beta"),
+    Coverage(240, "L_ND", "linear", "delta", 50, 0.92, 1.0, "beta"),
+    Coverage(240, "L_ND", "log", "bootstrap", 100, 0.94, 0.97, "L at 2×"),
+    Coverage(240, "L_ND", "log", "delta", 50, 0.94, 0.98, "alpha"),
+)
 
 
 def measured(

@@ -24,7 +24,7 @@ def sweeps(name, loss, seeds):
     """Estimates of simulated sweeps of a design of `benchmarks.coverage`, whose noise is 1 %, and their rows."""
     design = DESIGNS[name]
     law = named(design.law)
-    every = [make_rows(law, design.x, design.losses(seed)[0]) for seed in seeds]
+    every = [design.sweep(seed).rows for seed in seeds]
     return [(estimate(law, rows, objective(loss)), rows) for rows in every]
 
 
