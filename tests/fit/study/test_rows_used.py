@@ -124,42 +124,46 @@ def test_a_run_that_diverged_early_is_no_candidate_for_the_best_lr():
     assert fit.rows_used.runs == 10 and value(fit, "E") == pytest.approx(1.7, abs=0.01)
 
 
-def converged_runs(topk_effect=1.5):
-    """L(N) at two values of a column `topk`."""
+def converged_runs(active_effect=1.5):
+    """L(N) at two values of a column `active`."""
     rng, rows = np.random.default_rng(1), []
     for n in 2.0 ** np.arange(9, 17):
-        for topk in (16, 32):
-            loss = (0.1 + 2 * n**-0.3) * topk_effect ** (topk == 16) * np.exp(0.003 * rng.standard_normal())
-            rows.append({"n_latents": n, "topk": topk, "nmse": loss})
+        for active in (16, 32):
+            loss = (
+                (0.1 + 2 * n**-0.3) * active_effect ** (active == 16) * np.exp(0.003 * rng.standard_normal())
+            )
+            rows.append({"n_latents": n, "active": active, "nmse": loss})
     return pd.DataFrame(rows)
 
 
 def test_another_column_that_rides_on_the_loss_is_refused_with_its_options():
     with pytest.raises(FitError) as error:
         fit_table(converged_runs(), laws=["L_N"])
-    assert "with topk (2 values), which explains" in str(error.value)
-    for option in ('--where "topk == 16"', "--group topk", "--map k=topk"):
+    assert "with active (2 values), which explains" in str(error.value)
+    for option in ('--where "active == 16"', "--group active", "--map k=active"):
         assert option in str(error.value)
 
 
 def test_each_of_these_options_gives_a_fit():
     table = converged_runs()
-    assert len(fit_table(table, laws=["L_N"], where="topk == 16")) == 1
-    apart = fit_table(table, laws=["L_N"], options=FitOptions(group=("topk",)))
-    assert [fit.group for fit in apart] == [{"topk": 16}, {"topk": 32}]
-    assert [fit.group for fit in fit_table(table, laws=["L_N"], mapping={"k": "topk"})] == [
+    assert len(fit_table(table, laws=["L_N"], where="active == 16")) == 1
+    apart = fit_table(table, laws=["L_N"], options=FitOptions(group=("active",)))
+    assert [fit.group for fit in apart] == [{"active": 16}, {"active": 32}]
+    by_name = fit_table(table.rename(columns={"active": "topk"}), laws=["L_N"], say=str)
+    assert [fit.group for fit in by_name] == [{"k": 16}, {"k": 32}]
+    assert [fit.group for fit in fit_table(table, laws=["L_N"], mapping={"k": "active"})] == [
         {"k": 16},
         {"k": 32},
     ]
     (fit,) = fit_table(table, laws=["L_N"], options=FitOptions(group=()))
-    assert fit.rows == 16 and any("with topk" in text for text in fit.warnings)
+    assert fit.rows == 16 and any("with active" in text for text in fit.warnings)
 
 
 def test_a_small_effect_of_another_column_is_a_caution_and_none_is_nothing():
     (fit,) = fit_table(converged_runs(1.03), laws=["L_N"])
-    assert any(re.search(r"differ by ±1\.\d % with topk", text) for text in fit.warnings)
+    assert any(re.search(r"differ by ±1\.\d % with active", text) for text in fit.warnings)
     (fit,) = fit_table(converged_runs(1.0), laws=["L_N"])
-    assert not any("topk" in text for text in fit.warnings)
+    assert not any("active" in text for text in fit.warnings)
 
 
 def test_every_count_sums_to_the_rows_of_its_table(sweep_fits):
