@@ -157,8 +157,8 @@ def _ended_as_best(pool: Candidates, index: np.ndarray, kept: np.ndarray) -> lis
     if not len(short):
         return []
     on = len(np.unique(pool.run[kept]))
-    text = f"{len(short)} of {on} runs on the frontier end before another is lower: train them longer."
-    return [Caution(Kind.EDGE, text, ("tokens",))]
+    fact = f"{len(short)} of {on} runs on the frontier end before another is lower"
+    return [Caution.advising(Kind.EDGE, fact, ": train them longer.", ("tokens",))]
 
 
 def drawn(runs: int, draws: int, seed: int) -> Iterator[Array]:

@@ -18,6 +18,8 @@ from fit.law.options import NONE, FitOptions
 from fit.law.selection import LeftOut, RowsUsed, RunsBy
 
 RUN = "run_id"
+# Sizes and budgets, which no run has 0 of.
+POSITIVE = frozenset({"n_latents", "tokens", "k", "flops", "d_model", "batch_tokens", "lr"})
 # A run that ends before half of the runs of its cell have ended is no candidate for the best lr.
 HALF = 0.5
 
@@ -39,9 +41,10 @@ def budget_rows(part: pd.DataFrame, law: Law, options: FitOptions) -> BudgetRows
     Of our own tables, each budget takes the lowest curve of its n, see `by_budget`. Of other tables, the evaluations
     or runs are used as they are, at the lr with the lowest loss of each cell.
     """
-    if RUN in part.columns:
-        return _of_own_tables(part, options)
-    tables.positive(part, *law.inputs, law.response)
+    if RUN in part.columns and law.response == "nmse" and {"n_latents", PROGRESS} <= set(part.columns):
+        return _of_own_tables(part, law, options)
+    usable_inputs(part, law)
+    tables.positive(part, law.response)
     runs = training_runs(part, law.inputs, law.response, options.cluster)
     pooled = options.group is not None and not options.group
     rows, rule, left_out, cautions = _chosen(part, law, runs, pooled)
@@ -110,15 +113,30 @@ def _loss_at(curve: pd.DataFrame, response: str, tokens: float) -> float:
     return float(np.exp(np.interp(np.log(tokens), np.log(curve[PROGRESS]), np.log(curve[response]))))
 
 
-def _of_own_tables(part: pd.DataFrame, options: FitOptions) -> BudgetRows:
+def usable_inputs(rows: pd.DataFrame, law: Law) -> None:
+    """Raise FitError for an input that is not finite, or not positive where it must be.
+
+    A function of the user takes any numbers, but a size or a budget is positive whatever the law.
+    """
+    for name in law.inputs:
+        if name not in law.as_is or name in POSITIVE:
+            tables.positive(rows, name)
+        else:
+            tables.finite(rows, name)
+
+
+def _of_own_tables(part: pd.DataFrame, law: Law, options: FitOptions) -> BudgetRows:
     """The lowest curve of each n at each budget, of a table with run ids."""
-    rows = by_budget(part)
+    further = [name for name in law.inputs if name not in ("n_latents", PROGRESS, "k")]
+    usable_inputs(part[part["nmse"].notna() & part["tokens"].notna()], law)
+    rows = by_budget(part, law.inputs)
     if options.cluster in (None, NONE):
         cluster = rows[RUN] if options.cluster is None else None
         by, columns = (RunsBy.COLUMN, (RUN,)) if options.cluster is None else (RunsBy.ROWS, ())
     else:
         tables.require(rows, str(options.cluster), option="--cluster")
         cluster, by, columns = rows[str(options.cluster)], RunsBy.ASKED, (str(options.cluster),)
+    cell = f"({', '.join(['n_latents', *further])})" if further else "n"
     known = part[part["nmse"].notna() & part["tokens"].notna()]
     decaying = pd.Series(decays(known), index=known.index).groupby(known[RUN]).transform("any")
     last = known["tokens"] >= known["tokens"].groupby(known[RUN]).transform("max")
@@ -127,10 +145,10 @@ def _of_own_tables(part: pd.DataFrame, options: FitOptions) -> BudgetRows:
     left_out = (
         LeftOut(len(part) - len(known), "without a loss or tokens"),
         LeftOut(len(known) - len(counted), "not the end of a run whose lr decays"),
-        LeftOut(len(counted) - len(lowest), "of runs that are nowhere the lowest of their n"),
+        LeftOut(len(counted) - len(lowest), f"of runs that are nowhere the lowest of their {cell}"),
     )
     runs = int(rows[RUN].nunique()) if cluster is None else int(cluster.nunique())
     why = "as --cluster asks" if by is RunsBy.ASKED else f"rows of one {RUN} are one run"
     why = "as --cluster none asks" if by is RunsBy.ROWS else why
     used = RowsUsed("evaluations", len(part), len(lowest), left_out, runs, by, columns, why)
-    return BudgetRows(rows, cluster, "lowest nmse of each n at each budget of tokens", used)
+    return BudgetRows(rows, cluster, f"lowest nmse of each {cell} at each budget of tokens", used)

@@ -14,6 +14,7 @@ from fit.converged.tails import shared_errors
 from fit.converged.tokens import to_convergence
 from fit.data import tables
 from fit.data.correlation import correlated_rows, correlated_within
+from fit.data.flops import Compute
 from fit.data.noise import noise_of_evaluations, noise_of_runs
 from fit.data.training_runs import PROGRESS, TrainingRuns, names_sizes, training_runs
 from fit.law.caution import Caution, Kind, texts
@@ -151,8 +152,13 @@ def fit_lr(law: Law, part: pd.DataFrame, group: dict[str, Any], options: FitOpti
     return [result.with_cautions(before=[*left, *unknown])]
 
 
-def fit_budgets(law: Law, part: pd.DataFrame, group: dict[str, Any], options: FitOptions) -> list[FitResult]:
-    """Fit L(N, D) or L(N, D, K). At a constant lr every evaluation is a run at its budget; whole runs are resampled."""
+def fit_budgets(
+    law: Law, part: pd.DataFrame, group: dict[str, Any], options: FitOptions, compute: Compute | None = None
+) -> list[FitResult]:
+    """Fit L(N, D) or L(N, D, K). At a constant lr every evaluation is a run at its budget; whole runs are resampled.
+
+    compute: how C was counted, for a law that takes it.
+    """
     chosen = budget_rows(part, law, options)
     rows = chosen.rows
     x = {name: tables.numbers(rows, name) for name in law.inputs}
@@ -169,6 +175,9 @@ def fit_budgets(law: Law, part: pd.DataFrame, group: dict[str, Any], options: Fi
     if correlated and runs.of_row is not None:
         used = replace(used, runs=runs.count(rows), runs_by=runs.by, run_columns=runs.columns, why=runs.why)
     result = replace(result, group=group, selection=selection, rows_used=used)
+    if compute is not None:
+        result = replace(result, flops=compute.convention)
+        cautions += [Caution(Kind.ROWS, compute.note, ("flops",))] if compute.note else []
     return [result.with_runs({"run_id": rows.get("run_id")}).with_cautions(before=cautions)]
 
 
@@ -231,5 +240,5 @@ def _repeated(rows: pd.DataFrame, law: Law, options: FitOptions) -> list[Caution
     if not count or options.weights:
         return []
     rows_are = "1 row repeats" if count == 1 else f"{count} rows repeat"
-    text = f"{rows_are} another in every input and in the loss, and count again: were tables joined twice?"
-    return [Caution(Kind.ROWS, text)]
+    fact = f"{rows_are} another in every input and in the loss, and count again"
+    return [Caution.advising(Kind.ROWS, fact, ": were tables joined twice?")]

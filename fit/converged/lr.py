@@ -53,5 +53,8 @@ def _edge(losses: Mapping[float, float]) -> str | None:
     best = min(losses, key=losses.__getitem__)
     for end, word, further in ((min(losses), "smallest", "smaller"), (max(losses), "largest", "larger")):
         if best == end:
-            return f"the {word} of {len(losses)} lr, {short_number(best)}, is the best: try {further} ones"
+            lowest = short_number(best)
+            return (
+                f"the {word} of {len(losses)} lr, {lowest}, is the best, and the best of all may be {further}"
+            )
     return None

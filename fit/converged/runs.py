@@ -235,8 +235,8 @@ def _beaten(best: pd.DataFrame, unconverged: pd.DataFrame, cell: list[str]) -> l
         f"{k}={integral(v):,}"
         for k, v in zip(cell, first if isinstance(first, tuple) else (first,), strict=True)
     )
-    text = f"In {len(beaten)} of {len(best)} cells ({where} first) an unconverged run is already lower: train it on."
-    return [_about(text)]
+    fact = f"In {len(beaten)} of {len(best)} cells ({where} first) an unconverged run is already lower"
+    return [Caution.advising(Kind.ROWS, fact, ": train it on.", ("converged",))]
 
 
 def best_of_cells(
@@ -291,9 +291,9 @@ def about_lr(best: pd.DataFrame, tried: pd.DataFrame, cell: list[str]) -> list[C
         if len(edge):
             first = edge.iloc[0]
             where = ", ".join(f"{name}={integral(first[name]):,}" for name in cell)
-            text = (
+            fact = (
                 f"In {len(edge)} of {len(best)} cells the best lr is the {word} that was tried ({where}: "
-                f"{short_number(first['lr'])} first): try {further} ones."
+                f"{short_number(first['lr'])} first)"
             )
-            cautions.append(Caution(Kind.EDGE, text, ("lr",)))
+            cautions.append(Caution.advising(Kind.EDGE, fact, f": try {further} ones.", ("lr",)))
     return cautions

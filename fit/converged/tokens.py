@@ -1,5 +1,6 @@
 """The data of T(n), the tokens to convergence, and of L(n, D), the lowest loss of each n at each budget of tokens."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -91,14 +92,17 @@ def _moved(D: Array, L: Array, limit: float, epsilon: float) -> float:
     return float(D[-1] * (gap / (epsilon * limit)) ** (1 / np.log2(1 + fall / gap)))
 
 
-def by_budget(table: pd.DataFrame) -> pd.DataFrame:
+def by_budget(table: pd.DataFrame, inputs: Sequence[str] = ()) -> pd.DataFrame:
     """The lowest loss of each n (and k) at each budget of tokens, on a grid of quarter octaves.
 
-    table: evaluations or runs, with the columns run_id, n_latents, tokens, nmse and, if known, k. Each budget takes the
-    lr of the lowest curve there. A budget is left out if it is reached only by curves with a higher loss than a smaller
-    budget has. If the lr decays, only the end of a run counts.
+    table: evaluations or runs, with the columns run_id, n_latents, tokens, nmse and, if known, k. inputs: further
+    columns of a law. One that each run has one value of is part of a cell, as n is: runs of different unique_tokens do
+    not compete. One that changes along a run is read off its curve. Each budget takes the lr of the lowest curve there.
+    A budget is left out if it is reached only by curves with a higher loss than a smaller budget has. If the lr decays,
+    only the end of a run counts.
     """
-    tables.require(table, "run_id", "n_latents", "tokens", "nmse")
+    further = [name for name in inputs if name not in ("n_latents", "tokens", "k")]
+    tables.require(table, "run_id", "n_latents", "tokens", "nmse", *further)
     known = table[table["nmse"].notna() & table["tokens"].notna()]
     if known.empty:
         raise FitError("No run has a loss and tokens yet.")
@@ -106,9 +110,32 @@ def by_budget(table: pd.DataFrame) -> pd.DataFrame:
     pool = candidates(known, "tokens")
     points = pool.table(np.arange(len(pool.run))).assign(bin=pool.bin)
     cell = ["n_latents", "bin"]
-    if "k" in known.columns:
-        points["k"] = points["run_id"].map(known.drop_duplicates("run_id").set_index("run_id")["k"])
-        cell = ["n_latents", "k", "bin"]
+    if "flops" in points.columns:
+        points = points.drop(columns="flops")  # the grid's axis, here tokens
+    for name in ("k", *further) if "k" in known.columns else further:
+        points[name], constant = _of_runs(known, points, name)
+        cell[-1:-1] = [name] if constant or name == "k" else []
     lowest = points.sort_values("nmse", kind="stable").drop_duplicates(cell).sort_values(cell, kind="stable")
     before = lowest.groupby(cell[:-1], dropna=False)["nmse"].transform(lambda loss: loss.cummin().shift())
-    return lowest[~(lowest["nmse"] >= before)].drop(columns=["bin", "flops"])
+    return lowest[~(lowest["nmse"] >= before)].drop(columns="bin")
+
+
+def _of_runs(known: pd.DataFrame, points: pd.DataFrame, name: str) -> tuple[pd.Series, bool]:
+    """A column at points on the curves of runs, and whether it has one value in each run.
+
+    Between two evaluations it is on a straight line over ln tokens, of its logarithm where all values are positive.
+    """
+    values = pd.Series(tables.numbers(known, name), index=known.index)
+    of_run = values.groupby(known["run_id"])
+    if of_run.nunique().le(1).all():
+        return points["run_id"].map(of_run.first()), True
+    log = bool((values > 0).all())
+    curves = {
+        run: (np.log(curve["tokens"].to_numpy()), values[curve.index].to_numpy())
+        for run, curve in known.sort_values("tokens").groupby("run_id")
+    }
+    read_off = [
+        np.interp(np.log(tokens), curves[run][0], np.log(curves[run][1]) if log else curves[run][1])
+        for run, tokens in zip(points["run_id"], points["tokens"], strict=True)
+    ]
+    return pd.Series(np.exp(read_off) if log else read_off, index=points.index), False

@@ -147,10 +147,13 @@ def correlated_rows(x: Inputs, residuals: Array, why: str) -> list[Caution]:
     # T rows whose neighbours correlate by r count as T(1 − r)/(1 + r), at least as one.
     length = len(series) / (int(series.max()) + 1)
     factor = np.sqrt(min(length, (1 + lag.r) / (1 - lag.r) if lag.r < 1 else length))
-    text = (
+    fact = (
         f"Residuals of neighbours in tokens at equal {setting} are correlated (r = {lag.r:.2f} over {lag.pairs} "
         f"pairs), so the intervals, which take each row for a run of its own ({why}), are {factor:.2g} times too "
-        f"narrow. Either the rows are of fewer runs, and --cluster {fixed[0] if fixed else 'COLUMN'} is right if each "
-        f"of its values is a run, or the law misses their shape."
+        "narrow"
     )
-    return [Caution(Kind.CORRELATED, text, (PROGRESS,))]
+    advice = (
+        f". Either the rows are of fewer runs, and --cluster {fixed[0] if fixed else 'COLUMN'} is right if each of "
+        "its values is a run, or the law misses their shape."
+    )
+    return [Caution.advising(Kind.CORRELATED, fact, advice, (PROGRESS,))]

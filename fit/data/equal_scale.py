@@ -145,15 +145,18 @@ def told_apart(
     factor = explaining(rows, response, cell)
     if factor is None:
         return []
-    text = (
+    fact = (
         f"Rows of equal {', '.join(cell)} differ by ±{100 * factor.spread:.2g} % with {factor.column} "
         f"({len(factor.values)} values), which explains {100 * factor.share:.0f} % of their scatter and is no input of "
-        f'{law}: choose one value (--where "{factor.condition}") or fit each by itself (--group {factor.column})'
+        f"{law}"
+    )
+    advice = (
+        f': choose one value (--where "{factor.condition}") or fit each by itself (--group {factor.column})'
         f"{_mapped(rows, factor)}."
     )
     if factor.spread >= MOST_SPREAD and not pooled:
-        raise FitError(text)
-    return [Caution(Kind.ROWS, text, (factor.column,))]
+        raise FitError(f"{fact}{advice}")
+    return [Caution.advising(Kind.ROWS, fact, advice, (factor.column,))]
 
 
 def explaining(rows: pd.DataFrame, response: str, cell: Sequence[str]) -> Factor | None:

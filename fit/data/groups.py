@@ -33,10 +33,10 @@ class Split:
     def cautions(self) -> list[Caution]:
         """A caution for each column that follows the size."""
         return [
-            Caution(
+            Caution.advising(
                 Kind.ROWS,
-                f"{name} follows {SIZE} and does not split the rows, so the law is of both changing together; "
-                f"--group {name} would split them.",
+                f"{name} follows {SIZE} and does not split the rows, so the law is of both changing together",
+                f"; --group {name} would split them.",
                 (name,),
             )
             for name in self.following

@@ -261,6 +261,18 @@ def positive(table: pd.DataFrame, *columns: str) -> None:
         )
 
 
+def finite(table: pd.DataFrame, column: str) -> None:
+    """Raise FitError if a value is missing or infinite; it names the rows and how to leave them out."""
+    values = numbers(table, column)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        condition = f"{column} is not missing" if np.isnan(values).any() else f"-1e308 < {column} < 1e308"
+        raise FitError(
+            f"{len(bad)} of {len(table)} rows have no usable {label(table, column)}: it is missing or infinite in "
+            f'{_rows(table, bad)}. Correct it, or leave these rows out with --where "{condition}".'
+        )
+
+
 def _rows(table: pd.DataFrame, rows: np.ndarray) -> str:
     """The first five rows."""
     first = ", ".join(row_of(table, int(at)) for at in rows[:5])

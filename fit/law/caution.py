@@ -54,15 +54,30 @@ HEADINGS = {
 
 @dataclass(frozen=True)
 class Caution:
-    """kind, a sentence for the reader, and the names of the parameters, columns or laws that it is about."""
+    """kind, a sentence for the reader, and the names of the parameters, columns or laws that it is about.
+
+    fact: what is so, without what the reader could do about it; empty where the whole text says no more than that.
+    """
 
     kind: Kind
     text: str
     of: tuple[str, ...] = ()
+    fact: str = ""
+
+    @classmethod
+    def advising(cls, kind: Kind, fact: str, advice: str, of: tuple[str, ...] = ()) -> "Caution":
+        """A fact, without its full stop, and what to do, with the sign that comes between them, as `: add rows.`"""
+        return cls(kind, f"{fact}{advice}", of, f"{fact}.")
+
+    @property
+    def for_readers(self) -> str:
+        """What somebody should know who did not make the fit, and cannot follow its advice."""
+        return self.fact or self.text
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Caution":
-        return cls(Kind(content["kind"]), content["text"], tuple(content.get("of", ())))
+        of = tuple(content.get("of", ()))
+        return cls(Kind(content["kind"]), content["text"], of, content.get("fact", ""))
 
 
 def read_cautions(content: Mapping[str, Any]) -> tuple[Caution, ...]:

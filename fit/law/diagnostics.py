@@ -100,8 +100,8 @@ def trade_offs(at: Estimate) -> list[Caution]:
     _, value, first, second = max(pairs)
     others = ", ".join(f"{a} and {b} {c:+.2f}" for _, c, a, b in sorted(pairs, reverse=True)[1:])
     also = f"; also {others}" if others else ""
-    text = f"{first} and {second} trade off (corr {value:+.2f}{also}): compare predictions, not exponents."
-    return [Caution(Kind.TRADE_OFF, text.replace("-", "−"), (first, second))]
+    fact = f"{first} and {second} trade off (corr {value:+.2f}{also})".replace("-", "−")
+    return [Caution.advising(Kind.TRADE_OFF, fact, ": compare predictions, not exponents.", (first, second))]
 
 
 def few_runs(rows: Rows, law: Law, params: Mapping[str, Param]) -> list[Caution]:
@@ -137,13 +137,13 @@ def undercovered(rows: Rows, method: str, objective: Objective) -> list[Caution]
     if known is None or known.lowest >= LEAST:
         return []
     instead = better(known)
-    advice = f" --intervals {instead} covers better there." if instead else ""
-    text = (
+    advice = f". --intervals {instead} covers better there." if instead else "."
+    fact = (
         f"95 % intervals by {asked} may be too narrow: in simulated tables of {known.rows} runs under the objective "
         f"{known.objective} they held the truth in {100 * known.lowest:.0f} % of {known.tables} tables "
-        f"({known.quantity} of {known.law}).{advice}"
+        f"({known.quantity} of {known.law})"
     )
-    return [Caution(Kind.INTERVALS, text)]
+    return [Caution.advising(Kind.INTERVALS, fact, advice)]
 
 
 def rising(at: Estimate, rows: Rows) -> list[Caution]:
@@ -155,8 +155,9 @@ def rising(at: Estimate, rows: Rows) -> list[Caution]:
         further = at.log_loss({**rows.x, name: rows.x[name] * 1.01})
         if np.average(further - here, weights=rows.weights) > 0:
             scales.append(name)
-    text = "The loss rises with {}, as no law of scaling does: are the columns mapped right, and the runs converged?"
-    return [Caution(Kind.RISING, text.format(name), (name,)) for name in sorted(scales)]
+    fact = "The loss rises with {}, as no law of scaling does"
+    asking = ": are the columns mapped right, and the runs converged?"
+    return [Caution.advising(Kind.RISING, fact.format(name), asking, (name,)) for name in sorted(scales)]
 
 
 def unidentified(law: Law, params: Mapping[str, Param]) -> list[Caution]:
@@ -168,11 +169,9 @@ def unidentified(law: Law, params: Mapping[str, Param]) -> list[Caution]:
             continue
         sides = [side for side, end in (("lower", param.low), ("upper", param.high)) if end is None]
         if sides:
-            text = (
-                f"{name} is not identified: its 95 % interval has no {' and no '.join(sides)} end. "
-                "Do not quote it; add rows over a wider range."
-            )
-            cautions.append(Caution(Kind.NOT_IDENTIFIED, text, (name,)))
+            fact = f"{name} is not identified: its 95 % interval has no {' and no '.join(sides)} end"
+            advice = ". Do not quote it; add rows over a wider range."
+            cautions.append(Caution.advising(Kind.NOT_IDENTIFIED, fact, advice, (name,)))
     return cautions
 
 
@@ -263,5 +262,5 @@ def outlying(
     kind = "1 row is an outlier" if len(scores) == 1 else f"{len(scores)} rows are outliers"
     known = np.isfinite(objective.delta)
     robust = "Huber's objective lets them count little" if known else "the objective huber is robust to them"
-    text = f"{kind}, fitted all the same: {'; '.join(shown)}{more}. Look at them; {robust}."
-    return [Caution(Kind.OUTLIERS, text.replace("-", "−"))]
+    fact = f"{kind}, fitted all the same: {'; '.join(shown)}{more}".replace("-", "−")
+    return [Caution.advising(Kind.OUTLIERS, fact, f". Look at them; {robust}.")]

@@ -14,7 +14,7 @@ from fit.law.estimate import Estimate
 from fit.law.intervals.recipe import Fitted, Recipe
 from fit.law.json_values import finite
 from fit.law.law import Law
-from fit.law.laws import named
+from fit.law.laws import ORIGINS, named
 from fit.law.options import AUTO, DRAWS, FitOptions
 from fit.law.points import Point, curve, fitted_points
 from fit.law.result import FitResult, Param, Starts, derived_quantities
@@ -118,6 +118,7 @@ def fit_law(
         points=points,
         curve=curve(rows, at, ends),
         recipe=fitted.recipe,
+        origin=ORIGINS.get(law.name),
         estimate=at,
         intervals=ends,
     )

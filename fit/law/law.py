@@ -171,9 +171,10 @@ class Law:
     floor: index of the term that may be absent, as an irreducible loss of 0. distinct: how many different values of
     each input are needed to identify the law. response: the column y. as_is: inputs that are used without taking the
     logarithm, such as an indicator of 0 or 1. alternatives: names of the laws that it is compared with. rows: which
-    rows of a study it is fitted to; by default the frontier for a law of flops, budgets for one of tokens, otherwise
-    converged runs. companions: names of the laws that are fitted along with it when no law is asked for. derived:
-    given the law and the inputs of the rows, further meaningful quantities by label, such as the exponent at each k.
+    rows of a study it is fitted to; by default the frontier for a law of flops alone, budgets for one of tokens or of
+    flops and others, otherwise converged runs. companions: names of the laws that are fitted along with it when no law
+    is asked for. derived: given the law and the inputs of the rows, further meaningful quantities by label, such as the
+    exponent at each k.
     """
 
     name: str
@@ -202,9 +203,9 @@ class Law:
             object.__setattr__(self, "rows", self._usual_rows())
 
     def _usual_rows(self) -> RowSource:
-        if "flops" in self.inputs:
+        if self.inputs == ("flops",):
             return RowSource.FRONTIER
-        return RowSource.BUDGETS if "tokens" in self.inputs else RowSource.CONVERGED
+        return RowSource.BUDGETS if {"tokens", "flops"} & set(self.inputs) else RowSource.CONVERGED
 
     @property
     def internal(self) -> tuple[str, ...]:

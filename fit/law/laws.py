@@ -1,6 +1,8 @@
 """The registry of laws by name, to which users can add their own."""
 
 import importlib
+import importlib.util
+import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +19,8 @@ SIGNED = np.concatenate([-EXPONENTS[::-2], EXPONENTS[::2]])
 # ρ is about β times the exponent of T(N), .6 (Gao et al. 2024): .1 to .5 in the tables tried.
 RHOS = np.array([-0.6, -0.3, -0.1, 0.0, 0.1, 0.2, 0.35, 0.6, 1.0])
 LAWS: dict[str, Law] = {}
+# Where the laws of the user come from, as `mylaws.py:LAW`.
+ORIGINS: dict[str, str] = {}
 
 
 def register(law: Law) -> Law:
@@ -30,25 +34,26 @@ def register(law: Law) -> Law:
 
 
 def named(law: str | Law) -> Law:
-    """The law with the given name, or a user's own law as `package.module:ATTRIBUTE`. Raises FitError if unknown."""
+    """The law with the given name, or a user's own as `mylaws.py:LAW` or `package.module:LAW`. FitError if unknown."""
     if isinstance(law, Law):
         return law
     if ":" in law:
         return _imported(law)
     if law not in LAWS:
         raise FitError(
-            f"There is no law {law!r}: choose among {', '.join(LAWS)}, or name your own as package.module:LAW."
+            f"There is no law {law!r}: choose among {', '.join(LAWS)}, or name your own as mylaws.py:LAW."
         )
     return LAWS[law]
 
 
 def _imported(path: str) -> Law:
-    name, _, attribute = path.partition(":")
+    name, _, attribute = path.rpartition(":")
     module = _module(name, path)
     if not hasattr(module, attribute):
         laws = [key for key, value in vars(module).items() if isinstance(value, Law)]
         has = f"its laws are {', '.join(laws)}" if laws else "it has no law"
-        raise FitError(f"{path} is not there: the module {name} has no {attribute or 'empty name'}; {has}.")
+        kind = "file" if name.endswith(".py") else "module"
+        raise FitError(f"{path} is not there: the {kind} {name} has no {attribute or 'empty name'}; {has}.")
     law = getattr(module, attribute)
     if not isinstance(law, Law):
         raise FitError(f"{path} is a {type(law).__name__}, not a fit.law.Law: give the name of a law.")
@@ -56,24 +61,30 @@ def _imported(path: str) -> Law:
         raise FitError(
             f"{path} has the name {law.name} of another law ({LAWS[law.name].formula}): choose another name."
         )
+    ORIGINS[law.name] = path
     return law
 
 
 def _module(name: str, path: str) -> ModuleType:
-    """The module of a user's law. Raises FitError with the reason for which it cannot be imported."""
-    if not all(part.isidentifier() for part in name.split(".")):
-        raise FitError(
-            f"{path!r} does not name a law: {name!r} is not the name of a module; write package.module:LAW."
-        )
+    """The file or module of a user's law. Raises FitError with the reason for which it cannot be imported."""
+    file = Path(name) if name.endswith(".py") else None
+    if file is not None and not file.is_file():
+        raise FitError(f"{path} cannot be imported: there is no file {name}.")
+    if file is None and not all(part.isidentifier() for part in name.split(".")):
+        raise FitError(f"{path!r} does not name a law: {name!r} is neither a file mylaws.py nor a module.")
     try:
-        return importlib.import_module(name)
+        return importlib.import_module(name) if file is None else _of_file(file)
     except ModuleNotFoundError as error:
-        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+        if (
+            file is not None
+            or error.name is None
+            or not (name == error.name or name.startswith(f"{error.name}."))
+        ):
             raise FitError(
                 f"{path} cannot be imported: {name} needs {error.name}, which is not installed."
             ) from error
         here = Path(*name.split(".")).with_suffix(".py")
-        add = f" {here} is in this folder: put PYTHONPATH=. before the command." if here.is_file() else ""
+        add = f" {here} is in this folder: name it as {here}:LAW." if here.is_file() else ""
         raise FitError(
             f"{path} cannot be imported: there is no module {error.name} on PYTHONPATH.{add}"
         ) from error
@@ -86,6 +97,23 @@ def _module(name: str, path: str) -> ModuleType:
         raise FitError(
             f"{path} cannot be imported: {last.filename}, line {last.lineno}, raises {type(error).__name__}: {error}."
         ) from error
+
+
+def _of_file(file: Path) -> ModuleType:
+    """The module in a file, executed once, so that two laws of one file are of one module."""
+    name = f"saescale_laws:{file.resolve()}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def _power(coefficient: str, exponent: str, sign: int = -1, slopes: Array = EXPONENTS, at: int = 0) -> Term:

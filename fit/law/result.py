@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fit.law import points as law_points
-from fit.law.caution import Caution, read_cautions, texts
+from fit.law.caution import Caution, Kind, read_cautions, texts
 from fit.law.checks.disagreement import Disagreement
 from fit.law.checks.held_out import HeldOut
 from fit.law.checks.lack_of_fit import LackOfFit
@@ -169,6 +169,7 @@ class FitResult:
         arrays.
     recipe : how it was fitted, from which a result that was read back predicts; None in files of earlier versions.
     rows_used : what became of every row of the table, None for arrays.
+    origin : of a law of the user, where it comes from, as `mylaws.py:LAW`.
     """
 
     law: str
@@ -200,6 +201,7 @@ class FitResult:
     disagreements: tuple[Disagreement, ...] = ()
     recipe: Recipe | None = None
     rows_used: RowsUsed | None = None
+    origin: str | None = None
     estimate: Estimate | None = field(default=None, repr=False, compare=False)
     intervals: Intervals | None = field(default=None, repr=False, compare=False)
 
@@ -207,6 +209,11 @@ class FitResult:
     def warnings(self) -> tuple[str, ...]:
         """The sentences of the cautions."""
         return texts(self.cautions)
+
+    @property
+    def refutation(self) -> str | None:
+        """The sentence, with its size, that says that the rows refute the law; None where they do not."""
+        return next((each.text for each in self.cautions if each.kind is Kind.REFUTED), None)
 
     @property
     def response_name(self) -> str:
@@ -310,13 +317,25 @@ class FitResult:
             )
         return at, ends
 
+    @property
+    def silent_because(self) -> str | None:
+        """Why a result that was read back cannot predict: its law is not known here; None where it is."""
+        if self.estimate is not None:
+            return None
+        try:
+            self._known_law()
+        except FitError as error:
+            return str(error)
+        return None
+
     def _known_law(self) -> Law:
         # Not `named`: the name comes from a file, which must not choose a module to import.
         law = LAWS.get(self.law)
         if law is None:
+            origin = self.origin or "mylaws.py:LAW"
             raise FitError(
-                f"{self.law} ({self.formula}) is not among the laws here: import your own law first, on the command "
-                "line with --law module:LAW."
+                f"{self.law} ({self.formula}) is a law of your own, and its function is not in the file: name where it "
+                f"is, as --law {origin}, or import it in Python."
             )
         if law.formula != self.formula:
             raise FitError(
@@ -360,6 +379,7 @@ class FitResult:
             "cautions": [asdict(caution) for caution in self.cautions],
             "recipe": None if self.recipe is None else asdict(self.recipe),
             "rows_used": None if self.rows_used is None else asdict(self.rows_used),
+            "origin": self.origin,
         }
         return plain(content)
 

@@ -4,6 +4,7 @@ The slope of an analytic function is Im f(θ + ih)/h, exact to rounding for h �
 function is written with numpy and needs no other library. Its curvature is the central difference of these slopes.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,19 @@ DIFFERENCE = 1e-4
 ANALYTIC = 1e-3
 # Places tried in the box of starting ranges. The best 16 that lie apart are refined.
 PLACES = 2**12
+# Names that a point of fits.json has for other numbers than inputs.
+RESERVED = frozenset({"row", "predicted", "residual", "weight", "outlier", "score", "value", "low", "high"})
+GREEK = {
+    letter: rf"\{command} "
+    for letter, command in zip(
+        "αβγδεζηθικλμνξπρστυφχψωΔΣΦΩΓΛΠ",
+        (
+            "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon "
+            "varphi chi psi omega Delta Sigma Phi Omega Gamma Lambda Pi"
+        ).split(),
+        strict=True,
+    )
+}
 # Starts lie apart by this share of the box in at least one parameter.
 APART = 0.1
 
@@ -194,6 +208,19 @@ def _log(values: Array) -> Array:
         return np.where(values > 0, np.log(values), np.nan)
 
 
+def _latex(formula: str) -> str:
+    """A formula in Unicode as LaTeX; empty where a letter of it has no command that is known here."""
+    text = re.sub(r"\^\(([^()]*)\)", r"^{\1}", formula)
+    text = re.sub(r"\^([−-]?\w+)", r"^{\1}", text)
+    text = re.sub(r"_(\w+)", r"_{\1}", text).replace("*", r"^\ast ")
+    text = re.sub(r"\b(exp|ln|log|min|max)\b", r"\\\1", text)
+    for letter, command in {"−": "-", "·": r"\,", "×": r"\times ", "≤": r"\le ", "≥": r"\ge "}.items():
+        text = text.replace(letter, command)
+    text = "".join(GREEK.get(letter, letter) for letter in text)
+    text = text.replace(" }", "}").rstrip()
+    return text if text.isascii() else ""
+
+
 def function_law(
     name: str,
     formula: str,
@@ -208,7 +235,7 @@ def function_law(
 
     Parameters
     ----------
-    name, formula, latex : of the law; the formula stands for the LaTeX if there is none.
+    name, formula, latex : of the law; without LaTeX, it is made from the formula.
     function : f(x, p) > 0, with inputs as x.n_latents and parameters as p.alpha. It is called with arrays that
         broadcast, and with complex parameters for the slopes, so it must be analytic in its parameters: np.exp, np.log,
         powers, np.where and np.minimum are, abs is not.
@@ -221,8 +248,13 @@ def function_law(
     Raises
     ------
     FitError
-        If a range is not low < high.
+        If a range is not low < high, or an input has a name that points of fits.json use otherwise.
     """
+    if taken := sorted(RESERVED & set(inputs)):
+        raise FitError(
+            f"The input {taken[0]} of {name} has the name of another number in fits.json: give the column another "
+            f"name, as --map my_{taken[0]}={taken[0]}, and the law that input."
+        )
     for parameter, ends in ranges.items():
         if len(ends) != 2 or not np.isfinite(ends).all() or not ends[0] < ends[1]:
             raise FitError(
@@ -232,7 +264,7 @@ def function_law(
     return Law(
         name=name,
         formula=formula,
-        latex=latex or rf"\mathrm{{{name.replace('_', ' ')}}}",
+        latex=latex or _latex(formula),
         inputs=tuple(inputs),
         params=smooth.params,
         terms=(Term((), lambda *u: (), (), smooth),),

@@ -12,6 +12,7 @@ from fit.converged.fit import fit_budgets, fit_converged, fit_lr, fit_tokens
 from fit.converged.runs import converged
 from fit.data import tables
 from fit.data.curves import decays
+from fit.data.flops import with_compute
 from fit.data.groups import GROUPS, Split, groups, split
 from fit.data.training_runs import with_run_ids
 from fit.law.errors import FitError
@@ -23,6 +24,9 @@ from fit.regimes.agreement import with_disagreements
 from fit.regimes.compare import Regimes, compare
 from fit.study.row_counts import Origin
 from fit.study.study_tables import RawTables
+
+# Columns that change along a curve.
+ALONG_CURVES = frozenset({"tokens", "flops", *(f"flops_{name}" for name in FLOPS), "nmse", "step"})
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,24 @@ class Source:
     as_read: RawTables
     where: str | None
 
+    def with_inputs(self, names: Sequence[str]) -> "Source":
+        """The source whose evaluations have these columns too, of their run where only the table of runs has them.
+
+        What rises along a curve is never taken from the run's row, which has its value at the end.
+        """
+        runs, curves = self.as_read.runs, self.curves
+        if curves is None or not {"run_id"} <= set(curves.columns) & set(runs.columns):
+            return self
+        of_runs = [
+            name
+            for name in dict.fromkeys(names)
+            if name in runs.columns and name not in curves.columns and name not in ALONG_CURVES
+        ]
+        if not of_runs:
+            return self
+        one_each = runs[["run_id", *of_runs]].drop_duplicates("run_id")
+        return replace(self, curves=curves.merge(one_each, on="run_id", how="left"))
+
     @cached_property
     def curve_groups(self) -> list[CurveGroup]:
         """The groups of L(C), shared by its laws and by the comparison of the regimes."""
@@ -130,6 +152,7 @@ def _fit_all(source: Source, laws: Sequence[str] | None, say: Callable[[str], No
     if flops not in FLOPS:
         raise FitError(f"There is no convention {flops!r} of FLOPs: choose sparse or dense.")
     wanted = [_check_has_rows(named(law)) for law in dict.fromkeys(laws or DEFAULT_LAWS)]
+    source = source.with_inputs([name for law in wanted for name in law.inputs])
     results: list[FitResult] = []
     failed: list[str] = []
     for law in wanted:
@@ -264,12 +287,15 @@ def _attempts(law: Law, source: Source, with_optima: bool, say: Callable[[str], 
                 )
         case RowSource.BUDGETS:
             table = runs if curves is None else curves
+            compute = with_compute(table, options.flops) if "flops" in law.inputs else None
+            if compute is not None:
+                table = compute.table.assign(flops=compute.table[compute.column])
             tables.require(table, *law.inputs, law.response)
             table = tables.numeric(table, *law.inputs, law.response)
             split_by = split(table, ["k"], GROUPS, law.inputs, options.group)
             origin = replace(source.of_curves, split=split_by)
             for group, rows in groups(table, ["k"], GROUPS, law.inputs, options.group):
-                fit = partial(fit_budgets, law, rows, group, options)
+                fit = partial(fit_budgets, law, rows, group, options, compute)
                 yield Attempt(group, partial(_cautioned, fit, split_by), origin, len(rows))
         case RowSource.LR:
             split_by = split(_some(runs, source), ["k"], GROUPS, asked=options.group)

@@ -20,9 +20,9 @@ from fit.law.selection import ConvergedSelection, FrontierSelection, OptimumSele
 from fit.views.format import LETTERS, greek, percent, scale, symbol, with_interval
 
 TEXT, LATEX, MARKDOWN = STYLES = ("text", "latex", "markdown")
-# What a reader of a paper must know. The others are about the fit's making, or said elsewhere in the paragraph.
+# What a reader of a paper must know. That the rows refute the law comes first of all; the kinds that are not here are
+# about the fit's making, or said elsewhere in the paragraph.
 TOLD = (
-    Kind.REFUTED,
     Kind.NOT_IDENTIFIED,
     Kind.INTERVALS,
     Kind.CORRELATED,
@@ -81,6 +81,7 @@ def card(fit: FitResult, style: str = TEXT) -> str:
         raise FitError(f"There are no cards as {style}: choose {', '.join(STYLES)}.")
     write = {TEXT: Plain(), LATEX: Latex(), MARKDOWN: Markdown()}[style]
     sentences = [
+        *([write.words(fit.refutation)] if fit.refutation else []),
         f"{write.words('We fitted')} {write.formula(fit)} {write.words(f'to {_rows(fit)} by {_objective(fit)}.')}",
         _estimates(fit, write),
         *(write.words(sentence) for sentence in _quality(fit)),
@@ -271,6 +272,6 @@ def _held_out(held: HeldOut) -> str:
 
 
 def _cautions(fit: FitResult) -> Iterator[str]:
-    """The sentences of the cautions that a reader of a paper must know, the gravest first."""
+    """What a reader of a paper must know, the gravest first, without advice to whoever made the fit."""
     for kind in TOLD:
-        yield from (greek(caution.text) for caution in fit.cautions if caution.kind is kind)
+        yield from (greek(caution.for_readers) for caution in fit.cautions if caution.kind is kind)

@@ -40,6 +40,17 @@ def text(results: Sequence[FitResult], regimes: Regimes | None = None) -> str:
 def fit_lines(fit: FitResult) -> Iterator[str]:
     """The lines of one fit."""
     yield f"{fit.formula}      {_rows(fit)}, {fit.loss_text}"
+    # That the rows refute a law comes before everything else about it.
+    for refuted in (True, False):
+        if not refuted:
+            yield from _details(fit)
+        for caution in fit.cautions:
+            if (caution.kind is Kind.REFUTED) is refuted:
+                yield f"  ! {greek(caution.text)}"
+
+
+def _details(fit: FitResult) -> Iterator[str]:
+    """The rows, the values and the checks."""
     yield from (f"  {line}" for line in row_lines(fit.rows_used))
     yield from _values(fit.params)
     yield _quality(fit)
@@ -51,9 +62,6 @@ def fit_lines(fit: FitResult) -> Iterator[str]:
     yield from _sensitivity(fit.extra.sensitivity)
     if fit.extra.note:
         yield f"  {fit.extra.note}"
-    # That the rows refute a law comes before everything else about it.
-    for caution in sorted(fit.cautions, key=lambda each: each.kind is not Kind.REFUTED):
-        yield f"  ! {greek(caution.text)}"
 
 
 def _values(params: Mapping[str, Param]) -> Iterator[str]:
@@ -93,9 +101,10 @@ def _chosen(fit: FitResult) -> Iterator[str]:
 
 
 def _compared(fit: FitResult) -> Iterator[str]:
-    """`laws by held-out error: L_N 0.41 %, L_N_broken 0.62 %, L_N_pure 2.1 %`."""
+    """`laws by held-out error, then AICc: L_N 0.41 %, L_N_broken 0.62 %, L_N_pure 2.1 % (refuted by the rows)`."""
     laws = [
         f"{law.law} {'?' if law.held_out_rms is None else percent(law.held_out_rms)}"
+        f"{' (refuted by the rows)' if law.refuted else ''}"
         for law in fit.comparison
     ]
     if laws:

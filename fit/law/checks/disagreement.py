@@ -53,11 +53,12 @@ class Disagreement:
         lower, upper = sorted((self.one, self.other), key=lambda quantity: (quantity.value, quantity.law))
         what = "The floors" if self.one.symbol == "E" else self.one.symbol
         at = "" if self.one.k is None else f" at k={self.one.k:g}"
-        text = (
+        fact = (
             f"{what} of {lower.law}, {lower.interval}, and of {upper.law}, {upper.interval}, disagree{at}: at least "
-            "one law does not hold beyond its rows, so extrapolate neither far."
+            "one law does not hold beyond its rows"
         )
-        return Caution(Kind.DISAGREEMENT, text, (lower.law, upper.law))
+        laws = (lower.law, upper.law)
+        return Caution.advising(Kind.DISAGREEMENT, fact, ", so extrapolate neither far.", laws)
 
 
 def apart(one: Quantity, other: Quantity) -> bool:

@@ -90,6 +90,7 @@ def advise(
     given: Mapping[str, Any] | None = None,
     d_model: float | None = None,
     convention: str | None = None,
+    laws: Sequence[str] | None = None,
 ) -> Advice:
     """What the laws say about the best use of a budget.
 
@@ -104,17 +105,19 @@ def advise(
     given : the group that counts, as {"k": 32}; by default every one.
     d_model : the width d, without which tokens have no price.
     convention : sparse or dense; by default that of the fitted L(C), and sparse without one.
+    laws : names of the laws to ask; by default all.
 
     Raises
     ------
     FitError
         Where no plan can be made, with the laws and columns that are missing.
     """
-    known, given = Fits(fits), dict(given or {})
+    known, given = Fits(fits, laws), dict(given or {})
     known.check(given)
     if d_model is not None and not (np.isfinite(d_model) and d_model > 0):
         raise FitError(f"d_model is {d_model:g}: give a finite number above 0.")
-    usable = [fit for fit in known.fits if known.matching(given, fit)]
+    matching = [fit for fit in known.fits if known.matching(given, fit)]
+    usable = [fit for fit in matching if fit.silent_because is None]
     conventions = {fit.flops for fit in usable if fit.flops}
     if convention is None:
         if len(conventions) > 1:
@@ -123,7 +126,8 @@ def advise(
     study = _Study(usable, budget.flops, given, d_model, convention)
     plans = [*study.at_compute(), *study.by_joint_law(), *study.at_convergence()]
     plans.sort(key=lambda plan: (plan.regime, [str(value).zfill(12) for value in plan.group.values()]))
-    missing = tuple(dict.fromkeys(study.missing))
+    silent = [fit.silent_because for fit in matching if fit.silent_because is not None]
+    missing = tuple(dict.fromkeys([*study.missing, *silent]))
     if not plans:
         raise FitError(f"These fits do not say how to spend a budget. {' '.join(missing)}".strip())
     return Advice(budget, convention, FORMULAS[convention], tuple(plans), missing)
@@ -192,11 +196,21 @@ class _Study:
         if not fits:
             self.missing.append("A law of n and tokens is missing, as L_ND: fit one with --law L_ND.")
         for fit in fits:
+            further = [name for name in fit.inputs if name not in ("n_latents", "tokens", "k")]
+            if absent := [name for name in further if name not in self.given]:
+                values = ", ".join(f"{name}=…" for name in absent)
+                self.missing.append(f"A plan by {label(fit)} needs {', '.join(absent)}: give {values}.")
+                continue
+            fixed = {name: self.given[name] for name in further}
             for k in self._ks(fit):
                 if not self._priced(fit, k):
                     continue
-                group = {**fit.group, **({} if k is None else {"k": k})}
-                spendings = tuple(self._lowest(fit, share, k) for share in SHARES)
+                group = {**fit.group, **({} if k is None or "k" in fit.group else {"k": k}), **fixed}
+                try:
+                    spendings = tuple(self._lowest(fit, share, k) for share in SHARES)
+                except FitError as error:
+                    self.missing.append(f"A plan by {label(fit)}: {error}")
+                    continue
                 there = self.beside("LR_C", group)[:1]
                 notes = [] if there else ["lr is missing: LR_C was not fitted."]
                 if there:
@@ -209,7 +223,8 @@ class _Study:
 
     def _lowest(self, fit: FitResult, share: float, k: float | None) -> Spending:
         C, d = share * self.flops, self.d
-        others = {"k": k} if "k" in fit.inputs else {}
+        others = {name: self.given[name] for name in fit.inputs if name not in ("n_latents", "tokens", "k")}
+        others |= {"k": k} if "k" in fit.inputs else {}
         smallest, largest = Extent(fit).ends("n_latents")
 
         def at(ln_n: Any) -> dict[str, Any]:
@@ -220,7 +235,10 @@ class _Study:
             return fit.predict(at(np.atleast_1d(ln_n)))
 
         grid = np.linspace(np.log(smallest / FURTHEST), np.log(largest * FURTHEST), 400)
-        here = int(np.argmin(loss(grid)))
+        losses = loss(grid)
+        if np.isnan(losses).all():
+            raise FitError(f"It has no value at any n that {C:.3g} FLOPs pay.")
+        here = int(np.nanargmin(losses))
         bounds = (grid[max(here - 1, 0)], grid[min(here + 1, len(grid) - 1)])
         best = float(
             minimize_scalar(

@@ -108,11 +108,18 @@ def inverse(
         raise FitError(f"{response} is {target:g}: give a finite number above 0.")
     needs: list[Needed] = []
     left: dict[str, list[str]] = {}
+    silent = []
     for fit, extent in zip(known.fits, known.extents, strict=True):
         if fit.response != response or not known.matching(given, fit):
             continue
         unknown = [name for name in fit.inputs if name not in given]
-        if len(unknown) == 1:
+        if fit.silent_because is not None:
+            silent.append(fit.silent_because)
+        elif len(unknown) == 1 and unknown[0] in extent.signed:
+            left.setdefault(
+                f"{unknown[0]} cannot be solved for, since its rows are not all positive", []
+            ).append(label(fit))
+        elif len(unknown) == 1:
             needs.append(_needed(fit, extent, target, given, unknown[0]))
         else:
             reason = (
@@ -122,6 +129,7 @@ def inverse(
             )
             left.setdefault(reason, []).append(label(fit))
     reasons = tuple(f"{', '.join(names)}: {reason}." for reason, names in left.items())
+    reasons += tuple(dict.fromkeys(silent))
     if not needs:
         raise FitError(f"No law can be solved for {response}={target:g}. {' '.join(reasons)}".strip())
     return Needs(tuple(_with_spread(needs)), reasons)
@@ -162,6 +170,11 @@ def _needed(fit: FitResult, extent: Extent, target: float, given: Mapping[str, A
             return np.log(np.stack(fit.predict({**at, name: x}, "law"))) - np.log(target)
 
     over = band(grid)
+    # Where a function of the user has no value, as far from its rows, there is nothing to solve.
+    defined = ~np.isnan(over[0])
+    if not defined.any():
+        raise FitError(f"{label(fit)} has no value at any {name} with these inputs.")
+    grid, over = grid[defined], over[:, defined]
     if over[0, -1] > over[0, 0]:  # a law that rises: its upper end reaches a target first
         over, sides = -over[[0, 2, 1]], (0, 2, 1)
         sign = -1.0
@@ -174,7 +187,7 @@ def _needed(fit: FitResult, extent: Extent, target: float, given: Mapping[str, A
     value, low, high = (_crossing(grid, over[row], partial(curve, side)) for row, side in enumerate(sides))
     refuted = None if fit.lack_of_fit is None or fit.lack_of_fit.noise is None else fit.lack_of_fit.refuted
     reach = None if value is None else extent.reach({**at, name: value})
-    reason = None if value is not None else _reason(fit, target, at, name, over[0], largest)
+    reason = None if value is not None else _reason(fit, target, at, name, over[0], grid)
     return Needed(
         fit.law,
         fit.group,
@@ -204,12 +217,12 @@ def _crossing(grid: Array, over: Array, at: Callable[[float], float]) -> float |
 
 
 def _reason(
-    fit: FitResult, target: float, at: Mapping[str, float], name: str, over: Array, largest: float
+    fit: FitResult, target: float, at: Mapping[str, float], name: str, over: Array, grid: Array
 ) -> str:
     """Why no value of the input gives the target."""
     asked = f"{fit.response}={target:g}"
     if over[0] <= 0:
-        return f"{label(fit)} is at {asked} for any {name} above {largest / FURTHEST:.3g}."
+        return f"{label(fit)} is at {asked} for any {name} above {grid[0]:.3g}."
     limit, low, high = (float(v[0]) for v in fit.predict({**at, name: ENDLESS}, "law"))
     if limit >= target:
         ends = f"[{low:.4g}, {high:.4g}]" if np.isfinite(high) else f"[{low:.4g}, ∞)"
@@ -219,4 +232,4 @@ def _reason(
             else "above the target"
         )
         return f"{asked} is below the floor of {label(fit)}, {limit:.4g} {ends}, {verdict}."
-    return f"{label(fit)} reaches {asked} only beyond {FURTHEST:.0e} × the largest {name} of its rows ({largest:.3g})."
+    return f"{label(fit)} reaches {asked} only beyond {name}={grid[-1]:.3g}, {FURTHEST:.0e} × the largest of its rows."

@@ -96,6 +96,7 @@ class Fits:
     def check(self, point: Mapping[str, Any]) -> None:
         """Raise FitError for a column that no law has, and for inputs that are not finite and positive."""
         inputs = {name for fit in self.fits for name in fit.inputs}
+        signed = {name for extent in self.extents for name in extent.signed}
         for name, value in point.items():
             if name not in self.columns:
                 raise FitError(
@@ -105,12 +106,13 @@ class Fits:
             if name not in inputs:
                 continue
             try:
-                known = np.isfinite(float(value)) and float(value) > 0
+                known = np.isfinite(float(value)) and (float(value) > 0 or name in signed)
             except (TypeError, ValueError):
                 known = False
             if not known:
                 raise FitError(
-                    f"{name} is {value if isinstance(value, str) else f'{value:g}'}: give a finite number above 0."
+                    f"{name} is {value if isinstance(value, str) else f'{value:g}'}: give a finite number"
+                    f"{'' if name in signed else ' above 0'}."
                 )
 
     def matching(self, point: Mapping[str, Any], fit: FitResult) -> bool:
@@ -151,10 +153,13 @@ def predict(
         known.check(point)
     every: list[tuple[FitResult, Prediction]] = []
     left: dict[str, list[str]] = {}
+    silent = []
     for fit, extent in zip(known.fits, known.extents, strict=True):
         rows = [i for i, point in enumerate(points) if known.matching(point, fit)]
         asked = [i for i in rows if set(fit.inputs) <= set(points[i])]
-        if asked:
+        if asked and fit.silent_because is not None:
+            silent.append(fit.silent_because)
+        elif asked:
             every += [(fit, one) for one in _of_fit(fit, extent, points, asked)]
         elif rows:
             absent = [name for name in fit.inputs if any(name not in points[i] for i in rows)]
@@ -162,6 +167,7 @@ def predict(
         else:
             left.setdefault("its rows are of another group", []).append(label(fit))
     reasons = tuple(f"{', '.join(dict.fromkeys(names))}: {reason}." for reason, names in left.items())
+    reasons += tuple(dict.fromkeys(silent))
     if not every:
         raise FitError(f"No law can answer. {' '.join(reasons)}")
     every.sort(key=lambda answer: answer[1].row)

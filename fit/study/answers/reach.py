@@ -19,6 +19,8 @@ ROUNDING = 1e-9
 class Reach:
     """A point against the rows of a law, on logarithmic scales.
 
+    An input that has 0 or negative values is measured in units of its range: 2 is one range beyond its end.
+
     Parameters
     ----------
     factor : how far beyond the rows the point is in the input where it is furthest; 1 inside the rows.
@@ -26,12 +28,14 @@ class Reach:
     edge : the largest or the smallest value of that input among the rows; None where every input is within its range
         and only their combination is new, as many tokens at an n that has rows with few.
     above : whether the point is beyond the largest value, not the smallest.
+    in_ranges : whether the factor counts ranges of the input, from its end.
     """
 
     factor: float = 1.0
     input: str | None = None
     edge: float | None = None
     above: bool = True
+    in_ranges: bool = False
 
     @property
     def far(self) -> bool:
@@ -45,6 +49,9 @@ class Reach:
         factor = f"{self.factor:,.3g} ×"
         if self.edge is None:
             return f"{factor} in {self.input} from the nearest mix of rows"
+        if self.in_ranges:
+            side = "above the largest" if self.above else "below the smallest"
+            return f"{self.factor - 1:,.3g} × its range {side} {self.input} ({self.edge:.3g})"
         edge = f"{self.edge:,.0f}" if 100 <= self.edge < 1e7 else f"{self.edge:.3g}"
         return f"{factor} beyond the {'largest' if self.above else 'smallest'} {self.input} ({edge})"
 
@@ -56,6 +63,8 @@ class Extent:
         self.inputs = fit.inputs
         values = [[point.inputs[name] for name in fit.inputs] for point in fit.points]
         self.rows: Array = np.unique(np.asarray(values, dtype=float), axis=0)
+        # Inputs of a function of the user that have 0 or negative values.
+        self.signed = frozenset(name for name in fit.inputs if self.ends(name)[0] <= 0)
 
     def ends(self, name: str) -> tuple[float, float]:
         """The smallest and the largest value of an input."""
@@ -67,9 +76,16 @@ class Extent:
         furthest = Reach()
         for name in self.inputs:
             low, high = self.ends(name)
-            for factor, edge, above in ((at[name] / high, high, True), (low / at[name], low, False)):
+            if name in self.signed:
+                width = (high - low) or 1.0
+                factors = 1 + (at[name] - high) / width, 1 + (low - at[name]) / width
+            else:
+                factors = at[name] / high, low / at[name]
+            for factor, edge, above in zip(factors, (high, low), (True, False), strict=True):
                 if factor > furthest.factor * (1 + ROUNDING):
-                    furthest = Reach(factor, name, edge, above)
+                    furthest = Reach(factor, name, edge, above, name in self.signed)
+        if self.signed:
+            return furthest
         return self._from_hull(at) if furthest.input is None and len(self.inputs) > 1 else furthest
 
     def _from_hull(self, at: Mapping[str, float]) -> Reach:

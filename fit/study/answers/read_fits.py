@@ -50,5 +50,5 @@ def runs_beside(path: Path | str) -> pd.DataFrame | None:
 
 
 def law_names(asked: list[str]) -> list[str]:
-    """The names of laws; those of one's own, as module:LAW, are imported, without which their fits cannot predict."""
+    """The names of laws; one's own, as mylaws.py:LAW, are imported, without which their fits cannot predict."""
     return [named(name).name if ":" in name else name for name in asked]

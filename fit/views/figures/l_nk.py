@@ -42,7 +42,10 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
             if "held_out" in set(table["series"])
             else ""
         )
-        title = labels.typeset(f"{laws[0].formula}\ndots: runs, dashed: the joint law with 95 % band{held}")
+        refuted = ", refuted by its rows" if laws[0].refutation else ""
+        title = labels.typeset(
+            f"{laws[0].formula}{refuted}\ndots: runs, dashed: the joint law with 95 % band{held}"
+        )
         handles = [
             Line2D([], [], color=c, marker="o", ls="--", label=f"k = {k:g}") for k, c in colours.items()
         ]

@@ -4,6 +4,7 @@ import inspect
 import io
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -11,14 +12,26 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from fit.law.errors import FitError
+from fit.law.result import FitResult
 from fit.views.figures import gallery
 from fit.views.figures.shared import style as styles
+from fit.views.page.fit_format import fit_name
 from fit.views.page.study_report import StudyReport
 
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 NOTHING = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 WIDE_PT = 340  # a figure wider than this, in points, takes both columns of the page
 STYLE = "paper"
+# The laws that each figure draws; two figures draw every law.
+LAWS_OF = {
+    "l_n": ("L_N",),
+    "l_nk": ("L_NK",),
+    "l_c": ("L_C",),
+    "tokens": ("T_N",),
+    "subjects": ("L_N",),
+    "optima": ("N_C", "D_C", "LR_C", "LR_N"),
+}
+ALL_LAWS = ("residuals", "profiles")
 
 
 @dataclass(frozen=True)
@@ -54,19 +67,30 @@ def figures(report: StudyReport) -> Figures:
     for name, module in gallery.FIGURES.items():
         try:
             numbers = module.numbers(tables)
+            caption = " ".join([_caption(module), *_refutations(name, report.fits)])
             svg, width = inline(module.draw(numbers, tables, STYLE), name, _caption(module))
         except FitError as error:
             missing.append(Missing(name, str(error)))
         except Exception as error:  # an unexpected table that breaks one figure must not break the others
             missing.append(Missing(name, f"{type(error).__name__}: {' '.join(str(error).split())}"))
         else:
-            drawn.append(Drawing(name, svg, _caption(module), width > WIDE_PT))
+            drawn.append(Drawing(name, svg, caption, width > WIDE_PT))
     return Figures(tuple(drawn), tuple(missing))
 
 
 def _caption(module: object) -> str:
     """The first sentence of the figure's module, which says what it shows."""
     return (inspect.getdoc(module) or "").split("\n")[0]
+
+
+def _refutations(name: str, fits: Sequence[FitResult]) -> list[str]:
+    """What says that the rows refute a law that a figure draws."""
+    drawn = LAWS_OF.get(name, ())
+    return [
+        f"{fit.law}{f', {fit_name(fit)}' if fit_name(fit) else ''}: {fit.refutation}"
+        for fit in fits
+        if fit.refutation and (fit.law in drawn or name in ALL_LAWS)
+    ]
 
 
 def inline(figure: Figure, name: str, label: str) -> tuple[Markup, float]:

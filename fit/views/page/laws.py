@@ -98,11 +98,12 @@ class DerivedTable:
 
 @dataclass(frozen=True)
 class Rival:
-    """A law in a comparison. fitted: whether it is the law that the user asked for."""
+    """A law in a comparison. fitted: whether it is the law that the user asked for. refuted: by the rows."""
 
     name: str
     error: str
     fitted: bool
+    refuted: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,12 +116,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Family:
-    """All fits of one formula. parameters: the names of all parameters that occur in these fits."""
+    """All fits of one formula. parameters: the names of all parameters that occur in these fits.
+
+    refuted: a sentence with its size for each fit that its rows refute.
+    """
 
     law: str
     formula: str
     response: str
     notes: tuple[str, ...]
+    refuted: tuple[str, ...]
     parameters: tuple[str, ...]
     fits: tuple[FitRow, ...]
     derived: DerivedTable | None
@@ -158,6 +163,11 @@ def _family(fits: Sequence[FitResult]) -> Family:
         formula=first.formula,
         response=first.response_name,
         notes=tuple(filter(None, [regime, convention, _interval_methods(fits)])),
+        refuted=tuple(
+            f"{fit_name(fit)}: {fit.refutation}" if fit_name(fit) else fit.refutation
+            for fit in fits
+            if fit.refutation
+        ),
         parameters=names,
         fits=tuple(_fit_row(fit, names) for fit in fits),
         derived=_derived_table(fits),
@@ -230,7 +240,8 @@ def _derived_table(fits: Sequence[FitResult]) -> DerivedTable | None:
 
 def _comparison(fit: FitResult) -> Comparison:
     rivals = [
-        Rival(law.law, optional_percent(law.held_out_rms), law.law == fit.law) for law in fit.comparison
+        Rival(law.law, optional_percent(law.held_out_rms), law.law == fit.law, law.refuted)
+        for law in fit.comparison
     ]
     return Comparison(fit_name(fit) or ALL_ROWS, tuple(rivals))
 

@@ -14,7 +14,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare FITS, the budget and the options of the advice."""
     add = parser.add_argument
     add_fits(parser)
-    add("inputs", nargs="*", metavar="NAME=VALUE", help="the group that counts, as k=32 (default: every one)")
+    add(
+        "inputs",
+        nargs="*",
+        metavar="NAME=VALUE",
+        help="the group that counts, as k=32 (default: every one), and further inputs of your own laws",
+    )
     add("--flops", metavar="X", type=_flops, help="the budget of one run in FLOPs, as 1e19")
     add("--gpu-hours", metavar="H", type=_number, help="the budget of one run in GPU-hours")
     add(
@@ -25,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--d-model", metavar="D", type=_number, help="width of the activations (default: that of the runs)")
     add("--convention", choices=FLOPS, help="how FLOPs are counted (default: as in the fits, else sparse)")
+    add(
+        "--law",
+        action="append",
+        metavar="LAW",
+        help="ask only this law, or your own as mylaws.py:LAW; repeatable",
+    )
     add("--json", action="store_true", help="print JSON")
 
 
@@ -49,17 +60,17 @@ def run(given: argparse.Namespace) -> int:
     from fit.law.json_values import plain
     from fit.study.answers.advise import advise
     from fit.study.answers.budget import Facts, budget
-    from fit.study.answers.read_fits import read_fits, runs_beside
+    from fit.study.answers.read_fits import law_names, read_fits, runs_beside
     from fit.views import answers
 
-    inputs = assignments(given.inputs)
+    inputs, laws = assignments(given.inputs), law_names(given.law or [])
     fits, notes = read_fits(given.fits)
     for note in notes:
         print(note, file=sys.stderr)
     facts = Facts.of(runs_beside(given.fits))
     money = budget(given.flops, given.gpu_hours, given.flops_per_s, facts)
     width = facts.d_model if given.d_model is None else given.d_model
-    advice = advise(fits, money, inputs, width, given.convention)
+    advice = advise(fits, money, inputs, width, given.convention, laws)
     if given.json:
         print(json.dumps(plain(asdict(advice)), indent=1, ensure_ascii=False, allow_nan=False))
     else:

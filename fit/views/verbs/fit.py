@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--law",
         action="append",
         metavar="LAW",
-        help=f"{', '.join(of_tables)}, or your own as module:LAW; "
+        help=f"{', '.join(of_tables)}, or your own as mylaws.py:LAW; "
         f"repeat for several (default: {', '.join(DEFAULT_LAWS)})",
     )
     add_map(parser)

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--law",
         action="append",
         metavar="LAW",
-        help="ask only this law, or your own as module:LAW; repeatable",
+        help="ask only this law, or your own as mylaws.py:LAW; repeatable",
     )
     add("--json", action="store_true", help="print JSON")
     add("--out", metavar="FILE", type=Path, help="write there instead of to the screen")

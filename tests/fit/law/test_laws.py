@@ -194,7 +194,7 @@ def test_a_law_of_the_user_is_imported_by_its_path(monkeypatch):
     [
         ("", "absent:X", "no module absent on PYTHONPATH"),
         ("", "absent.deep:X", "no module absent on PYTHONPATH"),
-        ("", ":X", "is not the name of a module"),
+        ("", ":X", "'' is neither a file mylaws.py nor a module"),
         ("", "broken:X", "broken has no X; it has no law"),
         ("X = (1,\n", "broken:X", r"broken.py, line 1, is not Python: '\(' was never closed"),
         ("import no_such_package\n", "broken:X", "broken needs no_such_package, which is not installed"),
@@ -215,7 +215,7 @@ def test_a_module_that_lies_in_this_folder_is_found_with_one_word_more(tmp_path,
     (tmp_path / "mine_here.py").write_text("")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    with pytest.raises(FitError, match="mine_here.py is in this folder: put PYTHONPATH=. before the command"):
+    with pytest.raises(FitError, match="mine_here.py is in this folder: name it as mine_here.py:LAW"):
         named("mine_here:X")
 
 

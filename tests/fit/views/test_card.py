@@ -76,6 +76,17 @@ def test_the_paragraph_says_what_a_paper_must(law):
     assert "\n" not in text
 
 
+def test_a_refuted_law_says_so_first_and_advice_is_left_out(law):
+    fact, advice = "E and α trade off (corr −0.97)", ": compare predictions, not exponents."
+    refuted = "Residuals 5.0 % where the curves scatter by 0.064 %: this law does not describe these rows."
+    cautions = Caution.advising(Kind.TRADE_OFF, fact, advice), Caution(Kind.REFUTED, refuted)
+    fit = replace(law, cautions=cautions)
+    text = card(fit)
+    assert text.partition(". ")[2].startswith("Residuals 5.0 % where the curves scatter by 0.064 %")
+    assert text.count("Residuals 5.0 %") == 1
+    assert text.endswith("E and α trade off (corr −0.97).") and "compare" not in text
+
+
 def test_a_law_that_the_rows_do_not_refute_says_so(law):
     held = replace(law, lack_of_fit=LackOfFit(0.002, 0.002, KnownFrom.SEEDS, 1.0, 0.5, False))
     assert "where seeds show a noise of 0.20 %, so that the rows do not refute the law." in card(held)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fit.compute.frontier import LOOSER
+from fit.law.caution import Caution, Kind
 from fit.law.checks.held_out import HeldOut, HeldOutPoint, Score
 from fit.law.fit import fit_law
 from fit.law.options import FitOptions
@@ -114,3 +115,21 @@ def test_outliers_have_a_true_minus_and_huber_is_not_advised_against_itself():
     ):
         (said,) = [w for w in fit_law("L_N", x, y, objective=of, compare=False).warnings if "outlier" in w]
         assert words in said and "(−" in said and "-" not in said
+
+
+def test_a_refuted_law_says_so_first_and_is_marked_in_the_ranking():
+    from fit.views.figures.shared import labels
+    from fit.views.page.laws import _comparison, _family
+
+    n = 2.0 ** np.arange(9, 17)
+    fit = fit_law("L_N", n, 0.1 + n**-0.3, hold_out=False)
+    sentence = "Residuals 5.0 % where the curves scatter by 0.064 %: this law does not describe these rows."
+    ranking = tuple(replace(one, refuted=one.law == "L_N") for one in fit.comparison)
+    fit = replace(fit, cautions=(*fit.cautions, Caution(Kind.REFUTED, sentence)), comparison=ranking)
+    printed = lines(fit)
+    assert printed[1] == f"  ! {sentence}" and sum(sentence in line for line in printed) == 1
+    (ranked,) = [line for line in printed if line.startswith("  laws by held-out error")]
+    assert ranked.count("(refuted by the rows)") == 1 and "L_N ? (refuted by the rows)" in ranked
+    assert [rival.name for rival in _comparison(fit).laws if rival.refuted] == ["L_N"]
+    assert _family([fit]).refuted == (sentence,)
+    assert labels.parameters(fit)[0] == "refuted by its rows"

@@ -9,8 +9,12 @@ from fit.views.format import greek, symbol, with_interval
 
 
 def parameters(fit: FitResult) -> list[str]:
-    """A text for each parameter that is defined, in the law's order: `α 0.41 [0.36, 0.47]`."""
-    return [
+    """A text for each parameter that is defined, in the law's order: `α 0.41 [0.36, 0.47]`.
+
+    Where the rows refute the law, that comes first.
+    """
+    refuted = ["refuted by its rows"] if fit.refutation else []
+    return refuted + [
         f"{greek(name)} {with_interval(p.value, p.low, p.high)}"
         for name, p in fit.params.items()
         if p.value is not None
