@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fit.law.errors import FitError as FitError
     from fit.law.fit import fit_law as fit_law
+    from fit.law.function.smooth import function_law as function_law
     from fit.law.law import Derived as Derived
     from fit.law.law import Law as Law
     from fit.law.law import Term as Term
@@ -13,12 +14,11 @@ if TYPE_CHECKING:
     from fit.law.laws import named as named
     from fit.law.laws import register as register
     from fit.law.result import FitResult as FitResult
-    from fit.law.smooth import function_law as function_law
 
 _HOME = {
     "FitError": "errors",
     "fit_law": "fit",
-    "function_law": "smooth",
+    "function_law": "function.smooth",
     **dict.fromkeys(("Derived", "Law", "Term"), "law"),
     **dict.fromkeys(("LAWS", "named", "register"), "laws"),
     "FitResult": "result",

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fit.law.basis import Basis
+from fit.law.function.smooth import Smooth
 from fit.law.law import Array, Bend, Inputs, Law, Term
-from fit.law.smooth import Smooth
 from fit.law.solver import Flags, Problem, Solution, minimise
 
 # Huber's δ is lowered from here tenfold at a time. At 1e-3 most residuals are linear, so that a distant start has

@@ -130,7 +130,7 @@ def test_a_result_that_cannot_be_made_again_says_why(study):
     for change, words in (
         ({"recipe": None}, "does not say how it was fitted"),
         ({"rows": 10**6}, "lists . of its 1,000,000 rows"),
-        ({"law": "os:system"}, "is not among the laws here"),
+        ({"law": "os:system"}, "is a law of your own, and its function is not in the file"),
         ({"formula": "L = 3"}, "is L = 3 in the file it was read from"),
         ({"recipe": content["recipe"] | {"objective": "linear"}}, "another saescale fitted it"),
     ):

@@ -1,5 +1,7 @@
 """Laws of one's own as functions: slopes, starts, what is refused, and published forms recovered from noisy rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,10 +9,10 @@ from fit.law.basis import Basis
 from fit.law.errors import FitError
 from fit.law.estimate import estimate
 from fit.law.fit import fit_law
+from fit.law.function.smooth import function_law
 from fit.law.laws import named
 from fit.law.losses import LOG, objective
 from fit.law.rows import make_rows
-from fit.law.smooth import function_law
 from fit.law.solver import Problem, evaluate, system
 
 N, D = (v.ravel() for v in np.meshgrid(np.geomspace(1e7, 1e10, 8), np.geomspace(1e9, 1e12, 6)))
@@ -180,6 +182,54 @@ def test_slopes_and_curvature_of_a_function_against_differences():
         (up, up_g, _), (down, down_g, _) = parts(theta + step), parts(theta - step)
         np.testing.assert_allclose(g[:, p], (up - down) / 4e-6, rtol=1e-5, atol=1e-6 * np.abs(g).max())
         np.testing.assert_allclose(H[:, p], (up_g - down_g) / 2e-6, rtol=1e-4, atol=1e-5 * np.abs(H).max())
+
+
+FORMS = {
+    "powers": lambda x, p: p.a * x.u**-p.b + 2.0**p.c + p.b**2 + p.a**p.b / x.u,
+    "exponentials": lambda x, p: np.exp(-p.a * x.u) + np.exp2(p.b) + np.expm1(p.c**2) + 3,
+    "logarithms": lambda x, p: (
+        np.log(2 + p.a * x.u) + np.log1p(p.b) + np.log2(2 + p.b) + np.log10(9 + p.c) + 1
+    ),
+    "roots": lambda x, p: np.sqrt(p.a + x.u) + np.square(p.c) + np.reciprocal(p.b) + np.tanh(p.c * x.u) + 4,
+    "corners": lambda x, p: (
+        np.minimum(x.u, p.a) + np.maximum(p.b, 0.8) + np.where(x.u > p.a, p.b * x.u, p.c**2)
+    ),
+    "quotients": lambda x, p: 9 - (-p.a) / (1 + p.b * x.u) - 1 / p.b + x.u / (5 + p.c) - (+p.c),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_jets_give_the_slopes_and_the_curvature_of_complex_steps(form):
+    law = function_law("L_form", form, FORMS[form], ("u",), {"a": (0.5, 2), "b": (0.5, 2), "c": (-1, 1)})
+    jets, steps = (replace(law.terms[0].bend) for _ in range(2))
+    steps.__dict__["_knows_jets"] = False
+    random = np.random.default_rng(0)
+    u, nu, weight = (
+        np.linspace(0.3, 3, 7)[None],
+        random.uniform(-0.4, 0.4, (5, 3)),
+        random.uniform(size=(5, 7)),
+    )
+    np.testing.assert_allclose(jets.slopes(u, nu), steps.slopes(u, nu), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        jets.curvature(u, nu, weight), steps.curvature(u, nu, weight), rtol=1e-6, atol=1e-6
+    )
+    for ours, theirs in zip(jets.paired(u[:, :5], nu), steps.paired(u[:, :5], nu), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+    assert jets.__dict__["_knows_jets"]
+
+
+def test_a_function_that_jets_do_not_know_is_fitted_by_complex_steps():
+    law = function_law(
+        "L_sine",
+        "y = a + sin(b·x)",
+        lambda x, p: p.a + np.sin(p.b * x.u),
+        ("u",),
+        {"a": (2, 4), "b": (0.5, 2)},
+    )
+    u = np.linspace(0, 3, 12)
+    result = fit_law(law, u, 3 + np.sin(1.2 * u) + 1e-3 * np.cos(9 * u), method="delta", hold_out=False)
+    assert result.params["b"].value == pytest.approx(1.2, abs=0.01)
+    assert law.terms[0].bend.__dict__["_knows_jets"] is False
 
 
 def test_a_parameter_whose_range_spans_0_may_be_negative_and_has_its_own_unit():

@@ -10,6 +10,7 @@ from fit.law.caution import Kind
 from fit.law.fit import fit_law
 from fit.law.laws import named
 from fit.law.result import FitResult, Param
+from fit.law.selection import ConvergedSelection
 from fit.regimes.agreement import with_disagreements
 from tests.fit.laws_under_test import INPUTS, TRUTH
 
@@ -68,6 +69,34 @@ def test_the_tokens_to_convergence_of_the_interaction_law_are_compared_with_thos
         of_g = [pair for pair in fit.disagreements if pair.one.symbol == "g"]
         assert [pair.other.law for pair in of_g] == [other] * pairs
     assert not any(pair.one.symbol == "g" for fit in results[2:] for pair in fit.disagreements)
+
+
+@pytest.mark.parametrize(("factor", "epsilon", "pairs"), [(1.0, 0.01, 0), (3.0, 0.01, 3), (3.0, 0.02, None)])
+def test_the_tokens_themselves_are_compared_where_the_tolerance_is_the_same(factor, epsilon, pairs):
+    """T_N from the tokens that L_ND_cross gives, times a factor; the note has both, the caution the widest gap."""
+    cross = fitted("L_ND_cross", {"k": 32})
+    wide = {
+        name: replace(each, low=each.value / 1.5, high=each.value * 1.5) if each.name == "T" else each
+        for name, each in cross.derived.items()
+    }
+    cross = replace(cross, derived=wide)
+    T = [each for each in cross.derived.values() if each.name == "T"]
+    n = [each.at["n_latents"] for each in T]
+    wrong = np.where(np.arange(len(n)) < len(n) - 3, 1.0, factor) * np.linspace(0.99, 1.01, len(n))
+    t_n = fit_law("T_N", n, [each.value * one for each, one in zip(T, wrong, strict=True)], hold_out=False)
+    known = {point.inputs["n_latents"]: point.response for point in t_n.points}
+    assert len(known) == len(n)
+    t_n = replace(t_n, group={"k": 32}, selection=ConvergedSelection(len(n), "all rows", epsilon=epsilon))
+    other, ours = with_disagreements([t_n, cross])
+    of_T = [pair for pair in ours.disagreements if pair.one.symbol.startswith("T(n=")]
+    if pairs is None:
+        assert not of_T and ours.extra.note is None
+        return
+    assert ours.extra.note.startswith("Tokens to convergence within 1 %, by this law and by T_N: T(n=")
+    assert bool(of_T) is bool(pairs)
+    assert len([c for c in ours.cautions if c.text.startswith("T(n=")]) == bool(pairs)
+    assert len(of_T) == len([pair for pair in other.disagreements if pair.one.symbol.startswith("T(n=")])
+    assert FitResult.from_dict(json.loads(json.dumps(ours.to_dict(), allow_nan=False))) == ours
 
 
 def test_a_law_over_k_is_compared_at_each_k():

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from fit.law.fit import fit_law
+from fit.law.function.smooth import function_law
 from fit.law.intervals.misfit import WIDENED
 from fit.law.options import FitOptions
 from fit.law.result import FitResult
-from fit.law.smooth import function_law
 from fit.study.fitting import fit_table
 from tests.fit.law.checks.test_lack_of_fit import curves, seeded
 

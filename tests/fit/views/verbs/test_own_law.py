@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from fit.law.errors import FitError
+from fit.law.function.smooth import _latex, function_law
 from fit.law.laws import LAWS, ORIGINS, named
-from fit.law.smooth import _latex, function_law
 from fit.study import fits_file
 from fit.views.verbs import advise, figures, predict, report
 from fit.views.verbs import fit as fit_verb

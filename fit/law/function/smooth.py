@@ -1,6 +1,7 @@
-"""A law of one's own as any smooth function f(x, p) > 0, with exact slopes by complex steps and its own starts.
+"""A law of one's own as any smooth function f(x, p) > 0, with exact slopes and its own starts.
 
-The slope of an analytic function is Im f(θ + ih)/h, exact to rounding for h → 0, because nothing is subtracted. The
+Its derivatives come from `jets`, where these know all that it uses. Otherwise complex steps give them: the slope of an
+analytic function is Im f(θ + ih)/h, exact to rounding for h → 0, because nothing is subtracted. The
 function is written with numpy and needs no other library. Its curvature is the central difference of these slopes.
 """
 
@@ -15,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fit.law.errors import FitError
+from fit.law.function.jets import Jet
 from fit.law.law import Array, Law, RowSource, Term
 
 Complex = NDArray[np.complex128]
+ZERO = np.zeros(1)
 # The complex step. Its square, 1e-60, is its relative error.
 STEP = 1e-30
 # The real step, in units of the parameter's scale: the curvature is then known to 1e-7.
@@ -79,13 +82,21 @@ class Smooth:
 
     def slopes(self, u: Array, nu: Array) -> Array:
         """∂ln f/∂ν, (R, p, rows)."""
-        return self._slopes(u, nu.T[:, :, None]).transpose(1, 0, 2)
+        jet = self._last_jet(u, nu)
+        by_parameter = (
+            self._slopes(u, nu.T[:, :, None]) if jet is None else self._first(jet, (len(nu), u.shape[1]))
+        )
+        return by_parameter.transpose(1, 0, 2)
 
     def curvature(self, u: Array, nu: Array, weight: Array) -> Array:
         """Σ_i weight_i ∂²ln f_i, (R, p, p), for weights (R, rows)."""
         H = np.zeros((len(nu), nu.shape[1], nu.shape[1]))
         some = np.flatnonzero((weight != 0).any(axis=1))
-        if len(some):
+        jet = self._last_jet(u, nu) if len(some) else None
+        if jet is not None:
+            for (a, b), row in self._second(jet, (len(nu), u.shape[1])).items():
+                H[some, a, b] = H[some, b, a] = np.einsum("ri,ri->r", row[some], weight[some])
+        elif len(some):
             for b, row in enumerate(self._curvature(u, nu[some].T[:, :, None])):
                 H[some, b, : b + 1] = np.einsum("ari,ri->ra", row, weight[some])
                 H[some, : b + 1, b] = H[some, b, : b + 1]
@@ -95,6 +106,11 @@ class Smooth:
         """ln f, (R,), its slopes, (R, p), and curvature, (R, p, p), of parameters (R, p) at one row each."""
         at = nu.T
         H = np.zeros((len(nu), nu.shape[1], nu.shape[1]))
+        jet = self._jet(u, at)
+        if jet is not None:
+            for (a, b), row in self._second(jet, (len(nu),)).items():
+                H[:, a, b] = H[:, b, a] = row
+            return _log(self._f(u, at).real), self._first(jet, (len(nu),)).T, H
         for b, row in enumerate(self._curvature(u, at)):
             H[:, b, : b + 1] = row.T
             H[:, : b + 1, b] = row.T
@@ -145,12 +161,78 @@ class Smooth:
                     "abs, .real, float() and comparisons of parameters: sqrt(z**2) for abs(z), np.maximum for max."
                 )
 
+    def _last_jet(self, u: Array, nu: Array) -> Jet | None:
+        """`_jet` for parameters (R, p). The last one is kept: a step of the solver asks three times for the same."""
+        last = self.__dict__.get("_last")
+        if last is not None and np.array_equal(last[1], nu) and np.array_equal(last[0], u):
+            return last[2]
+        jet = self._jet(u, nu.T[:, :, None])
+        self.__dict__["_last"] = None if jet is None else (u.copy(), nu.copy(), jet)
+        return jet
+
+    def _jet(self, u: Array, inner: Any) -> Jet | None:
+        """f with its derivatives; None where jets do not know a function that f uses.
+
+        Whether they do is found out at the first call: their slopes have to be those by complex steps.
+        """
+        if self.__dict__.get("_knows_jets") is False:
+            return None
+        seeds = {
+            name: Jet(value, {a: value}, {(a, a): value})
+            if name in self.positive
+            else Jet(value, {a: np.full_like(value, self.scale[a])})
+            for a, (name, value) in enumerate(self._values(inner).items())
+        }
+        x = dict(zip(self.inputs, u, strict=True))
+        with np.errstate(all="ignore"):
+            try:
+                jet = self.function(SimpleNamespace(**x), SimpleNamespace(**seeds))
+            except Exception:  # of any kind: complex steps follow, and say what is wrong
+                jet = None
+        if "_knows_jets" not in self.__dict__:
+            self.__dict__["_knows_jets"] = isinstance(jet, Jet) and self._confirmed(jet, u, inner)
+        return jet if self.__dict__["_knows_jets"] and isinstance(jet, Jet) else None
+
+    def _confirmed(self, jet: Jet, u: Array, inner: Any) -> bool:
+        exact = self._slopes(u, inner)
+        with np.errstate(all="ignore"):
+            ours = self._first(jet, exact.shape[1:])
+        known = np.isfinite(exact)
+        return bool(np.allclose(ours[known], exact[known], rtol=1e-7, atol=1e-9))
+
+    def _first(self, jet: Jet, shape: tuple[int, ...]) -> Array:
+        """∂ln f/∂ν, (p, ...)."""
+        with np.errstate(all="ignore"):
+            f = np.where(jet.value > 0, jet.value, np.nan)
+            rows = [np.broadcast_to(jet.first.get(a, ZERO) / f, shape) for a in range(len(self.params))]
+        return np.stack(rows)
+
+    def _second(self, jet: Jet, shape: tuple[int, ...]) -> dict[tuple[int, int], Array]:
+        """∂²ln f/∂ν_a∂ν_b by (a, b), a ≤ b."""
+        made = {}
+        with np.errstate(all="ignore"):
+            f = np.where(jet.value > 0, jet.value, np.nan)
+            slope = {a: value / f for a, value in jet.first.items()}
+            for a, one in slope.items():
+                for b, other in slope.items():
+                    if a <= b:
+                        row = jet.second.get((a, b), ZERO) / f - one * other
+                        made[a, b] = np.broadcast_to(row, shape)
+        return made
+
+    def _values(self, inner: Any) -> dict[str, Any]:
+        """The public parameters by name, real or complex."""
+        scaled = [v * s for v, s in zip(inner, self.scale, strict=True)]
+        with np.errstate(all="ignore"):
+            return {
+                n: np.exp(v) if n in self.positive else v for n, v in zip(self.params, scaled, strict=True)
+            }
+
     def _f(self, u: Array, inner: Any) -> Complex:
         """f for internal parameters (p, ...), which broadcast with the rows of u, (inputs, rows)."""
-        values = [v * s for v, s in zip(inner, self.scale, strict=True)]
-        shape = np.broadcast_shapes(*(v.shape for v in values), u.shape[1:])
+        p = self._values(inner)
+        shape = np.broadcast_shapes(*(v.shape for v in p.values()), u.shape[1:])
         with np.errstate(all="ignore"):
-            p = {n: np.exp(v) if n in self.positive else v for n, v in zip(self.params, values, strict=True)}
             x = dict(zip(self.inputs, u, strict=True))
             try:
                 result = np.asarray(self.function(SimpleNamespace(**x), SimpleNamespace(**p)), dtype=complex)
