@@ -63,7 +63,10 @@ def law():
 def test_the_paragraph_says_what_a_paper_must(law):
     alpha = law.params["alpha"]
     text = card(law)
-    assert text.startswith("L_N, k = 32, activation = topk_v2. We fitted L(N) = E + A·N^−α to ")
+    assert text.startswith(
+        "L_N, k = 32, activation = topk_v2. Residuals of 5.0 % where α ≤ 1e-05 × √2: the law "
+    )
+    assert " We fitted L(N) = E + A·N^−α to " in text
     assert f"to {law.rows} rows by least squares on log NMSE." in text
     assert "E = 0.080 [6.0e−07, 53], A = 3.10 [2.70, ∞) and α = 0." in text and alpha.value
     assert "with 95 % intervals by profile likelihood." in text
