@@ -117,9 +117,8 @@ def checked(latex):
 def test_latex_is_ascii_with_every_special_letter_escaped(law):
     text = card(law, "latex")
     checked(text)
-    assert text.startswith(
-        r"\paragraph{L\_N, k = 32, activation = topk\_v2.} We fitted $L(N) = E + A\,N^{-\alpha}$"
-    )
+    assert text.startswith(r"\paragraph{L\_N, k = 32, activation = topk\_v2.} Residuals of 5.0 \% where ")
+    assert r" We fitted $L(N) = E + A\,N^{-\alpha}$" in text
     assert r"$E = 0.080$ $[6.0 \times 10^{-7}, 53]$, $A = 3.10$ $[2.70, \infty)$ and $\alpha = 0." in text
     assert (
         r"rows\_left \& 50 \% of C\textasciicircum{}2 left out by \texttt{state == 'done'}: see \#1, \{2\}"
@@ -154,9 +153,8 @@ def test_latex_compiles_with_amsmath_alone(law, tmp_path):
 
 def test_markdown_takes_no_letter_for_markup(law):
     text = card(law, MARKDOWN)
-    assert text.startswith(
-        r"**L\_N, k = 32, activation = topk\_v2.** We fitted $L(N) = E + A\,N^{-\alpha}$ to"
-    )
+    assert text.startswith(r"**L\_N, k = 32, activation = topk\_v2.** Residuals of 5.0 % where ")
+    assert r" We fitted $L(N) = E + A\,N^{-\alpha}$ to" in text
     assert r"A = 3.10 \[2.70, ∞) and α" in text and "by `state == 'done'`" in text
 
 
