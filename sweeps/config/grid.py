@@ -1,9 +1,7 @@
 """Expands a config into the cells of its grid: the product of the axes, zipped axes, derived values, conditions."""
 
-import copy
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +10,7 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
 from fit.data.near_names import did_you_mean
+from sweeps.config.cells import SCIENCE, Builders, Cell, own_config
 from sweeps.config.compose import (
     AXES,
     DERIVE,
@@ -23,32 +22,13 @@ from sweeps.config.compose import (
     parse,
     sentences,
 )
-from sweeps.config.data import describe
-from sweeps.config.earlier_fit import Fitted
-from sweeps.config.expression import compute, holds
 from sweeps.config.launcher import Launcher
-from sweeps.config.phases import Earlier, PhaseConfig, in_phase, written_in
+from sweeps.config.phases import Earlier, written_in
 from sweeps.config.rule_values import Given, RuleValues
 from sweeps.errors import SweepError
 from sweeps.ledger.phase_record import PhaseFolder, Taken
 from sweeps.ledger.run_folder import Study
 from sweeps.rules.rule import KEYS, Spec
-
-# Sections that may differ between the cells of a study; the rest of the config belongs to the study as a whole.
-SCIENCE = ("sae", "train", "data", "seed")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One point of the grid: its resolved config, and the values by which it differs from the other points.
-
-    taken: the values that come from laws of earlier phases.
-    """
-
-    config: dict[str, Any]
-    varied: dict[str, Any]
-    taken: tuple[Taken, ...] = ()
-
 
 # The worker-hours of a cell; None if they are not known. They depend on the launcher, and on what the study measured.
 HoursOf = Callable[[Cell], float | None]
@@ -117,14 +97,14 @@ def expand(
     """
     with hydra_session() as loader:
         line = parse(loader, overrides)
-        own = _own(compose(line.fixed) if composed is None else composed, phase, line)
+        own = own_config(compose(line.fixed) if composed is None else composed, phase, line)
         first = own.config
         axes = _axes(loader, first, line)
         derived = _derived(first, line, axes)
         record = PhaseFolder(Study(Path(first.runs) / first.name), phase).record() if phase else None
         values = RuleValues(own.name, own.specs, own.guesses, earlier, record, set())
         groups = {key: axis for key, axis in axes.items() if is_group(loader, key)}
-        builders = _Builders(line, own, groups, derived, values)
+        builders = Builders(line, own, groups, derived, values)
         where = list(first.grid.where)
         with sentences():
             launcher = OmegaConf.to_object(first.launcher)
@@ -158,10 +138,6 @@ def expand(
         )
 
 
-def _own(config: DictConfig, phase: str | None, line: Overrides) -> PhaseConfig:
-    return PhaseConfig("", config) if phase is None else in_phase(config, phase, line)
-
-
 def hours_allowed(budget: DictConfig) -> float | None:
     """The worker-hours of a budget in hours, in money or in both; None without a limit."""
     given = {"gpu_hours": budget.gpu_hours, "money": budget.money, "per_gpu_hour": budget.per_gpu_hour}
@@ -181,7 +157,7 @@ def hours_allowed(budget: DictConfig) -> float | None:
 def _sizes(
     spec: Spec,
     values: RuleValues,
-    builders: "_Builders",
+    builders: "Builders",
     axes: Mapping[str, list[Any]],
     zips: list[list[str]],
     where: list[str],
@@ -260,167 +236,3 @@ def _zips(config: DictConfig, line: Overrides, axes: Mapping[str, list[Any]]) ->
         if len(set(lengths.values())) > 1:
             raise SweepError(f"grid.zip needs axes of one length; these have the lengths {lengths}.")
     return [group for group in zips if group]
-
-
-def _points(axes: Mapping[str, list[Any]], zips: list[list[str]]) -> Iterator[dict[str, Any]]:
-    """The product of the axes, where each group of zipped axes counts as one axis."""
-    zipped = {key for group in zips for key in group}
-    blocks = [
-        [dict(zip(group, row, strict=True)) for row in zip(*(axes[k] for k in group), strict=True)]
-        for group in zips
-    ]
-    blocks += [[{key: value} for value in values] for key, values in axes.items() if key not in zipped]
-    for parts in itertools.product(*blocks):
-        merged = {key: value for part in parts for key, value in part.items()}
-        yield {key: merged[key] for key in axes}
-
-
-class _Builders:
-    """Makes cells; the config of each choice of groups is composed once."""
-
-    def __init__(
-        self,
-        line: Overrides,
-        own: PhaseConfig,
-        groups: Mapping[str, list[Any]],
-        derived: Mapping[str, str],
-        values: RuleValues,
-    ) -> None:
-        self.line, self.phase, self.groups, self.derived, self.values = (
-            line,
-            own.name,
-            groups,
-            derived,
-            values,
-        )
-        self.made: dict[tuple[Any, ...], _Builder] = {}
-        if not groups:
-            self.made[()] = _Builder(own.config, derived, values)
-
-    def cells(
-        self, axes: Mapping[str, list[Any]], zips: list[list[str]], where: Sequence[str]
-    ) -> tuple[list[Cell], int]:
-        """The cells for which the conditions hold, and how many there were before."""
-        cells: list[Cell] = []
-        seen = 0
-        varied = {*self.derived, *(spec.key for spec in self.values.of_cell)}
-        for point in _points(axes, zips):
-            cell = self._builder(point).cell({k: v for k, v in point.items() if k not in self.groups})
-            seen += 1
-            names = names_of(cell.config)
-            if all(holds(text, names) for text in where):
-                also = {key: cell.varied[key] for key in cell.varied if key in varied}
-                cells.append(Cell(cell.config, point | also, cell.taken))
-        return cells, seen
-
-    def _builder(self, point: Mapping[str, Any]) -> "_Builder":
-        choice = tuple(point[key] for key in self.groups)
-        if choice not in self.made:
-            choices = [f"{key}={value}" for key, value in zip(self.groups, choice, strict=True)]
-            composed = _own(compose([*self.line.fixed, *choices]), self.phase or None, self.line).config
-            self.made[choice] = _Builder(composed, self.derived, self.values)
-        return self.made[choice]
-
-
-class _Builder:
-    """Makes the cells of one choice of groups by merging dicts; each value is checked against the schema once."""
-
-    def __init__(self, config: DictConfig, derived: Mapping[str, str], values: RuleValues) -> None:
-        self.config, self.derived, self.values = config, derived, values
-        self.root = Path(config.runs)
-        self.interpolated = "${" in OmegaConf.to_yaml(config, resolve=False)
-        container = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(container, dict)
-        self.base = {key: container[key] for key in SCIENCE}
-        self.typed: dict[tuple[str, Any], Any] = {}
-
-    def cell(self, values: dict[str, Any]) -> Cell:
-        """The cell at these values of the axes.
-
-        A derived value can be used only by those after it: a size from a rule first, then those that the grid derives
-        in their order, then the other rules.
-        """
-        config = self._merged(values)
-        names = names_of(config)
-        sizes = [spec for spec in self.values.of_cell if spec.key == KEYS["n_latents"]]
-        others = [spec for spec in self.values.of_cell if spec not in sizes]
-        for key in (*self.derived, *(spec.key for spec in self.values.of_cell)):
-            names.pop(key.split(".")[-1], None)
-        fitted = Fitted(self.root, names, self.values.waiting)
-        computed: dict[str, Any] = {}
-        taken: list[Taken] = []
-
-        def put(key: str, value: Any) -> None:
-            computed[key] = names[key.split(".")[-1]] = self._typed(key, value)
-            _set(config, key, computed[key])
-
-        for spec in sizes:
-            self._by_rule(spec, names, put, taken)
-        for key, text in self.derived.items():
-            put(key, compute(text, names, {"fitted": fitted}))
-            taken += [replace(one, key=key) for one in fitted.taken]
-            fitted.taken.clear()
-        for spec in others:
-            self._by_rule(spec, names, put, taken)
-        return Cell(config, values | computed, tuple(taken))
-
-    def _by_rule(
-        self, spec: Spec, names: Mapping[str, Any], put: Callable[[str, Any], None], taken: list[Taken]
-    ) -> None:
-        given = self.values.at(spec, names)
-        put(spec.key, given.value)
-        if given.taken is not None:
-            taken.append(given.taken)
-
-    def _merged(self, values: dict[str, Any]) -> dict[str, Any]:
-        if self.interpolated:  # ${…} has to see the cell's values: merge in OmegaConf, 5 ms per cell
-            merged = copy.deepcopy(self.config)
-            for key, value in values.items():
-                _update(merged, key, value)
-            container = OmegaConf.to_container(merged, resolve=True)
-            assert isinstance(container, dict)
-            return {key: container[key] for key in SCIENCE}
-        config = copy.deepcopy(self.base)
-        for key, value in values.items():
-            _set(config, key, self._typed(key, value))
-        return config
-
-    def _typed(self, key: str, value: Any) -> Any:
-        """The value converted to the type that the schema has for this key."""
-        memo = (key, repr(value))
-        if memo not in self.typed:
-            scratch = copy.deepcopy(self.config)
-            _update(scratch, key, value)
-            self.typed[memo] = OmegaConf.to_container(scratch, resolve=True)
-            for part in key.split("."):
-                self.typed[memo] = self.typed[memo][part]
-        return self.typed[memo]
-
-
-def names_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that expressions can use: the keys of sae and train, seed, shuffle_seed, d_model and data."""
-    data = config["data"]
-    return (
-        config["sae"]
-        | config["train"]
-        | {
-            "seed": config["seed"],
-            "d_model": describe(data).d_model,
-            "shuffle_seed": data["shuffle_seed"],
-            "data": data["name"],
-        }
-    )
-
-
-def _update(config: DictConfig, key: str, value: Any) -> None:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # integer keys refuse a 2.0 from an expression; float keys convert it back
-    with sentences():
-        OmegaConf.update(config, key, value)
-
-
-def _set(config: dict[str, Any], key: str, value: Any) -> None:
-    *path, last = key.split(".")
-    for part in path:
-        config = config[part]
-    config[last] = value

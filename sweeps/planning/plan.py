@@ -9,8 +9,9 @@ from types import MappingProxyType
 
 from omegaconf import DictConfig
 
+from sweeps.config.cells import Cell
 from sweeps.config.data import describe
-from sweeps.config.grid import Cell, Expansion, HoursOf, expand
+from sweeps.config.grid import Expansion, HoursOf, expand
 from sweeps.config.launcher import Launcher, check_launcher
 from sweeps.config.phases import Earlier
 from sweeps.errors import SweepError

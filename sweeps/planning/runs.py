@@ -7,8 +7,9 @@ from typing import Any
 
 from sae_core.config import DataKey, RunConfig, SAEConfig, TrainConfig, validate
 from sae_core.errors import ConfigError
+from sweeps.config.cells import Cell
 from sweeps.config.data import describe
-from sweeps.config.grid import Cell, Expansion
+from sweeps.config.grid import Expansion
 from sweeps.errors import SweepError
 from sweeps.planning import cost
 
