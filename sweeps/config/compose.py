@@ -38,6 +38,7 @@ class Overrides:
 
 
 AXES, DERIVE = "grid.axes.", "grid.derive."
+PHASES = "phases."
 
 # Lines of Hydra's and OmegaConf's messages that do not help here: `+` cannot add a key that the schema does not know.
 _NOISE = (
@@ -159,7 +160,7 @@ def _text(override: Override) -> str:
     if isinstance(value, float) and value.is_integer():
         text = f"{override.get_key_element()}={int(value)}"
     # The keys in grid.axes and grid.derive are any config keys, and Hydra sets a new key only after ++.
-    return f"++{text}" if text.startswith((AXES, DERIVE)) else text
+    return f"++{text}" if text.startswith((AXES, DERIVE, PHASES)) else text
 
 
 def _values(override: Override) -> list[Any]:

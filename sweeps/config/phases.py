@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from fit.data.near_names import did_you_mean
-from sweeps.config.compose import AXES, DERIVE, Overrides, compose, hydra_session, parse, sentences
+from sweeps.config.compose import AXES, DERIVE, PHASES, Overrides, compose, hydra_session, parse, sentences
 from sweeps.errors import SweepError
 from sweeps.rules.rule import KEYS, REGIME_TEXT, REGIMES, Spec, read_spec
 
@@ -76,9 +76,27 @@ def steps(overrides: Sequence[str]) -> list[Step]:
 
 def _phases_of(overrides: tuple[str, ...]) -> list[Step]:
     with hydra_session() as loader:
-        config = compose(parse(loader, overrides).fixed)
+        line = parse(loader, overrides)
+        _check_names(line)
+        config = compose(line.fixed)
         order = check_order(config)
     return [Step(overrides, phase, config) for phase in order] or [Step(overrides, None, config)]
+
+
+def _check_names(line: Overrides) -> None:
+    """Raise SweepError if the command line names a phase that the study does not have: it would be a new one."""
+    asked = dict.fromkeys(key.split(".")[1] for key in sorted(line.fixed_keys) if key.startswith(PHASES))
+    if not asked:
+        return
+    there = list(
+        map(str, compose([text for text in line.fixed if not text.lstrip("+~").startswith(PHASES)]).phases)
+    )
+    for name in asked:
+        if name not in there:
+            raise SweepError(
+                f"There is no phase {name!r} in this study; there are {', '.join(there) or 'none'}."
+                f"{did_you_mean(name, there)}"
+            )
 
 
 def check_order(config: DictConfig) -> list[str]:

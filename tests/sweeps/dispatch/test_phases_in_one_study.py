@@ -4,6 +4,7 @@ import pytest
 
 from sweeps.dispatch import phases
 from sweeps.dispatch.launch import write_runs
+from sweeps.errors import SweepError
 from sweeps.ledger.phase_record import PhaseRecord
 from sweeps.planning.phased import make_plans, stale
 from sweeps.verbs import cancel, launch, plan, status
@@ -71,6 +72,13 @@ def test_the_command_line_overrides_each_value(study):
     safer = make_plans(study.overrides("phases.main.tokens.safety=3"))[1]
     assert {run.config.train.lr for run in safer.runs} == lr
     assert max(run.config.train.max_tokens for run in safer.runs) == round(3 * 1000 * 32**0.6)
+    assert make_plans(study.overrides("phases.main.lr.regime=ln"))[1].grid.specs["train.lr"].options == {
+        "regime": "ln"
+    }
+    with pytest.raises(
+        SweepError, match="There is no phase 'mian' in this study; there are tune, main. Did you mean"
+    ):
+        make_plans(study.overrides("phases.mian.lr.regime=lc"))
     everywhere = make_plans(study.overrides("train.lr=1e-3", "phases.main.tokens=2048"))
     assert [len(one.runs) for one in everywhere] == [5, 3] and not everywhere[1].grid.specs
 
