@@ -14,12 +14,12 @@ from sweeps.ledger.run_folder import ENDED, Study
 from tests.sweeps.dispatch.phase_study import STUDY, PhaseStudy
 
 TEXT = (
-    STUDY.split("phases:")[0]
+    STUDY.split("phases:")[0].replace("epsilon: 0.3", "epsilon: 0.5")
     + """phases:
   tune:
     stop: budget
     grid:
-      axes: {sae.n_latents: [8, 12, 16, 24, 32]}
+      axes: {sae.n_latents: [8, 10, 12, 16, 20, 24, 32]}
       derive: {train.lr: 0.03, train.max_tokens: 32768}
   main:
     tokens: {from: tune, rule: tokens_to_convergence, safety: 1.5}
@@ -76,9 +76,14 @@ def test_killed_in_every_phase_it_equals_the_uninterrupted_study(tmp_path):
     out, _ = whole.communicate(timeout=400)
     assert whole.returncode == 0, out
     calm = told(Study(tmp_path / "whole" / "two"))
-    assert [len(runs) for _, runs, _ in calm[1]] == [5, 3, len(calm[1][2][0][0].value)]
+    assert [len(runs) for _, runs, _ in calm[1]] == [7, 3, len(calm[1][2][0][0].value)]
     killed = Study(tmp_path / "killed" / "two")
-    for ended in (0, 3, 6, 8):  # runs, when it is killed: in each phase, and when main has just been launched
+    for ended in (
+        0,
+        4,
+        8,
+        10,
+    ):  # runs, when it is killed: in each phase, and when main has just been launched
         process = launched(study, tmp_path / "killed")
         until = time.monotonic() + 120
         while time.monotonic() < until and process.poll() is None:
