@@ -73,6 +73,12 @@ class Plan:
         return [run for run in self.runs if self.states.get(run.run_id) not in ENDED]
 
     @cached_property
+    def absent(self) -> list[str]:
+        """A sentence for each store that has to be harvested before the runs can be launched."""
+        every = (describe(run.data).absent for run in self.runs)
+        return list(dict.fromkeys(one for one in every if one))
+
+    @cached_property
     def throughput(self) -> Throughput | None:
         """The throughput of one worker, measured on the ended runs of the plan; of a phase, on those of the study."""
         if self.phase is not None:
@@ -110,8 +116,8 @@ class Plan:
 
     def check_ready(self) -> None:
         """Raise SweepError if this phase uses laws that an earlier phase has not fitted yet."""
-        if absent := describe(self.runs[0].data).absent:
-            raise SweepError(absent)
+        if self.absent:
+            raise SweepError(self.absent[0])
         if self.grid.waiting:
             first = "launch that study first, or both in order, as study=first,second with --wait"
             if self.phase is not None:

@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.config.data import describe
 from sweeps.ledger.run_folder import ENDED
 from sweeps.planning import cost
 from sweeps.planning.plan import Plan
@@ -42,9 +41,8 @@ def guesses(plan: Plan) -> list[str]:
 
 
 def data_absent(plan: Plan) -> list[str]:
-    """A line that says which activations are still to be harvested, and how much disk they take."""
-    facts = describe(plan.runs[0].data)
-    return [f"to be harvested first: {facts.absent}"] if facts.absent else []
+    """Lines that say which activations are still to be harvested, and how much disk they take."""
+    return [f"to be harvested first: {absent}" for absent in plan.absent]
 
 
 def summary(plan: Plan) -> str:
