@@ -4,7 +4,8 @@
     python -m benchmarks.converged train 32,48 0,1  train the cells n = 32 and 48, k = 4, 8, 16, at seeds 0 and 1 first
 
 A cell has the demo's data, learning rate and cadence of evaluations. A seed is that of the initialisation and of the
-order of the data. The curves are kept in results/converged.parquet, and a run that the file holds is not trained again.
+order of the data. The curves are kept in results/converged.parquet, and a run that the file holds is not trained again;
+those `trained_by` a dense copy of the trainer's step differ from the trainer's by 0.02 % rms (averaged weights).
 Each curve is judged as the trainer would, up to the demo's budget; it stops at the first verdict.
 """
 
