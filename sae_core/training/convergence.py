@@ -12,7 +12,7 @@ _POINTS = 5  # evaluations needed in the tail: three parameters, and two more to
 _RATIO = 0.85
 _EXPONENTS = np.geomspace(0.25, 8.0, 72)
 # A loss that has risen by more than this share of ε has not converged. At too high a learning rate (lr 0.032, B = 256,
-# n = 64) the loss stayed within 1 to 2 % of its lowest for a doubling before it rose by 17 %.
+# n = 64) the loss stayed within 1 to 2 % of its lowest for a doubling before it rose by 66 %.
 _RISE = 1 / 3
 # The g of the gap's upper end. The fall of a slower tail than this looks like noise: it counts only if it fits best.
 _SLOWEST = 0.5
