@@ -49,8 +49,9 @@ class Study:
         rows = []
         for run in self.runs.to_dict("records"):
             curve = curves[curves["run_id"] == run["run_id"]].sort_values("tokens")
-            tokens, live, ema = (curve[name].tolist() for name in ("tokens", "nmse_live", "nmse_ema"))
-            tail = judge(tokens, live, ema, run["epsilon"])
+            # Curves without the two losses apart are judged as if both were the one that was reported.
+            live, ema = (curve.get(name, curve["nmse"]).tolist() for name in ("nmse_live", "nmse_ema"))
+            tail = judge(curve["tokens"].tolist(), live, ema, run["epsilon"])
             rows.append(
                 {
                     **run,

@@ -93,9 +93,9 @@ def test_a_loser_adds_no_evaluation_to_the_run_it_lost(tiny, monkeypatch):
     folder = plan.study.run(ids[0])
     evaluate = Run.evaluate
 
-    def lost_while_evaluating(run, held_out):
+    def lost_while_evaluating(run, *rows):
         (folder.path / "claim-000002").write_text("elsewhere 1 60\n")
-        return evaluate(run, held_out)
+        return evaluate(run, *rows)
 
     monkeypatch.setattr(Run, "evaluate", lost_while_evaluating)
     assert work(str(plan.study.path), ids, plan.launcher) == {ids[0]: "taken over"}

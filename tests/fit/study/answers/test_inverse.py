@@ -87,7 +87,7 @@ def test_a_target_within_the_interval_of_the_floor_is_left_open(gpt4):
 
 def test_a_loss_that_needs_more_than_a_million_times_the_rows_is_not_given_a_number(gpt4):
     one = solved(gpt4, gpt4[0].params["E"].value * 1.0005, k=256)["L_N"]
-    assert one.value is None and "only beyond 1e+06 × the largest n_latents" in one.reason
+    assert one.value is None and "1e+06 × the largest of its rows" in one.reason
 
 
 @pytest.mark.parametrize(

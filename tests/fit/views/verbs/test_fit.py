@@ -183,7 +183,7 @@ def test_laws_that_the_table_does_not_support_are_skipped_with_a_reason(tmp_path
     [
         ([*MAP, "--law", "L_X"], "There is no law 'L_X': choose among L_N, L_C, L_N_pure,"),
         ([*MAP, "--law", "L_NKK"], "as mylaws.py:LAW. Did you mean L_NK"),
-        (["--law", "L_N"], "no column n_latents, nmse; it has n, k, loss, paper_fit"),
+        (["--law", "L_N"], "no column n_latents; it has n, k, loss, paper_fit, nmse"),
         ([*MAP, "--law", "L_C"], "L_C cannot be fitted. The table has no column flops_sparse"),
         ([*MAP, "--law", "L_N", "--where", "n < 16000"], "needs at least 5 rows; there are 3"),
         ([*MAP, "--law", "L_N", "--where", "n == 2048"], "at least 3 different values of n_latents"),
