@@ -18,6 +18,7 @@ from fit.data.flops import Compute
 from fit.data.noise import noise_of_evaluations, noise_of_runs
 from fit.data.training_runs import PROGRESS, TrainingRuns, names_sizes, training_runs
 from fit.law.caution import Caution, Kind, texts
+from fit.law.diagnostics import all_unfinished
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
 from fit.law.law import Array, Law
@@ -54,6 +55,8 @@ def fit_converged(
     result = result.with_runs({**of_run, "oracle": _known(rows, "nmse_oracle")})
     result = replace(result, rows_used=_rows_used(chosen, runs))
     cautions = [*_repeated(rows, law, options), *correlated]
+    if "extrapolated" in rows.columns and rows["extrapolated"].all():
+        cautions.append(all_unfinished(len(rows)))
     return [_with_selection(chosen, result.with_cautions(before=cautions))]
 
 

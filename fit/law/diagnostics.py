@@ -12,7 +12,7 @@ from fit.law.intervals.bootstrap import OVER_RESIDUALS
 from fit.law.intervals.choose import NONE, enough
 from fit.law.intervals.few_runs import FEWEST_RUNS
 from fit.law.intervals.few_runs import METHOD as OVER_RUNS
-from fit.law.intervals.measured import LEAST, better, measured
+from fit.law.intervals.measured import LEAST, UNFINISHED, Coverage, better, measured
 from fit.law.intervals.misfit import WIDENED
 from fit.law.intervals.profile import LEVEL
 from fit.law.law import Array, Law
@@ -138,12 +138,21 @@ def undercovered(rows: Rows, method: str, objective: Objective) -> list[Caution]
         return []
     instead = better(known)
     advice = f". --intervals {instead} covers better there." if instead else "."
-    fact = (
-        f"95 % intervals by {asked} may be too narrow: in simulated tables of {known.rows} runs under the objective "
+    return [Caution.advising(Kind.INTERVALS, _too_narrow(known, f"{known.rows} runs"), advice)]
+
+
+def all_unfinished(rows: int) -> Caution:
+    """The caution of a law at convergence all of whose runs, so many, are unfinished."""
+    fact = _too_narrow(UNFINISHED, f"{UNFINISHED.rows} runs of which none had converged")
+    return Caution.advising(Kind.INTERVALS, f"None of the {rows} runs has converged. {fact}", ".")
+
+
+def _too_narrow(known: Coverage, simulated: str) -> str:
+    return (
+        f"95 % intervals by {known.method} may be too narrow: in simulated tables of {simulated} under the objective "
         f"{known.objective} they held the truth in {100 * known.lowest:.0f} % of {known.tables} tables "
         f"({known.quantity} of {known.law})"
     )
-    return [Caution.advising(Kind.INTERVALS, fact, advice)]
 
 
 def rising(at: Estimate, rows: Rows) -> list[Caution]:

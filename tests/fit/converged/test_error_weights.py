@@ -89,3 +89,11 @@ def test_weights_are_in_the_result():
     assert weights[2] < weights[0] == weights[1] and sum(weights) == pytest.approx(len(weights))
     assert [point.run.extrapolated for point in fit.points] == [False, False, True, False, False, False]
     assert "1 run is not converged: 1 at the L∞ of their tails, by its error." in fit.warnings
+
+
+@pytest.mark.parametrize("converged", [False, True])
+def test_a_law_of_unfinished_runs_alone_says_how_seldom_its_intervals_held_the_truth(converged):
+    runs, _ = Sweep(noise=0.002).tables(lrs=LRS[4:5])
+    runs["converged"] = [converged, *[False] * (len(runs) - 1)]
+    (fit,) = fit_table(runs, laws=["L_N"], options=FitOptions(unconverged="extrapolate"))
+    assert any("held the truth in 85 % of 40 tables" in text for text in fit.warnings) is not converged

@@ -7,7 +7,7 @@ from benchmarks import coverage, record
 from fit.law.fit import fit_law
 from fit.law.intervals import measured
 from fit.law.intervals.choose import FEW
-from fit.law.intervals.measured import MEASURED, Coverage, better
+from fit.law.intervals.measured import MEASURED, UNFINISHED, Coverage, better
 from fit.law.laws import named
 from fit.law.losses import objective
 from tests.fit.laws_under_test import TRUTH
@@ -20,6 +20,17 @@ TABLE = (
     Coverage(45, "L_ND", "huber:0.001", "delta", 100, 0.93, 0.96, "E"),
     Coverage(45, "L_ND", "huber:0.0001", "delta", 100, 0.91, 0.96, "E"),
 )
+
+
+def test_the_row_of_unfinished_runs_is_what_the_benchmark_recorded():
+    design = "16 runs of L(N), all unfinished"
+    latest = [each for each in record.recorded() if each.get("design") == design][-1]
+    shares = {
+        q: share for q, share in latest["coverage"].items() if q in ("E", "alpha", "L at 2×", "L at 4×")
+    }
+    assert (UNFINISHED.tables, UNFINISHED.objective) == (latest["sweeps"], latest["objective"])
+    assert (UNFINISHED.lowest, UNFINISHED.highest) == (min(shares.values()), max(shares.values()))
+    assert shares[UNFINISHED.quantity] == UNFINISHED.lowest
 
 
 def test_the_table_is_what_the_benchmark_recorded():
