@@ -17,7 +17,7 @@ from fit.law.intervals.misfit import WIDENED
 from fit.law.intervals.profile import LEVEL
 from fit.law.law import Array, Law
 from fit.law.losses import LOG, Objective
-from fit.law.options import BOOTSTRAP
+from fit.law.options import BOOTSTRAP, PROFILE
 from fit.law.result import Param
 from fit.law.rows import Rows
 
@@ -30,6 +30,8 @@ CURVED = 1.5
 FEWEST = 4
 # Residuals of less than 1e-10 of the loss are those of the table's digits.
 EXACT = 1e-20
+# Bootstraps that take rows for independent of one another.
+INDEPENDENT = (f"{BOOTSTRAP} over rows", OVER_RESIDUALS)
 # More of these never raises the loss of a well-trained run.
 SCALES = {"n_latents", "flops", "tokens"}
 # Probability of flagging at least one row as an outlier when there is none.
@@ -129,9 +131,13 @@ def _of_too_few_runs(param: Param) -> bool:
 
 
 def undercovered(rows: Rows, method: str, objective: Objective) -> list[Caution]:
-    """A caution where intervals by this method held the truth too seldom in simulated tables like these rows."""
+    """A caution where intervals by this method held the truth too seldom in simulated tables like these rows.
+
+    None for a bootstrap of anything but rows, as of runs behind a frontier: no such table was simulated.
+    """
     asked = method.partition(" ")[0]
-    if rows.shared or method.endswith(WIDENED):
+    of_rows = asked != BOOTSTRAP or method in INDEPENDENT
+    if rows.shared or method.endswith(WIDENED) or not of_rows:
         return []
     known = measured(int((rows.weights > 0).sum()), objective, asked)
     if known is None or known.lowest >= LEAST:
@@ -139,6 +145,18 @@ def undercovered(rows: Rows, method: str, objective: Objective) -> list[Caution]
     instead = better(known)
     advice = f". --intervals {instead} covers better there." if instead else "."
     return [Caution.advising(Kind.INTERVALS, _too_narrow(known, f"{known.rows} runs"), advice)]
+
+
+def unclustered(rows: Rows, method: str) -> list[Caution]:
+    """A caution where rows share runs and the intervals are those of a profile, which takes rows for independent."""
+    if not rows.shared or method.partition(" ")[0] != PROFILE:
+        return []
+    fact = (
+        f"Profile intervals count each of the {len(rows.loss)} rows as independent, although they are of {rows.runs} "
+        "runs, so they are too narrow where the errors of a run are alike"
+    )
+    advice = ". --intervals bootstrap resamples whole runs."
+    return [Caution.advising(Kind.INTERVALS, fact, advice)]
 
 
 def all_unfinished(rows: int) -> Caution:
@@ -196,8 +214,7 @@ def curved(at: Estimate, params: Mapping[str, Param]) -> list[Caution]:
         if None in (param.value, param.low, param.high, param.se) or param.method == "delta":
             continue
         # The delta method takes rows of one run, or of one misfit, for independent.
-        independent = (f"{BOOTSTRAP} over rows", OVER_RESIDUALS)
-        over_runs = param.method.startswith(BOOTSTRAP) and param.method not in independent
+        over_runs = param.method.startswith(BOOTSTRAP) and param.method not in INDEPENDENT
         if over_runs or param.method.endswith(WIDENED):
             continue
         ends = np.array([param.low, param.high], dtype=float)

@@ -107,6 +107,7 @@ def fit_law(
             *diagnostics.rising(at, rows),
             *diagnostics.few_runs(rows, law, params),
             *diagnostics.undercovered(rows, ends.method, minimised),
+            *diagnostics.unclustered(rows, ends.method),
             *diagnostics.unidentified(law, params),
             *diagnostics.trade_offs(at),
             *diagnostics.ill_conditioned(at),

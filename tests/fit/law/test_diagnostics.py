@@ -148,3 +148,16 @@ def test_a_loss_that_rises_is_told():
 
 def test_exact_rows_have_no_outliers():
     assert diagnostics.outliers(fitted("L_N", INPUTS["L_N"], noisy("L_N", 0.0))) == {}
+
+
+def test_a_profile_over_rows_of_shared_runs_says_that_it_counts_each():
+    runs = np.arange(len(N)) // 2
+    said = {
+        method: [
+            c.text
+            for c in fit_law("L_N", INPUTS["L_N"], noisy("L_N"), cluster=cluster, method=method).cautions
+        ]
+        for method, cluster in (("profile", runs), ("delta", runs), ("auto", None))
+    }
+    counting = {method: any("as independent" in text for text in texts) for method, texts in said.items()}
+    assert counting == {"profile": True, "delta": False, "auto": False}
