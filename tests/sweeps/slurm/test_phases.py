@@ -22,16 +22,19 @@ PHASES = ("tune", "main", "large")
 
 
 class SlurmStudy:
-    """The study, launched with a gate: no run goes on past its ninth step before `gate` is there."""
+    """The study, launched with gates: until `gate` is there a run hardly goes on past its eighth step, and no planner
+    starts before `next_gate`.
+    """
 
     def __init__(self, cluster, folder: Path) -> None:
-        self.cluster, self.gate = cluster, folder / "gate"
+        self.cluster, self.gate, self.next_gate = cluster, folder / "gate", folder / "next_gate"
         here = PhaseStudy(folder, TEXT)
         self.study = Study(folder / "runs" / "two")
         (folder / "chaos").mkdir()
         (folder / "chaos" / "sitecustomize.py").write_text(CHAOS)
         path = os.pathsep.join([str(folder / "chaos"), str(ROOT)])
-        self.env = cluster.env | {"PYTHONPATH": path, "CHAOS": json.dumps({"gate": str(self.gate)})}
+        gates = {"gate": str(self.gate), "next_gate": str(self.next_gate)}
+        self.env = cluster.env | {"PYTHONPATH": path, "CHAOS": json.dumps(gates)}
         flops = "launcher.flops_per_s=1e6"
         on_slurm = [
             *LAUNCHER,
@@ -82,6 +85,7 @@ def test_phases_go_on_by_themselves_through_preemptions_within_and_between(tmp_p
     study.gate.touch()
     until("the first planner runs", lambda: first in study.running(), 600)
     study.preempt()
+    study.next_gate.touch()
     # A planner waits on the jobs of each phase but the last.
     until("two planners", lambda: len(planners(study.study)) >= 2, 600)
     ended = ("done", "diverged")

@@ -289,7 +289,7 @@ def test_exit_codes_tell_slurm_the_truth(tiny, cluster):
 
 def test_a_full_disk_is_a_clear_state_and_the_runs_go_on_when_there_is_space(tiny, tmp_path):
     study = tiny("seed=range(0,4)", "train.max_tokens=8192", "launcher.workers=2", slow=0.02)
-    with disk(tmp_path / "runs", "2m") as fill:
+    with disk(tmp_path / "runs", "4m") as fill:
         study.launch()
         study.until_trained(500)
         full = fill()
