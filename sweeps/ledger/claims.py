@@ -2,8 +2,8 @@
 
 claim-000001 is created with O_EXCL, and its holder touches it as a heartbeat. When a claim has had no heartbeat for its
 lease, another worker may create claim-000002, again with O_EXCL, so exactly one of several candidates succeeds. A
-holder that finds a higher number than its own has lost the run and stops training it. Old claims are kept, so a number
-is used only once. This needs O_EXCL, modification times and directory listings, and NFS provides all three.
+holder that finds a higher number than its own has lost the run and stops training it. Claims that trained are kept, so
+a number is used only once. This needs O_EXCL, modification times and directory listings, and NFS provides all three.
 
 A claim records who made it: host, process, lease, and in SLURM the job and how often the job was requeued. So a claim
 by a dead process of this machine, or by an earlier life of this same job on a lost node, is superseded without waiting.
@@ -48,6 +48,12 @@ class Claim:
             with self._lock:
                 self._ours = False
                 os.utime(self.path, (0, 0))
+
+    def withdraw(self) -> None:
+        """Take back a claim under which nothing was done, because the run had ended before it was made."""
+        with self._lock:
+            self._ours = False
+            self.path.unlink(missing_ok=True)
 
 
 class Heartbeat(threading.Thread):

@@ -66,7 +66,7 @@ def _claim_group(
         if held is None:
             later.append(run_id)
         elif _over(folder, launcher):  # it ended after the first look and before the claim
-            held.release()
+            held.withdraw()
         elif _lost(folder, held, launcher):
             held.release()
         else:

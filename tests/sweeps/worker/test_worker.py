@@ -88,6 +88,21 @@ def test_a_loser_writes_nothing_into_the_run_it_lost(tiny, monkeypatch):
     assert folder.status().state == "done" and not (folder.path / "traceback.txt").exists()
 
 
+def test_a_run_that_ended_just_before_it_was_claimed_keeps_its_one_claim(tiny, monkeypatch):
+    plan, ids = planned(tiny())
+    folder = plan.study.run(ids[0])
+    looks = []
+
+    def ended_after_the_first_look(*_):
+        looks.append(folder)
+        return len(looks) > 1
+
+    claim(folder, 600).release()
+    monkeypatch.setattr("sweeps.worker.worker._over", ended_after_the_first_look)
+    assert work(str(plan.study.path), ids, plan.launcher) == {}
+    assert len(looks) >= 2 and len(folder.claim_paths()) == 1
+
+
 def test_a_loser_adds_no_evaluation_to_the_run_it_lost(tiny, monkeypatch):
     plan, ids = planned(tiny())
     folder = plan.study.run(ids[0])
