@@ -103,7 +103,7 @@ main = SweepVerb(
     saescale launch study=demo launcher=slurm launcher.slurm.partition=gpu
     saescale launch study=demo launcher=slurm --dry-run
     saescale launch study=demo launcher=debug              (in this process)
-    saescale launch study=demo_lr,demo_tuned --wait        (phases in order: the second uses the laws of the first)
+    saescale launch study=demo_phases --wait               (phases in order: the second uses the laws of the first)
     """,
     notes="""
 The same command again trains only what is missing. On Ctrl-C local workers save and stop, and jobs on SLURM go on; the

@@ -53,7 +53,8 @@ main = SweepVerb(
     saescale plan study=demo 'grid.where=["n_latents >= 64 * k"]'
     saescale plan study=demo '++grid.derive.train.lr="2e-3 * sqrt(1024 / n_latents)"'
     saescale plan study=demo launcher=slurm budget.gpu_hours=60
-    saescale plan study=demo_lr,demo_tuned                 (phases in order, each and overall)
+    saescale plan study=demo_phases                        (phases in order, each and overall)
+    saescale plan study=demo,batch_size                    (studies in order)
     saescale plan study=demo launcher=slurm --dry-run
     """,
     failure="the study cannot be planned, or costs more than budget.gpu_hours allows",

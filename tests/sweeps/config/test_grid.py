@@ -174,8 +174,8 @@ def test_equal_science_is_one_run_whatever_it_is_written_like():
             ["launcher.slurm.partitions=a"],
             "launcher.slurm.partitions is not a config key. Did you mean launcher.slurm.partition",
         ),
-        (["study=dem"], "There is no study 'dem'; there are activations, batch_size, demo, demo_lr"),
-        (["study=dem"], "Did you mean demo or demo_lr?"),
+        (["study=dem"], "There is no study 'dem'; there are activations, batch_size, demo, demo_phases"),
+        (["study=dem"], "Did you mean demo?"),
         (
             ["sae.k=2,4", "grid.zip=[[sae.kk]]"],
             "grid.zip names sae.kk, which is not an axis of this grid. Did you",

@@ -30,8 +30,6 @@ SMALLER = {
 }
 RUNS = {
     "demo": [21],
-    "demo_lr": [25],
-    "demo_tuned": [7],
     "demo_phases": [25, 7],
     "activations": [30],
     "batch_size": [27],
@@ -51,7 +49,7 @@ def test_study_can_be_planned(study, tmp_path):
 
 
 def test_every_study_is_among_them():
-    assert {path.stem for path in (conf_dir() / "study").glob("*.yaml")} == {*RUNS, "smollm2"}
+    assert {path.stem for path in (conf_dir() / "study").glob("*.yaml")} == {*RUNS, "smollm2", "regimes_lm"}
 
 
 def test_hours_by_phase_on_a_gpu_are_told_before_there_are_activations(capsys, tmp_path):

@@ -32,9 +32,9 @@ def without_lr(overrides):
 
 
 def test_studies_are_phases_in_order():
-    assert steps(["name=x", "study=demo_lr,demo_tuned", "seed=0,1"]) == [
-        Step(("name=x", "study=demo_lr", "seed=0,1")),
-        Step(("name=x", "study=demo_tuned", "seed=0,1")),
+    assert steps(["name=x", "study=demo,batch_size", "seed=0,1"]) == [
+        Step(("name=x", "study=demo", "seed=0,1")),
+        Step(("name=x", "study=batch_size", "seed=0,1")),
     ]
     assert steps(["study=demo", "seed=0,1"]) == [Step(("study=demo", "seed=0,1"))]
     assert [step.phase for step in steps(["study=demo,demo_phases"])] == [None, "tune", "main"]

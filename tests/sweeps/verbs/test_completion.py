@@ -34,8 +34,8 @@ def test_verbs_and_the_options_of_the_command():
         ("fit --where ", []),
         ("figures t.csv --only l_n l_n", ["l_n", "l_nk"]),
         ("export --format s", ["saelens", "sparsify"]),
-        ("plan study=demo_", ["study=demo_lr", "study=demo_phases", "study=demo_tuned"]),
-        ("plan study=demo_lr,demo_t", ["study=demo_lr,demo_tuned"]),
+        ("plan study=gp", ["study=gpt2_small"]),
+        ("plan study=demo,demo_p", ["study=demo,demo_phases"]),
         ("plan launcher=", ["launcher=debug", "launcher=local", "launcher=slurm"]),
         ("plan launcher.slurm.part", ["launcher.slurm.partition="]),
         ("plan data.synthetic.n_", ["data.synthetic.n_features="]),
@@ -113,7 +113,7 @@ def run(shell, code, folder):
 
 LINES = [
     ("plan st", ["study="]),
-    ("plan study=demo_t", ["study=demo_tuned"]),
+    ("plan study=demo_p", ["study=demo_phases"]),
     ("launch study=demo --wa", ["--wait"]),
     ("fit ru", ["runs.csv"]),
 ]
