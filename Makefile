@@ -60,25 +60,30 @@ PURELIB := import sysconfig; print(sysconfig.get_path("purelib"))
 	@touch $@
 
 # Triton decides when it is imported whether it interprets: the kernels run under its interpreter in a process of their own.
-# pytest exits with 5 where a leg has no test, as on a machine for which there is no Triton. worksteal gives each worker a
+# pytest exits with 5 where a leg has no test, as on a machine for which there is no Triton. What a failed leg printed last
+# is printed again at the end: it may have failed in no test, but while it stopped. worksteal gives each worker a
 # stretch of the tests in their order, so that few fixtures of a module are made twice, and evens out the end.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 define legs
-@export SAESCALE_TEST_COSTS=$$(mktemp); trap 'rm -f $$SAESCALE_TEST_COSTS' EXIT; failed=0; \
-leg() { $(PYTEST) "$$@" || [ $$? = 5 ]; }; \
+@export SAESCALE_TEST_COSTS=$$(mktemp); trap 'rm -f $$SAESCALE_TEST_COSTS*' EXIT; failed=0; \
+leg() { \
+  local log=$$(mktemp $$SAESCALE_TEST_COSTS.XXXX) code=0; $(PYTEST) "$$@" > >(tee $$log) 2>&1 || code=$$?; \
+  [ $$code = 0 ] || [ $$code = 5 ] || \
+    { sleep 1; echo "pytest $$* exited with $$code, and its last lines were"; tail -n 20 $$log; false; } >> $$SAESCALE_TEST_COSTS.failed; \
+}; \
 $(2) \
 TRITON_INTERPRET=1 leg $(1) -n 2 --dist worksteal tests/kernels/interp || failed=1; \
 leg $(1) -n 2 --dist worksteal --ignore=tests/kernels/interp --ignore=tests/sweeps/slurm || failed=1; \
 $(3) \
-$(BIN)/python -m tests.cost $$SAESCALE_TEST_COSTS; exit $$failed
+$(BIN)/python -m tests.cost $$SAESCALE_TEST_COSTS; [ $$failed = 0 ] || cat $$SAESCALE_TEST_COSTS.failed; exit $$failed
 endef
 
 test: .venv/dev
 	$(call legs,-m "not slow")
 
 # The sweeps on a real SLURM wait more than they work, so they run beside the other legs, on three clusters.
-SLURM_LEG := slurm=$$(mktemp); trap 'kill $$slurm_leg 2> /dev/null; rm -f $$SAESCALE_TEST_COSTS $$slurm' EXIT; \
-             leg -n 3 --dist worksteal tests/sweeps/slurm > $$slurm 2>&1 & slurm_leg=$$!;
+SLURM_LEG := slurm=$$(mktemp); trap 'kill $$slurm_leg 2> /dev/null || true; rm -f $$SAESCALE_TEST_COSTS* $$slurm' EXIT; \
+             leg -n 3 --dist worksteal tests/sweeps/slurm > $$slurm 2>&1 || exit 1 & slurm_leg=$$!;
 test-all: .venv/dev .venv/peers/ready
 	$(call legs,,$(SLURM_LEG),wait $$slurm_leg || failed=1; cat $$slurm;)
 
