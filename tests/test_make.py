@@ -1,4 +1,4 @@
-"""`make test` and `make test-all` succeed if every leg does, and otherwise fail and say at the end which leg failed how.
+"""`make test` and `make test-all` succeed if every leg does, and otherwise say at the end which leg failed and how.
 
 A stand-in for Python plays pytest: whole suites are too long for a test of what runs them.
 """
