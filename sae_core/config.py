@@ -11,6 +11,7 @@ from sae_core.errors import ConfigError
 RANKED = ("topk", "batchtopk")
 PENALISED = ("relu", "jumprelu", "gated")
 PRECISIONS = ("fp32", "tf32", "bf16")
+STOPS = ("budget", "converged", "predicted")
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,10 @@ class TrainConfig:
     micro_batch_tokens: int | None = None  # tokens encoded at once; None: as many as memory allows
     precision: str = "fp32"  # of the matrix products: fp32, tf32 or bf16; weights and sums stay float32
     max_tokens: int = 0  # budget D; 0 means "not given" and is rejected
-    stop: str = "budget"  # "budget": at max_tokens; "converged": at ε, or at max_tokens if that comes first
+    # "budget": at max_tokens. Or earlier, "converged": at ε; "predicted": when L∞ is known to within `target`.
+    stop: str = "budget"
     epsilon: float = 0.01  # ε of the convergence criterion
+    target: float = 0.02  # stop=predicted: half the width of the 95 % interval of L∞, relative to L∞
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
     adam_eps: float = 6.25e-10
@@ -216,6 +219,7 @@ def _validate_numbers(run: RunConfig) -> None:
         ("data.shuffle_seed", 0 <= run.data.shuffle_seed < 2**32, run.data.shuffle_seed, "in [0, 2³²)"),
         ("train.lr", 0 < train.lr < inf, train.lr, "finite and above 0"),
         ("train.epsilon", 0 < train.epsilon < 1, train.epsilon, "between 0 and 1"),
+        ("train.target", 0 < train.target < 1, train.target, "between 0 and 1"),
         ("train.ema", 0 <= train.ema < 1, train.ema, "in [0, 1)"),
         ("train.adam_beta1", 0 <= train.adam_beta1 < 1, train.adam_beta1, "in [0, 1)"),
         ("train.adam_beta2", 0 <= train.adam_beta2 < 1, train.adam_beta2, "in [0, 1)"),
@@ -235,7 +239,7 @@ def _validate_numbers(run: RunConfig) -> None:
         ),
         ("sae.init_threshold", 0 < sae.init_threshold < inf, sae.init_threshold, "above 0"),
         ("sae.bandwidth", 0 < sae.bandwidth < inf, sae.bandwidth, "above 0"),
-        ("train.stop", train.stop in ("budget", "converged"), train.stop, "budget or converged"),
+        ("train.stop", train.stop in STOPS, train.stop, "budget, converged or predicted"),
         ("train.lr_schedule", train.lr_schedule == "constant", train.lr_schedule, "constant"),
         ("sae.init_scale", sae.init_scale in ("norm", "tied"), sae.init_scale, "norm or tied"),
     ):

@@ -1,4 +1,4 @@
-"""When a run has converged: the tails of its curves, and the criterion of L(N)."""
+"""When a run may end: the tails of its curves, the criterion of L(N), and an interval of the loss it would reach."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,11 @@ _POINTS = 5  # evaluations needed in the tail: three parameters, and two more to
 # curves is 0.5; with that, stopping added 0.12 % to the scatter of 0.09 % between seeds, and with 0.85 it added 0.10 %.
 _RATIO = 0.85
 _EXPONENTS = np.geomspace(0.25, 8.0, 72)
+# The gap that is expected, in the same units: L∞ is predicted with it. `python -m benchmarks.tails` measures how well.
+_EXPECTED_RATIO = 0.5
+# The ends of the interval of L∞ are this many standard deviations of an evaluation further out: luck has many chances,
+# since the interval is looked at after each evaluation.
+_MARGIN = 2.0
 # A loss that has risen by more than this share of ε has not converged. At too high a learning rate (lr 0.032, B = 256,
 # n = 64) the loss stayed within 1 to 2 % of its lowest for a doubling before it rose by 66 %.
 _RISE = 1 / 3
@@ -21,7 +26,11 @@ _Z = 1.96
 
 @dataclass(frozen=True)
 class Convergence:
-    """Convergence at the last evaluation of a curve. Fields are None where the evaluations do not tell."""
+    """Convergence at the last evaluation of a curve. Fields are None where the evaluations do not tell.
+
+    nmse_predicted is the L∞ to use: the fitted tail's own, nmse_inf, was 2 to 4 times as far from the loss at the end
+    of real curves that were cut at half of their tokens.
+    """
 
     converged: bool | None
     nmse_inf: (
@@ -30,6 +39,16 @@ class Convergence:
     nmse_inf_se: float | None
     tail_gap: float | None  # (L(D) − L∞)/L∞, from the fitted tail
     last_doubling: float | None  # (L(D/2) − L(D))/L(D), from the curve
+    nmse_predicted: float | None = None  # L∞ from the last doubling, with its 95 % interval; see `predict`
+    nmse_predicted_low: float | None = None
+    nmse_predicted_high: float | None = None
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the width of the interval of L∞, relative to L∞."""
+        if self.nmse_predicted is None or self.nmse_predicted_low is None or self.nmse_predicted_high is None:
+            return None
+        return (self.nmse_predicted_high - self.nmse_predicted_low) / (2 * self.nmse_predicted)
 
 
 @dataclass(frozen=True)
@@ -62,7 +81,7 @@ def judge(
 
     A loss has not converged if it is more than ε/3 above its lowest so far, or if the last doubling raised that of
     either weights by more. Otherwise there is no verdict if the evaluations of either scatter about their tail by more
-    than ε.
+    than ε. L∞ and its interval are those of `predict`, None where the loss has risen.
 
     Parameters
     ----------
@@ -82,22 +101,58 @@ def judge(
     last_doubling = _last_doubling(D, L)
     doublings = [_last_doubling(D, curve) for curve in weights]
     tails = [fit_tail(D[tail], curve[tail]) for curve in weights]
-    reported = tails[int(np.argmin(weights[:, -1]))]
+    last = [float(loss) for loss in weights[:, -1]]
+    reported = tails[int(np.argmin(last))]
     loss = max(reported.end, float(L[-1]))
+    predicted = predict(last, doublings, tails)
     converged: bool | None
     if max(L[-1] / L.min() - 1, *(-fall for fall in doublings)) > _RISE * epsilon:
-        converged = False
+        converged, predicted = False, None
     elif max(fitted.noise for fitted in tails) >= epsilon:
         converged = None
     else:
-        limits = [
-            limit
-            for curve, fall, fitted in zip(weights, doublings, tails, strict=True)
-            for limit in (float(curve[-1]) * (1 - _RATIO * fall), fitted.lowest)
-        ]
-        converged = loss < (1 + epsilon) * min(limits)
+        converged = loss < (1 + epsilon) * min(_lowest(last, doublings, tails))
     gap = (loss - reported.inf) / reported.inf if reported.inf > 0 else float("inf")
-    return Convergence(converged, reported.inf, reported.error, gap, last_doubling)
+    return Convergence(
+        converged, reported.inf, reported.error, gap, last_doubling, *(predicted or (None,) * 3)
+    )
+
+
+def predict(
+    last: Sequence[float], doublings: Sequence[float], tails: Sequence[Tail]
+) -> tuple[float, float, float] | None:
+    """L∞ with the lower and the upper end of its 95 % interval, from the live and the averaged weights w:
+
+        L∞ = min over w of L_w(D) − 0.5·(L_w(D/2) − L_w(D))
+
+    The lower end is the lowest that either weights may reach by the measures of `judge`; the upper end is the loss at
+    D, for a run that has ended its fall. Each is moved out by 2 standard deviations of an evaluation. None while the
+    loss falls so fast that L∞ would not be positive.
+
+    Parameters
+    ----------
+    last : L_w(D) of the live and of the averaged weights.
+    doublings : (L_w(D/2) − L_w(D))/L_w(D).
+    tails : their fitted tails.
+    """
+    value = min(
+        loss * (1 - _EXPECTED_RATIO * max(fall, 0.0)) for loss, fall in zip(last, doublings, strict=True)
+    )
+    if value <= 0:
+        return None
+    margins = [1 - _MARGIN * fitted.noise for fitted in tails]
+    lows = [low * margin for low, margin in zip(_lowest(last, doublings, tails), margins, strict=True)]
+    reported = int(np.argmin(last))
+    high = max(tails[reported].end, last[reported]) * (1 + _MARGIN * tails[reported].noise)
+    return value, max(min(*lows, value), 0.0), max(high, value)
+
+
+def _lowest(last: Sequence[float], doublings: Sequence[float], tails: Sequence[Tail]) -> list[float]:
+    """The lowest loss that each weights may reach: by the last doubling of D, or by the fitted tail."""
+    return [
+        min(loss * (1 - _RATIO * fall), fitted.lowest)
+        for loss, fall, fitted in zip(last, doublings, tails, strict=True)
+    ]
 
 
 def _last_doubling(D: np.ndarray, L: np.ndarray) -> float:

@@ -193,17 +193,40 @@ class Run:
 
     def outcome(self) -> str | None:
         """ "diverged" or "done" right after the evaluation that ends the run, None at any other time."""
-        if not self.curve or self.curve[-1]["tokens"] != self.tokens:
+        if self._has_diverged():
+            return "diverged"
+        return "done" if self.ended_by() else None
+
+    def ended_by(self) -> str | None:
+        """What ends the run, right after an evaluation: "budget", or earlier "converged" or "predicted".
+
+        None if the run goes on, or has diverged. It depends on nothing but the config and the curve, so a run that was
+        killed and resumed ends at the same evaluation.
+        """
+        train = self.config.train
+        if not self._is_evaluated() or self._has_diverged():
             return None
+        if self.tokens >= train.budget:
+            return "budget"
+        if train.stop == "budget":
+            return None
+        at_this = self.convergence()
+        if train.stop == "converged":
+            return "converged" if at_this.converged else None
+        width = at_this.half_width
+        return "predicted" if width is not None and width <= train.target else None
+
+    def _is_evaluated(self) -> bool:
+        return bool(self.curve) and self.curve[-1]["tokens"] == self.tokens
+
+    def _has_diverged(self) -> bool:
+        if not self._is_evaluated():
+            return False
         nmse = [row["nmse"] for row in self.curve]
         row = self.curve[-1]
         if not (math.isfinite(row["nmse_live"]) and math.isfinite(row["train_nmse"])):
-            return "diverged"
-        if len(nmse) > _RISEN and min(nmse[-_RISEN:]) > 1.5 * nmse[0]:
-            return "diverged"
-        if self.tokens >= self.config.train.budget:
-            return "done"
-        return "done" if self.config.train.stop == "converged" and self.convergence().converged else None
+            return True
+        return len(nmse) > _RISEN and min(nmse[-_RISEN:]) > 1.5 * nmse[0]
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors of the state, under flat names."""
@@ -233,7 +256,8 @@ class Run:
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> "Run":
         """Load the state that `tensors()` and `meta()` returned, so that training continues exactly from there."""
-        if meta["config"] != self.config.as_dict():
+        # Read back, since a checkpoint of an earlier version lacks the settings that were added since.
+        if RunConfig.from_dict(meta["config"]) != self.config:
             raise CheckpointError(
                 "The checkpoint belongs to another config; delete the run's folder to train it anew."
             )

@@ -66,7 +66,7 @@ class Phase:
     """A phase of a study, as it differs from the study as a whole: docs/phases.md."""
 
     regime: str = "ln"  # ln: converged; lc: the best loss for the compute, converged or not
-    stop: str | None = None  # budget | converged; null: converged for ln, budget for lc
+    stop: str | None = None  # budget | converged | predicted; null: converged for ln, budget for lc
     grid: Grid = field(
         default_factory=Grid
     )  # a null removes an axis or a derived value of the study's own grid

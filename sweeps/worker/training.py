@@ -201,6 +201,7 @@ def result(run: Run, oracle: float | None, device: str) -> dict[str, Any]:
         "steps": run.steps,
         "nmse_best": min(finite, default=None),
         "nmse_oracle": oracle,
+        "ended_by": run.ended_by(),
         **found,
         "gpu_seconds": run.train_seconds if device.startswith("cuda") else None,
         "wait_share": run.wait_seconds / (run.wait_seconds + run.train_seconds),

@@ -36,6 +36,8 @@ def test_a_possible_run_passes():
         {"batch_tokens": 65},
         {"max_tokens": 0},
         {"epsilon": 0.0},
+        {"target": 0.0},
+        {"target": 1.0},
         {"ema": 1.0},
         {"clip_grad": -1.0},
         {"stop": "never"},

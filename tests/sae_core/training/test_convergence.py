@@ -99,6 +99,41 @@ def test_a_curve_that_turns_up_after_its_lowest_point_has_not_converged(weights)
     assert both(flat, 0.02).converged is True
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-3])
+@pytest.mark.parametrize("g", [0.9, 1.5, 3.0])
+@pytest.mark.parametrize("gap", [0.01, 0.1])
+def test_the_interval_of_the_limit_holds_it(g, noise, gap):
+    held = []
+    for seed in range(10):
+        found = both(curve(0.2, 0.2 * gap, g, noise, seed), 0.01)
+        assert found.nmse_predicted_low <= found.nmse_predicted <= found.nmse_predicted_high
+        held.append(found.nmse_predicted_low <= 0.2 <= found.nmse_predicted_high)
+        assert found.half_width == pytest.approx(
+            (found.nmse_predicted_high - found.nmse_predicted_low) / 2 / found.nmse_predicted
+        )
+    assert np.mean(held) >= 0.9
+
+
+def test_half_the_last_fall_is_predicted_of_the_weights_that_end_lower():
+    """L∞ is of the averaged weights, which lie above the live ones and fall faster."""
+    live, ema = curve(0.2, 0.004, 1.6), curve(0.195, 0.01, 1.6)
+    assert live[-1] < ema[-1]
+    found = judge(TOKENS, live, ema, 0.05)
+    at_half = np.interp(np.log(TOKENS[-1] / 2), np.log(TOKENS), ema)
+    assert found.nmse_predicted == pytest.approx(ema[-1] - 0.5 * (at_half - ema[-1]))
+    assert found.nmse_predicted == pytest.approx(0.195, rel=3e-3)  # 0.5 is 1/(2^g − 1) of g = 1.6
+
+
+def test_a_loss_that_has_risen_has_no_limit():
+    turned = curve(0.2, 1e-5, 2) * np.where(TOKENS > 6e6, 1.008, 1)
+    found = both(turned, 0.02)
+    assert found.converged is False and found.nmse_predicted is None and found.half_width is None
+
+
+def test_a_loss_that_fell_to_a_third_in_one_doubling_has_no_limit_yet():
+    assert both(curve(0.01, 0.1, 1.8), 0.01).nmse_predicted is None
+
+
 def test_evaluations_that_scatter_by_more_than_epsilon_give_no_verdict():
     # ±9 % in turns, ending low, so that the loss does not look risen
     jumps = np.where(np.arange(41) % 2, 0.24, 0.2)

@@ -45,7 +45,7 @@ def without_clock(rows):
 def test_evaluations_are_log_spaced_and_include_the_end():
     run = advance(fresh(), 4096)
     assert [row["tokens"] for row in run.curve] == [256, 384, 512, 768, 1024, 1472, 2048, 2944, 4096]
-    assert run.outcome() == "done"
+    assert run.outcome() == "done" and run.ended_by() == "budget"
 
 
 def test_a_budget_that_is_not_whole_steps_ends_below_it():
@@ -93,7 +93,7 @@ def test_a_checkpoint_of_another_config_is_refused():
 
 def test_an_lr_that_is_too_large_diverges_as_a_result():
     run = advance(fresh(lr=1e20, max_tokens=512), 512)
-    assert run.outcome() == "diverged"
+    assert run.outcome() == "diverged" and run.ended_by() is None
 
 
 def test_a_run_that_stops_at_convergence_falls_by_less_than_epsilon_if_it_is_trained_on():
@@ -101,9 +101,58 @@ def test_a_run_that_stops_at_convergence_falls_by_less_than_epsilon_if_it_is_tra
     while run.outcome() is None:
         advance(run, run.tokens + 64)
     stopped, tokens = run.curve[-1]["nmse"], run.tokens
-    assert run.convergence().converged and tokens < 20_000
+    assert run.convergence().converged and run.ended_by() == "converged" and tokens < 20_000
     advance(run, 2 * tokens)
     assert run.curve[-1]["nmse"] < stopped < 1.2 * run.curve[-1]["nmse"]
+
+
+def to_the_end(run: Run) -> Run:
+    while run.outcome() is None:
+        advance(run, run.tokens + 64)
+    return run
+
+
+EARLY = {"stop": "predicted", "target": 0.2, "max_tokens": 100_000, "lr": 3e-2, "ema": 0.95}
+
+
+@pytest.fixture(scope="module")
+def early() -> Run:
+    return to_the_end(fresh(**EARLY))
+
+
+def test_a_run_stops_when_its_limit_is_known_to_within_the_target(early):
+    first = to_the_end(fresh(**EARLY | {"target": 0.5}))
+    rows = early.curve
+    assert early.ended_by() == first.ended_by() == "predicted" and first.tokens < early.tokens < 20_000
+    for run in (first, early):
+        widths = []
+        for count in range(1, len(run.curve) + 1):
+            run.curve = rows[:count]
+            widths.append(run.convergence().half_width)
+        reached = [width is not None and width <= run.config.train.target for width in widths]
+        assert reached == [False] * (len(reached) - 1) + [True]
+    known = first.convergence()
+    assert known.nmse_predicted_low < rows[-1]["nmse"] < known.nmse_predicted_high
+
+
+@pytest.mark.parametrize("at", [1024])
+def test_a_run_that_was_killed_stops_early_at_the_same_evaluation(early, at):
+    first = advance(fresh(**EARLY), at)
+    assert first.tokens < early.tokens
+    saved = {name: tensor.clone() for name, tensor in first.tensors().items()}
+    second = to_the_end(fresh(**EARLY).restore(saved, json.loads(json.dumps(first.meta()))))
+    assert without_clock(second.curve) == without_clock(early.curve)
+    assert second.ended_by() == "predicted" and second.convergence() == early.convergence()
+    assert all(
+        torch.equal(a, b) for a, b in zip(early.tensors().values(), second.tensors().values(), strict=True)
+    )
+
+
+def test_a_checkpoint_from_before_a_setting_was_added_is_resumed():
+    run = advance(fresh(), 128)
+    meta = json.loads(json.dumps(run.meta()))
+    del meta["config"]["train"]["target"]
+    assert fresh().restore(run.tensors(), meta).tokens == 128
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
