@@ -12,6 +12,8 @@ RANKED = ("topk", "batchtopk")
 PENALISED = ("relu", "jumprelu", "gated")
 PRECISIONS = ("fp32", "tf32", "bf16")
 STOPS = ("budget", "converged", "predicted")
+SCHEDULES = ("constant", "linear", "sqrt", "cosine")
+_DECAY_SHARE = 0.2  # Hägele et al. 2024: longer decays gain little
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,13 @@ class SAEConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of the training. The learning rate is constant, so each prefix of a run is a run with that budget."""
+    """Settings of the training. At a constant learning rate, each prefix of a run is a run with that budget."""
 
     lr: float = 0.0  # 0 means "not given" and is rejected
-    lr_schedule: str = "constant"
+    lr_schedule: str = "constant"  # after the warm-up: constant, or then linear, sqrt or cosine to 0
+    decay_share: float | None = None  # share of the budget in which the lr decays; None: 0.2 if it decays
+    warmup_tokens: int = 0  # tokens in which the lr rises linearly from 0
+    warmup_steps: int | None = None  # the same in steps; `resolved` turns them into tokens
     batch_tokens: int = 131_072  # B
     micro_batch_tokens: int | None = None  # tokens encoded at once; None: as many as memory allows
     precision: str = "fp32"  # of the matrix products: fp32, tf32 or bf16; weights and sums stay float32
@@ -65,6 +70,15 @@ class TrainConfig:
         """The largest multiple of batch_tokens that is at most max_tokens; a run stops there at the latest."""
         return self.max_tokens // self.batch_tokens * self.batch_tokens
 
+    @property
+    def constant_tokens(self) -> int:
+        """The tokens after which the lr decays, a multiple of batch_tokens; the budget if it never does."""
+        if self.lr_schedule == "constant":
+            return self.budget
+        share = _DECAY_SHARE if self.decay_share is None else self.decay_share
+        steps = self.budget // self.batch_tokens
+        return self.batch_tokens * (steps - min(steps, max(1, round(share * steps))))
+
 
 @dataclass(frozen=True)
 class DataKey:
@@ -83,15 +97,22 @@ class RunConfig:
     seed: int = 0  # for the SAE's initialisation
 
     def resolved(self) -> "RunConfig":
-        """A copy in which every default that depends on the data or the activation is replaced by its value."""
-        sae, ranked = self.sae, self.sae.activation in RANKED
+        """A copy in which every default that depends on another setting or the data is replaced by its value."""
+        sae, train, ranked = self.sae, self.train, self.sae.activation in RANKED
         written = replace(
             sae,
             k_aux=default_k_aux(self.data.d_model) if sae.k_aux is None else sae.k_aux,
             auxk_coef=(1 / 32 if ranked else 0.0) if sae.auxk_coef is None else sae.auxk_coef,
             encoder_bias=not ranked if sae.encoder_bias is None else sae.encoder_bias,
         )
-        return replace(self, sae=written)
+        share = _DECAY_SHARE if train.decay_share is None else train.decay_share
+        scheduled = replace(train, decay_share=None if train.lr_schedule == "constant" else share)
+        steps = train.warmup_steps
+        if (
+            steps is not None and steps >= 0 and not train.warmup_tokens
+        ):  # anything else is for `validate` to refuse
+            scheduled = replace(scheduled, warmup_tokens=steps * train.batch_tokens, warmup_steps=None)
+        return replace(self, sae=written, train=scheduled)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -145,6 +166,7 @@ def validate(run: RunConfig) -> None:
     if train.fused_update:
         _validate_fused(run)
     _validate_numbers(run)
+    _validate_schedule(train)
 
 
 def _validate_ranked(sae: SAEConfig, d: int) -> None:
@@ -240,8 +262,43 @@ def _validate_numbers(run: RunConfig) -> None:
         ("sae.init_threshold", 0 < sae.init_threshold < inf, sae.init_threshold, "above 0"),
         ("sae.bandwidth", 0 < sae.bandwidth < inf, sae.bandwidth, "above 0"),
         ("train.stop", train.stop in STOPS, train.stop, "budget, converged or predicted"),
-        ("train.lr_schedule", train.lr_schedule == "constant", train.lr_schedule, "constant"),
+        ("train.lr_schedule", train.lr_schedule in SCHEDULES, train.lr_schedule, " or ".join(SCHEDULES)),
+        (
+            "train.decay_share",
+            train.decay_share is None or 0 < train.decay_share <= 1,
+            train.decay_share,
+            "above 0 and at most 1, or null",
+        ),
+        ("train.warmup_tokens", train.warmup_tokens >= 0, train.warmup_tokens, "0 or above"),
+        (
+            "train.warmup_steps",
+            train.warmup_steps is None or train.warmup_steps >= 0,
+            train.warmup_steps,
+            "0 or above, or null",
+        ),
         ("sae.init_scale", sae.init_scale in ("norm", "tied"), sae.init_scale, "norm or tied"),
     ):
         if not ok:
             raise ConfigError(f"{name} is {value}; it must be {rule}.")
+
+
+def _validate_schedule(train: TrainConfig) -> None:
+    """Check the warm-up against the budget, and that a run whose lr decays ends at its budget."""
+    if train.warmup_steps is not None and train.warmup_tokens:
+        raise ConfigError(
+            f"train.warmup_steps is {train.warmup_steps} and train.warmup_tokens is not 0: give one of them."
+        )
+    warmup = train.warmup_tokens or (train.warmup_steps or 0) * train.batch_tokens
+    if warmup > train.constant_tokens:
+        before, shorter = ("the budget has", "warm-up")
+        if train.lr_schedule != "constant":
+            before, shorter = ("there are before the lr decays", "warm-up or the decay")
+        raise ConfigError(
+            f"The warm-up takes {warmup:,} tokens, more than the {train.constant_tokens:,} that {before}: shorten the "
+            f"{shorter}, or raise train.max_tokens."
+        )
+    if train.lr_schedule != "constant" and train.stop != "budget":
+        raise ConfigError(
+            f"train.lr_schedule is {train.lr_schedule} and train.stop is {train.stop}: when the lr decays is fixed by "
+            "the budget, so such a run must end there. Set train.stop=budget, or in a phase, stop: budget."
+        )

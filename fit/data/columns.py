@@ -167,7 +167,20 @@ RUNS = (
         "train.lr_schedule",
         TEXT,
         "schedule of lr",
-        "`constant`: every prefix of the run is a run. With any other, only the end point is valid for L(C)",
+        "after the warm-up: `constant`: every prefix of the run is a run; `linear`, `sqrt` or `cosine` to 0 over the "
+        "last `decay_share` of the budget: only the end point is valid for L(C), which has a law of its own for each",
+    ),
+    _setting(
+        "train.decay_share",
+        NUMBER,
+        "share of decay",
+        "share of the budget in which the lr decays; missing: constant",
+    ),
+    _setting(
+        "train.warmup_tokens", WHOLE, "warm-up", "tokens in which the lr rises linearly from 0", unit="tokens"
+    ),
+    _setting(
+        "train.warmup_steps", WHOLE, "warm-up steps", "always missing: `warmup_tokens` counts the tokens"
     ),
     _setting("train.batch_tokens", WHOLE, "tokens per step B", "B, tokens per optimizer step", unit="tokens"),
     _setting(
@@ -284,8 +297,15 @@ RUNS = (
     _result("tail_gap", NUMBER, "(L − L∞)/L∞"),
     _result("last_doubling", NUMBER, "relative gain of the last doubling of D"),
     _result("train_seconds", NUMBER, "time spent on this run's steps", "s"),
+    _result(
+        "shared_tokens",
+        WHOLE,
+        "of the `tokens`, those on which another run was trained for it, from which it then branched; `train_seconds` "
+        "is without them, all FLOPs are with them",
+        "tokens",
+    ),
     _result("gpu_seconds", NUMBER, "the same on a GPU; missing on a CPU", "s"),
-    _result("tokens_per_second", NUMBER, "`tokens / train_seconds`", "tokens/s"),
+    _result("tokens_per_second", NUMBER, "`(tokens − shared_tokens) / train_seconds`", "tokens/s"),
     _result(
         "wait_seconds",
         NUMBER,
@@ -334,6 +354,7 @@ CURVES = (
     _result("penalty", NUMBER, "sparsity penalty S of L + λ·S"),
     _result("grad_norm", NUMBER, "norm of the gradient"),
     *_as_in_runs("flops_dense", "flops_sparse", "train_seconds", "tokens_per_second", "wait_seconds"),
+    *_as_in_runs("shared_tokens"),
     *_as_in_runs("micro_batch_tokens", "memory_peak_bytes"),
     *REPEATED,
 )

@@ -8,6 +8,7 @@ import pandas as pd
 
 from fit.data import tables
 from fit.data.budgets import Budgets, judged, shared_budgets
+from fit.data.groups import schedules
 from fit.law.errors import FitError
 from fit.law.law import Array
 
@@ -153,8 +154,7 @@ def decays(table: pd.DataFrame) -> np.ndarray:
     """Rows whose learning rate is not constant, (rows,); a missing `lr_schedule` counts as constant."""
     if "lr_schedule" not in table.columns:
         return np.zeros(len(table), dtype=bool)
-    schedule = table["lr_schedule"].astype("string").str.strip().str.lower().fillna("constant")
-    return (schedule != "constant").to_numpy(dtype=bool)
+    return (schedules(table) != "constant").to_numpy(dtype=bool)
 
 
 def about_schedule(curves: pd.DataFrame) -> str:

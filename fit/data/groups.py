@@ -11,8 +11,10 @@ from fit.data import tables
 from fit.law.caution import Caution, Kind
 from fit.law.json_values import integral, plain
 
+# The ends of runs whose lr decays are lower than points of a constant lr at the same compute.
+SCHEDULE = "lr_schedule"
 # Rows that differ in these are different experiments; n_latents and k are the inputs.
-GROUPS = ("data_fingerprint", "data", "d_model", "batch_tokens", "activation")
+GROUPS = ("data_fingerprint", "data", "d_model", "batch_tokens", "activation", SCHEDULE)
 SIZE = "n_latents"
 # The different values of each input that a group needs for a law of its own.
 FEWEST = 3
@@ -43,6 +45,11 @@ class Split:
         ]
 
 
+def schedules(table: pd.DataFrame) -> pd.Series:
+    """The schedule of the lr of each row, without differences in case; a missing one counts as constant."""
+    return table[SCHEDULE].astype("string").str.strip().str.lower().fillna("constant")
+
+
 def split(
     table: pd.DataFrame,
     always: Sequence[str],
@@ -68,7 +75,7 @@ def split(
     if asked is not None:
         tables.require(table, *asked, option="--group")
         return Split(tuple(asked))
-    table_has = set(table.columns) - set(inputs)
+    table, table_has = _with_schedules(table), set(table.columns) - set(inputs)
     varying = [name for name in varying if name in table_has and not tables.single(table[name])]
     varying = [name for name in varying if name != "data" or "data_fingerprint" not in table.columns]
     keys = [name for name in always if name in table_has]
@@ -89,8 +96,14 @@ def groups(
     if not keys:
         yield {}, table
         return
+    if SCHEDULE in keys:
+        table = _with_schedules(table)
     for values, part in table.groupby(keys, dropna=False, sort=True):
         yield {key: _plain(value) for key, value in zip(keys, values, strict=True)}, part
+
+
+def _with_schedules(table: pd.DataFrame) -> pd.DataFrame:
+    return table if SCHEDULE not in table.columns else table.assign(**{SCHEDULE: schedules(table)})
 
 
 def _follows(table: pd.DataFrame, name: str, sizes: Sequence[str]) -> bool:

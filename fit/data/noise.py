@@ -10,7 +10,7 @@ from fit.law.checks.noise import KnownFrom, Noise, from_curves
 
 # Columns that differ between runs of different configurations. Any other column that differs adds to the noise of
 # seeds, so that a law is refuted later, not sooner.
-CONFIGURATION = ("n_latents", "k", "lr", "lr_schedule", "max_tokens", "stop", *GROUPS)
+CONFIGURATION = ("n_latents", "k", "lr", "max_tokens", "stop", *GROUPS)
 # What rises along a run.
 ALONG = ("tokens", "flops_sparse", "flops_dense")
 # Fewer degrees of freedom do not tell the scatter of seeds.

@@ -17,7 +17,7 @@ TABLES = ("W_enc", "W_dec")
 
 
 class Optimizer:
-    """Gradient projection → optional clipping → Adam → renormalisation (Gao et al. 2024, A.3; constant lr).
+    """Gradient projection → optional clipping → Adam → renormalisation (Gao et al. 2024, A.3).
 
     narrow holds copies of the tables in the dtype of a ranked step's products, if that dtype is not float32. The pass
     that updates the tables also writes the copies, and `gradients_` reads them.
@@ -33,27 +33,37 @@ class Optimizer:
         self.narrow = {name: sae.get_parameter(name).detach().to(dtype) for name in TABLES} if dtype else {}
 
     @torch.no_grad()
-    def step(self, encoder: EncoderGradient | None = None, ema: EMA | None = None) -> Tensor:
+    def step(
+        self, encoder: EncoderGradient | None = None, ema: EMA | None = None, rate: float = 1.0
+    ) -> Tensor:
         """Update the weights from `.grad`; return the global norm of the gradient after projection, before clipping.
 
         encoder: W_enc's gradient if it is not stored in `.grad`.  ema: the weight average to update as well; the tables
-        and their averages are updated in the same pass. Afterwards the contents of `.grad` are undefined.
+        and their averages are updated in the same pass.  rate: multiplies lr. Afterwards the contents of `.grad` are
+        undefined.
         """
         norm, scale = (None, None) if self.clip is None else self._clipped(self.clip)
-        squared = [self._step_table(name, scale, encoder, ema) for name in TABLES]
+        squared = [self._step_table(name, scale, encoder, ema, rate) for name in TABLES]
         squared += [g.pow(2) for g in self._gradients() if g.dim() == 1]
+        self.vectors.param_groups[0]["lr"] = rate * self.rates[0]
         self.vectors.step()
         if ema is not None:
             ema.update(done=TABLES)
         return torch.cat(squared).sum().sqrt() if norm is None else norm
 
     def _step_table(
-        self, name: str, scale: Tensor | None, encoder: EncoderGradient | None, ema: EMA | None
+        self,
+        name: str,
+        scale: Tensor | None,
+        encoder: EncoderGradient | None,
+        ema: EMA | None,
+        rate: float,
     ) -> Tensor:
         """Update W_enc or W_dec by Adam; return the squared norms of the rows of its gradient, (n,)."""
         p, (m, v, t) = self.sae.get_parameter(name), self.moments[name].values()
         t += 1
-        adam = AdamStep(p, m, v, t, *self.rates, scale=scale, low=self.narrow.get(name))
+        lr, beta1, beta2, eps = self.rates
+        adam = AdamStep(p, m, v, t, rate * lr, beta1, beta2, eps, scale=scale, low=self.narrow.get(name))
         if ema is not None:
             adam = adam._replace(average=ema.m[name], decay=ema.beta)
         if name == "W_enc" and encoder is not None:

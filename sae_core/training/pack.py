@@ -5,16 +5,19 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sae_core.config import RunConfig
 from sae_core.data.geometric_median import geometric_median
 from sae_core.data.source import Source
 from sae_core.data.stream import Stream, shared_chunks
 from sae_core.training.evaluation import THRESHOLD_ROWS
 from sae_core.training.run import Run
+from sae_core.training.schedule import trunk
 
 _MEDIAN_ROWS = 32_768  # rows for b_pre's geometric median, as many as in released code
 
@@ -38,9 +41,11 @@ def train_pack(runs: Sequence[Run], source: Source, device: str | torch.device =
     """Train all `runs` until they end, and yield an `Event` for each step, evaluation, end and failure of a run.
 
     The runs that have seen the fewest tokens go first. Runs that read the same tokens in the same order share one
-    stream, also if their batch sizes are multiples of one another (`sae_core.data.stream`). A run's result does not
-    depend on the other runs of the pack. A run that ends, fails or is abandoned leaves the pack, and the others go on.
-    No event is yielded in the middle of a step, so the caller may save any run after any event.
+    stream, also if their batch sizes are multiples of one another (`sae_core.data.stream`). Of runs that are equal up
+    to where their lr decays or their budgets end, only the one with the longest constant part is trained, and the
+    others branch off it (`_Trunks`). A run's result does not depend on the other runs of the pack. A run that ends,
+    fails or is abandoned leaves the pack, and the others go on. No event is yielded in the middle of a step, so the
+    caller may save any run after any event.
     """
     left = []
     for run in runs:
@@ -59,18 +64,81 @@ def train_pack(runs: Sequence[Run], source: Source, device: str | torch.device =
     if any(run.config.sae.activation == "batchtopk" for run in left):
         training = source.sample(THRESHOLD_ROWS).to(device)
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
-        streams = _Streams(source, pool, device)
+        streams, trunks = _Streams(source, pool, device), _Trunks(left)
         while left := [run for run in left if not run.abandoned]:
-            front = min(run.tokens for run in left)
-            streams.forget(left)
-            here = [run for run in left if run.tokens == front]
+            leading = trunks.leading(left)
+            front = min(run.tokens for run in leading)
+            streams.forget(leading)
+            here = [run for run in leading if run.tokens == front]
             batches, waited = streams.batches(here)
             for run, x in zip(here, batches, strict=True):
                 alone = len(left) == 1
-                for event in _advance(run, x, waited / len(here), held_out, training, alone):
+                events = chain(
+                    _advance(run, x, waited / len(here), held_out, training, alone),
+                    trunks.followers_events(run, held_out, training),
+                )
+                for event in events:
                     if event.kind in ("done", "diverged", "failed"):
-                        left.remove(run)
+                        left.remove(event.run)
                     yield event
+
+
+class _Trunks:
+    """Which runs are not trained now, because another run of the pack has the same weights as they would.
+
+    Runs with the same trunk, as many tokens and a constant lr from there on have the same state. The one of them whose
+    lr is constant for longest is trained; the others follow it: they take over its state at each of their evaluations
+    and where their own constant parts end. A killed worker leaves a follower where it last did, behind the run that it
+    follows. It is then trained alone until it is as far, and follows again.
+    """
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._trunk = {id(run): trunk(run.config) for run in runs}
+        self._followers: dict[int, list[Run]] = {}  # of the id of the run that they follow
+
+    def leading(self, left: Sequence[Run]) -> list[Run]:
+        """The runs to train: all but the followers. Those of a run that ended, failed or was abandoned are trained."""
+        there = {id(run) for run in left}
+        followers = {
+            leader: [run for run in runs if id(run) in there]
+            for leader, runs in self._followers.items()
+            if leader in there
+        }
+        waiting = {id(run) for runs in followers.values() for run in runs}
+        same: dict[tuple[RunConfig, int], list[Run]] = {}
+        for run in left:
+            if id(run) not in waiting and run.tokens < run.config.train.constant_tokens:
+                same.setdefault((self._trunk[id(run)], run.tokens), []).append(run)
+        for runs in same.values():
+            leader = max(runs, key=lambda run: run.config.train.constant_tokens)
+            joined = [run for run in runs if run is not leader]
+            # Those that follow one of the joined runs now follow the leader, which has the same state.
+            for run in list(joined):
+                joined += followers.pop(id(run), [])
+            followers[id(leader)] = [*followers.get(id(leader), []), *joined]
+        self._followers = {leader: runs for leader, runs in followers.items() if runs}
+        waiting = {id(run) for runs in self._followers.values() for run in runs}
+        return [run for run in left if id(run) not in waiting]
+
+    def followers_events(self, leader: Run, held_out: Tensor, training: Tensor | None) -> Iterator[Event]:
+        """Bring the followers of a run to where it is now, as far as they have something to do there."""
+        for run in list(self._followers.get(id(leader), ())):
+            at_its_end = leader.tokens == run.config.train.constant_tokens
+            if run.abandoned or leader.tokens < run.next_evaluation() and not at_its_end:
+                continue
+            try:
+                row = run.follow(leader, held_out, training)
+                outcome = run.outcome()
+            except Exception as error:
+                self._followers[id(leader)].remove(run)
+                yield Event(run, "failed", error=error)
+                continue
+            if at_its_end or outcome is not None:
+                self._followers[id(leader)].remove(run)
+            if row is not None:
+                yield Event(run, "evaluated", row)
+            if outcome is not None:
+                yield Event(run, outcome, row)
 
 
 class _Streams:

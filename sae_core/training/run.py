@@ -17,10 +17,12 @@ from sae_core.training.ema import EMA
 from sae_core.training.evaluation import Evaluation, evaluate, set_threshold_
 from sae_core.training.gradients import StepOptions, StepOutput, gradients_
 from sae_core.training.optimizer import Optimizer
+from sae_core.training.schedule import rate
 from sae_core.training.stopwatch import Stopwatch
 
-# Columns of a curve that depend on the machine. All other columns are the same each time a run is trained.
-CLOCKS = ("train_seconds", "tokens_per_second", "wait_seconds", "memory_peak_bytes")
+# Columns of a curve that depend on the machine, or on the other runs of the pack. All other columns are the same each
+# time a run is trained.
+CLOCKS = ("train_seconds", "tokens_per_second", "wait_seconds", "memory_peak_bytes", "shared_tokens")
 _RISEN = 4  # a run has diverged after this many evaluations in a row above 1.5× its first
 _LEAST_TOKENS = 64  # the smallest micro-batch tried; a run that does not fit with it fails
 
@@ -46,6 +48,7 @@ class Run:
         # The number of tokens seen when each latent was last active.
         self.last_active = torch.zeros(config.sae.n_latents, dtype=torch.int64, device=device)
         self.tokens, self.steps, self.evaluations = 0, 0, 0
+        self.shared_tokens = 0  # of `tokens`, those on which another run with the same trunk was trained
         self.flops_auxk, self.wait_seconds = 0.0, 0.0
         self.micro_batch_tokens = config.train.micro_batch_tokens or memory.tokens_at_once(
             config.sae, config.train.batch_tokens, memory.device_bytes(device)
@@ -93,7 +96,7 @@ class Run:
         dead = self.dead() if self.config.sae.auxk_coef else None
         with self._clock.running():
             output = self._gradients(x, dead, alone)
-            norm = self.optimizer.step(output.encoder, self.ema)
+            norm = self.optimizer.step(output.encoder, self.ema, rate(self.config.train, self.tokens))
             self.tokens += len(x)
             self.steps += 1
             # Indexing with `used` would wait for the GPU to count the used latents.
@@ -165,18 +168,53 @@ class Run:
             "grad_norm": float(norm),
             "flops_dense": self.flops_dense,
             "flops_sparse": self.flops_sparse,
-            "train_seconds": self.train_seconds,
-            "tokens_per_second": self.tokens / self.train_seconds,
-            "wait_seconds": self.wait_seconds,
+            **self._clocks(),
             "micro_batch_tokens": self.micro_batch_tokens,
             "memory_peak_bytes": torch.cuda.max_memory_allocated(held_out.device)
             if held_out.is_cuda
             else None,
         }
+        return self._append(row)
+
+    def _append(self, row: dict[str, Any]) -> dict[str, Any]:
         while self.next_evaluation() <= self.tokens < self.config.train.budget:
             self.evaluations += 1
         self.curve.append(row)
         return row
+
+    def _clocks(self) -> dict[str, Any]:
+        """What the run itself has cost, without the part that another run was trained on for it."""
+        own, seconds = self.tokens - self.shared_tokens, self.train_seconds
+        return {
+            "train_seconds": seconds,
+            "tokens_per_second": own / seconds if seconds else None,
+            "wait_seconds": self.wait_seconds,
+            "shared_tokens": self.shared_tokens,
+        }
+
+    def branch(self, source: "Run") -> None:
+        """Take over the state of a run with the same trunk, as if this run had been trained up to there itself.
+
+        Only what the run has cost stays its own. The curve is not taken over: `follow` does that row by row.
+        """
+        shared = self.shared_tokens + source.tokens - self.tokens
+        own = {"config": self.config.as_dict(), "shared_tokens": shared}
+        own |= {
+            name: getattr(self, name) for name in ("evaluations", "train_seconds", "wait_seconds", "curve")
+        }
+        self.restore(source.tensors(), source.meta() | own)
+        self._last = source._last
+
+    def follow(
+        self, source: "Run", held_out: Tensor, training: Tensor | None = None
+    ) -> dict[str, Any] | None:
+        """Branch off `source`, and return the row of the evaluation that is due there, None if none is."""
+        self.branch(source)
+        if self.tokens < self.next_evaluation():
+            return None
+        if not source.curve or source.curve[-1]["tokens"] != self.tokens:
+            return self.evaluate(held_out, training)
+        return self._append(source.curve[-1] | self._clocks())
 
     def _evaluate(self, held_out: Tensor, training: Tensor | None) -> Evaluation:
         """Evaluate the weights that the SAE has now, with a θ that is theirs."""
@@ -186,6 +224,9 @@ class Run:
         return evaluate(self.sae, held_out, self.denominator)
 
     def convergence(self) -> Convergence:
+        """Whether the run has converged. Unknown where the lr decays: the loss then falls for another reason."""
+        if self.config.train.lr_schedule != "constant":
+            return Convergence(None, None, None, None, None)
         tokens, live, ema = (
             [row[name] for row in self.curve] for name in ("tokens", "nmse_live", "nmse_ema")
         )
@@ -249,6 +290,7 @@ class Run:
             "flops_auxk": self.flops_auxk,
             "train_seconds": self.train_seconds,
             "wait_seconds": self.wait_seconds,
+            "shared_tokens": self.shared_tokens,
             "micro_batch_tokens": self.micro_batch_tokens,
             "curve": self.curve,
         }
@@ -273,6 +315,7 @@ class Run:
         self.last_active.copy_(tensors["last_active"])
         self.ema.t = meta["ema_t"]
         self._clock.seconds = meta["train_seconds"]
+        self.shared_tokens = meta.get("shared_tokens", 0)  # absent where runs could not branch yet
         for name in (
             "tokens",
             "steps",

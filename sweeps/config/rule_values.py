@@ -23,6 +23,7 @@ _OF_A_VALUE = (
     "activation",
     "sparsity_coef",
     "batch_tokens",
+    "lr_schedule",
     "max_tokens",
     "d_model",
     "data",

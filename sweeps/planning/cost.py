@@ -1,6 +1,6 @@
 """The cost of a run before it is trained: memory, disk, FLOPs, and seconds at a known throughput."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -8,6 +8,7 @@ from sae_core.config import RANKED, RunConfig
 from sae_core.training import flops, memory
 from sae_core.training.memory import FLOAT
 from sae_core.training.precision import NARROW
+from sae_core.training.schedule import trunk
 from sweeps.config.launcher import Launcher
 from sweeps.ledger.run_folder import RunFolder
 from sweeps.planning.devices import Device, device
@@ -84,6 +85,31 @@ def seconds(run: RunConfig, at: Throughput | None) -> float | None:
     return flops_sparse(run) / at.flops_per_s if at.device is None else at.device.seconds(run)
 
 
+def seconds_together(runs: Sequence[RunConfig], at: Throughput | None) -> float | None:
+    """Seconds for all of these runs, of which some branch off others; None if the throughput is unknown."""
+    if at is None:
+        return None
+    each = zip(runs, trained_shares(runs), strict=True)
+    return sum(share * (seconds(run, at) or 0.0) for run, share in each)
+
+
+def trained_shares(runs: Sequence[RunConfig]) -> list[float]:
+    """The share of its budget that each run is trained on itself if these runs are trained together.
+
+    Of runs with the same trunk, the one whose lr is constant for longest is trained on all of its budget, and the
+    others branch off it where their constant parts end.
+    """
+    longest: dict[RunConfig, int] = {}
+    trunks = [trunk(run) for run in runs]
+    for index, (key, run) in enumerate(zip(trunks, runs, strict=True)):
+        if key not in longest or run.train.constant_tokens > runs[longest[key]].train.constant_tokens:
+            longest[key] = index
+    return [
+        1.0 if longest[key] == index else 1 - run.train.constant_tokens / run.train.budget
+        for index, (key, run) in enumerate(zip(trunks, runs, strict=True))
+    ]
+
+
 def flops_sparse(run: RunConfig) -> float:
     """Training FLOPs of the whole budget in the sparse convention, without AuxK, whose share is unknown in advance."""
     return run.train.budget * flops.sparse_per_token(run.sae, run.data.d_model)
@@ -110,7 +136,10 @@ def _measured(folder: RunFolder, device: str) -> float | None:
     facts, result = folder.environment() or {}, folder.result() or {}
     on_cpu = str(facts.get("device", "")).endswith("CPU")
     done, took = result.get("flops_sparse"), result.get("train_seconds")
-    return float(done) / float(took) if done and took and on_cpu == (device == "cpu") else None
+    if not (done and took and on_cpu == (device == "cpu")):
+        return None
+    tokens, shared = result.get("tokens"), result.get("shared_tokens")
+    return float(done) * (1 - shared / tokens if shared and tokens else 1.0) / float(took)
 
 
 def seconds_spent(folder: RunFolder) -> float:

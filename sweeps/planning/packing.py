@@ -1,10 +1,15 @@
-"""Divides runs into jobs. The runs of a job share one data set, are trained by one worker and fit its time limit."""
+"""Divides runs into jobs. The runs of a job share one data set, are trained by one worker and fit its time limit.
+
+Runs that can branch off one another stay together, because only in one pack is their common part trained once.
+"""
 
 import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sae_core.config import RunConfig
+from sae_core.training.schedule import trunk
 from sweeps.config.launcher import Launcher
 from sweeps.planning import cost
 from sweeps.planning.cost import Throughput
@@ -45,46 +50,60 @@ def fits(pack: Sequence[PlannedRun], run: PlannedRun, launcher: Launcher) -> boo
     return limit is None or cost.pack_bytes((r.config for r in (*pack, run)), limit) <= limit * cost.GiB
 
 
+def families(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:
+    """The runs that can branch off one another, costliest first, and the families by their costliest run."""
+    by_trunk: dict[RunConfig, list[PlannedRun]] = {}
+    for run in sorted(runs, key=lambda run: (-run.flops_sparse, run.run_id)):
+        by_trunk.setdefault(trunk(run.config), []).append(run)
+    return list(by_trunk.values())
+
+
 def jobs_of(runs: Sequence[PlannedRun], launcher: Launcher, at: Throughput | None) -> list[Job]:
     """Divide the runs into as many jobs as `workers`, or more if that is needed for each to fit its time limit.
 
-    Within a data set, each run goes to the job with the least work so far, the costliest run first. A run longer than
-    the limit is a job of its own, which SLURM requeues until the run ends.
+    Within a data set, each family of runs goes to the job with the least work so far, the costliest first. A family
+    longer than the limit is a job of its own, which SLURM requeues until its runs end.
     """
-    by_data: dict[str, list[PlannedRun]] = {}
-    for run in sorted(runs, key=lambda run: (-run.flops_sparse, run.run_id)):
-        by_data.setdefault(run.config.data.fingerprint, []).append(run)
+    by_data: dict[str, list[list[PlannedRun]]] = {}
+    for family in families(runs):
+        by_data.setdefault(family[0].config.data.fingerprint, []).append(family)
     total = sum(run.flops_sparse for run in runs)
     limit = launcher.timeout_min * 60 * USABLE
     jobs = []
     for mine in by_data.values():
-        share = sum(run.flops_sparse for run in mine) / total if total else 1.0
+        share = sum(run.flops_sparse for family in mine for run in family) / total if total else 1.0
         jobs += _balanced(mine, max(1, round(launcher.workers * share)), limit, at)
     return jobs
 
 
-def _balanced(runs: list[PlannedRun], least: int, limit: float, at: Throughput | None) -> list[Job]:
-    """The smallest number of jobs, at least `least`, for which every job fits the limit or has a single run."""
-    count = min(least, len(runs))
+def _balanced(units: list[list[PlannedRun]], least: int, limit: float, at: Throughput | None) -> list[Job]:
+    """The smallest number of jobs, at least `least`, for which every job fits the limit or has a single family."""
+    count = min(least, len(units))
     if at is not None:
-        seconds = _seconds(runs, at) or 0.0
-        count = min(len(runs), max(count, math.ceil(seconds / limit)))
-    jobs = _shared_out(runs, count, at)
-    while count < len(runs) and any(len(job.runs) > 1 and (job.seconds or 0) > limit for job in jobs):
-        count = min(len(runs), count + max(1, count // 20))
-        jobs = _shared_out(runs, count, at)
-    return jobs
+        seconds = sum(_seconds(family, at) or 0.0 for family in units)
+        count = min(len(units), max(count, math.ceil(seconds / limit)))
+    jobs = _shared_out(units, count, at)
+    while count < len(units) and any(
+        alone < len(job.runs) and (job.seconds or 0) > limit for job, alone in jobs
+    ):
+        count = min(len(units), count + max(1, count // 20))
+        jobs = _shared_out(units, count, at)
+    return [job for job, _ in jobs]
 
 
-def _shared_out(runs: list[PlannedRun], count: int, at: Throughput | None) -> list[Job]:
+def _shared_out(units: list[list[PlannedRun]], count: int, at: Throughput | None) -> list[tuple[Job, int]]:
+    """The jobs, each with the number of runs of its first family."""
     heap: list[tuple[float, int]] = [(0.0, i) for i in range(count)]
-    lists: list[list[PlannedRun]] = [[] for _ in range(count)]
-    for run in runs:
+    lists: list[list[list[PlannedRun]]] = [[] for _ in range(count)]
+    for family in units:
         load, i = heapq.heappop(heap)
-        lists[i].append(run)
-        heapq.heappush(heap, (load + run.flops_sparse, i))
-    return [Job(tuple(mine), _seconds(mine, at)) for mine in lists if mine]
+        lists[i].append(family)
+        shares = cost.trained_shares([run.config for run in family])
+        work = sum(run.flops_sparse * share for run, share in zip(family, shares, strict=True))
+        heapq.heappush(heap, (load + work, i))
+    every = [([run for family in mine for run in family], len(mine[0])) for mine in lists if mine]
+    return [(Job(tuple(runs), _seconds(runs, at)), first) for runs, first in every]
 
 
 def _seconds(runs: Sequence[PlannedRun], at: Throughput | None) -> float | None:
-    return None if at is None else sum(cost.seconds(run.config, at) or 0.0 for run in runs)
+    return cost.seconds_together([run.config for run in runs], at)

@@ -19,7 +19,7 @@ from sweeps.ledger.phase_record import PhaseFolder, PhaseRecord
 from sweeps.ledger.run_folder import ENDED, Study
 from sweeps.planning import cost
 from sweeps.planning.cost import Throughput
-from sweeps.planning.packing import Job, jobs_of
+from sweeps.planning.packing import Job, families, jobs_of
 from sweeps.planning.runs import PlannedRun, planned_run, planned_runs
 
 # The throughput is read from this many ended runs: enough for a median, and few enough to plan 10,000 runs quickly.
@@ -89,12 +89,16 @@ class Plan:
     @cached_property
     def hours_left(self) -> float | None:
         """Worker-hours of what the runs without a result have still to train; None if the throughput is unknown."""
-        each = [(self.hours([run]), self.study.run(run.run_id).status().tokens, run) for run in self.todo]
-        shares = [
-            None if hours is None else hours * (1 - min(1.0, tokens / run.config.train.budget))
-            for hours, tokens, run in each
-        ]
-        return None if None in shares else sum(share for share in shares if share is not None)
+        rate = self.throughput
+        if rate is None and self.todo:
+            return None
+        shares = cost.trained_shares([run.config for run in self.todo])
+        total = 0.0
+        for run, share in zip(self.todo, shares, strict=True):
+            tokens = self.study.run(run.run_id).status().tokens
+            left = min(share, 1 - min(1.0, tokens / run.config.train.budget))
+            total += left * (cost.seconds(run.config, rate) or 0.0)
+        return total / 3600
 
     @cached_property
     def hours_spent(self) -> float:
@@ -110,9 +114,9 @@ class Plan:
         return [Job(tuple(self.todo), hours and hours * 3600 / min(self.launcher.workers, len(self.todo)))]
 
     def hours(self, runs: Sequence[PlannedRun]) -> float | None:
-        """Worker-hours of these runs; None if the throughput is unknown."""
-        rate = self.throughput
-        return sum(cost.seconds(run.config, rate) or 0.0 for run in runs) / 3600 if rate else None
+        """Worker-hours of these runs, if those that can branch off others do; None if the throughput is unknown."""
+        seconds = cost.seconds_together([run.config for run in runs], self.throughput)
+        return None if seconds is None else seconds / 3600
 
     def check_ready(self) -> None:
         """Raise SweepError if this phase uses laws that an earlier phase has not fitted yet."""
@@ -169,7 +173,7 @@ def make_plan(
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", grid.name):
         raise SweepError(f"name is {grid.name!r}; a study's name is letters, digits, '.', '_' and '-'.")
     study = Study(grid.runs / grid.name)
-    runs = sorted(planned_runs(grid), key=lambda run: (-run.flops_sparse, run.run_id))
+    runs = [run for family in families(planned_runs(grid)) for run in family]
     there = {path.name for path in study.path.glob("*/")}
     states = {run.run_id: study.run(run.run_id).status().state for run in runs if run.run_id in there}
     return Plan(study, grid, runs, states, tuple(overrides))

@@ -17,9 +17,14 @@ from sweeps.planning import cost
 # θ was a running mean over batches, with which early evaluations had an L0 down to 40 % of k.
 _FORMAT = 1
 _FORMATS = {"batchtopk": 2}
-# Settings of training that were added later, with the value at which a run is what it was without them. There they do
-# not count, so runs keep their ids.
-_ADDED = {"target": TrainConfig.target}
+# Settings that were added later, with the value at which a run is what it was without them. There they do not count,
+# so runs keep their ids.
+_ADDED: dict[str, dict[str, Any]] = {
+    "train": {
+        name: getattr(TrainConfig, name)
+        for name in ("target", "decay_share", "warmup_tokens", "warmup_steps")
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,9 @@ def run_id(config: RunConfig) -> str:
     """Hash of the resolved science config. 1e-4 and 0.0001 give the same id; launcher, paths and names do not count."""
     number = _FORMATS.get(config.sae.activation, _FORMAT)
     science = config.as_dict()
-    science["train"] = {
-        name: value for name, value in science["train"].items() if name not in _ADDED or value != _ADDED[name]
-    }
+    for section, added in _ADDED.items():
+        values = science[section]
+        science[section] = {k: v for k, v in values.items() if k not in added or v != added[k]}
     text = json.dumps({"format": number, **science}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -30,7 +30,14 @@ def show(plan: Plan) -> None:
     console = Console(width=None if Console().is_terminal else 150)
     print(summary(plan))
     console.print(table(plan))
-    for line in (*duplicates(plan), *guesses(plan), *data_absent(plan), *jobs(plan), *states(plan)):
+    for line in (
+        *duplicates(plan),
+        *branches(plan),
+        *guesses(plan),
+        *data_absent(plan),
+        *jobs(plan),
+        *states(plan),
+    ):
         print(line)
 
 
@@ -114,6 +121,21 @@ def duplicates(plan: Plan) -> list[str]:
         if spare
         else []
     )
+
+
+def branches(plan: Plan) -> list[str]:
+    """A line that counts the runs that branch off others, and the tokens that this saves."""
+    configs = [run.config for run in plan.todo]
+    shares = cost.trained_shares(configs)
+    saved = sum(run.train.budget * (1 - share) for run, share in zip(configs, shares, strict=True))
+    count = sum(share < 1 for share in shares)
+    if not count:
+        return []
+    total = sum(run.train.budget for run in configs)
+    return [
+        f"{count} runs branch off another run where their lr or budget first differs, if they are in one pack: "
+        f"{saved:.2e} of {total:.2e} tokens are then trained by that other run, and the hours are without them."
+    ]
 
 
 def jobs(plan: Plan) -> list[str]:

@@ -204,7 +204,7 @@ def result(run: Run, oracle: float | None, device: str) -> dict[str, Any]:
         "ended_by": run.ended_by(),
         **found,
         "gpu_seconds": run.train_seconds if device.startswith("cuda") else None,
-        "wait_share": run.wait_seconds / (run.wait_seconds + run.train_seconds),
+        "wait_share": run.wait_seconds / spent if (spent := run.wait_seconds + run.train_seconds) else None,
         "ended": now(),
     }
 

@@ -41,7 +41,7 @@ def test_a_possible_run_passes():
         {"ema": 1.0},
         {"clip_grad": -1.0},
         {"stop": "never"},
-        {"lr_schedule": "cosine"},
+        {"lr_schedule": "step"},
         {"activation": "gelu"},
         {"init_scale": "big"},
         {"k_aux": 0},

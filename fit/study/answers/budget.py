@@ -47,6 +47,10 @@ class Facts:
         if {"flops_sparse", "gpu_seconds"} <= set(runs.columns):
             done, took = tables.numbers(runs, "flops_sparse"), tables.numbers(runs, "gpu_seconds")
             known = np.isfinite(done) & np.isfinite(took) & (took > 0) & (done > 0)
+            if (
+                "shared_tokens" in runs.columns
+            ):  # the seconds are without the part trained once for several runs
+                known &= ~(tables.numbers(runs, "shared_tokens") > 0)
             count = int(known.sum())
             rate = float(np.median(done[known] / took[known])) if count else None
         return cls(width, rate, count)

@@ -264,3 +264,19 @@ def test_a_frontier_of_fewer_than_three_runs_has_no_intervals(ends):
     said = [w for w in fit.warnings if w.startswith("No intervals") or "the intervals over runs rest on" in w]
     assert len(said) == 1 and ("rest on them alone" in said[0]) == (ends == 3)
     assert not any("depends on this choice more" in w for w in fit.warnings if ends < 3)
+
+
+def test_the_ends_of_decayed_runs_and_the_points_of_constant_ones_are_never_on_one_frontier():
+    constant, decayed = curves(), curves(schedule="linear", seeds=1)
+    decayed = decayed.assign(run_id="decayed-" + decayed["run_id"], nmse=0.95 * decayed["nmse"])
+    both = pd.concat([constant, decayed], ignore_index=True)
+    fits = {fit.group["lr_schedule"]: fit for fit in fit_table(both, laws=["L_C"])}
+    assert set(fits) == {"constant", "linear"}
+    for name, table in (("constant", constant), ("linear", decayed)):
+        alone = fit_table(table, laws=["L_C"])[0]
+        assert {k: p.value for k, p in fits[name].params.items()} == {
+            k: p.value for k, p in alone.params.items()
+        }
+    assert fits["linear"].rows <= len(SIZES)
+    missing = both.assign(lr_schedule=both["lr_schedule"].where(both["lr_schedule"] != "constant"))
+    assert {fit.group["lr_schedule"] for fit in fit_table(missing, laws=["L_C"])} == {"constant", "linear"}

@@ -12,7 +12,7 @@ from sweeps.config.launcher import Launcher
 from sweeps.planning import cost
 from sweeps.planning.cost import Throughput
 from sweeps.planning.packing import USABLE, jobs_of
-from sweeps.planning.runs import PlannedRun
+from sweeps.planning.runs import PlannedRun, run_id
 
 LAUNCHER = Launcher(workers=4, runs_per_pack=3, timeout_min=60)
 RATE = Throughput(1e9, "configured")
@@ -23,6 +23,7 @@ def run(n=1024, tokens=10**6, data="a", name="", micro=None):
         DataKey(data, 64),
         SAEConfig(n_latents=n, k=8),
         TrainConfig(lr=1e-3, batch_tokens=1024, micro_batch_tokens=micro, max_tokens=tokens),
+        seed=int(name or 0),
     )
     return PlannedRun(name or f"{data}-{n}-{tokens}", config, {}, {})
 
@@ -46,6 +47,27 @@ def test_every_run_is_in_one_job_that_fits_its_limit_or_is_alone(sizes, workers,
         assert len({one.config.data.fingerprint for one in job.runs}) == 1
         assert job.seconds == pytest.approx(sum(one.flops_sparse for one in job.runs) / RATE.flops_per_s)
         assert len(job.runs) == 1 or job.seconds <= minutes * 60 * USABLE
+
+
+def decaying(tokens, share=0.2, **changes):
+    config = run(tokens=tokens, **changes).config
+    train = replace(config.train, lr_schedule="linear", decay_share=share)
+    return PlannedRun(f"linear-{tokens}-{changes}", replace(config, train=train), {}, {})
+
+
+def test_runs_that_branch_off_one_another_are_one_job_that_costs_their_common_part_once():
+    budgets = [1024 * 100, 1024 * 200, 1024 * 400]
+    family = [decaying(tokens) for tokens in budgets]
+    others = [run(tokens=1024 * 300, name=str(i)) for i in (1, 2)]
+    jobs = jobs_of([*others, *family], LAUNCHER, RATE)
+    assert sorted(len(job.runs) for job in jobs) == [1, 1, 3]
+    (job,) = (job for job in jobs if len(job.runs) == 3)
+    each = family[0].flops_sparse / RATE.flops_per_s  # seconds for 100 steps
+    assert job.seconds == pytest.approx((4 + 0.2 * 2 + 0.2) * each)
+    assert cost.trained_shares([one.config for one in family]) == pytest.approx([0.2, 0.2, 1.0])
+    constant = run(tokens=1024 * 400)
+    assert cost.trained_shares([constant.config, family[2].config]) == pytest.approx([1.0, 0.2])
+    assert cost.trained_shares([one.config for one in others]) == [1.0, 1.0]
 
 
 def test_few_runs_use_all_workers_and_many_are_balanced():
@@ -111,3 +133,10 @@ def test_throughput_is_configured_or_measured_on_the_same_kind_of_device(tmp_pat
     assert cost.throughput(Launcher(), folders) == Throughput(3e9, "measured on 2 runs")
     assert cost.throughput(Launcher(device="cuda"), folders) == Throughput(8e10, "measured on 1 runs")
     assert cost.throughput(Launcher(), []) is None
+
+
+def test_settings_that_came_later_leave_the_ids_of_runs_as_they_were():
+    config = run().config.resolved()
+    assert run_id(config) == "d1b6d0a6d1e3"  # of the version without schedules
+    warm = replace(config, train=replace(config.train, warmup_tokens=4096))
+    assert len({run_id(config), run_id(warm), run_id(decaying(10**6).config.resolved())}) == 3

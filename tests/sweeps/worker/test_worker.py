@@ -18,6 +18,7 @@ from sweeps.dispatch.launch import launch, write_runs
 from sweeps.ledger.claims import claim
 from sweeps.ledger.failures import failures
 from sweeps.ledger.run_folder import Status, Study
+from sweeps.ledger.tables import collect
 from sweeps.planning.plan import make_plan
 from sweeps.worker.worker import work
 
@@ -278,3 +279,31 @@ def test_a_store_that_changed_ends_its_runs_as_failures_of_the_data(tiny, a_stor
         status = folder.status()
         assert status.failure == "data" and "shard train-00001.safetensors of the store" in status.message
         assert not folder.curve() and not list(folder.checkpoints.glob("*"))
+
+
+def test_one_constant_part_gives_decayed_ends_at_several_budgets(tiny):
+    """The tables have each end as a run of its own, as it would be alone, and say what it did not cost."""
+    plan, ids = planned(tiny("train.lr_schedule=constant,linear", "train.max_tokens=2048,4096"))
+    assert set(work(str(plan.study.path), ids, plan.launcher).values()) == {"done"}
+    together = curves(plan.study)
+    runs, evaluations = collect(plan.study)
+    shared = runs.set_index(["lr_schedule", "max_tokens"])["shared_tokens"].to_dict()
+    batch = plan.runs[0].config.train.batch_tokens
+    assert shared[("constant", 4096)] == 0 and shared[("constant", 2048)] == 2048
+    for budget in (2048, 4096):
+        assert (
+            shared[("linear", budget)]
+            == plan.runs[0]
+            .config.train.__class__(lr_schedule="linear", max_tokens=budget, batch_tokens=batch)
+            .constant_tokens
+        )
+    decayed = runs["lr_schedule"] == "linear"
+    assert runs.loc[decayed, "converged"].isna().all() and (runs.loc[decayed, "decay_share"] == 0.2).all()
+    assert runs.loc[~decayed, "decay_share"].isna().all()
+    assert set(evaluations["lr_schedule"]) == {"constant", "linear"}
+    alone, _ = planned(
+        [*tiny("train.lr_schedule=constant,linear", "train.max_tokens=2048,4096"), "name=alone"]
+    )
+    for run_id in ids:
+        work(str(alone.study.path), [run_id], alone.launcher)
+    assert curves(alone.study) == together
