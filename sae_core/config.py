@@ -37,6 +37,8 @@ class SAEConfig:
         None  # b_enc; None: relu, jumprelu and gated have one, topk and batchtopk none
     )
     init_scale: str = "norm"  # "norm": initial reconstructions have the inputs' norm; "tied": W_enc = W_dec
+    # "standard": Adam's lr of all tensors is lr; "mup": lr is in units of each tensor, see training.parametrization
+    parametrization: str = "standard"
 
 
 @dataclass(frozen=True)
@@ -277,6 +279,18 @@ def _validate_numbers(run: RunConfig) -> None:
             "0 or above, or null",
         ),
         ("sae.init_scale", sae.init_scale in ("norm", "tied"), sae.init_scale, "norm or tied"),
+        (
+            "sae.parametrization",
+            sae.parametrization in ("standard", "mup"),
+            sae.parametrization,
+            "standard or mup",
+        ),
+        (
+            "sae.init_scale",
+            sae.parametrization != "mup" or sae.init_scale == "norm",
+            sae.init_scale,
+            "norm with sae.parametrization=mup, whose lr rests on that scale",
+        ),
     ):
         if not ok:
             raise ConfigError(f"{name} is {value}; it must be {rule}.")

@@ -162,6 +162,13 @@ RUNS = (
         "initial scale",
         "`norm`: reconstructions start at the inputs' norm; `tied`: the encoder is the decoder's transpose",
     ),
+    _setting(
+        "sae.parametrization",
+        TEXT,
+        "parametrisation",
+        "`standard`: Adam's lr of all tensors is lr; `mup`: lr is in units of each tensor's own size, so it is another "
+        "quantity, and laws are fitted to each alone",
+    ),
     _setting("train.lr", NUMBER, "learning rate", "Adam's learning rate"),
     _setting(
         "train.lr_schedule",
@@ -339,7 +346,9 @@ def _as_in_runs(*names: str) -> tuple[Column, ...]:
 
 
 # Columns that every evaluation repeats from its run, so that curves.parquet can be used alone.
-REPEATED = _as_in_runs("data", "d_model", "n_latents", "k", "lr", "lr_schedule", "batch_tokens", "seed")
+REPEATED = _as_in_runs(
+    "data", "d_model", "n_latents", "k", "parametrization", "lr", "lr_schedule", "batch_tokens", "seed"
+)
 CURVES = (
     *_as_in_runs("run_id", "study"),
     _result("step", WHOLE, "optimizer steps taken"),

@@ -13,8 +13,11 @@ from fit.law.json_values import integral, plain
 
 # The ends of runs whose lr decays are lower than points of a constant lr at the same compute.
 SCHEDULE = "lr_schedule"
+# The lr of μP is in other units. Tables of before there was a choice lack it.
+PARAMETRIZATION = "parametrization"
+_USUAL = {SCHEDULE: "constant", PARAMETRIZATION: "standard"}
 # Rows that differ in these are different experiments; n_latents and k are the inputs.
-GROUPS = ("data_fingerprint", "data", "d_model", "batch_tokens", "activation", SCHEDULE)
+GROUPS = ("data_fingerprint", "data", "d_model", "batch_tokens", "activation", SCHEDULE, PARAMETRIZATION)
 SIZE = "n_latents"
 # The different values of each input that a group needs for a law of its own.
 FEWEST = 3
@@ -47,7 +50,7 @@ class Split:
 
 def schedules(table: pd.DataFrame) -> pd.Series:
     """The schedule of the lr of each row, without differences in case; a missing one counts as constant."""
-    return table[SCHEDULE].astype("string").str.strip().str.lower().fillna("constant")
+    return _with_usual(table)[SCHEDULE]
 
 
 def split(
@@ -75,7 +78,7 @@ def split(
     if asked is not None:
         tables.require(table, *asked, option="--group")
         return Split(tuple(asked))
-    table, table_has = _with_schedules(table), set(table.columns) - set(inputs)
+    table, table_has = _with_usual(table), set(table.columns) - set(inputs)
     varying = [name for name in varying if name in table_has and not tables.single(table[name])]
     varying = [name for name in varying if name != "data" or "data_fingerprint" not in table.columns]
     keys = [name for name in always if name in table_has]
@@ -96,14 +99,20 @@ def groups(
     if not keys:
         yield {}, table
         return
-    if SCHEDULE in keys:
-        table = _with_schedules(table)
+    if set(_USUAL) & set(keys):
+        table = _with_usual(table)
     for values, part in table.groupby(keys, dropna=False, sort=True):
         yield {key: _plain(value) for key, value in zip(keys, values, strict=True)}, part
 
 
-def _with_schedules(table: pd.DataFrame) -> pd.DataFrame:
-    return table if SCHEDULE not in table.columns else table.assign(**{SCHEDULE: schedules(table)})
+def _with_usual(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the usual value where the schedule or the parametrisation is missing, and none in other case."""
+    columns = {
+        name: table[name].astype("string").str.strip().str.lower().fillna(usual)
+        for name, usual in _USUAL.items()
+        if name in table.columns
+    }
+    return table.assign(**columns) if columns else table
 
 
 def _follows(table: pd.DataFrame, name: str, sizes: Sequence[str]) -> bool:

@@ -226,6 +226,7 @@ def _with_columns_of_runs(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFr
             "n_latents",
             "lr",
             "lr_schedule",
+            "parametrization",
             "batch_tokens",
             "data_fingerprint",
             "activation",

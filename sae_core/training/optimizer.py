@@ -1,5 +1,7 @@
 """Adam with unit-norm decoder rows: the component of each row's gradient along the row is removed."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -20,15 +22,22 @@ class Optimizer:
     """Gradient projection → optional clipping → Adam → renormalisation (Gao et al. 2024, A.3).
 
     narrow holds copies of the tables in the dtype of a ranked step's products, if that dtype is not float32. The pass
-    that updates the tables also writes the copies, and `gradients_` reads them.
+    that updates the tables also writes the copies, and `gradients_` reads them. lr_scales: what lr is multiplied by for
+    each parameter; None: 1 for all.
     """
 
-    def __init__(self, sae: SAE, config: TrainConfig) -> None:
+    def __init__(self, sae: SAE, config: TrainConfig, lr_scales: Mapping[str, float] | None = None) -> None:
         self.sae, self.clip = sae, config.clip_grad
-        self.rates = config.lr, config.adam_beta1, config.adam_beta2, config.adam_eps
+        self.rates = config.adam_beta1, config.adam_beta2, config.adam_eps
+        self.lr = {name: config.lr * (lr_scales or {}).get(name, 1.0) for name, _ in sae.named_parameters()}
         self.moments = {name: _moments(sae.get_parameter(name)) for name in TABLES}
-        vectors = [p for name, p in sae.named_parameters() if name not in TABLES]
-        self.vectors = torch.optim.Adam(vectors, config.lr, self.rates[1:3], config.adam_eps, fused=True)
+        groups = [
+            {"params": [p], "lr": self.lr[name], "name": name}
+            for name, p in sae.named_parameters()
+            if name not in TABLES
+        ]
+        beta1, beta2, eps = self.rates
+        self.vectors = torch.optim.Adam(groups, config.lr, (beta1, beta2), eps, fused=True)
         dtype = NARROW.get(config.precision) if sae.config.activation in RANKED else None
         self.narrow = {name: sae.get_parameter(name).detach().to(dtype) for name in TABLES} if dtype else {}
 
@@ -45,7 +54,8 @@ class Optimizer:
         norm, scale = (None, None) if self.clip is None else self._clipped(self.clip)
         squared = [self._step_table(name, scale, encoder, ema, rate) for name in TABLES]
         squared += [g.pow(2) for g in self._gradients() if g.dim() == 1]
-        self.vectors.param_groups[0]["lr"] = rate * self.rates[0]
+        for group in self.vectors.param_groups:
+            group["lr"] = rate * self.lr[group["name"]]
         self.vectors.step()
         if ema is not None:
             ema.update(done=TABLES)
@@ -62,8 +72,7 @@ class Optimizer:
         """Update W_enc or W_dec by Adam; return the squared norms of the rows of its gradient, (n,)."""
         p, (m, v, t) = self.sae.get_parameter(name), self.moments[name].values()
         t += 1
-        lr, beta1, beta2, eps = self.rates
-        adam = AdamStep(p, m, v, t, rate * lr, beta1, beta2, eps, scale=scale, low=self.narrow.get(name))
+        adam = AdamStep(p, m, v, t, rate * self.lr[name], *self.rates, scale=scale, low=self.narrow.get(name))
         if ema is not None:
             adam = adam._replace(average=ema.m[name], decay=ema.beta)
         if name == "W_enc" and encoder is not None:

@@ -17,6 +17,7 @@ from sae_core.training.ema import EMA
 from sae_core.training.evaluation import Evaluation, evaluate, set_threshold_
 from sae_core.training.gradients import StepOptions, StepOutput, gradients_
 from sae_core.training.optimizer import Optimizer
+from sae_core.training.parametrization import lr_scales
 from sae_core.training.schedule import rate
 from sae_core.training.stopwatch import Stopwatch
 
@@ -43,7 +44,8 @@ class Run:
         self.config, self.denominator = config, denominator
         self.sae = build(config.sae, config.data.d_model).to(device)
         self.sae.init_(b_pre, config.seed, config.sae.init_scale)
-        self.optimizer = Optimizer(self.sae, config.train)
+        scales = lr_scales(self.sae, denominator) if config.sae.parametrization == "mup" else None
+        self.optimizer = Optimizer(self.sae, config.train, scales)
         self.ema = EMA(self.sae, config.train.ema)
         # The number of tokens seen when each latent was last active.
         self.last_active = torch.zeros(config.sae.n_latents, dtype=torch.int64, device=device)

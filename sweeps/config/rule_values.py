@@ -24,6 +24,7 @@ _OF_A_VALUE = (
     "sparsity_coef",
     "batch_tokens",
     "lr_schedule",
+    "parametrization",
     "max_tokens",
     "d_model",
     "data",

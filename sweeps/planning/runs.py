@@ -24,6 +24,7 @@ _ADDED: dict[str, dict[str, Any]] = {
         name: getattr(TrainConfig, name)
         for name in ("target", "decay_share", "warmup_tokens", "warmup_steps")
     },
+    "sae": {"parametrization": SAEConfig.parametrization},
 }
 
 
