@@ -57,7 +57,7 @@ class TrainConfig:
     # "budget": at max_tokens. Or earlier, "converged": at ε; "predicted": when L∞ is known to within `target`.
     stop: str = "budget"
     epsilon: float = 0.01  # ε of the convergence criterion
-    target: float = 0.02  # stop=predicted: half the width of the 95 % interval of L∞, relative to L∞
+    target: float = 0.015  # stop=predicted: half the width of the 95 % interval of L∞, relative to L∞
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
     adam_eps: float = 6.25e-10

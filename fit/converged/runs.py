@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fit.converged.tails import limits
+from fit.converged.tails import limits, of_trainer
 from fit.data import tables
 from fit.data.equal_scale import told_apart
 from fit.data.groups import GROUPS, Split, groups, split
@@ -53,7 +53,7 @@ def converged(
     table : one row for each run.
     inputs : the inputs of the law.
     unconverged : whether to drop runs that are not known to be converged, to keep them as they are, or to extrapolate
-        them to L∞, with its error.
+        them to L∞, with its error. Runs that stopped because their L∞ was known are at that L∞ unless they are kept.
     asked : the columns to split by, instead of k and those that vary, see `groups.split`.
     curves : the evaluations that runs are extrapolated by, see `tails.limits`.
     """
@@ -115,8 +115,9 @@ def select(
         LeftOut(selection.passed_over or 0, f"not at the {selection.rule}"),
     )
     if "converged" in part.columns and unconverged == DROP:
-        cautions += _beaten(best, done[~tables.truths(done, "converged")[0]], cell)
-    selection = replace(selection, used=len(best))
+        cautions += _beaten(best, done[~tables.truths(done, "converged")[0] & ~of_trainer(done)[1]], cell)
+    at_limit = int(best["extrapolated"].sum()) if "extrapolated" in best.columns else None
+    selection = replace(selection, used=len(best), extrapolated=at_limit)
     return Converged(best, rows, group, selection, tuple(cautions), left_out=left_out)
 
 
@@ -151,17 +152,38 @@ def _by_convergence(
     if "converged" not in done.columns:
         return done, selection, [_about("No column `converged`: every row was taken as a converged run.")]
     yes, unknown = tables.truths(done, "converged")
-    left = int((~yes).sum())
+    early = of_trainer(done)[1] if unconverged != KEEP else np.zeros(len(done), dtype=bool)
+    yes, unknown = yes & ~early, unknown & ~early
+    left = int((~yes & ~early).sum())
     selection = replace(selection, unconverged=left, unconverged_runs=unconverged)
-    if not left:
+    if not left and not early.any():
         return done, selection, []
+    cautions = _predicted(done, early)
     runs = f"{_runs(left)} not converged{_unknown(unknown)}"
     if unconverged == KEEP:
         return done, selection, [_about(f"{runs} and kept, so L(N) is not a bound.")]
     if unconverged == DROP:
-        return done[yes], selection, [_about(f"{runs} and left out.")]
-    rows, cautions = _at_the_limit(done, yes, curves)
-    return rows, selection, cautions
+        cautions += [_about(f"{runs} and left out.")] if left else []
+        if not early.any():
+            return done[yes], selection, cautions
+        done, yes, early = (part[yes | early] for part in (done, yes, early))
+    rows, more = _at_the_limit(done, yes, early, curves)
+    return rows, selection, [*cautions, *more]
+
+
+def _predicted(done: pd.DataFrame, early: np.ndarray) -> list[Caution]:
+    """A caution with the number of runs that are at the L∞ that the trainer predicted, and of those at their budget."""
+    count = int(early.sum())
+    if not count:
+        return []
+    by = done["ended_by"] if "ended_by" in done.columns else pd.Series(pd.NA, index=done.index)
+    at_budget = int((early & (by == "budget").to_numpy(dtype=bool, na_value=False)).sum())
+    rest = (
+        f"; {at_budget} of them reached the budget before it was as narrow as their target"
+        if at_budget
+        else ""
+    )
+    return [_about(f"{_runs(count)} at the L∞ that the trainer predicted, weighted by its interval{rest}.")]
 
 
 def _about(text: str) -> Caution:
@@ -169,7 +191,7 @@ def _about(text: str) -> Caution:
 
 
 def _at_the_limit(
-    done: pd.DataFrame, yes: np.ndarray, curves: pd.DataFrame | None
+    done: pd.DataFrame, yes: np.ndarray, early: np.ndarray, curves: pd.DataFrame | None
 ) -> tuple[pd.DataFrame, list[Caution]]:
     """Replace the loss of unconverged runs by their L∞, see `fit.converged.tails`.
 
@@ -179,19 +201,20 @@ def _at_the_limit(
 
     A converged run keeps its loss, which is up to ε above its L∞, so every run has an error of ε/2, and the lower end
     of the shared error is that of its own tail. Without these two, the one converged run of 7 in docs/smollm2, cut at
-    half their tokens, had 6/7 of all weight.
+    half their tokens, had 6/7 of all weight. early: the runs whose L∞ the trainer predicted, which are named elsewhere.
     """
-    if curves is None and not {"last_doubling", "nmse_inf"} & set(done.columns):
+    others = ~yes & ~early
+    if others.any() and curves is None and not {"last_doubling", "nmse_inf"} & set(done.columns):
         tables.require(done, "last_doubling")
     known, by_curve = limits(done, curves)
     usable = yes | known["value"].notna().to_numpy()
-    reached, lost = int((usable & ~yes).sum()), int((~usable).sum())
+    reached, lost = int((usable & others).sum()), int((~usable).sum())
     without = f", {lost} left out because their loss rises or nothing is known of their tails" if lost else ""
     text = (
         f"{_runs(reached + lost)} not converged: {reached} at the L∞ of their tails, by its error{without}."
     )
-    cautions = [_about(text)]
-    blind = int((usable & ~yes & ~by_curve).sum())
+    cautions = [_about(text)] if others.any() else []
+    blind = int((usable & others & ~by_curve).sum())
     if blind:
         text = (
             f"{blind} of them have no curve with two evaluations in its last doubling of D: their L∞ is known only "

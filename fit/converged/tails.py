@@ -33,6 +33,8 @@ DRIFT = 0.5
 # The upper 95 % end of R of one run (g = 0.74), and the standard deviation of ln R between the runs of a study.
 MOST_OF_A_RUN, BETWEEN_RUNS = 1.5, 0.35
 Z = 1.96
+# The value of `stop` of runs that stopped because their L∞ was known.
+PREDICTED = "predicted"
 # A tail is tested against a power law over its last four octaves of D. Where the test does not refute the law, the
 # curve may also go on as it did, and the interval holds that too.
 OCTAVES, LEVEL = 4, 0.05
@@ -91,24 +93,51 @@ def limits(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> tuple[pd.D
     L∞ at either 95 % end of the part of it that all runs share. All are missing where nothing is known of the tail, or
     where the loss rises.
 
+    A run that stopped because its L∞ was known has the L∞ and the interval that it stopped by, see `of_trainer`.
+
     runs: with nmse and, where a run has no curve, last_doubling; without that, nmse_inf of the trainer's tail stands in
     for it. Without a curve the power law cannot be refuted, so the interval holds that of nmse_inf and nmse_inf_se.
     """
     known = evaluations(runs, curves)
-    names = ("nmse", "nmse_inf", "nmse_inf_se", "last_doubling")
-    column = {
-        name: tables.numbers(runs, name) if name in runs.columns else np.full(len(runs), np.nan)
-        for name in names
-    }
+    column = {name: _column(runs, name) for name in ("nmse", "nmse_inf", "nmse_inf_se", "last_doubling")}
     ids = runs["run_id"] if "run_id" in runs.columns else runs.index.to_series()
     tails = [from_curve(*known[run]) if run in known else None for run in ids]
     rows = []
+    of_row, by_row = of_trainer(runs)
     for i, tail in enumerate(tails):
-        last, inf, error, fall = (column[name][i] for name in names)
+        if by_row[i]:
+            rows.append(list(of_row[i]))
+            continue
+        last, inf, error, fall = (values[i] for values in column.values())
         limit = (tail or _from_table(fall, inf / last, error / last)).limit()
         rows.append([*(last * np.array(limit[:3])), *limit[3:]])
-    by_curve = np.array([tail is not None for tail in tails], dtype=bool)
+    by_curve = by_row | np.array([tail is not None for tail in tails], dtype=bool)
     return pd.DataFrame(rows, columns=list(COLUMNS), index=runs.index, dtype=float), by_curve
+
+
+def of_trainer(runs: pd.DataFrame) -> tuple[Array, np.ndarray]:
+    """`COLUMNS` of the runs with stop=predicted that have an interval of L∞ in their row; and which runs these are.
+
+    The trainer predicts L∞ by the same R for the live and for the averaged weights, and takes the lower one. Its gap to
+    the last loss is therefore R times a fall, and the errors that runs share are those of other R.
+    """
+    last, value, low, high = (
+        _column(runs, name)
+        for name in ("nmse", "nmse_predicted", "nmse_predicted_low", "nmse_predicted_high")
+    )
+    asked = np.zeros(len(runs), dtype=bool)
+    if "stop" in runs.columns:
+        asked = (runs["stop"] == PREDICTED).to_numpy(dtype=bool, na_value=False)
+    there = asked & (value > 0) & (low <= value) & (value <= high) & (last >= value)
+    gap = 1 - value / last
+    limit = np.maximum(1 - gap, SMALLEST)
+    shared = [np.log(np.maximum(1 - ratio / RATIO * gap, SMALLEST) / limit) for ratio in (MOST, LEAST)]
+    error = np.log(high / np.maximum(low, SMALLEST * last)) / (2 * Z)
+    return np.stack([value, low, high, error, *shared], axis=1), there
+
+
+def _column(runs: pd.DataFrame, name: str) -> Array:
+    return tables.numbers(runs, name) if name in runs.columns else np.full(len(runs), np.nan)
 
 
 def shared_errors(low: Array, high: Array, inputs: Inputs) -> Array:

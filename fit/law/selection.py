@@ -119,7 +119,7 @@ class ConvergedSelection:
     runs: of the group. epsilon: tolerance of the criterion, None where it is not one number. not_done, unconverged:
     runs left out or, as unconverged_runs says, kept or extrapolated. chosen_from: runs that the best lr was chosen
     from; passed_over: those it was not; seeds: the most that a loss is a mean of. tokens_rule: by which rule tokens to
-    convergence are known.
+    convergence are known. extrapolated: how many of the rows used are at an L∞ beyond their last loss.
     """
 
     kind: ClassVar[RowSource] = RowSource.CONVERGED
@@ -134,6 +134,7 @@ class ConvergedSelection:
     passed_over: int | None = None
     seeds: int | None = None
     tokens_rule: str | None = None
+    extrapolated: int | None = None
 
 
 @dataclass(frozen=True)

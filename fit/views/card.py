@@ -212,10 +212,13 @@ def _rows(fit: FitResult) -> str:
         case FrontierSelection():
             return f"{fit.rows} points of the frontier of {chosen.runs} runs, {compute},"
         case ConvergedSelection():
-            kind = "converged runs" if chosen.unconverged_runs == DROP else "runs"
-            epsilon = f" (ε = {100 * chosen.epsilon:g} %)" if chosen.epsilon else ""
+            only_converged = chosen.unconverged_runs == DROP and not chosen.extrapolated
+            kind = "converged runs" if only_converged else "runs"
+            within = chosen.extrapolated != chosen.used
+            epsilon = f" (ε = {100 * chosen.epsilon:g} %)" if chosen.epsilon and within else ""
             best = f", the best learning rate of {chosen.chosen_from} runs," if chosen.passed_over else ""
-            return f"{fit.rows} {kind}{epsilon}{best}"
+            limit = f", {chosen.extrapolated} of them at an extrapolated L∞" if chosen.extrapolated else ""
+            return f"{fit.rows} {kind}{epsilon}{limit}{best}"
     return f"{fit.rows} rows"
 
 

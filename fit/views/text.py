@@ -136,10 +136,14 @@ def _rows(fit: FitResult) -> str:
             runs = f"{chosen.runs_on_frontier} of {chosen.runs} runs"
             parts.append(f"{fit.rows} frontier points of {runs} ({chosen.source}), {flops}")
         case ConvergedSelection(unconverged=int()):
-            kind = "converged runs" if chosen.unconverged_runs == "drop" else "runs"
+            only_converged = chosen.unconverged_runs == "drop" and not chosen.extrapolated
+            kind = "converged runs" if only_converged else "runs"
             kind = f"means of up to {chosen.seeds} {kind}" if (chosen.seeds or 1) > 1 else kind
-            epsilon = f" (ε = {100 * chosen.epsilon:g} %)" if chosen.epsilon else ""
+            within = chosen.extrapolated != chosen.used
+            epsilon = f" (ε = {100 * chosen.epsilon:g} %)" if chosen.epsilon and within else ""
             parts.append(f"{fit.rows} {kind}{epsilon}")
+            if chosen.extrapolated:
+                parts.append(f"{chosen.extrapolated} of them at an extrapolated L∞")
         case _:
             parts.append(f"{fit.rows} rows")
     if isinstance(chosen, ConvergedSelection) and chosen.passed_over:

@@ -28,8 +28,8 @@ _Z = 1.96
 class Convergence:
     """Convergence at the last evaluation of a curve. Fields are None where the evaluations do not tell.
 
-    nmse_predicted is the L∞ to use: the fitted tail's own, nmse_inf, was 2 to 4 times as far from the loss at the end
-    of real curves that were cut at half of their tokens.
+    nmse_predicted is the L∞ to use. At half of the tokens of 14 curves of SmolLM2 and 21 of the demo it was 0.5 and
+    1.2 % (rms) from that of the whole curve, and nmse_inf, the fitted tail's, 1.9 and 3.4 %.
     """
 
     converged: bool | None

@@ -11,11 +11,14 @@ from fit.law.caution import texts
 from fit.law.errors import FitError
 from fit.law.laws import LAWS
 from fit.law.options import FitOptions
+from fit.law.result import FitResult
 from fit.law.selection import ConvergedSelection
 from fit.study import fit_table
+from fit.views.text import text
 
 N = 2 ** np.arange(9, 16)
 BOTH = ("n_latents", "k")
+ALL = np.ones(len(N), dtype=bool)
 
 
 def runs(ks=(16, 32), lrs=(1e-4, 2e-4, 4e-4)):
@@ -169,6 +172,73 @@ def test_the_last_doubling_of_the_row_or_the_curve_decides_about_a_limit():
     fall = 1.5**0.5 - 1
     assert by_curve.rows["nmse"].iloc[-1] == pytest.approx((1 - fall / 2) * loss)
     assert len(by_row.cautions) > len(by_curve.cautions)
+
+
+def stopped_early(table, which):
+    """Some runs stopped 2 % above the L∞ that they had predicted, to within ±1 %."""
+    part = table[which]
+    limit = part["nmse"]
+    part = part.assign(
+        stop="predicted",
+        ended_by="predicted",
+        converged=False,
+        nmse=1.02 * limit,
+        nmse_predicted=limit,
+        nmse_predicted_low=0.98 * limit,
+        nmse_predicted_high=1.0 * limit,
+    )
+    return pd.concat([table[~which], part]).sort_index()
+
+
+def test_runs_that_stopped_because_their_limit_was_known_are_at_it_with_its_error_as_their_weight():
+    table = runs(lrs=(2e-4,))
+    last = table["n_latents"] == N[-1]
+    chosen = one(stopped_early(table, last))
+    assert list(chosen.rows["n_latents"]) == list(N) and chosen.selection.extrapolated == 1
+    np.testing.assert_array_equal(chosen.rows["nmse"], table["nmse"][:7])
+    assert list(chosen.rows["extrapolated"]) == [False] * 6 + [True]
+    assert list(texts(chosen.cautions))[0] == (
+        "1 run is at the L∞ that the trainer predicted, weighted by its interval."
+    )
+    (row,) = chosen.rows[chosen.rows["extrapolated"]].to_dict("records")
+    assert row["nmse_inf_low"] == pytest.approx(0.98 * row["nmse"])
+    assert row["relative_error"] == pytest.approx(np.hypot(0.005, np.log(1 / 0.98) / 3.92), rel=1e-6)
+    # R is 0.5 here: at 1.2 the gap of 2 % would be 2.4 times as large, at 0.1 a fifth of it.
+    assert row["shared_low"] == pytest.approx(np.log(1.02 - 2.4 * 0.02))
+    assert row["shared_high"] == pytest.approx(np.log(1.02 - 0.2 * 0.02))
+
+
+def test_the_header_counts_the_rows_at_an_extrapolated_limit():
+    table = runs(ks=(16,), lrs=(2e-4,))
+    early = stopped_early(table, table["n_latents"] >= N[-2])
+    (fit,) = fit_table(early, laws=["L_N"])
+    assert "k=16, 7 runs (ε = 1 %), 2 of them at an extrapolated L∞" in text([fit])
+    assert FitResult.from_dict(fit.to_dict()) == fit
+    (fit,) = fit_table(stopped_early(table, ALL), laws=["L_N"])
+    assert "k=16, 7 runs, 7 of them at an extrapolated L∞" in text([fit])
+
+
+def test_early_ends_that_cannot_be_used_are_counted():
+    table = stopped_early(runs(ks=(16,), lrs=(2e-4,)), ALL)
+    table.loc[table["n_latents"] == N[1], ["nmse_predicted", "nmse_predicted_low"]] = np.nan
+    table.loc[table["n_latents"] == N[0], "ended_by"] = "budget"
+    chosen = one(table)
+    assert list(chosen.rows["n_latents"]) == [N[0], *N[2:]]
+    assert chosen.selection.unconverged == 1 and chosen.left_out[1].rows == 1
+    assert list(texts(chosen.cautions)) == [
+        "6 runs are at the L∞ that the trainer predicted, weighted by its interval; 1 of them reached the budget "
+        "before it was as narrow as their target.",
+        "1 run is not converged and left out.",
+        "Every cell was trained at one lr: L may be lower at another, and the exponent another too.",
+    ]
+    kept = one(table, unconverged="keep")
+    assert len(kept.rows) == 7 and kept.rows["nmse"].iloc[0] == table["nmse"].iloc[0]
+    assert kept.selection.extrapolated is None
+
+
+def test_an_interval_of_a_run_that_was_not_asked_to_stop_by_it_is_not_used():
+    table = stopped_early(runs(ks=(16,), lrs=(2e-4,)), ALL).assign(stop="budget", converged=True)
+    np.testing.assert_array_equal(one(table).rows["nmse"], table["nmse"])
 
 
 def test_an_unconverged_run_that_is_already_lower_is_told():

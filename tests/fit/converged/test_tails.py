@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.tails import LAW_CUTS, Study, coverage, held
-from fit.converged.tails import COLUMNS, from_curve, limits
+from benchmarks.tails import LAW_CUTS, TARGET, Study, coverage, half, held, laws, stopped
+from fit.converged.tails import COLUMNS, RATIO, from_curve, limits
+from sae_core.training import convergence
 
 ROOT = Path(__file__).parents[3]
 D = np.geomspace(1e4, 1e6, 28)  # 4 a doubling
@@ -44,6 +45,24 @@ def test_the_interval_of_a_real_curve_that_was_cut_holds_its_limit(study, share)
 def test_the_law_of_cut_runs_holds_the_parameters_of_the_whole(study, share):
     outside = [(k, name) for k, name, *_, inside in held(study, share) if not inside]
     assert outside == []
+
+
+def test_trainer_and_fit_expect_the_same_gap():
+    assert convergence._EXPECTED_RATIO == RATIO
+
+
+@pytest.mark.slow
+def test_the_law_of_runs_that_stopped_early_is_inside_the_interval_of_the_whole():
+    """At the default target, on the real curves whose two losses are known apart."""
+    whole = read("smollm2")
+    row = stopped(whole, TARGET, laws(whole, "drop"))
+    assert row.inside == row.holding == row.parameters == 4
+    assert row.held >= 0.95 and row.rms < 0.01 and row.tokens < 0.65 and row.stopped == 1
+
+
+def test_half_of_the_tokens_predict_the_final_loss_of_real_runs_to_2_percent():
+    row = half(read("smollm2"))
+    assert row.rms < 0.005 < 0.01 < row.rms_last < row.rms_tail
 
 
 @pytest.mark.parametrize("g", [0.3, 0.5, 1.0, 2.5])
