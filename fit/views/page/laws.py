@@ -8,6 +8,7 @@ from fit.law.checks.held_out import HeldOutPoint
 from fit.law.intervals.choose import NONE
 from fit.law.result import Choice, FitResult, Param
 from fit.views.format import percent, scale, significant, with_interval
+from fit.views.lines.rows import row_lines
 from fit.views.page.fit_format import (
     REGIMES,
     fit_name,
@@ -20,7 +21,6 @@ from fit.views.page.fit_format import (
 from fit.views.page.render import MISSING
 from fit.views.page.run_table import cell_text
 from fit.views.page.study_report import StudyReport
-from fit.views.row_lines import row_lines
 
 # Prefixes of the names of laws, in the order in which the page lists the laws; a longer prefix stands before a shorter.
 ORDER = ("L_NK", "L_ND", "L_N", "L_C", "N_C", "D_C", "LR_C", "T_N", "LR_N")

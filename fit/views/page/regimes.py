@@ -10,11 +10,11 @@ from fit.regimes import compare
 from fit.regimes.budgets import Budgets
 from fit.regimes.floors import Floor
 from fit.views.format import number, percent, significant
+from fit.views.lines.regimes import batch_effect, lr_ratio
 from fit.views.page.fit_format import REGIMES, group_name, held_out_error, interval
 from fit.views.page.render import MISSING
 from fit.views.page.run_table import cell_text
 from fit.views.page.study_report import StudyReport
-from fit.views.text import batch_effect, lr_ratio
 
 # The law of the loss and the law of the best learning rate in each regime.
 LAWS = {"compute": ("L_C", "LR_C"), "converged": ("L_N", "LR_N")}

@@ -118,8 +118,8 @@ def run(options: argparse.Namespace) -> int:
     from fit.study import fit_study
     from fit.study.fits_file import NAME, write_json
     from fit.study.study_tables import StudyTables
-    from fit.views import text
     from fit.views.card import cards
+    from fit.views.lines import text
 
     tell = partial(print, file=sys.stderr if options.cards else sys.stdout)
     laws = [_law_name(name) for name in options.law or []]

@@ -11,7 +11,7 @@ from fit.compute.sensitivity import hull, sensitivity, ways
 from fit.data.curves import Candidates, candidates
 from fit.law.caution import Kind
 from fit.law.fit import fit_law
-from fit.views import text
+from fit.views.lines import text
 from tests.fit.compute_sweeps import SIZES, best, sweep
 
 NEEDED = 5

@@ -19,9 +19,9 @@ from fit.regimes import batch, floors
 from fit.regimes.compare import compare
 from fit.regimes.lr_ratio import lr_ratio
 from fit.study import fit_study
-from fit.views import text as report
-from fit.views.text import batch_effect, regime_lines
-from fit.views.text import lr_ratio as lr_ratio_text
+from fit.views.lines import regimes as report
+from fit.views.lines.regimes import batch_effect, regime_lines
+from fit.views.lines.regimes import lr_ratio as lr_ratio_text
 from tests.fit.sweep_tables import LRS, N, Sweep
 
 SWEEP = Sweep()

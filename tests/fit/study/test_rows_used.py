@@ -14,7 +14,7 @@ from fit.law.options import FitOptions
 from fit.law.result import FitResult
 from fit.law.selection import LeftOut, RunsBy
 from fit.study import fit_table
-from fit.views.row_lines import row_lines
+from fit.views.lines.rows import row_lines
 from tests.fit.compute_sweeps import sweep
 from tests.fit.laws_under_test import TRUTH
 from tests.fit.sweep_tables import LRS, Sweep

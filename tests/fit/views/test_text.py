@@ -13,7 +13,7 @@ from fit.law.fit import fit_law
 from fit.law.options import FitOptions
 from fit.law.result import Param
 from fit.study import fit_study, fit_table
-from fit.views import text as report
+from fit.views.lines import text as report
 from tests.fit.laws_under_test import INPUTS, noisy
 from tests.fit.sweep_tables import Sweep
 

@@ -1,7 +1,6 @@
 """The fits as text for the terminal: formula, rows and their choice, parameters, held-out check and cautions."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from fit.compute.frontier import LOOSER
 from fit.compute.optima import CROSSOVERS
@@ -12,19 +11,13 @@ from fit.law.intervals.choose import NONE
 from fit.law.json_values import finite
 from fit.law.result import Choice, FitResult, Param
 from fit.law.selection import ConvergedSelection, FrontierSelection, OptimumSelection
-from fit.regimes.batch import Batch
-from fit.regimes.budgets import Budgets
-from fit.regimes.compare import Group, Regimes
-from fit.regimes.floors import Floor
-from fit.regimes.lr_ratio import Ratio
+from fit.regimes.compare import Regimes
 from fit.views.format import greek, number, percent, scale, significant, with_interval
-from fit.views.row_lines import row_lines
+from fit.views.lines.regimes import regime_lines
+from fit.views.lines.rows import row_lines
 
 PER_LINE = 3
 MOST_HELD_OUT = 6
-REGIMES = {"converged": "L(N)", "compute": "L(C)"}
-# The dependence on the batch size according to Gao et al. 2024, A.4.
-PAPER_ON_BATCH = {"converged": "not strong if lr is retuned", "compute": "substantial"}
 
 
 def text(results: Sequence[FitResult], regimes: Regimes | None = None) -> str:
@@ -194,73 +187,3 @@ def _oracle(fit: FitResult) -> Iterator[str]:
         interval = with_interval(finite(law[0]), finite(law[1]), finite(law[2]), digits=4)
         measured = significant(point.response, 4)
         yield f"  {point.inputs['n_latents']:>11,}  {measured:>9}  {interval:<26}  {oracle:>9}"
-
-
-def regime_lines(regimes: Regimes) -> Iterator[str]:
-    """The lines that compare L(C) with L(N)."""
-    yield "L(C) against L(N)"
-    for group in regimes.groups:
-        yield from (f"  {line}" for line in _group(group))
-    yield from (f"  {line}" for line in (*_floors(regimes.floors), *regimes.reasons))
-    yield from (f"  ! {caution.text}" for caution in regimes.cautions)
-    yield f"  ! {regimes.caution}"
-
-
-def _group(group: Group) -> Iterator[str]:
-    if group.group:
-        yield ", ".join(f"{key}={value}" for key, value in group.group.items())
-    batch = map(batch_effect, group.batch)
-    yield from (f"  {line}" for line in (*lr_ratio(group.ratio), *batch, *_budgets(group.budgets)))
-    yield from (f"  {reason}" for reason in group.reasons)
-
-
-def lr_ratio(ratio: Ratio) -> list[str]:
-    """`lr*(L(C)) / lr*(L(N)) = 3.9 [3.1, 4.9] by …; the paper says ≈ 4, inside`, and which optima are missing."""
-    if ratio.value is None:
-        return [f"lr ratio unknown: {' '.join(ratio.reasons)}"]
-    text = f"lr*(L(C)) / lr*(L(N)) = {with_interval(ratio.value, ratio.low, ratio.high)} by {ratio.method}"
-    inside = "inside" if ratio.paper_inside else "outside"
-    return [
-        f"{text}; the paper says ≈ {ratio.paper:g}, {inside}",
-        *(f"  {reason}" for reason in ratio.reasons),
-    ]
-
-
-def batch_effect(test: Batch) -> str:
-    """`L(C) ∝ B^b, b = 0.031 [0.02, 0.04]: +4.4 % over B = 512 to 2,048 in 5 cells, substantial (p = 0.001)…`"""
-    name = REGIMES[test.regime]
-    if test.b is None or test.p is None or test.spread is None:
-        return f"{name} over batch size unknown: {test.reason}"
-    sizes = f"B = {test.batches[0]:,.0f} to {test.batches[-1]:,.0f} in {test.cells} cells"
-    text = f"{name} ∝ B^b, b = {with_interval(test.b, test.low, test.high)}: "
-    text += f"{percent(test.spread, signed=True)} over {sizes}, {test.effect} (p = {test.p:.2g})"
-    tuned = "" if test.tuned else "; lr was not retuned for each batch, which may be all of it"
-    return f"{text}{tuned}; the paper: {PAPER_ON_BATCH[test.regime]}"
-
-
-def _budgets(rows: Sequence[Budgets]) -> Iterator[str]:
-    """A table: n, both budgets, the token ratio and the loss gap, and the gap half-way in ln D."""
-    if not rows:
-        return
-    head = f"{'n':>11}{'D compute':>12}{'D converged':>13}{'ratio':>9}{'L compute':>11}{'L converged':>13}"
-    yield f"{head}{'gap':>9}{'half-way':>10}"
-    for row in rows:
-        half_way = row.half_way
-        yield (
-            f"{row.n_latents:>11,.0f}{row.compute.tokens:>12.3g}{row.converged.tokens:>13.3g}"
-            f"{number(row.token_ratio, 1):>9}{significant(row.compute.nmse, 4):>11}"
-            f"{significant(row.converged.nmse, 4):>13}{percent(row.loss_gap, signed=True):>9}"
-            f"{percent(half_way.gap, signed=True) if half_way else '?':>10}"
-        )
-    yield "each from the best run of its n, without interval: more seeds would tell how far they hold"
-
-
-def _floors(floors: Sequence[Floor]) -> Iterator[str]:
-    """The floors of each k side by side."""
-    by_k: dict[Any, list[str]] = {}
-    for floor in floors:
-        group = ", ".join(f"{name}={value}" for name, value in floor.group.items())
-        value = with_interval(floor.value, floor.low, floor.high)
-        by_k.setdefault(floor.k, []).append(f"{floor.law}{f' ({group})' if group else ''} {value}")
-    for k, texts in by_k.items():
-        yield f"floors{'' if k is None else f' at k={k:g}'}: {', '.join(texts)}"

@@ -1,0 +1,1 @@
+"""The fits and the comparison of the regimes as lines of text."""
