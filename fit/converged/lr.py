@@ -1,14 +1,46 @@
 """lr* of each n: the learning rate at which the loss is lowest."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fit.data import tables
-from fit.data.vertex import LR_REACH, lowest, short_number
+from fit.data.vertex import LR_REACH, Vertex, lowest, short_number
 from fit.law.json_values import integral
+
+
+class End(StrEnum):
+    """An end of the grid of learning rates."""
+
+    SMALLEST = "smallest"
+    LARGEST = "largest"
+
+
+@dataclass(frozen=True)
+class AtEnd:
+    """The lowest loss is at an end of the lr that were tried: the best lr of all is beyond `bound`.
+
+    lr: the end itself. bound: the lr next to it, below which (at the smallest end) or above which lr* lies, if the loss
+    has one minimum over lr. tried: how many lr there are.
+    """
+
+    end: End
+    lr: float
+    bound: float
+    tried: int
+
+    @property
+    def reason(self) -> str:
+        """Why lr* is not known."""
+        further = "smaller" if self.end is End.SMALLEST else "larger"
+        return (
+            f"the {self.end} of {self.tried} lr, {short_number(self.lr)}, is the best, and the best of all may be "
+            f"{further}"
+        )
 
 
 def lr_optima(table: pd.DataFrame, by: Sequence[str] = ("n_latents",)) -> tuple[pd.DataFrame, list[str]]:
@@ -28,9 +60,9 @@ def lr_optima(table: pd.DataFrame, by: Sequence[str] = ("n_latents",)) -> tuple[
         losses = {
             float(lr): float(loss) for lr, loss in np.log(part["nmse"]).groupby(part["lr"]).mean().items()
         }
-        at = _edge(losses) or lowest(losses, "lr", LR_REACH)
-        if isinstance(at, str):
-            without.setdefault(at, []).append(key)
+        at = best_lr(losses)
+        if not isinstance(at, Vertex):
+            without.setdefault(at if isinstance(at, str) else at.reason, []).append(key)
             continue
         rows.append(
             dict(zip(by, key, strict=True)) | {"lr": np.exp(at.x), "nmse": np.exp(at.y), "tried": len(losses)}
@@ -46,15 +78,14 @@ def _cell_names(by: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> str:
     return ", ".join(" ".join(f"{n}={integral(v):,}" for n, v in zip(by, key, strict=True)) for key in keys)
 
 
-def _edge(losses: Mapping[float, float]) -> str | None:
-    """The end of the grid at which the lowest of three or more losses lies, None if it lies inside."""
-    if len(losses) < 3:
-        return None
-    best = min(losses, key=losses.__getitem__)
-    for end, word, further in ((min(losses), "smallest", "smaller"), (max(losses), "largest", "larger")):
-        if best == end:
-            lowest = short_number(best)
-            return (
-                f"the {word} of {len(losses)} lr, {lowest}, is the best, and the best of all may be {further}"
-            )
-    return None
+def best_lr(losses: Mapping[float, float]) -> Vertex | AtEnd | str:
+    """The vertex of ln L over ln lr; the end at which the lowest of three or more losses lies; or why neither is known.
+
+    losses: lr to ln L.
+    """
+    if len(losses) >= 3:
+        best, rising = min(losses, key=losses.__getitem__), sorted(losses)
+        for end, rates in ((End.SMALLEST, rising), (End.LARGEST, rising[::-1])):
+            if best == rates[0]:
+                return AtEnd(end, best, rates[1], len(losses))
+    return lowest(losses, "lr", LR_REACH)

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from fit.compute.optimal_point import ComputeOptimal
-from fit.law.json_values import record
+from fit.data import tables
+from fit.law.json_values import finite, record
 
 # The number of budgets from the compute-optimal to the converged one, both included, evenly spaced in ln D.
 STEPS = 5
@@ -21,6 +22,18 @@ class ComputeBudget:
     tokens: float
     flops: float
     nmse: float
+
+
+@dataclass(frozen=True)
+class ConvergenceTokens:
+    """The tokens to convergence of one n and batch size at its best lr, and the ends of the error that runs share."""
+
+    n_latents: float
+    batch_tokens: float | None
+    lr: float | None
+    tokens: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,20 @@ def budgets(
     }
     usable = [n for n in points if n in at_end and np.isfinite([at_end[n][1], points[n].log_d]).all()]
     return [_row(points[n], *at_end[n]) for n in usable], list(_reasons(points, at_end))
+
+
+def convergence_tokens(known: pd.DataFrame) -> tuple[ConvergenceTokens, ...]:
+    """known: the runs that represent each n and batch size, with tokens, shared_low and shared_high."""
+    optional = [
+        tables.numbers(known, name) if name in known.columns else None for name in ("batch_tokens", "lr")
+    ]
+    B, lr = ([None] * len(known) if values is None else map(finite, values) for values in optional)
+    numbers = (tables.numbers(known, name) for name in ("n_latents", "tokens", "shared_low", "shared_high"))
+    rows = [
+        ConvergenceTokens(float(n), size, rate, *(float(v) for v in (D, D * np.exp(low), D * np.exp(high))))
+        for n, D, low, high, size, rate in zip(*numbers, B, lr, strict=True)
+    ]
+    return tuple(sorted(rows, key=lambda row: (row.batch_tokens or 0.0, row.n_latents)))
 
 
 def _reasons(

@@ -11,6 +11,7 @@ from fit.compute.fit import CurveGroup, curve_groups
 from fit.compute.frontier import LOOSER
 from fit.compute.optimal_point import ComputeOptimal, compute_optimal_points
 from fit.converged.runs import converged
+from fit.converged.tails import limits
 from fit.converged.tokens import to_convergence
 from fit.data import tables
 from fit.law.caution import Caution, read_cautions, texts
@@ -20,9 +21,11 @@ from fit.law.options import FitOptions
 from fit.law.result import FitResult
 from fit.regimes import batch, budgets, floors
 from fit.regimes.batch import Batch
-from fit.regimes.budgets import Budgets
+from fit.regimes.budgets import Budgets, ConvergenceTokens, convergence_tokens
 from fit.regimes.floors import Floor
 from fit.regimes.lr_ratio import Ratio, lr_ratio
+from fit.regimes.lr_readings import LrReadings, lr_readings
+from fit.regimes.verdict import Verdict, verdict
 
 WITHOUT_CURVES = "Without curves the losses on the way to convergence are not known."
 
@@ -31,7 +34,9 @@ WITHOUT_CURVES = "Without curves the losses on the way to convergence are not kn
 class Group:
     """The comparison at one k, or of a table without k.
 
-    group: the column values that all its rows share. reasons: which inputs were missing.
+    group: the column values that all its rows share. ratio: ρ at one batch size, by the law LR_NR. reasons: which
+    inputs were missing. lr: lr* and ρ of every batch size. batch_by_tokens: the test of L(C) at equal tokens.
+    convergence: tokens to convergence of each n and batch size. verdict: None in files of older versions.
     """
 
     group: Mapping[str, Any]
@@ -39,6 +44,32 @@ class Group:
     batch: tuple[Batch, Batch]
     budgets: tuple[Budgets, ...]
     reasons: tuple[str, ...]
+    lr: LrReadings | None = None
+    batch_by_tokens: tuple[Batch, ...] = ()
+    convergence: tuple[ConvergenceTokens, ...] = ()
+    verdict: Verdict | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for fits.json."""
+        tests = {
+            name: [test.to_dict() for test in getattr(self, name)] for name in ("batch", "batch_by_tokens")
+        }
+        return {**asdict(self), **tests}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Group":
+        lr, judged = content.get("lr"), content.get("verdict")
+        return record(
+            cls,
+            content,
+            ratio=Ratio.from_dict(content["ratio"]),
+            batch=tuple(Batch.from_dict(test) for test in content["batch"]),
+            budgets=tuple(Budgets.from_dict(row) for row in content["budgets"]),
+            lr=lr and LrReadings.from_dict(lr),
+            batch_by_tokens=tuple(Batch.from_dict(test) for test in content.get("batch_by_tokens", ())),
+            convergence=tuple(record(ConvergenceTokens, row) for row in content.get("convergence", ())),
+            verdict=judged and Verdict.from_dict(judged),
+        )
 
 
 @dataclass(frozen=True)
@@ -58,7 +89,7 @@ class Regimes:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for fits.json."""
         content = {
-            "groups": [{**asdict(g), "batch": [test.to_dict() for test in g.batch]} for g in self.groups],
+            "groups": [group.to_dict() for group in self.groups],
             "floors": [asdict(floor) for floor in self.floors],
             "cautions": [asdict(caution) for caution in self.cautions],
             "warnings": texts(self.cautions),
@@ -73,20 +104,10 @@ class Regimes:
         return record(
             cls,
             content,
-            groups=tuple(_read_group(group) for group in content["groups"]),
+            groups=tuple(Group.from_dict(group) for group in content["groups"]),
             floors=tuple(record(Floor, floor) for floor in content["floors"]),
             cautions=read_cautions(content),
         )
-
-
-def _read_group(content: Mapping[str, Any]) -> Group:
-    return record(
-        Group,
-        content,
-        ratio=Ratio.from_dict(content["ratio"]),
-        batch=tuple(Batch.from_dict(test) for test in content["batch"]),
-        budgets=tuple(Budgets.from_dict(row) for row in content["budgets"]),
-    )
 
 
 def compare(
@@ -124,21 +145,44 @@ def _runs_of(runs: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
 
 
 def _group(runs: pd.DataFrame, curves: pd.DataFrame | None, curve_group: CurveGroup) -> Group:
-    every, best, reasons = _converged(runs, curves, curve_group.options)
-    at_end = batch.at_convergence(every)
+    ends = _converged(runs, curves, curve_group.options)
+    at_end = batch.at_convergence(ends.every)
     try:
         points = _optimal_points(curve_group, curves)
     except FitError as error:
         unknown = Ratio((), None, None, None, None, (str(error),))
+        tests = at_end, Batch("compute", reason=str(error))
+        judged = verdict(None, tests, with_curves=curves is not None)
         return Group(
-            curve_group.group, unknown, (at_end, Batch("compute", reason=str(error))), (), tuple(reasons)
+            curve_group.group,
+            unknown,
+            tests,
+            (),
+            ends.reasons,
+            convergence=convergence_tokens(ends.known),
+            verdict=judged,
         )
     tests = at_end, batch.at_compute(curve_group.frontier.candidates, points)
-    ratio = _ratio(curve_group, points, curves, every)
-    if reasons:
-        return Group(curve_group.group, ratio, tests, (), tuple(reasons))
-    rows, absent = budgets.budgets(points, best)
-    return Group(curve_group.group, ratio, tests, tuple(rows), tuple(absent))
+    ratio = _ratio(curve_group, points, curves, ends.every)
+    lr = lr_readings(curve_group.rows, _by_batch(curve_group, points, curves), ends.every, ends.unconverged)
+    of_readings = [
+        batch.at_tokens(each.optima, each.tokens) for each in (lr.by_tokens if lr else ()) if each.tokens
+    ]
+    group = Group(
+        curve_group.group,
+        ratio,
+        tests,
+        (),
+        ends.reasons,
+        lr,
+        tuple(test for test in of_readings if test.b is not None),
+        convergence_tokens(ends.known),
+        verdict(lr, tests),
+    )
+    if ends.reasons:
+        return group
+    rows, absent = budgets.budgets(points, ends.best)
+    return replace(group, budgets=tuple(rows), reasons=tuple(absent))
 
 
 def _optimal_points(curve_group: CurveGroup, curves: pd.DataFrame | None) -> dict[float, ComputeOptimal]:
@@ -146,6 +190,24 @@ def _optimal_points(curve_group: CurveGroup, curves: pd.DataFrame | None) -> dic
     if curves is None:
         raise FitError(WITHOUT_CURVES)
     return compute_optimal_points(curve_group.frontier)
+
+
+def _by_batch(
+    curve_group: CurveGroup, points: dict[float, ComputeOptimal], curves: pd.DataFrame | None
+) -> dict[float, dict[float, ComputeOptimal]]:
+    """The compute-optimal points of the curves of each batch size alone; without those that have no frontier."""
+    rows = curve_group.rows
+    if "batch_tokens" not in rows or rows["batch_tokens"].isna().any():
+        return {}
+    if tables.single(rows["batch_tokens"]):
+        return {float(rows["batch_tokens"].iloc[0]): points}
+    found = {}
+    for B, part in rows.groupby("batch_tokens"):
+        try:
+            found[float(str(B))] = _optimal_points(replace(curve_group, rows=part), curves)
+        except FitError:
+            continue  # the verdict says that this batch size has no lr* under L(C)
+    return found
 
 
 def _ratio(
@@ -169,21 +231,55 @@ def _ratio(
         return Ratio((), None, None, None, None, (about, str(error)))
 
 
-def _converged(
-    runs: pd.DataFrame, curves: pd.DataFrame | None, options: FitOptions
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """All converged runs; the runs that represent each n, with tokens to convergence; and which inputs are missing."""
+@dataclass(frozen=True)
+class _Ends:
+    """The ends of the runs of a group.
+
+    every: all converged runs. best: the one that represents each n, with its tokens to convergence. known: those that
+    represent each n and batch size, with theirs. unconverged: the other done runs, with `lowest`, the lower 95 % end of
+    their L∞. reasons: which inputs are missing.
+    """
+
+    every: pd.DataFrame
+    best: pd.DataFrame
+    known: pd.DataFrame
+    unconverged: pd.DataFrame
+    reasons: tuple[str, ...]
+
+
+def _converged(runs: pd.DataFrame, curves: pd.DataFrame | None, options: FitOptions) -> _Ends:
+    """The ends of the runs by whether they converged."""
+    none = pd.DataFrame(columns=["n_latents", "tokens", "shared_low", "shared_high"], dtype=float)
     try:
-        chosen = converged(runs, unconverged=options.unconverged, asked=options.group, curves=curves)
-        groups = list(chosen)
+        groups = list(converged(runs, unconverged=options.unconverged, asked=options.group, curves=curves))
     except FitError as error:
-        return pd.DataFrame(), pd.DataFrame(), [str(error)]
+        return _Ends(pd.DataFrame(), pd.DataFrame(), none, pd.DataFrame(), (str(error),))
     every = pd.concat([group.every for group in groups])
-    best = pd.concat([group.rows for group in groups]).sort_values("nmse").drop_duplicates("n_latents")
+    of_each = pd.concat([group.rows for group in groups])
+    best = of_each.sort_values("nmse").drop_duplicates("n_latents")
+    others = _unconverged(runs, every, curves)
     if best.empty:
-        return every, best, ["No run is done and converged."]
+        return _Ends(every, best, none, others, ("No run is done and converged.",))
     try:
-        known, _ = to_convergence(best, curves)
+        known, _ = to_convergence(of_each, curves)
     except FitError as error:
-        return every, best, [str(error)]
-    return every, best.assign(tokens=known["tokens"]).sort_values("n_latents"), []
+        return _Ends(every, best, none, others, (str(error),))
+    best = best.assign(tokens=known["tokens"].reindex(best.index)).sort_values("n_latents")
+    return _Ends(every, best, known, others, ())
+
+
+def _unconverged(runs: pd.DataFrame, every: pd.DataFrame, curves: pd.DataFrame | None) -> pd.DataFrame:
+    """The done runs that did not converge and whose L∞ has a lower end."""
+    needed = {"n_latents", "batch_tokens", "lr", "nmse", "state", "converged"}
+    if not needed <= set(runs.columns):
+        return pd.DataFrame()
+    done = (runs["state"] == "done").to_numpy(dtype=bool, na_value=False) & np.isfinite(
+        tables.numbers(runs, "nmse")
+    )
+    others = runs[done & ~runs.index.isin(every.index)]
+    if others.empty:
+        return pd.DataFrame()
+    ends, _ = limits(others, curves)
+    numeric = tables.numeric(others, "n_latents", "batch_tokens", "lr", "nmse")
+    # A loss that rises has no L∞; what it has reached is its end.
+    return numeric.assign(lowest=ends["low"].fillna(numeric["nmse"]))

@@ -1,0 +1,345 @@
+"""lr* of each n and batch size at convergence and at each budget where L(C) is read, and their ratio ρ per batch size.
+
+The loss L(n, D, lr, B) has a best lr at every budget D. Under L(N) it is that of the converged runs; under L(C) it is
+read at the compute-optimal point of each n, and at equal tokens D, as a function of D, since the ratio depends on it.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from fit.compute.optimal_point import ComputeOptimal
+from fit.compute.slices import Curve, best_of
+from fit.converged.lr import AtEnd, End, best_lr
+from fit.data import tables
+from fit.data.curves import candidates
+from fit.data.vertex import Vertex
+from fit.law.intervals.profile import LEVEL
+from fit.law.json_values import record
+from fit.law.law import Array
+
+# L(C) is read at every power of 2 of tokens that has an optimum.
+OCTAVE = np.log(2)
+
+
+@dataclass(frozen=True)
+class CellLr:
+    """lr* of one n and batch size. tokens: D where it was read.
+
+    lr, low, high: lr* and its 95 % interval, from the scatter of all lr* of this reading and of convergence about one
+    law. Where the lowest loss is at an end of the lr that count, lr is None and low or high is the bound. nmse: the
+    loss at lr*, or at that end. tried: how many lr count.
+    """
+
+    n_latents: float
+    batch_tokens: float
+    tokens: float | None
+    lr: float | None
+    low: float | None
+    high: float | None
+    nmse: float
+    tried: int
+    end: End | None = None
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "CellLr":
+        return record(cls, content, end=content["end"] and End(content["end"]))
+
+
+@dataclass(frozen=True)
+class BatchRatio:
+    """ρ at one batch size, with its 95 % interval.
+
+    Where an optimum at an end of the lr leaves a bound only, value is None, and low (ρ is at least this) or high is the
+    bound; both are None where nothing is known. compute, converged: how many n have an lr* under L(C) and under L(N).
+    tokens: the geometric mean of D where L(C) was read.
+    """
+
+    batch_tokens: float
+    value: float | None
+    low: float | None
+    high: float | None
+    compute: int
+    converged: int
+    tokens: float | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """ρ of each batch size, with L(C) read at `tokens`, or where each n is compute-optimal if that is None.
+
+    optima: lr* of each cell under L(C). alpha, alpha_low, alpha_high: of lr* ∝ n^−α, the same for all batch sizes and
+    both regimes. scatter: the standard deviation of ln lr* about that law, None where it has no degrees of freedom.
+    """
+
+    tokens: float | None
+    optima: tuple[CellLr, ...]
+    ratios: tuple[BatchRatio, ...]
+    alpha: float | None = None
+    alpha_low: float | None = None
+    alpha_high: float | None = None
+    scatter: float | None = None
+    dof: int = 0
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Reading":
+        return record(
+            cls,
+            content,
+            optima=tuple(CellLr.from_dict(each) for each in content["optima"]),
+            ratios=tuple(record(BatchRatio, each) for each in content["ratios"]),
+        )
+
+
+@dataclass(frozen=True)
+class LrReadings:
+    """lr* under L(N), and the readings under L(C): at the compute-optimal point of each n, and at equal tokens.
+
+    Each reading has the same lr* under L(N). unconverged: how many done runs did not converge, by batch size.
+    """
+
+    converged: tuple[CellLr, ...]
+    at_optimum: Reading
+    by_tokens: tuple[Reading, ...]
+    unconverged: tuple[tuple[float, int], ...] = ()
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "LrReadings":
+        return record(
+            cls,
+            content,
+            converged=tuple(CellLr.from_dict(each) for each in content["converged"]),
+            at_optimum=Reading.from_dict(content["at_optimum"]),
+            by_tokens=tuple(Reading.from_dict(each) for each in content["by_tokens"]),
+        )
+
+
+def lr_readings(
+    rows: pd.DataFrame,
+    points: Mapping[float, Mapping[float, ComputeOptimal]],
+    converged: pd.DataFrame,
+    unconverged: pd.DataFrame,
+) -> LrReadings | None:
+    """The lr* of every cell (n, B) under both regimes, and ρ of each batch size for each reading of L(C).
+
+    Parameters
+    ----------
+    rows : the evaluations, with run_id, n_latents, batch_tokens, lr, tokens and nmse.
+    points : by batch size, where each n is compute-optimal among the curves of that batch size.
+    converged : the converged runs, with n_latents, batch_tokens, lr and nmse.
+    unconverged : the other done runs, with the same columns and `lowest`, the lower 95 % end of their L∞.
+
+    Returns
+    -------
+    LrReadings
+        None if a column is absent or the rows have no loss with tokens.
+    """
+    needed = {"n_latents", "batch_tokens", "lr", "nmse"}
+    if not (needed | {"tokens", "run_id"}) <= set(rows.columns) or not needed <= set(converged.columns):
+        return None
+    at_end = tuple(_at_convergence(converged, unconverged))
+    curves = _curves(rows)
+    if not curves:
+        return None
+    of_points = tuple(_compute_optimal(points))
+    readings = [_reading(tokens, tuple(_at_tokens(curves, tokens)), at_end) for tokens in _octaves(curves)]
+    left = Counter(tables.numbers(unconverged, "batch_tokens")) if len(unconverged) else Counter[float]()
+    optimum = _reading(None, of_points, at_end)
+    return LrReadings(
+        _with_intervals(at_end, optimum),
+        optimum,
+        tuple(reading for reading in readings if _knows(reading)),
+        tuple((float(B), left[B]) for B in sorted(left)),
+    )
+
+
+def _knows(reading: Reading) -> bool:
+    return any(ratio.value is not None for ratio in reading.ratios)
+
+
+def _curves(rows: pd.DataFrame) -> dict[tuple[float, float], dict[float, Curve]]:
+    """The curves over ln D of each lr, by (n, B)."""
+    known = tables.numeric(rows, "n_latents", "batch_tokens", "lr", "tokens", "nmse")
+    names = ["n_latents", "batch_tokens", "lr", "tokens", "nmse"]
+    known = known[(known[names] > 0).all(axis=1)]
+    if known.empty:
+        return {}
+    pool = candidates(known, "tokens")
+    n, B, lr = (pool.column(name) for name in names[:3])
+    if n is None or B is None or lr is None:
+        return {}
+    cells = sorted({(float(one), float(other)) for one, other in zip(n, B, strict=True)})
+    return {cell: best_of(pool, lr, (n == cell[0]) & (B == cell[1])) for cell in cells}
+
+
+def _octaves(curves: Mapping[tuple[float, float], Mapping[float, Curve]]) -> list[float]:
+    """The powers of 2 of tokens that any curve spans."""
+    every = [curve for rates in curves.values() for curve in rates.values()]
+    first, last = min(c.log_c[0] for c in every), max(c.log_c[-1] for c in every)
+    return [float(2.0**j) for j in range(int(np.ceil(first / OCTAVE)), int(np.floor(last / OCTAVE)) + 1)]
+
+
+def _at_tokens(
+    curves: Mapping[tuple[float, float], Mapping[float, Curve]], tokens: float
+) -> Iterator[CellLr]:
+    """lr* of each cell at D, from the curves that reach it."""
+    log_d = float(np.log(tokens))
+    for (n, B), rates in curves.items():
+        losses = {lr: curve.loss(log_d) for lr, curve in rates.items() if curve.reaches(log_d)}
+        yield from _cell(n, B, tokens, losses)
+
+
+def _compute_optimal(points: Mapping[float, Mapping[float, ComputeOptimal]]) -> Iterator[CellLr]:
+    """lr* of each n at its compute-optimal point among the curves of one batch size, from the curves that reach it."""
+    for B, optima in points.items():
+        for n, at in optima.items():
+            losses = {lr: curve.loss(at.log_c) for lr, curve in at.rates.items() if curve.reaches(at.log_c)}
+            tokens = float(np.exp(at.log_d)) if np.isfinite(at.log_d) else None
+            yield from _cell(n, B, tokens, losses)
+
+
+def _at_convergence(converged: pd.DataFrame, unconverged: pd.DataFrame) -> Iterator[CellLr]:
+    """lr* of each cell from its converged runs; several at one lr, as seeds, count as their geometric mean.
+
+    A smaller or larger lr whose runs did not converge limits the cell all the same if even the lower 95 % end of its L∞
+    is above the lowest converged loss; it counts with this end, and lr* is then at most (at least) that far off.
+    """
+    cell = ["n_latents", "batch_tokens"]
+    runs = tables.numeric(converged, *cell, "lr", "nmse")
+    runs = runs[(runs[[*cell, "lr", "nmse"]] > 0).all(axis=1)]
+    for key, part in runs.groupby(cell):
+        losses = _means(part, "nmse")
+        best = min(losses.values())
+        if len(unconverged):
+            others = unconverged[(unconverged[cell] == list(key)).all(axis=1)]
+            beyond = _means(others[~others["lr"].isin(list(losses))], "lowest")
+            losses |= {lr: loss for lr, loss in beyond.items() if loss > best}
+        tokens = float(np.exp(np.log(part["tokens"]).mean())) if "tokens" in part.columns else None
+        n, B = (float(value) for value in part[cell].iloc[0])
+        yield from _cell(n, B, tokens, losses)
+
+
+def _means(part: pd.DataFrame, column: str) -> dict[float, float]:
+    """The mean ln of the losses of each lr."""
+    logs = np.log(part[column].where(part[column] > 0)).groupby(part["lr"]).mean().dropna()
+    return {float(lr): float(loss) for lr, loss in logs.items()}
+
+
+def _cell(n: float, B: float, tokens: float | None, losses: Mapping[float, float]) -> Iterator[CellLr]:
+    """lr* of one cell, or its bound; nothing where the losses tell neither."""
+    at = best_lr(losses)
+    if isinstance(at, Vertex):
+        lr, nmse = (float(np.exp(v)) for v in (at.x, at.y))
+        yield CellLr(n, B, tokens, lr, None, None, nmse, len(losses))
+    elif isinstance(at, AtEnd):
+        low, high = (None, at.bound) if at.end is End.SMALLEST else (at.bound, None)
+        nmse = float(np.exp(min(losses.values())))
+        yield CellLr(n, B, tokens, None, low, high, nmse, len(losses), at.end)
+
+
+def _reading(tokens: float | None, compute: Sequence[CellLr], converged: Sequence[CellLr]) -> Reading:
+    """Fit ln lr* = a_B − α·ln n + r·ln ρ_B, with r = 1 under L(C) and 0 under L(N), by least squares.
+
+    One scatter about the law serves all batch sizes: it holds the noise of the runs, the error of the parabolas, and
+    how far ρ depends on n. With few n each batch size alone would have 1 or 2 degrees of freedom.
+    """
+    known = [(each, 1) for each in compute if each.lr] + [(each, 0) for each in converged if each.lr]
+    sizes = sorted({each.batch_tokens for each in (*compute, *converged)})
+    law = _law(known) if known else None
+    ratios = tuple(_ratio(B, law, compute, converged) for B in sizes)
+    if law is None:
+        return Reading(tokens, tuple(compute), ratios)
+    alpha, half = law.alpha, law.half(law.error_of_alpha)
+    low, high = (None, None) if alpha is None or half is None else (alpha - half, alpha + half)
+    reading = Reading(tokens, tuple(compute), ratios, alpha, low, high, law.scatter, law.dof)
+    return replace(reading, optima=_with_intervals(compute, reading))
+
+
+@dataclass(frozen=True)
+class _Law:
+    """The fitted law. ratios: ln ρ and its error in units of the scatter, by batch size."""
+
+    ratios: Mapping[float, tuple[float, float]]
+    alpha: float | None
+    error_of_alpha: float
+    scatter: float | None
+    dof: int
+
+    def half(self, error: float) -> float | None:
+        """Half of a 95 % interval."""
+        return None if self.scatter is None else _t(self.dof) * self.scatter * error
+
+
+def _law(known: Sequence[tuple[CellLr, int]]) -> _Law:
+    y = np.log([float(each.lr or np.nan) for each, _ in known])
+    log_n = np.log([each.n_latents for each, _ in known])
+    B, compute = np.array([each.batch_tokens for each, _ in known]), np.array([r for _, r in known])
+    with_ratio = [size for size in np.unique(B) if {0, 1} <= set(compute[B == size])]
+    columns: list[Array] = [(B == size).astype(float) for size in np.unique(B)]
+    # A batch size with optima under one regime only has a level, and counts for the slope and the scatter.
+    columns += [((B == size) & (compute == 1)).astype(float) for size in with_ratio]
+    sloped = len(np.unique(log_n)) > 1
+    X = np.column_stack([*columns, *([-(log_n - log_n.mean())] if sloped else [])])
+    solution, _, rank, _ = np.linalg.lstsq(X, y, rcond=None)
+    dof = len(y) - int(rank)
+    residual = float(((y - X @ solution) ** 2).sum())
+    spread = np.sqrt(np.diag(np.linalg.pinv(X.T @ X)))
+    first = len(np.unique(B))
+    ratios = {
+        float(size): (float(solution[first + i]), float(spread[first + i]))
+        for i, size in enumerate(with_ratio)
+    }
+    alpha, error = (float(solution[-1]), float(spread[-1])) if sloped else (None, np.nan)
+    return _Law(ratios, alpha, error, float(np.sqrt(residual / dof)) if dof else None, dof)
+
+
+def _t(dof: int) -> float:
+    return float(student.isf((1 - LEVEL) / 2, dof))
+
+
+def _ratio(B: float, law: _Law | None, compute: Sequence[CellLr], converged: Sequence[CellLr]) -> BatchRatio:
+    here = [each for each in compute if each.batch_tokens == B]
+    there = [each for each in converged if each.batch_tokens == B]
+    compute_known, converged_known = (sum(each.lr is not None for each in cells) for cells in (here, there))
+    logs = [np.log(each.tokens) for each in here if each.tokens]
+    tokens = float(np.exp(np.mean(logs))) if logs else None
+    if law is not None and B in law.ratios:
+        value, error = law.ratios[B]
+        half = law.half(error)
+        low, high = (None, None) if half is None else (_exp(value - half), _exp(value + half))
+        return BatchRatio(B, _exp(value), low, high, compute_known, converged_known, tokens)
+    low, high = _bounds({each.n_latents: each for each in here}, {each.n_latents: each for each in there})
+    return BatchRatio(B, None, low, high, compute_known, converged_known, tokens)
+
+
+def _exp(value: float) -> float:
+    return float(np.exp(value))
+
+
+def _bounds(here: Mapping[float, CellLr], there: Mapping[float, CellLr]) -> tuple[float | None, float | None]:
+    """The geometric means over n of the bounds on ρ: lr*(L(C)) from below by lr*(L(N)) from above, and the other."""
+    pairs = [(here[n], there[n]) for n in sorted(here.keys() & there.keys())]
+    lows = [(one.lr or one.low, other.lr or other.high) for one, other in pairs]
+    highs = [(one.lr or one.high, other.lr or other.low) for one, other in pairs]
+    return _mean_ratio(lows), _mean_ratio(highs)
+
+
+def _mean_ratio(pairs: Sequence[tuple[float | None, float | None]]) -> float | None:
+    """The geometric mean of the ratios; None unless every pair has both numbers."""
+    logs = [np.log(one / other) for one, other in pairs if one and other]
+    return float(np.exp(np.mean(logs))) if logs and len(logs) == len(pairs) else None
+
+
+def _with_intervals(cells: Sequence[CellLr], reading: Reading) -> tuple[CellLr, ...]:
+    """The lr* with the 95 % interval of one of them: the scatter about the law."""
+    if reading.scatter is None:
+        return tuple(cells)
+    factor = float(np.exp(_t(reading.dof) * reading.scatter))
+    return tuple(
+        replace(each, low=each.lr / factor, high=each.lr * factor) if each.lr else each for each in cells
+    )
