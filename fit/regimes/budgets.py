@@ -112,8 +112,10 @@ def convergence_tokens(known: pd.DataFrame) -> tuple[ConvergenceTokens, ...]:
     B, lr = ([None] * len(known) if values is None else map(finite, values) for values in optional)
     numbers = (tables.numbers(known, name) for name in ("n_latents", "tokens", "shared_low", "shared_high"))
     rows = [
-        ConvergenceTokens(float(n), size, rate, *(float(v) for v in (D, D * np.exp(low), D * np.exp(high))))
-        for n, D, low, high, size, rate in zip(*numbers, B, lr, strict=True)
+        ConvergenceTokens(
+            float(n), size, rate, float(D), *sorted(float(D * np.exp(shift)) for shift in shifts)
+        )
+        for n, D, *shifts, size, rate in zip(*numbers, B, lr, strict=True)
     ]
     return tuple(sorted(rows, key=lambda row: (row.batch_tokens or 0.0, row.n_latents)))
 

@@ -21,10 +21,11 @@ from fit.data.curves import candidates
 from fit.data.vertex import Vertex
 from fit.law.intervals.profile import LEVEL
 from fit.law.json_values import record
-from fit.law.law import Array
 
-# L(C) is read at every power of 2 of tokens that has an optimum.
+# L(C) is read at every power of 2 of tokens that has an optimum, but not within the first steps of Adam: at 2 steps of
+# B = 4,096 the best lr is the one that has moved the weights furthest.
 OCTAVE = np.log(2)
+FEWEST_STEPS = 8
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class Reading:
     """ρ of each batch size, with L(C) read at `tokens`, or where each n is compute-optimal if that is None.
 
     optima: lr* of each cell under L(C). alpha, alpha_low, alpha_high: of lr* ∝ n^−α, the same for all batch sizes and
-    both regimes. scatter: the standard deviation of ln lr* about that law, None where it has no degrees of freedom.
+    both regimes. b, b_low, b_high: of ρ ∝ B^b, None with one batch size. scatter: the standard deviation of ln lr*
+    about that law, None where it has no degrees of freedom.
     """
 
     tokens: float | None
@@ -83,6 +85,9 @@ class Reading:
     alpha: float | None = None
     alpha_low: float | None = None
     alpha_high: float | None = None
+    b: float | None = None
+    b_low: float | None = None
+    b_high: float | None = None
     scatter: float | None = None
     dof: int = 0
 
@@ -178,9 +183,9 @@ def _curves(rows: pd.DataFrame) -> dict[tuple[float, float], dict[float, Curve]]
 
 
 def _octaves(curves: Mapping[tuple[float, float], Mapping[float, Curve]]) -> list[float]:
-    """The powers of 2 of tokens that any curve spans."""
-    every = [curve for rates in curves.values() for curve in rates.values()]
-    first, last = min(c.log_c[0] for c in every), max(c.log_c[-1] for c in every)
+    """The powers of 2 of tokens that half of the lr of every cell reach, from the first evaluation of any cell on."""
+    first = min(curve.log_c[0] for rates in curves.values() for curve in rates.values())
+    last = min(np.median([curve.log_c[-1] for curve in rates.values()]) for rates in curves.values())
     return [float(2.0**j) for j in range(int(np.ceil(first / OCTAVE)), int(np.floor(last / OCTAVE)) + 1)]
 
 
@@ -190,6 +195,8 @@ def _at_tokens(
     """lr* of each cell at D, from the curves that reach it."""
     log_d = float(np.log(tokens))
     for (n, B), rates in curves.items():
+        if tokens < FEWEST_STEPS * B:
+            continue
         losses = {lr: curve.loss(log_d) for lr, curve in rates.items() if curve.reaches(log_d)}
         yield from _cell(n, B, tokens, losses)
 
@@ -206,22 +213,35 @@ def _compute_optimal(points: Mapping[float, Mapping[float, ComputeOptimal]]) -> 
 def _at_convergence(converged: pd.DataFrame, unconverged: pd.DataFrame) -> Iterator[CellLr]:
     """lr* of each cell from its converged runs; several at one lr, as seeds, count as their geometric mean.
 
-    A smaller or larger lr whose runs did not converge limits the cell all the same if even the lower 95 % end of its L∞
-    is above the lowest converged loss; it counts with this end, and lr* is then at most (at least) that far off.
+    A smaller or larger lr whose runs did not converge counts too, with the lower 95 % end of its L∞, if even that is
+    above the lowest converged loss, and if so is every other such lr between it and the best.
     """
     cell = ["n_latents", "batch_tokens"]
     runs = tables.numeric(converged, *cell, "lr", "nmse")
     runs = runs[(runs[[*cell, "lr", "nmse"]] > 0).all(axis=1)]
     for key, part in runs.groupby(cell):
         losses = _means(part, "nmse")
-        best = min(losses.values())
         if len(unconverged):
             others = unconverged[(unconverged[cell] == list(key)).all(axis=1)]
-            beyond = _means(others[~others["lr"].isin(list(losses))], "lowest")
-            losses |= {lr: loss for lr, loss in beyond.items() if loss > best}
+            losses |= _surely_higher(losses, _means(others[~others["lr"].isin(list(losses))], "lowest"))
         tokens = float(np.exp(np.log(part["tokens"]).mean())) if "tokens" in part.columns else None
         n, B = (float(value) for value in part[cell].iloc[0])
         yield from _cell(n, B, tokens, losses)
+
+
+def _surely_higher(losses: Mapping[float, float], lowest: Mapping[float, float]) -> dict[float, float]:
+    """Those of the `lowest` that are above the best loss, on each side up to the first that is not."""
+    best = min(losses, key=losses.__getitem__)
+    above: dict[float, float] = {}
+    for side in (
+        sorted(lr for lr in lowest if lr > best),
+        sorted((lr for lr in lowest if lr < best), reverse=True),
+    ):
+        for lr in side:
+            if lowest[lr] <= losses[best]:
+                break
+            above[lr] = lowest[lr]
+    return above
 
 
 def _means(part: pd.DataFrame, column: str) -> dict[float, float]:
@@ -254,48 +274,61 @@ def _reading(tokens: float | None, compute: Sequence[CellLr], converged: Sequenc
     ratios = tuple(_ratio(B, law, compute, converged) for B in sizes)
     if law is None:
         return Reading(tokens, tuple(compute), ratios)
-    alpha, half = law.alpha, law.half(law.error_of_alpha)
-    low, high = (None, None) if alpha is None or half is None else (alpha - half, alpha + half)
-    reading = Reading(tokens, tuple(compute), ratios, alpha, low, high, law.scatter, law.dof)
+    slopes = (*law.interval(law.alpha, law.error_of_alpha), *law.interval(law.b, law.error_of_b))
+    reading = Reading(tokens, tuple(compute), ratios, *slopes, law.scatter, law.dof)
     return replace(reading, optima=_with_intervals(compute, reading))
 
 
 @dataclass(frozen=True)
 class _Law:
-    """The fitted law. ratios: ln ρ and its error in units of the scatter, by batch size."""
+    """The fitted law; errors are in units of the scatter. ratios: ln ρ and its error by batch size."""
 
     ratios: Mapping[float, tuple[float, float]]
     alpha: float | None
     error_of_alpha: float
+    b: float | None
+    error_of_b: float
     scatter: float | None
     dof: int
 
-    def half(self, error: float) -> float | None:
-        """Half of a 95 % interval."""
-        return None if self.scatter is None else _t(self.dof) * self.scatter * error
+    def interval(self, value: float | None, error: float) -> tuple[float | None, float | None, float | None]:
+        """The value and its 95 % interval."""
+        if value is None or self.scatter is None:
+            return value, None, None
+        half = _t(self.dof) * self.scatter * error
+        return value, value - half, value + half
 
 
 def _law(known: Sequence[tuple[CellLr, int]]) -> _Law:
     y = np.log([float(each.lr or np.nan) for each, _ in known])
     log_n = np.log([each.n_latents for each, _ in known])
     B, compute = np.array([each.batch_tokens for each, _ in known]), np.array([r for _, r in known])
-    with_ratio = [size for size in np.unique(B) if {0, 1} <= set(compute[B == size])]
-    columns: list[Array] = [(B == size).astype(float) for size in np.unique(B)]
+    levels = np.unique(B)
     # A batch size with optima under one regime only has a level, and counts for the slope and the scatter.
+    with_ratio = np.array([size for size in levels if {0, 1} <= set(compute[B == size])])
+    columns = [(B == size).astype(float) for size in levels]
     columns += [((B == size) & (compute == 1)).astype(float) for size in with_ratio]
     sloped = len(np.unique(log_n)) > 1
     X = np.column_stack([*columns, *([-(log_n - log_n.mean())] if sloped else [])])
     solution, _, rank, _ = np.linalg.lstsq(X, y, rcond=None)
     dof = len(y) - int(rank)
     residual = float(((y - X @ solution) ** 2).sum())
-    spread = np.sqrt(np.diag(np.linalg.pinv(X.T @ X)))
-    first = len(np.unique(B))
+    covariance = np.linalg.pinv(X.T @ X)
+    spread = np.sqrt(np.diag(covariance))
+    of_ratios = slice(len(levels), len(levels) + len(with_ratio))
     ratios = {
-        float(size): (float(solution[first + i]), float(spread[first + i]))
-        for i, size in enumerate(with_ratio)
+        float(size): (float(value), float(error))
+        for size, value, error in zip(with_ratio, solution[of_ratios], spread[of_ratios], strict=True)
     }
     alpha, error = (float(solution[-1]), float(spread[-1])) if sloped else (None, np.nan)
-    return _Law(ratios, alpha, error, float(np.sqrt(residual / dof)) if dof else None, dof)
+    b, error_of_b = None, np.nan
+    if len(with_ratio) > 1:
+        x = np.log(with_ratio) - np.log(with_ratio).mean()
+        weights = x / (x @ x)
+        b = float(weights @ solution[of_ratios])
+        error_of_b = float(np.sqrt(weights @ covariance[of_ratios, of_ratios] @ weights))
+    scatter = float(np.sqrt(residual / dof)) if dof else None
+    return _Law(ratios, alpha, error, b, error_of_b, scatter, dof)
 
 
 def _t(dof: int) -> float:
@@ -309,10 +342,8 @@ def _ratio(B: float, law: _Law | None, compute: Sequence[CellLr], converged: Seq
     logs = [np.log(each.tokens) for each in here if each.tokens]
     tokens = float(np.exp(np.mean(logs))) if logs else None
     if law is not None and B in law.ratios:
-        value, error = law.ratios[B]
-        half = law.half(error)
-        low, high = (None, None) if half is None else (_exp(value - half), _exp(value + half))
-        return BatchRatio(B, _exp(value), low, high, compute_known, converged_known, tokens)
+        value, low, high = (None if log is None else _exp(log) for log in law.interval(*law.ratios[B]))
+        return BatchRatio(B, value, low, high, compute_known, converged_known, tokens)
     low, high = _bounds({each.n_latents: each for each in here}, {each.n_latents: each for each in there})
     return BatchRatio(B, None, low, high, compute_known, converged_known, tokens)
 

@@ -61,7 +61,8 @@ def fit_study(
     options = options or FitOptions()
     source = prepared(runs, curves, mapping, where, options, say, as_read)
     fits = _fit_all(source, laws, say)
-    if not {"compute", "converged"} <= {fit.regime for fit in fits if fit.response == "nmse"}:
+    # Four n give no L(N), which has three parameters, but tokens to convergence and best lr to compare.
+    if not {"compute", "converged"} <= {fit.regime for fit in fits}:
         return Study(tuple(fits), None)
     return Study(tuple(fits), compare(source.runs, source.curves, fits, options, source.curve_groups))
 

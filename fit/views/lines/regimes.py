@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fit.regimes.batch import Batch
-from fit.regimes.budgets import Budgets
+from fit.regimes.budgets import Budgets, ConvergenceTokens
 from fit.regimes.compare import Group, Regimes
 from fit.regimes.floors import Floor
 from fit.regimes.lr_ratio import Ratio
+from fit.regimes.lr_readings import CellLr, LrReadings
 from fit.views.format import number, percent, significant, with_interval
+from fit.views.lines.verdict import bound_text, ratio_text, verdict_lines
 
 REGIMES = {"converged": "L(N)", "compute": "L(C)"}
 # The dependence on the batch size according to Gao et al. 2024, A.4.
@@ -16,8 +18,13 @@ PAPER_ON_BATCH = {"converged": "not strong if lr is retuned", "compute": "substa
 
 
 def regime_lines(regimes: Regimes) -> Iterator[str]:
-    """The lines that compare L(C) with L(N)."""
+    """The lines that compare L(C) with L(N): the verdict of each group first, then what it rests on."""
     yield "L(C) against L(N)"
+    for group in regimes.groups:
+        lines = [f"  {line}" for line in verdict_lines(group)]
+        if lines and group.group and len(regimes.groups) > 1:
+            yield f"  {', '.join(f'{key}={value}' for key, value in group.group.items())}"
+        yield from lines
     for group in regimes.groups:
         yield from (f"  {line}" for line in _group(group))
     yield from (f"  {line}" for line in (*_floors(regimes.floors), *regimes.reasons))
@@ -29,7 +36,10 @@ def _group(group: Group) -> Iterator[str]:
     if group.group:
         yield ", ".join(f"{key}={value}" for key, value in group.group.items())
     batch = map(batch_effect, group.batch)
-    yield from (f"  {line}" for line in (*lr_ratio(group.ratio), *batch, *_budgets(group.budgets)))
+    several = group.lr is not None and len(group.lr.at_optimum.ratios) > 1
+    ratio = lr_table(group.lr) if several and group.lr else lr_ratio(group.ratio)
+    tokens = _convergence(group.convergence)
+    yield from (f"  {line}" for line in (*ratio, *batch, *tokens, *_budgets(group.budgets)))
     yield from (f"  {reason}" for reason in group.reasons)
 
 
@@ -43,6 +53,46 @@ def lr_ratio(ratio: Ratio) -> list[str]:
         f"{text}; the paper says ≈ {ratio.paper:g}, {inside}",
         *(f"  {reason}" for reason in ratio.reasons),
     ]
+
+
+def lr_table(readings: LrReadings) -> list[str]:
+    """lr* of each n and batch size in both regimes, then ρ at each budget where L(C) is read."""
+    cells = {(each.batch_tokens, each.n_latents): each for each in readings.converged}
+    lines = [f"{'B':>9}{'n':>9}  {'lr*(L(C))':<28}{'D there':>10}  {'lr*(L(N))':<28}"]
+    compute = {(each.batch_tokens, each.n_latents): each for each in readings.at_optimum.optima}
+    for B, n in sorted(cells.keys() | compute.keys()):
+        here, there = compute.get((B, n)), cells.get((B, n))
+        tokens = "–" if here is None or here.tokens is None else f"{here.tokens:,.0f}"
+        lines.append(
+            f"{B:>9,.0f}{n:>9,.0f}  {_best_lr(here):<28}{tokens:>10}  {_best_lr(there):<28}".rstrip()
+        )
+    sizes = [ratio.batch_tokens for ratio in readings.at_optimum.ratios]
+    heads = [f"B = {B:,.0f}" for B in sizes]
+    lines.append(f"{'ρ at D':>18}  {''.join(f'{head:<28}' for head in heads)}".rstrip())
+    for reading in readings.by_tokens:
+        by_size = {ratio.batch_tokens: ratio for ratio in reading.ratios}
+        ratios = [ratio_text(by_size[B]) if B in by_size else "–" for B in sizes]
+        lines.append(f"{reading.tokens:>18,.0f}  {''.join(f'{text:<28}' for text in ratios)}".rstrip())
+    return lines
+
+
+def _best_lr(cell: CellLr | None) -> str:
+    if cell is None:
+        return "–"
+    if cell.lr is None:
+        return f"{bound_text(cell)} (edge)"
+    return with_interval(cell.lr, cell.low, cell.high)
+
+
+def _convergence(rows: Sequence[ConvergenceTokens]) -> Iterator[str]:
+    """`tokens to convergence, B = 256: 210,000 [180,000, 260,000] (n = 32), …`"""
+    for B in dict.fromkeys(row.batch_tokens for row in rows):
+        texts = [
+            f"{row.tokens:.3g} [{row.low:.3g}, {row.high:.3g}] (n = {row.n_latents:,.0f})"
+            for row in rows
+            if row.batch_tokens == B
+        ]
+        yield f"tokens to convergence{'' if B is None else f', B = {B:,.0f}'}: {', '.join(texts)}"
 
 
 def batch_effect(test: Batch) -> str:

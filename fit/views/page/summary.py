@@ -8,6 +8,7 @@ import pandas as pd
 from fit.law.laws import L_NK
 from fit.law.result import FitResult, Param
 from fit.views.format import greek
+from fit.views.lines.verdict import Judgement, judgements
 from fit.views.page.cost import hours
 from fit.views.page.fit_format import REGIMES, fit_name, group_name, held_out_error, held_out_inside, interval
 from fit.views.page.render import MISSING
@@ -53,10 +54,19 @@ class KeyFigure:
 
 
 @dataclass(frozen=True)
+class GroupVerdict:
+    """The verdict on the paper's claims about the runs of one group. name: empty if it is the only one."""
+
+    name: str
+    judgements: tuple[Judgement, ...]
+
+
+@dataclass(frozen=True)
 class Summary:
     """The head of the page.
 
-    formulas: the fitted laws, for a page without a trend. converged: `3 runs of 14`, None if it is unknown.
+    formulas: the fitted laws, for a page without a trend. converged: `3 runs of 14`, None if it is unknown. verdicts:
+    of each group of runs, on the paper's claims about L(C) and L(N).
     """
 
     name: str
@@ -64,6 +74,7 @@ class Summary:
     formulas: tuple[str, ...]
     converged: str | None
     key_figures: tuple[KeyFigure, ...]
+    verdicts: tuple[GroupVerdict, ...] = ()
 
 
 def summary(report: StudyReport) -> Summary:
@@ -76,7 +87,15 @@ def summary(report: StudyReport) -> Summary:
         formulas=tuple(dict.fromkeys(fit.formula for fit in report.fits)),
         converged=f"{counted(count[0], 'run')} of {len(report.runs):,}" if count else None,
         key_figures=tuple(_key_figures(report)),
+        verdicts=tuple(_verdicts(report)),
     )
+
+
+def _verdicts(report: StudyReport) -> Iterator[GroupVerdict]:
+    groups = report.regimes.groups if report.regimes else ()
+    for group in groups:
+        if claims := judgements(group):
+            yield GroupVerdict(group_name(group.group) if len(groups) > 1 else "", tuple(claims))
 
 
 def _trend(report: StudyReport, regime: str) -> Trend | None:
