@@ -26,6 +26,8 @@ from fit.law.json_values import record
 # B = 4,096 the best lr is the one that has moved the weights furthest.
 OCTAVE = np.log(2)
 FEWEST_STEPS = 8
+# Shares of the lowest converged loss that a larger lr may cost and still count as best, see `Tolerant`.
+TOLERANCES = (0.001, 0.003, 0.01)
 
 
 @dataclass(frozen=True)
@@ -102,16 +104,31 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Tolerant:
+    """ρ of each batch size if lr*(L(N)) is the largest lr that costs at most `share` of the lowest converged loss."""
+
+    share: float
+    ratios: tuple[BatchRatio, ...]
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Tolerant":
+        return record(cls, content, ratios=tuple(record(BatchRatio, each) for each in content["ratios"]))
+
+
+@dataclass(frozen=True)
 class LrReadings:
     """lr* under L(N), and the readings under L(C): at the compute-optimal point of each n, and at equal tokens.
 
-    Each reading has the same lr* under L(N). unconverged: how many done runs did not converge, by batch size.
+    Each reading has the same lr* under L(N). by_tolerance: ρ at the compute-optimal points for other lr under L(N), see
+    `Tolerant`: below lr* the converged loss is often flat, so that lr* is known badly, and the smallest lr that
+    converges may be the best. unconverged: how many done runs did not converge, by batch size.
     """
 
     converged: tuple[CellLr, ...]
     at_optimum: Reading
     by_tokens: tuple[Reading, ...]
     unconverged: tuple[tuple[float, int], ...] = ()
+    by_tolerance: tuple[Tolerant, ...] = ()
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "LrReadings":
@@ -121,6 +138,7 @@ class LrReadings:
             converged=tuple(CellLr.from_dict(each) for each in content["converged"]),
             at_optimum=Reading.from_dict(content["at_optimum"]),
             by_tokens=tuple(Reading.from_dict(each) for each in content["by_tokens"]),
+            by_tolerance=tuple(Tolerant.from_dict(each) for each in content["by_tolerance"]),
         )
 
 
@@ -147,7 +165,8 @@ def lr_readings(
     needed = {"n_latents", "batch_tokens", "lr", "nmse"}
     if not (needed | {"tokens", "run_id"}) <= set(rows.columns) or not needed <= set(converged.columns):
         return None
-    at_end = tuple(_at_convergence(converged, unconverged))
+    losses = _converged_losses(converged, unconverged)
+    at_end = tuple(each for cell in losses for each in _cell(*cell))
     curves = _curves(rows)
     if not curves:
         return None
@@ -160,6 +179,7 @@ def lr_readings(
         optimum,
         tuple(reading for reading in readings if _knows(reading)),
         tuple((float(B), left[B]) for B in sorted(left)),
+        tuple(_tolerant(share, of_points, losses) for share in TOLERANCES),
     )
 
 
@@ -210,15 +230,19 @@ def _compute_optimal(points: Mapping[float, Mapping[float, ComputeOptimal]]) -> 
             yield from _cell(n, B, tokens, losses)
 
 
-def _at_convergence(converged: pd.DataFrame, unconverged: pd.DataFrame) -> Iterator[CellLr]:
-    """lr* of each cell from its converged runs; several at one lr, as seeds, count as their geometric mean.
+def _converged_losses(
+    converged: pd.DataFrame, unconverged: pd.DataFrame
+) -> list[tuple[float, float, float | None, dict[float, float]]]:
+    """n, B, tokens, and ln L of each lr, of each cell, from its converged runs.
 
-    A smaller or larger lr whose runs did not converge counts too, with the lower 95 % end of its L∞, if even that is
-    above the lowest converged loss, and if so is every other such lr between it and the best.
+    Several runs at one lr, as seeds, count as their geometric mean. A smaller or larger lr whose runs did not converge
+    counts too, with the lower 95 % end of its L∞, if even that is above the lowest converged loss, and if so is every
+    other such lr between it and the best.
     """
     cell = ["n_latents", "batch_tokens"]
     runs = tables.numeric(converged, *cell, "lr", "nmse")
     runs = runs[(runs[[*cell, "lr", "nmse"]] > 0).all(axis=1)]
+    cells = []
     for key, part in runs.groupby(cell):
         losses = _means(part, "nmse")
         if len(unconverged):
@@ -226,7 +250,34 @@ def _at_convergence(converged: pd.DataFrame, unconverged: pd.DataFrame) -> Itera
             losses |= _surely_higher(losses, _means(others[~others["lr"].isin(list(losses))], "lowest"))
         tokens = float(np.exp(np.log(part["tokens"]).mean())) if "tokens" in part.columns else None
         n, B = (float(value) for value in part[cell].iloc[0])
-        yield from _cell(n, B, tokens, losses)
+        cells.append((n, B, tokens, losses))
+    return cells
+
+
+def _tolerant(
+    share: float,
+    compute: Sequence[CellLr],
+    cells: Sequence[tuple[float, float, float | None, Mapping[float, float]]],
+) -> Tolerant:
+    """ρ with the largest lr on whose side of the best the converged loss, straight in ln-ln, is within `share`."""
+    largest = [
+        CellLr(n, B, tokens, lr, None, None, float(np.exp(min(losses.values()))) * (1 + share), len(losses))
+        for n, B, tokens, losses in cells
+        if (lr := _largest_within(losses, float(np.log1p(share)))) is not None
+    ]
+    return Tolerant(share, _reading(None, compute, largest).ratios)
+
+
+def _largest_within(losses: Mapping[float, float], room: float) -> float | None:
+    """The lr above the best at which ln L has risen by `room`; None if it does not rise that far."""
+    best = min(losses, key=losses.__getitem__)
+    at, goal = best, losses[best] + room
+    for lr in sorted(rate for rate in losses if rate > best):
+        if losses[lr] > goal:
+            part = (goal - losses[at]) / (losses[lr] - losses[at])
+            return float(at * (lr / at) ** part)
+        at = lr
+    return None
 
 
 def _surely_higher(losses: Mapping[float, float], lowest: Mapping[float, float]) -> dict[float, float]:

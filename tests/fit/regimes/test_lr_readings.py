@@ -80,6 +80,16 @@ def test_an_lr_that_did_not_converge_bounds_the_optimum_where_even_its_limit_is_
     assert readings_of._surely_higher(losses, {0.002: -1.05, 0.001: -0.8, 0.016: -0.5}) == {0.016: -0.5}
 
 
+def test_a_larger_lr_counts_as_best_where_it_costs_little(group):
+    """L∞ rises by p·ln²(lr/lr_N), so an lr costs 1 % at exp(√(ln 1.01/p)) times lr_N."""
+    for each in group.lr.by_tolerance:
+        lost = np.exp(np.sqrt(np.log1p(each.share) / SWEEP.p))
+        for ratio, strict in zip(each.ratios, group.lr.at_optimum.ratios, strict=True):
+            assert strict.value / ratio.value == pytest.approx(lost, rel=0.25)
+    assert readings_of._largest_within({0.001: 0.0, 0.002: 0.1}, 0.05) == pytest.approx(0.001 * 2**0.5)
+    assert readings_of._largest_within({0.001: 0.0, 0.002: 0.01}, 0.05) is None
+
+
 def cells(values, end=None):
     return [
         readings_of.CellLr(n, B, 1e5, lr, None, None, 0.3, 5, end)
