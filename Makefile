@@ -5,10 +5,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/saescale
 
-.PHONY: help setup lint format test test-all gpu test-triton-3.6 bench-fit bench-train bench-step bench-kernels coverage soak demo demo-lm clean
+.PHONY: help setup lint format test test-all gpu test-triton-3.6 bench-fit bench-train bench-step bench-kernels coverage soak demo demo-lm regimes regimes-lm clean
 help:
 	@echo "make demo      synthetic data: grid → runs → tables → laws → figures, minutes on 2 cores"
 	@echo "make demo-lm   the same on a real language model's residual stream, under 45 minutes on 2 cores"
+	@echo "make regimes   do lr and batch size differ between L(C) and L(N)? synthetic data, under 40 minutes on 2 idle cores"
+	@echo "make regimes-lm  the same question on a language model, hours on 2 cores; the same command goes on where it stopped"
 	@echo "make test      the tests, 11 minutes on 2 cores    make test-all  the slow ones too"
 	@echo "make lint      ruff, mypy, imports        make format"
 	@echo "make gpu       the tests that need a GPU, then the kernels' benchmark; installs nothing"
@@ -147,6 +149,14 @@ demo: .venv/core
 demo-lm: .venv/lm
 	$(RUN) harvest data=smollm2
 	$(call way,smollm2)
+
+# The verdict on the paper's claims about L(C) and L(N): docs/regimes.md.
+regimes: .venv/core
+	$(call way,regimes)
+
+regimes-lm: .venv/lm
+	$(RUN) harvest data=smollm2_long
+	$(call way,regimes_lm)
 
 clean:
 	rm -rf runs/demo runs/smollm2 build .pytest_cache .ruff_cache .mypy_cache
