@@ -82,6 +82,15 @@ class Study:
         ]
 
     @cached_property
+    def to_convergence(self) -> np.ndarray:
+        """The tokens at which stop=converged would have ended each run."""
+        ends = []
+        for (curve, _), verdicts in zip(self.each(), self.judged, strict=True):
+            yes = [bool(at.converged) for at in verdicts]
+            ends.append(curve["tokens"].iloc[yes.index(True) if any(yes) else -1])
+        return np.array(ends, dtype=float)
+
+    @cached_property
     def limit(self) -> np.ndarray:
         """L∞ of each whole run, predicted from its end; its last loss where that has risen."""
         ends = np.array([verdicts[-1].nmse_predicted for verdicts in self.judged], dtype=float)
@@ -146,7 +155,8 @@ class Stopped:
     """What stopping at a target did to a study.
 
     stopped: the share of runs that ended before their whole curve. tokens, compute: spent, as shares of the whole runs'
-    (compute as n·D). held: the share of intervals that hold the L∞ of the whole run. bias, rms: of ln of L∞ against it.
+    (compute as n·D); of_converged: tokens, as a share of those of stop=converged. held: the share of intervals that
+    hold the L∞ of the whole run. bias, rms: of ln of L∞ against it.
     inside: how many of the parameters E and α of all L(N) lie inside the intervals of those of the whole runs, and
     holding: how many have an interval that holds the whole runs' value; of `parameters`.
     """
@@ -157,6 +167,7 @@ class Stopped:
     stopped: float
     tokens: float
     compute: float
+    of_converged: float
     held: float
     bias: float
     rms: float
@@ -187,6 +198,7 @@ def stopped(whole: Study, target: float, truth: dict[str, FitResult]) -> Stopped
         stopped=float((runs["ended_by"] == "predicted").mean()),
         tokens=float(D.sum() / D_whole.sum()),
         compute=float((n * D).sum() / (n * D_whole).sum()),
+        of_converged=float(D.sum() / whole.to_convergence.sum()),
         held=float(((low <= limit) & (limit <= high)).mean()),
         bias=float(np.nanmean(error)),
         rms=float(np.sqrt(np.nanmean(error**2))),
@@ -299,7 +311,8 @@ def early_ends(studies: Sequence[Study], record: bool) -> int:
             f"{100 * row.rms_tail:15.2f} %   {100 * row.rms_last:7.2f} %"
         )
     missed = sum(row.rms > HALF_GOALS.get(row.study, HALF_GOAL) for row in halves)
-    print("\nstudy      target  stopped  tokens  compute  held   bias     rms      E and α inside, holding")
+    head = "study      target  stopped  tokens  compute  of converged  held   bias     rms      E and α inside, holding"
+    print(f"\n{head}")
     rows = []
     for study in studies:
         truth = laws(study, "drop")
@@ -309,8 +322,8 @@ def early_ends(studies: Sequence[Study], record: bool) -> int:
             missed += target == TARGET and (end.held < 0.95 or end.inside < end.parameters)
             print(
                 f"{end.study:10s} {100 * target:4.2f} %  {100 * end.stopped:5.0f} %  {100 * end.tokens:4.0f} %  "
-                f"{100 * end.compute:5.0f} %  {100 * end.held:4.0f} %  {100 * end.bias:+.2f} %  "
-                f"{100 * end.rms:.2f} %   {end.inside}, {end.holding} of {end.parameters}"
+                f"{100 * end.compute:5.0f} %  {100 * end.of_converged:10.0f} %  {100 * end.held:4.0f} %  "
+                f"{100 * end.bias:+.2f} %  {100 * end.rms:.2f} %   {end.inside}, {end.holding} of {end.parameters}"
             )
     if record:
         kept = [

@@ -55,9 +55,14 @@ def fit_converged(
     result = result.with_runs({**of_run, "oracle": _known(rows, "nmse_oracle")})
     result = replace(result, rows_used=_rows_used(chosen, runs))
     cautions = [*_repeated(rows, law, options), *correlated]
-    if "extrapolated" in rows.columns and rows["extrapolated"].all():
+    if "extrapolated" in rows.columns and rows["extrapolated"].all() and not _any_converged(rows):
         cautions.append(all_unfinished(len(rows)))
     return [_with_selection(chosen, result.with_cautions(before=cautions))]
+
+
+def _any_converged(rows: pd.DataFrame) -> bool:
+    """Whether a run that is at its predicted L∞ had also converged when it stopped."""
+    return "converged" in rows.columns and bool(tables.truths(rows, "converged")[0].any())
 
 
 def _independent(

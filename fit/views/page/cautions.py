@@ -110,10 +110,19 @@ def _not_converged(runs: pd.DataFrame, state: pd.Series) -> Iterator[Group]:
     if count is None or not (count[1] or count[2]):
         return
     done = runs[(state == "done") & (as_texts(runs, "converged") == "no")]
-    unknown = f"{counted(count[2], 'run')} more: their evaluations are too few or too noisy to decide."
+    sentences = []
+    if count[2]:
+        more = counted(count[2], "run")
+        sentences.append(f"{more} more: their evaluations are too few or too noisy to decide.")
+    converged = as_texts(runs, "converged") == "yes"
+    early = int(((as_texts(runs, "ended_by") == "predicted") & (state == "done") & ~converged).sum())
+    if early:
+        sentences.append(
+            f"Of these, {counted(early, 'run')} stopped as asked: L∞ was known to within the target."
+        )
     title = f"Not converged: {count[1] + count[2]:,} of {counted(sum(count), 'run')} done"
     listed = [_run(runs, i, _distance(runs, i)) for i in done.index]
-    yield _group(title, listed, (unknown,) if count[2] else ())
+    yield _group(title, listed, tuple(sentences))
 
 
 def _distance(runs: pd.DataFrame, index: Any) -> str:

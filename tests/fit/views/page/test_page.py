@@ -153,6 +153,17 @@ def test_warnings_are_grouped(mess, smollm2):
             assert re.split(r"[(^_]", warning.replace("alpha", "α"))[0].split("beta")[0] in said
 
 
+def test_runs_that_stopped_at_a_predicted_limit_are_counted_among_those_not_converged(tmp_path):
+    runs = pd.read_parquet(SMOLLM2 / "runs.parquet").assign(ended_by="budget")
+    runs.loc[:2, ["converged", "ended_by"]] = [False, "predicted"]
+    runs.loc[3, "ended_by"] = "predicted"  # and it had converged
+    runs.to_parquet(tmp_path / "runs.parquet")
+    groups = warning_groups(read(tmp_path, fits=fits_of_any_table(tmp_path)))
+    assert groups["Not converged: 4 of 14 runs done"].sentences == (
+        "Of these, 3 runs stopped as asked: L∞ was known to within the target.",
+    )
+
+
 def test_fits_made_before_the_last_runs_ended_are_told(tmp_path):
     runs = pd.read_parquet(SMOLLM2 / "runs.parquet")
     more = runs.assign(run_id=[f"later-{i}" for i in range(len(runs))], seed=1)
