@@ -82,6 +82,11 @@ def split(
     varying = [name for name in varying if name in table_has and not tables.single(table[name])]
     varying = [name for name in varying if name != "data" or "data_fingerprint" not in table.columns]
     keys = [name for name in always if name in table_has]
+    if PARAMETRIZATION in table_has and (table[PARAMETRIZATION] != _USUAL[PARAMETRIZATION]).any():
+        keys.append(
+            PARAMETRIZATION
+        )  # also where all rows have it: the fit then says in which units its lr is
+        varying = [name for name in varying if name != PARAMETRIZATION]
     sizes = [name for name in (inputs or (SIZE,)) if name in table.columns]
     following = [name for name in dict.fromkeys([*keys, *varying]) if _follows(table, name, sizes)]
     return Split(tuple(name for name in [*keys, *varying] if name not in following), tuple(following))

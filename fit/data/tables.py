@@ -14,6 +14,7 @@ from fit.data.quantities import NO_NUMBER
 from fit.data.reading.table_file import read_file
 from fit.data.usual_names import Usual, decides, is_explained_variance, usual_names
 from fit.law.errors import FitError
+from fit.law.json_values import integral
 
 # Where a table remembers the names that its columns had before `renamed`, for error sentences.
 _FOREIGN = "saescale.foreign_names"
@@ -293,6 +294,14 @@ def row_of(table: pd.DataFrame, position: int) -> str:
     return (
         f"{number} (n_latents {n:g})" if isinstance(n, int | float | np.number) and np.isfinite(n) else number
     )
+
+
+def known_single(table: pd.DataFrame, column: str) -> int | float | None:
+    """The one number that all rows have in a column; None if they differ, or it is absent or unknown."""
+    if column not in table.columns:
+        return None
+    values = np.unique(numbers(table, column))
+    return integral(float(values[0])) if len(values) == 1 and np.isfinite(values[0]) else None
 
 
 def single(values: pd.Series) -> bool:

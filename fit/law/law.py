@@ -18,7 +18,8 @@ class RowSource(StrEnum):
 
     FRONTIER: the lowest loss at each compute, over all curves. OPTIMUM: the points N*(C), D*(C) or lr*(C) on it.
     CONVERGED: the best converged run of each cell. TOKENS: the tokens that those runs took to converge. BUDGETS: every
-    evaluation, taken as a run at its budget. LR: the best lr of each n at convergence. NONE: no table has such rows.
+    evaluation, taken as a run at its budget. LR: the best lr of each n at convergence. LR_BUDGETS: that of each n at
+    each budget. NONE: no table has such rows.
     """
 
     FRONTIER = "frontier"
@@ -27,6 +28,7 @@ class RowSource(StrEnum):
     TOKENS = "tokens to convergence"
     BUDGETS = "budgets"
     LR = "lr optimum"
+    LR_BUDGETS = "lr optimum of budgets"
     NONE = "none"
 
 

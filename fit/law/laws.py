@@ -13,6 +13,8 @@ from fit.law.derived import allocation, by_k, tokens_to_converge
 from fit.law.errors import FitError
 from fit.law.law import Array, Bend, Law, RowSource, Term
 
+# The logarithm of lr* is linear in its exponents, so that any start leads to the best.
+_ALPHAS, _BETAS = np.array([0.0, 0.5]), np.array([0.0, 0.3])
 # Exponents of SAEs lie between .05 and .4; the grid is wider so that other tables have a good starting point too.
 EXPONENTS = np.geomspace(0.02, 3.0, 24)
 SIGNED = np.concatenate([-EXPONENTS[::-2], EXPONENTS[::2]])
@@ -315,6 +317,41 @@ LR_N = _one_power("LR_N", "lr*(n)", "A·n^−α", "n_latents", "lr", ("A", "alph
 N_C = _one_power("N_C", "N*(C)", "A·C^a", "flops", "n_latents", ("A", "a"), 1, RowSource.OPTIMUM)
 D_C = _one_power("D_C", "D*(C)", "A·C^a", "flops", "tokens", ("A", "a"), 1, RowSource.OPTIMUM)
 LR_C = _one_power("LR_C", "lr*(C)", "A·C^−α", "flops", "lr", ("A", "alpha"), -1, RowSource.OPTIMUM)
+# An lr that is transferred to a larger n and D, and with LR_NDB to another batch size.
+LR_ND = register(
+    Law(
+        name="LR_ND",
+        formula="lr*(n, D) = A·n^−α·D^−β",
+        latex=r"\eta^\ast(n, D) = A\,n^{-\alpha} D^{-\beta}",
+        inputs=("n_latents", "tokens"),
+        params=("A", "alpha", "beta"),
+        terms=(Term(("A", "alpha", "beta"), lambda n, d: (1.0, -n, -d), (_ALPHAS, _BETAS)),),
+        logs=frozenset({"A"}),
+        distinct={"n_latents": 2, "tokens": 2},
+        response="lr",
+        rows=RowSource.LR_BUDGETS,
+    )
+)
+LR_NDB = register(
+    Law(
+        name="LR_NDB",
+        formula="lr*(n, D, B) = A·n^−α·D^−β·B^γ",
+        latex=r"\eta^\ast(n, D, B) = A\,n^{-\alpha} D^{-\beta} B^{\gamma}",
+        inputs=("n_latents", "tokens", "batch_tokens"),
+        params=("A", "alpha", "beta", "gamma"),
+        terms=(
+            Term(
+                ("A", "alpha", "beta", "gamma"),
+                lambda n, d, b: (1.0, -n, -d, b),
+                (_ALPHAS, _BETAS, np.array([0.0, 0.5])),
+            ),
+        ),
+        logs=frozenset({"A"}),
+        distinct={"n_latents": 2, "tokens": 2, "batch_tokens": 2},
+        response="lr",
+        rows=RowSource.LR_BUDGETS,
+    )
+)
 # Both regimes share the slope. The optimal lr for L(C) is ρ times that for L(N), about 4 (Gao et al. 2024, A.3).
 LR_NR = register(
     Law(

@@ -149,6 +149,17 @@ class LrSelection:
 
 
 @dataclass(frozen=True)
+class BudgetLrSelection:
+    """lr* of each n at each budget. budgets: how many there are, of which `used` have an lr*."""
+
+    kind: ClassVar[RowSource] = RowSource.LR_BUDGETS
+    runs: int
+    rule: str
+    used: int
+    budgets: int
+
+
+@dataclass(frozen=True)
 class BudgetSelection:
     """The lowest loss of each n at each budget of tokens."""
 
@@ -158,13 +169,21 @@ class BudgetSelection:
     used: int
 
 
-Selection = FrontierSelection | OptimumSelection | ConvergedSelection | LrSelection | BudgetSelection
+Selection = (
+    FrontierSelection
+    | OptimumSelection
+    | ConvergedSelection
+    | LrSelection
+    | BudgetLrSelection
+    | BudgetSelection
+)
 KINDS: dict[RowSource, type[Selection]] = {
     RowSource.FRONTIER: FrontierSelection,
     RowSource.OPTIMUM: OptimumSelection,
     RowSource.CONVERGED: ConvergedSelection,
     RowSource.TOKENS: ConvergedSelection,
     RowSource.LR: LrSelection,
+    RowSource.LR_BUDGETS: BudgetLrSelection,
     RowSource.BUDGETS: BudgetSelection,
 }
 

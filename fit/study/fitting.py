@@ -9,6 +9,7 @@ import pandas as pd
 
 from fit.compute.fit import CurveGroup, curve_groups, fit_frontier
 from fit.converged.fit import fit_budgets, fit_converged, fit_lr, fit_tokens
+from fit.converged.lr_budgets import fit_lr_budgets
 from fit.converged.runs import converged
 from fit.data import tables
 from fit.data.curves import decays
@@ -56,11 +57,12 @@ def fit_study(
     options: FitOptions | None = None,
     say: Callable[[str], None] = print,
     as_read: RawTables | None = None,
+    also: Sequence[str] = (),
 ) -> Study:
     """Like `fit_table`, with a comparison of the two regimes if both were fitted; same arguments and errors."""
     options = options or FitOptions()
     source = prepared(runs, curves, mapping, where, options, say, as_read)
-    fits = _fit_all(source, laws, say)
+    fits = _fit_all(source, laws, say, also)
     # Four n give no L(N), which has three parameters, but tokens to convergence and best lr to compare.
     if not {"compute", "converged"} <= {fit.regime for fit in fits}:
         return Study(tuple(fits), None)
@@ -76,6 +78,7 @@ def fit_table(
     options: FitOptions | None = None,
     say: Callable[[str], None] = print,
     as_read: RawTables | None = None,
+    also: Sequence[str] = (),
 ) -> list[FitResult]:
     """Fit each law to each group of rows: L_N for each k, L_NK, and L_C over the frontier of the curves.
 
@@ -90,6 +93,7 @@ def fit_table(
     say : called with a sentence for each law and group that is skipped.
     as_read : the tables under our column names before a condition chose the rows given, so that each fit can count
         what was left out.
+    also : names of laws to fit in addition to `laws`, or to the default ones.
 
     Raises
     ------
@@ -97,7 +101,7 @@ def fit_table(
         If no law could be fitted, or a column or law is unknown.
     """
     source = prepared(runs, curves, mapping, where, options or FitOptions(), say, as_read)
-    return _fit_all(source, laws, say)
+    return _fit_all(source, laws, say, also)
 
 
 @dataclass(frozen=True)
@@ -147,12 +151,14 @@ class Source:
         return Origin("evaluations", len(self.as_read.curves), len(self.curves), self.where)
 
 
-def _fit_all(source: Source, laws: Sequence[str] | None, say: Callable[[str], None]) -> list[FitResult]:
+def _fit_all(
+    source: Source, laws: Sequence[str] | None, say: Callable[[str], None], also: Sequence[str] = ()
+) -> list[FitResult]:
     """Fit every law that was asked for, by default `DEFAULT_LAWS`."""
     flops = source.options.flops
     if flops not in FLOPS:
         raise FitError(f"There is no convention {flops!r} of FLOPs: choose sparse or dense.")
-    wanted = [_check_has_rows(named(law)) for law in dict.fromkeys(laws or DEFAULT_LAWS)]
+    wanted = [_check_has_rows(named(law)) for law in dict.fromkeys([*(laws or DEFAULT_LAWS), *also])]
     source = source.with_inputs([name for law in wanted for name in law.inputs])
     results: list[FitResult] = []
     failed: list[str] = []
@@ -304,6 +310,15 @@ def _attempts(law: Law, source: Source, with_optima: bool, say: Callable[[str], 
             origin = replace(source.of_runs, split=split_by)
             for group, rows in groups(runs, ["k"], GROUPS, asked=options.group):
                 fit = partial(fit_lr, law, rows, group, options)
+                yield Attempt(group, partial(_cautioned, fit, split_by), origin, len(rows))
+        case RowSource.LR_BUDGETS:
+            table = runs if curves is None else curves
+            tables.require(table, "lr", "nmse", *law.inputs)
+            table = tables.numeric(table, *law.inputs, "lr", "nmse")
+            split_by = split(table, ["k"], GROUPS, law.inputs, options.group)
+            origin = replace(source.of_curves, split=split_by)
+            for group, rows in groups(table, ["k"], GROUPS, law.inputs, options.group):
+                fit = partial(fit_lr_budgets, law, rows, group, options)
                 yield Attempt(group, partial(_cautioned, fit, split_by), origin, len(rows))
         case _:
             usable_runs = _some(runs, source)

@@ -94,8 +94,11 @@ class RuleValues:
         except SweepError as error:
             if source.pending is not None:
                 return Given(self._guess(spec, cell))
+            hint = ""
+            if spec.laws and not {fit.law for fit in fits_at(source.fits)} & set(spec.laws):
+                hint = f" If this rule came after {spec.source} was fitted, delete {source.fits} and launch again."
             raise SweepError(
-                f"phases.{self.phase}.{spec.name}: {spec.text} has no value: {error}."
+                f"phases.{self.phase}.{spec.name}: {spec.text} has no value: {error}.{hint}"
             ) from error
         return Given(taken.value, replace(taken, key=spec.key, rule=spec.text, phase=spec.source))
 

@@ -118,14 +118,20 @@ def close(plan: Plan, later: Sequence[Plan] = (), say: Callable[[str], None] = p
         plan.folder.path.mkdir(parents=True, exist_ok=True)
         runs = write_tables(plan.study, plan.folder.path, ids)[0]
         if needed:
-            _fit(runs, fits, say)
+            _fit(runs, fits, say, _further_laws(plan, later))
         else:
             fits.unlink(missing_ok=True)  # of other runs
         plan.folder.set_fitted(now)
     return fits if needed else None
 
 
-def _fit(runs: Path, fits: Path, say: Callable[[str], None]) -> Path:
+def _further_laws(plan: Plan, later: Sequence[Plan]) -> tuple[str, ...]:
+    """The laws beyond the default ones that rules of later phases take from this one."""
+    specs = (spec for one in later for spec in one.grid.specs.values() if spec.source == plan.phase)
+    return tuple(dict.fromkeys(law for spec in specs for law in spec.laws))
+
+
+def _fit(runs: Path, fits: Path, say: Callable[[str], None], also: Sequence[str] = ()) -> Path:
     # Here, since a plan only splits its phases: scipy would double its time to start.
     from fit.study import fit_study
     from fit.study.fits_file import write_json
@@ -134,7 +140,7 @@ def _fit(runs: Path, fits: Path, say: Callable[[str], None]) -> Path:
     try:
         tables = StudyTables.read(runs, with_fits=False)
         assert tables.runs is not None
-        found = fit_study(tables.runs, tables.curves, say=say)
+        found = fit_study(tables.runs, tables.curves, say=say, also=also)
     except FitError as error:
         raise SweepError(f"{runs.parent} cannot be fitted, so no phase can follow it: {error}") from error
     return write_json(found.fits, str(runs), fits, found.regimes, tables.made_from)

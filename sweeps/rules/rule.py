@@ -31,6 +31,7 @@ class Rule:
     gives : names in KEYS of what it is a value of. options : by name, with their defaults.
     varied : columns of which the earlier phase needs so many values for the law.
     of_axis : whether it gives the values of an axis, and not a value of each cell.
+    laws : laws that it needs beyond those that are fitted to every phase.
     """
 
     home: str
@@ -38,10 +39,12 @@ class Rule:
     options: Mapping[str, Any] = field(default_factory=dict)
     varied: Mapping[str, int] = field(default_factory=dict)
     of_axis: bool = False
+    laws: tuple[str, ...] = ()
 
 
 RULES: dict[str, Rule] = {
     "lr_law": Rule("lr", ("lr",), {"regime": None}, {"n_latents": 4, "lr": 3}),
+    "lr_transfer": Rule("lr", ("lr",), {}, {"n_latents": 3, "lr": 3}, laws=("LR_NDB", "LR_ND")),
     "tokens_to_convergence": Rule("tokens", ("tokens",), {"safety": 1.5}, {"n_latents": 4}),
     "tokens_at_optimum": Rule("tokens", ("tokens",), {"safety": 1.0}, {"n_latents": 4}),
     "next_sizes": Rule("sizes", ("n_latents",), {"gpu_hours": _REQUIRED, "ratio": 2.0, "start": None}, of_axis=True),
@@ -78,6 +81,12 @@ class Spec:
         source = [f"from {self.source}"] if self.source else []
         given = [f"{name}={value}" for name, value in self.options.items() if value is not None]
         return f"{self.rule}({', '.join([*source, *given])})"
+
+    @property
+    def laws(self) -> tuple[str, ...]:
+        """The laws that the earlier phase needs beyond those that are fitted to every phase."""
+        named = self.options.get("law") if self.rule == "law" else None
+        return (*self.definition.laws, *([str(named)] if named else []))
 
     def function(self) -> Callable[..., Taken]:
         return getattr(import_module(f"sweeps.rules.{self.definition.home}"), self.rule)

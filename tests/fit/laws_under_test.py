@@ -26,6 +26,8 @@ TRUTH = {
     "N_C": {"A": 3e-5, "a": 0.52},
     "D_C": {"A": 2e-3, "a": 0.48},
     "LR_C": {"A": 4.0, "alpha": 0.25},
+    "LR_ND": {"A": 4.0, "alpha": 0.4, "beta": 0.3},
+    "LR_NDB": {"A": 0.2, "alpha": 0.4, "beta": 0.3, "gamma": 0.5},
     "LR_NR": {"A": 0.03, "alpha": 0.5, "rho": 4.0},
 }
 C = {"flops": np.geomspace(1e15, 1e20, 16)}
@@ -33,14 +35,18 @@ NK = {"n_latents": np.repeat(N, 3), "k": np.tile([16.0, 64.0, 256.0], 10)}
 ND = {"n_latents": np.repeat(N, 4), "tokens": np.tile(np.geomspace(1e6, 1e9, 4), 10)}
 NDK = {name: np.repeat(x, 3) for name, x in ND.items()} | {"k": np.tile([16.0, 64.0, 256.0], 40)}
 NR = {"n_latents": np.repeat(N, 2), "compute": np.tile([0.0, 1.0], 10)}
+NDB = {name: np.repeat(x, 3) for name, x in ND.items()} | {
+    "batch_tokens": np.tile([256.0, 1024.0, 4096.0], 40)
+}
 WIDE = {"n_latents": np.geomspace(2**8, 2**18, 21)}
 INPUTS = {
     **dict.fromkeys(["L_C", "L_C_pure", "L_C_broken", "N_C", "D_C", "LR_C"], C),
     **dict.fromkeys(["L_N", "L_N_pure", "T_N", "LR_N"], {"n_latents": N}),
     **dict.fromkeys(["L_NK", "L_NK_pure"], NK),
     "L_N_broken": WIDE,
-    **dict.fromkeys(["L_ND", "L_ND_cross"], ND),
+    **dict.fromkeys(["L_ND", "L_ND_cross", "LR_ND"], ND),
     "L_NDK": NDK,
+    "LR_NDB": NDB,
     "LR_NR": NR,
 }
 

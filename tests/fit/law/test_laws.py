@@ -51,6 +51,14 @@ def joint(n, k):
         ),
         ("T_N", 2e6 * N**0.62),
         ("LR_N", 0.03 * N**-0.5),
+        ("LR_ND", 4 * INPUTS["LR_ND"]["n_latents"] ** -0.4 * D**-0.3),
+        (
+            "LR_NDB",
+            0.2
+            * INPUTS["LR_NDB"]["n_latents"] ** -0.4
+            * INPUTS["LR_NDB"]["tokens"] ** -0.3
+            * INPUTS["LR_NDB"]["batch_tokens"] ** 0.5,
+        ),
         ("LR_NR", 0.03 * INPUTS["LR_NR"]["n_latents"] ** -0.5 * 4 ** INPUTS["LR_NR"]["compute"]),
     ],
 )

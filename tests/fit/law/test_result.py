@@ -16,6 +16,7 @@ from fit.law.laws import LAWS, named
 from fit.law.options import FitOptions
 from fit.law.result import FitResult
 from fit.law.selection import (
+    BudgetLrSelection,
     BudgetSelection,
     ConvergedSelection,
     FrontierSelection,
@@ -33,6 +34,7 @@ SELECTIONS = {
     RowSource.CONVERGED: ConvergedSelection,
     RowSource.TOKENS: ConvergedSelection,
     RowSource.LR: LrSelection,
+    RowSource.LR_BUDGETS: BudgetLrSelection,
     RowSource.BUDGETS: BudgetSelection,
 }
 

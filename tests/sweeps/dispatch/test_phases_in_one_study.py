@@ -1,5 +1,6 @@
 """A study in phases: values with intervals from earlier laws, what is stale and why, and what is refused."""
 
+import numpy as np
 import pytest
 
 from sweeps.dispatch import phases
@@ -141,7 +142,7 @@ REFUSED = [
     ("main:\n    lr: {from: tuned, rule: lr_law}",
      "is not a phase of this study; there are tune, main. Did you mean tune?"),
     ("main:\n    lr: {from: tune, rule: lr_low}",
-     "no rule 'lr_low'; for lr there are lr_law, law. Did you mean lr_law"),
+     "no rule 'lr_low'; for lr there are lr_law, lr_transfer, law. Did you mean lr_law"),
     ("main:\n    lr: {from: tune, rule: tokens_to_convergence}", "gives tokens, and not lr"),
     ("main:\n    lr: {from: tune, rule: lr_law, safety: 2}", "the rule lr_law has no option 'safety'; it has regime"),
     ("main:\n    lr: {from: tune, rule: lr_law, regime: cn}", "regime is 'cn'"),
@@ -223,3 +224,60 @@ def test_runs_of_every_phase_are_in_the_grid_and_status_says_why_it_stopped(stud
     assert "15 done, 3 pending\nmain stopped: 3 of 3 runs have no result" in out
     phases.begin(make_plans(study.overrides())[1])  # launched again
     assert main.folder.record().stopped is None
+
+
+TRANSFER = STUDY.replace("rule: lr_law", "rule: lr_transfer").replace(
+    "geom(6e-3, 54e-3, 3)", "geom(1e-3, 256e-3, 2)"
+)
+
+
+def with_curves(plan, study):
+    """Results of runs whose best lr is 0.2·n^−0.4·D^−0.2·√B at every budget."""
+    study.end(plan)
+    for run in plan.runs:
+        config = run.config
+        rows = []
+        for step in (16, 24, 32, 48, 64, 96, 128):
+            D = step * config.train.batch_tokens
+            best = 0.2 * config.sae.n_latents**-0.4 * D**-0.2 * config.train.batch_tokens**0.5
+            loss = float(np.exp(0.02 * np.log(config.train.lr / best) ** 2 - 0.1 * np.log(D)))
+            rows.append({"step": step, "tokens": D, "nmse": loss, "nmse_live": loss, "nmse_ema": loss})
+        folder = plan.study.run(run.run_id)
+        for row in rows:
+            folder.append_row(row)
+        folder.set_result(
+            rows[-1] | {"converged": True, "nmse_inf": loss, "nmse_inf_se": 0.01 * loss, "steps": 128}
+        )
+
+
+def test_an_lr_is_transferred_by_size_tokens_and_batch(tmp_path):
+    """Tuned at n ≤ 32 at two batch sizes, for n = 512; the law is fitted only because the rule asks for it."""
+    text = TRANSFER.replace("sae.n_latents: [8, 12", "train.batch_tokens: [64, 128], sae.n_latents: [8, 12")
+    text = text.replace("tokens: {from: tune, rule: tokens_to_convergence, safety: 1.5}", "n_latents: [512]")
+    study = PhaseStudy(tmp_path, text)
+    tune, main = make_plans(study.overrides())
+    assert main.grid.waiting
+    with_curves(tune, study)
+    phases.close(tune, [main], say=str)
+    _, main = make_plans(study.overrides())
+    (run,) = main.runs
+    assert not main.grid.waiting and run.config.train.max_tokens == 512 * 512
+    assert run.config.train.lr == pytest.approx(0.2 * 512**-0.4 * (512 * 512) ** -0.2 * 128**0.5, rel=0.01)
+    (taken,) = main.grid.taken
+    assert taken.rule == "lr_transfer(from tune)" and taken.law == "LR_NDB (k=2)"
+    assert any("beyond the largest" in note for note in taken.notes)
+    study.fit(tune)  # as by a launch before there was this rule
+    with pytest.raises(SweepError, match="came after tune was fitted, delete .*fits.json and launch again"):
+        make_plans(study.overrides())
+    tune.folder.fits.unlink()
+    phases.close(tune, make_plans(study.overrides())[1:], say=str)
+    assert make_plans(study.overrides())[1].grid.taken == [taken]
+
+
+def test_the_lr_of_one_parametrisation_is_refused_for_the_other(tmp_path):
+    study = PhaseStudy(tmp_path, STUDY.replace("  main:\n", "  main:\n    sae: {parametrization: mup}\n"))
+    tune = make_plans(study.overrides())[0]
+    study.end(tune)
+    study.fit(tune)
+    with pytest.raises(SweepError, match="sae.parametrization=standard, in which lr is another quantity"):
+        make_plans(study.overrides())

@@ -9,7 +9,7 @@ from fit.law.fit import fit_law
 from fit.law.result import FitResult
 from sweeps.errors import SweepError
 from sweeps.rules.law_value import fit_for, law
-from sweeps.rules.lr import lr_law
+from sweeps.rules.lr import lr_law, lr_transfer
 from sweeps.rules.rule import RULES, read_spec
 from sweeps.rules.sizes import next_sizes, size_for_loss
 from sweeps.rules.tokens import tokens_at_optimum, tokens_to_convergence
@@ -43,6 +43,38 @@ def test_lr_law_at_the_compute_optimum_is_that_of_the_cells_flops():
     assert lr_law([sparse], CELL, "lc").at["flops"] == (2 * 4096 * 64 + 8 * 32 * 64) * 10**6
     with pytest.raises(SweepError, match="it has no fit of LR_N, only of LR_C"):
         lr_law([dense], CELL, "ln")
+
+
+def test_lr_transfer_is_the_law_at_the_cells_size_tokens_and_batch():
+    n, D, B = (each.ravel() for each in np.meshgrid(N, [1e5, 1e6, 1e7], [256.0, 1024.0]))
+    x = {"n_latents": n, "tokens": D, "batch_tokens": B}
+    law_of_all = fitted("LR_NDB", x, 0.3 * n**-0.4 * D**-0.2 * B**0.5)
+    taken = lr_transfer([law_of_all], CELL)
+    assert taken.value == pytest.approx(0.3 * 4096**-0.4 * 1e6**-0.2 * 1024**0.5)
+    assert taken.law == "LR_NDB" and taken.notes == ("2 × beyond the largest n_latents (2,048)",)
+    one = B == 256
+    of_one = fitted(
+        "LR_ND",
+        {"n_latents": n[one], "tokens": D[one]},
+        4.8 * n[one] ** -0.4 * D[one] ** -0.2,
+        batch_tokens=256,
+    )
+    taken = lr_transfer([of_one], CELL)
+    assert taken.value == pytest.approx(4.8 * 4096**-0.4 * 1e6**-0.2)
+    assert "the only fit of LR_ND is of batch_tokens=256" in taken.notes
+    with pytest.raises(SweepError, match="it has no fit of LR_ND, only of LR_N"):
+        lr_transfer([fitted("LR_N", N, N**-0.5)], CELL)
+
+
+def test_an_lr_is_not_carried_from_one_parametrisation_to_the_other():
+    standard, mup = fitted("LR_N", N, 0.1 * N**-0.5), fitted("LR_N", N, N**-0.1, parametrization="mup")
+    cell = {**CELL, "parametrization": "mup"}
+    assert lr_law([standard, mup], cell, "ln").value == pytest.approx(4096**-0.1)
+    assert lr_law([standard, mup], CELL, "ln").value == pytest.approx(0.1 / 64)
+    with pytest.raises(
+        SweepError, match="sae.parametrization=standard, in which lr is another quantity than in"
+    ):
+        lr_law([standard], cell, "ln")
 
 
 def test_tokens_to_convergence_has_the_interval_of_the_law_times_the_margin():
