@@ -23,7 +23,7 @@ from fit.law.json_values import finite, plain, record
 from fit.law.law import Array, Derived, Law, RowSource
 from fit.law.laws import LAWS
 from fit.law.points import CurvePoint, Point, PointRun
-from fit.law.rows import make_inputs, make_rows
+from fit.law.rows import Rows, make_inputs, make_rows
 from fit.law.selection import (
     RowsUsed,
     Selection,
@@ -285,11 +285,9 @@ class FitResult:
         _, intervals = self._data
         return intervals.resampled(quantity) if isinstance(intervals, Bootstrap) else None
 
-    @cached_property
-    def _data(self) -> tuple[Estimate, Intervals]:
-        """The estimate and its intervals; of a result that was read back, made again from its points by its recipe."""
-        if self.estimate is not None and self.intervals is not None:
-            return self.estimate, self.intervals
+    @property
+    def fitted_rows(self) -> Rows:
+        """The rows that the law was fitted to. FitError if a file it was read back from does not have all of them."""
         recipe, listed = self.recipe, self.points
         if recipe is None:
             raise FitError(
@@ -301,12 +299,21 @@ class FitResult:
                 f"The file that {self.law} was read from lists {len(listed):,} of its {self.rows:,} rows, and its "
                 "intervals need all: fit fewer rows, or predict in Python from what `fit_table` returns."
             )
-        law = self._known_law()
         x = {name: [point.inputs[name] for point in listed] for name in self.inputs}
         loss, weights = [point.response for point in listed], [point.weight for point in listed]
-        rows = make_rows(law, x, loss, weights)
+        rows = make_rows(self._known_law(), x, loss, weights)
         if recipe.cluster is not None:  # numbers of runs already, in the order in which they are drawn
             rows = replace(rows, cluster=np.array(recipe.cluster, dtype=np.intp))
+        return rows
+
+    @cached_property
+    def _data(self) -> tuple[Estimate, Intervals]:
+        """The estimate and its intervals; of a result that was read back, made again from its points by its recipe."""
+        if self.estimate is not None and self.intervals is not None:
+            return self.estimate, self.intervals
+        recipe, listed = self.recipe, self.points
+        law, rows = self._known_law(), self.fitted_rows
+        assert recipe is not None
         again = recipe.fitted(law, rows)
         at, ends = again.at, again.ends
         gap = np.abs(at.log_fitted() - np.log([point.predicted for point in listed]))

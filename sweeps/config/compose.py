@@ -111,11 +111,24 @@ def parse(loader: ConfigLoader, overrides: Sequence[str]) -> Overrides:
     parsed = []
     for override in overrides:
         with sentences(f"the override {override!r}"):
-            parsed.append(parser.parse_override(override))
+            parsed.append(parser.parse_override(_spelled_out(override)))
     last = {_key(o): o for o in parsed}  # as in Hydra, the last override of a key wins
     fixed = {key: o for key, o in last.items() if not o.is_sweep_override()}
     axes = {key.removeprefix(AXES): _values(o) for key, o in last.items() if o.is_sweep_override()}
     return Overrides([_text(o) for o in fixed.values()], frozenset(fixed), axes)
+
+
+def _spelled_out(override: str) -> str:
+    """The override as Hydra takes it, where a user may write less: design=true, and a target without inner quotes.
+
+    Hydra would read L(n_latents=131072,k=32) as one of its functions, and alpha,E as a sweep.
+    """
+    key, equals, value = override.partition("=")
+    if key == "design" and equals:
+        return f"design.on={value}"
+    if key == "design.target" and value not in ("", "null") and value[0] not in "'\"":
+        return f'design.target="{value}"'
+    return override
 
 
 def axis_values(loader: ConfigLoader, key: str, value: Any) -> list[Any]:

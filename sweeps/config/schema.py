@@ -92,6 +92,20 @@ class Budget:
 
 
 @dataclass
+class Design:
+    """`plan design=true`: which cells to train next, so that a target becomes known better, see docs/launching.md."""
+
+    on: bool = False  # design=true and design=false are short for it
+    target: str | None = (
+        None  # a number of a law (alpha, alpha(k=32), E), or a loss: L(n_latents=131072, k=32)
+    )
+    law: str | None = None  # the law to ask; null: the first that has the target and that the rows support
+    budget: float | None = (
+        None  # worker-hours, or FLOPs where the throughput is unknown; null: 35 % of the cells
+    )
+
+
+@dataclass
 class Config:
     name: str = "sweep"  # the study's folder under `runs`
     runs: str = "runs"
@@ -102,6 +116,7 @@ class Config:
     grid: Grid = field(default_factory=Grid)
     launcher: Launcher = field(default_factory=Launcher)
     budget: Budget = field(default_factory=Budget)
+    design: Design = field(default_factory=Design)
     phases: dict[str, Phase] = field(default_factory=dict)  # in the order in which they are trained
 
 

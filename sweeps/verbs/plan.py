@@ -2,8 +2,14 @@
 
 import argparse
 import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sweeps.verbs.arguments import SweepVerb, add_overrides, prints_config
+
+if TYPE_CHECKING:
+    from sweeps.planning.design import Wanted
+    from sweeps.planning.plan import Plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,11 +21,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @prints_config
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan of each phase, then raise an error if one costs more than its budget."""
+    from sweeps.config.phases import steps
     from sweeps.dispatch import submit
     from sweeps.planning import phase_table, table
+    from sweeps.planning.design import wanted
     from sweeps.planning.phased import make_plans
 
+    composed = steps(arguments.overrides)[0].composed
+    want = None if composed is None else wanted(composed)  # a bad target is refused before any work
     plans = make_plans(arguments.overrides)
+    if want is not None:
+        return _design(plans, want)
     if arguments.dry_run:
         print("\n".join(map(submit.script, plans)))
         return 0
@@ -42,6 +54,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _design(plans: "Sequence[Plan]", want: "Wanted") -> int:
+    """Print which cells are best trained next, of the first phase that has any left."""
+    from sweeps.planning import design_table
+    from sweeps.planning.design import propose
+
+    plan = next((one for one in plans if one.todo), plans[-1])
+    design_table.show(propose(plan, want))
+    return 0
+
+
 main = SweepVerb(
     "plan",
     add_arguments,
@@ -55,6 +77,8 @@ main = SweepVerb(
     saescale plan study=demo launcher=slurm budget.gpu_hours=60
     saescale plan study=demo_phases                        (phases in order, each and overall)
     saescale plan study=demo,batch_size                    (studies in order)
+    saescale plan study=demo design=true design.target=alpha        (which cells to train next)
+    saescale plan study=demo design=true 'design.target=L(n_latents=4096,k=8)' design.budget=0.1
     saescale plan study=demo launcher=slurm --dry-run
     """,
     failure="the study cannot be planned, or costs more than budget.gpu_hours allows",

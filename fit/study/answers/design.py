@@ -1,0 +1,308 @@
+"""Which cells to train next: those that narrow the interval of a target most for what they cost.
+
+Let J_i = ∂ ln L/∂θ' at the rows of cell i. The rows of a set S of cells have the information
+
+    M(S) = M₀ + Σ_{i in S} J_i J_iᵀ,
+
+with M₀ of the rows so far, and a target h(θ') with the gradient g has the variance s² gᵀ M(S)⁻¹ g. For one number, as
+an exponent, the set with the lowest variance is c-optimal; for the mean over several cells it is V-optimal (Atkinson,
+Donev & Tobias 2007, ch. 10).
+
+J depends on θ', which few rows hardly know: a design for their best fit supposes, where it has lost the floor, that the
+floor does not matter. The variance is therefore averaged over the refits of a bootstrap, each with a floor, and a
+design is made for the whole budget but trained in batches, with the law fitted again after each.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.stats import t as student
+
+from fit.law.checks.lack_of_fit import independent
+from fit.law.errors import FitError
+from fit.law.estimate import SMALL, Estimate
+from fit.law.functionals import Quantities
+from fit.law.intervals.bootstrap import redrawn, refits
+from fit.law.intervals.profile import LEVEL, SMALLEST_SCATTER
+from fit.law.intervals.spread import plane
+from fit.law.law import Array
+from fit.law.rows import Rows
+from fit.law.solver import Index, Solution, evaluate
+from fit.law.starts import revived
+
+# Refits over which a variance is averaged. Each takes a millisecond, and 20 or 40 choose alike.
+DRAWS = 40
+# What is known of a whitened parameter before any row: its standard deviation, in units of ln L. It keeps M invertible
+# where a term has all but vanished, and is far wider than what rows leave open.
+PRIOR = 3.0
+# A design is trained in batches of about this share of its budget, the cheapest cells first.
+BATCH = 1 / 3
+# Of a start: the most that one cell may cost, as a share of the budget, so that the two ends of k at the largest
+# affordable n leave most of it for what the law asks for.
+DEAREST_START = 1 / 7
+# An exchange of two cells has to lower ln of the variance by this much.
+WORTH = 1e-4
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell that could be trained: what it costs, and the inputs of the rows that it would add.
+
+    at : each input of the law, (m,): one row for a converged run, several along the curve of a run at its budgets.
+    weight : how many measurements its rows count as together.
+    """
+
+    at: Mapping[str, Array]
+    cost: float
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Design:
+    """Cells to train for a target.
+
+    half : half the width of the target's 95 % interval with the rows so far, by the averaged variance, the root mean
+    square over several quantities; of the logarithm for a positive one. added : the cells, the cheapest first; none if
+    not even the cheapest can be paid.
+    """
+
+    half: float
+    added: tuple["Added", ...]
+
+
+@dataclass(frozen=True)
+class Added:
+    """A cell of a design, in the order in which they are trained.
+
+    cell : its number among the cells given. cost : of all cells up to it. width : the half width of the target's 95 %
+    interval that is expected after them, over the present one. now : whether it belongs to the first batch.
+    """
+
+    cell: int
+    cost: float
+    width: float
+    now: bool
+
+
+def design(
+    at: Estimate,
+    rows: Rows,
+    target: Quantities,
+    cells: Sequence[Cell],
+    budget: float,
+    *,
+    batch: float = BATCH,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Design:
+    """The cells to train within a budget.
+
+    Parameters
+    ----------
+    at, rows : the law fitted to the rows so far, and these rows.
+    target : the quantities of θ' whose mean variance is to become small.
+    cells : those that could be trained, each once; give a cell several times for several seeds.
+    budget : in the unit of the cells' costs.
+    batch : the share of the budget after which the law should be fitted again.
+    draws, seed : of the bootstrap that the variance is averaged over.
+
+    Raises
+    ------
+    FitError
+        For a budget or a cost that is not above 0.
+    """
+    costs = np.array([cell.cost for cell in cells], dtype=float)
+    for name, value in [("The budget", budget), *(("The cost of a cell", cost) for cost in costs)]:
+        if not (np.isfinite(value) and value > 0):
+            raise FitError(f"{name} is {value:g}: it must be a finite number above 0.")
+    variance = _Variance.of(at, rows, target, cells, draws, seed)
+    chosen = _exchanged(variance, costs, budget, _greedy(variance, costs, budget))
+    chosen.sort(key=lambda cell: (costs[cell], cell))
+    present = variance.at([])
+    t = float(student.ppf((1 + LEVEL) / 2, at.dof))
+    spent, added, room = 0.0, [], batch * budget
+    for position, cell in enumerate(chosen):
+        spent += float(costs[cell])
+        freedom = at.dof + sum(cells[one].weight for one in chosen[: position + 1])
+        fewer = float(student.ppf((1 + LEVEL) / 2, freedom)) / t
+        width = fewer * float(np.sqrt(variance.at(chosen[: position + 1]) / present))
+        added.append(Added(cell, spent, width, spent <= room * (1 + 1e-9) or position == 0))
+    return Design(t * float(np.sqrt(at.scatter() * present)), tuple(added))
+
+
+def start(cells: Sequence[Cell], names: Sequence[str], budget: float, least: int) -> tuple[int, ...]:
+    """Cells for a first fit, without any row: corners and middle of the grid, then the cells furthest from them.
+
+    No cell that costs more than a seventh of the budget is among them, unless too few are that cheap. Distances are of
+    the logarithms of the inputs, each over its range.
+
+    Parameters
+    ----------
+    cells : those that could be trained. names : the inputs that the law has of them.
+    budget : in the unit of their costs.
+    least : how many are wanted.
+
+    Raises
+    ------
+    FitError
+        If the budget does not pay `least` cells.
+    """
+    costs = np.array([cell.cost for cell in cells], dtype=float)
+    paid = np.flatnonzero(costs <= DEAREST_START * budget)
+    if len(paid) < least:
+        paid = np.flatnonzero(costs <= np.sort(costs)[:least][-1]) if len(costs) >= least else paid
+    if len(paid) < least:
+        raise FitError(
+            f"A first fit needs {least} cells, and the grid has {len(cells)} to train: give it more sizes."
+        )
+    u = np.log([[float(cells[int(i)].at[name][-1]) for name in names] for i in paid])
+    width = np.ptp(u, axis=0)
+    u = (u - u.min(axis=0)) / np.where(width > 0, width, 1)
+    ends = np.array(np.meshgrid(*[[0.0, 1.0]] * len(names))).reshape(len(names), -1).T
+    chosen: list[int] = []
+    for place in (*ends, np.full(len(names), 0.5)):
+        nearest = int(np.argmin(((u - place) ** 2).sum(axis=1)))
+        if nearest not in chosen:
+            chosen.append(nearest)
+    while len(chosen) < least:
+        gap = ((u[:, None] - u[chosen]) ** 2).sum(axis=2).min(axis=1)
+        gap[chosen] = -1
+        chosen.append(int(np.argmax(gap)))
+    chosen.sort(key=lambda one: costs[paid[one]])
+    total = float(costs[paid[chosen]].sum())
+    if total > budget:
+        raise FitError(
+            f"A first fit needs {least} cells, which cost {total:.3g} here, and the budget is {budget:.3g}: raise it."
+        )
+    return tuple(int(paid[one]) for one in chosen)
+
+
+@dataclass(frozen=True)
+class _Variance:
+    """The variance of a target over s², averaged over plausible laws, for any set of cells.
+
+    known : M₀ of each law, (R, p, p). slopes : J of the rows of each cell, times the root of their weights, (R, p, m).
+    g : gradients of the target, (R, p, T).
+    """
+
+    known: Array
+    slopes: tuple[Array, ...]
+    g: Array
+
+    @classmethod
+    def of(
+        cls, at: Estimate, rows: Rows, target: Quantities, cells: Sequence[Cell], draws: int, seed: int
+    ) -> "_Variance":
+        laws = plausible(at, rows, draws, seed)
+        R, p = laws.theta.shape
+        scale = independent(at, rows) / float(rows.weights.sum()) if rows.shared else 1.0
+        J = _slopes(at, laws, rows.x) * np.sqrt(rows.weights * scale)
+        tiny = max(at.scatter(), SMALLEST_SCATTER**2) / PRIOR**2
+        known = J @ J.transpose(0, 2, 1) + tiny * np.eye(p)
+        slopes = tuple(
+            _slopes(at, laws, cell.at) * np.sqrt(cell.weight / len(next(iter(cell.at.values()))))
+            for cell in cells
+        )
+        which = [np.full(R, m, dtype=np.intp) for m in range(len(target))]
+        g = np.stack([target.evaluate(laws.theta, laws.alive, m)[1] for m in which], axis=2)
+        return cls(known, slopes, g)
+
+    def information(self, cells: Sequence[int]) -> Array:
+        """M of each law with these cells, (R, p, p)."""
+        total = self.known.copy()
+        for cell in cells:
+            total += self.slopes[cell] @ self.slopes[cell].transpose(0, 2, 1)
+        return total
+
+    def at(self, cells: Sequence[int]) -> float:
+        """The mean variance with these cells."""
+        return float(
+            np.einsum("rpt,rpt->", self.g, np.linalg.solve(self.information(cells), self.g)) / self._count
+        )
+
+    def with_each(self, cells: Sequence[int], further: Index) -> Array:
+        """The mean variance with these cells and one more, for each of `further`.
+
+        M + JJᵀ has the inverse P − PJ (1 + JᵀPJ)⁻¹ JᵀP, with P = M⁻¹.
+        """
+        P = np.linalg.inv(self.information(cells))
+        Pg = P @ self.g
+        present = float(np.einsum("rpt,rpt->", self.g, Pg))
+        lower = np.empty(len(further))
+        for i, cell in enumerate(further):
+            J = self.slopes[cell]
+            inner = np.eye(J.shape[2]) + J.transpose(0, 2, 1) @ P @ J
+            across = J.transpose(0, 2, 1) @ Pg
+            lower[i] = np.einsum("rmt,rmt->", across, np.linalg.solve(inner, across))
+        return np.asarray((present - lower) / self._count)
+
+    @property
+    def _count(self) -> int:
+        return self.g.shape[0] * self.g.shape[2]
+
+
+def plausible(at: Estimate, rows: Rows, draws: int, seed: int) -> Solution:
+    """The refits of a bootstrap, each with a floor: where the floor vanished it is restored at a negligible size."""
+    every = refits(at, redrawn(at, replace(rows, cluster=None), draws, seed))
+    whole = revived(at.basis, at.problem, every, SMALL)
+    best = plane(at)
+    fine = np.isfinite(whole.theta).all(axis=1)
+    return Solution(
+        np.concatenate([best.theta, whole.theta[fine]]),
+        np.concatenate([best.alive, whole.alive[fine]]),
+        np.concatenate([best.deviance, whole.deviance[fine]]),
+        np.concatenate([best.settled, whole.settled[fine]]),
+    )
+
+
+def _slopes(at: Estimate, laws: Solution, x: Mapping[str, Array]) -> Array:
+    """∂ ln L/∂θ' at inputs (m,), (R, p, m)."""
+    terms = at.basis.at(x)
+    return terms.slopes(laws.theta, evaluate(terms, laws.theta, laws.alive)[1])
+
+
+def _affordable(costs: Array, chosen: Sequence[int], left: float) -> Index:
+    free = np.ones(len(costs), dtype=bool)
+    free[list(chosen)] = False
+    return np.flatnonzero(free & (costs <= left * (1 + 1e-9)))
+
+
+def _greedy(variance: _Variance, costs: Array, budget: float) -> list[int]:
+    """Cells added one by one until the budget is spent: by the gain for the cost, or by the gain, whichever ends lower.
+
+    By the gain for the cost alone, cheap cells use up what the one dear cell that holds the floor would have cost.
+    """
+    ends: list[tuple[float, list[int]]] = []
+    for power in (1.0, 0.0):
+        chosen: list[int] = []
+        left, now = budget, variance.at([])
+        while len(further := _affordable(costs, chosen, left)):
+            after = variance.with_each(chosen, further)
+            best = int(np.argmax((now - after) / costs[further] ** power))
+            chosen.append(int(further[best]))
+            left, now = left - float(costs[further[best]]), float(after[best])
+        ends.append((now, chosen))
+    return min(ends, key=lambda end: end[0])[1]
+
+
+def _exchanged(variance: _Variance, costs: Array, budget: float, chosen: list[int]) -> list[int]:
+    """The cells after exchanges of one for another, the best first, until none is worth it (Fedorov 1972)."""
+    now = variance.at(chosen)
+    for _ in range(10 * max(1, len(chosen))):
+        best, into = now * (1 - WORTH), None
+        for cell in chosen:
+            rest = [one for one in chosen if one != cell]
+            further = _affordable(costs, chosen, budget - float(costs[rest].sum()))
+            if not len(further):
+                continue
+            after = variance.with_each(rest, further)
+            if after.min() < best:
+                best, into = float(after.min()), [*rest, int(further[np.argmin(after)])]
+        if into is None:
+            break
+        now, chosen = best, into
+        while len(further := _affordable(costs, chosen, budget - float(costs[chosen].sum()))):
+            after = variance.with_each(chosen, further)
+            chosen, now = [*chosen, int(further[np.argmin(after)])], float(after.min())
+    return chosen

@@ -1,0 +1,135 @@
+"""`plan design=true`: the cells that it proposes after runs made by hand, and that its command trains just these."""
+
+import re
+import shlex
+
+import numpy as np
+import pytest
+
+from sweeps.dispatch.launch import write_runs
+from sweeps.ledger.run_folder import Status
+from sweeps.planning.plan import make_plan
+from sweeps.verbs import launch, plan
+
+SIZES = ("sae.n_latents=16,24,32,48,64,96,128,192,256", "launcher=debug")
+
+
+def end(made, loss, noise=0.005):
+    """Give every run of a plan the result of a law, with seeded noise."""
+    write_runs(made)
+    rng = np.random.default_rng(0)
+    for run in sorted(made.runs, key=lambda one: one.run_id):
+        folder, config = made.study.run(run.run_id), run.config
+        nmse = loss(config.sae.n_latents, config.sae.k) * np.exp(noise * rng.standard_normal())
+        folder.set_result({"nmse": float(nmse), "tokens": config.train.budget, "converged": True})
+        folder.set_status(Status("done", config.train.budget))
+
+
+def law_of_n(n, k):
+    return 0.1 + 2 * n**-0.6
+
+
+def shown(overrides, capsys):
+    code = plan.main(overrides)
+    return code, capsys.readouterr()
+
+
+def launched(text):
+    """The plan of the command that a proposal ends with."""
+    command = next(line for line in text.splitlines() if line.startswith("Launch with: "))
+    words = shlex.split(command.removeprefix("Launch with: "))
+    assert words[:2] == ["saescale", "launch"]
+    return make_plan(words[2:])
+
+
+def test_a_design_narrows_an_exponent_within_its_budget(tiny, capsys):
+    """128, 192 and 256 are left, and what a cell of 256 costs is not enough for two of them."""
+    end(make_plan(tiny("sae.n_latents=16,24,32,48,64,96", "launcher=debug")), law_of_n)
+    hours = {n: (2 * 16 * n + 8 * 2 * 16) * 1024 / 1e6 / 3600 for n in (128, 192, 256)}
+    rate = ("launcher.flops_per_s=1e6", "design=true", "design.target=alpha")
+    code, printed = shown(tiny(*SIZES, *rate, f"design.budget={1.01 * hours[256]}"), capsys)
+    assert code == 0, printed.err
+    assert "design for alpha, by L_N (k=2), 6 rows" in printed.out
+    low, high = map(float, re.search(r"alpha now: 0\.6\d+ \[([\d.]+), ([\d.]+)\]", printed.out).groups())
+    cell = re.search(r"^ +256 +([\d.e-]+) +([\d.e-]+) +(\d+)% +\[([\d.]+), ([\d.]+)\] *$", printed.out, re.M)
+    assert float(cell[1]) == float(cell[2]) == pytest.approx(hours[256], rel=0.01)
+    assert float(cell[3]) / 100 == pytest.approx((float(cell[5]) - float(cell[4])) / (high - low), abs=0.01)
+    assert 10 < float(cell[3]) < 90
+    assert [run.config.sae.n_latents for run in launched(printed.out).runs] == [256]
+
+
+def test_the_command_trains_the_proposed_cells_and_no_others(tiny, capsys):
+    grid = ("sae.n_latents=16,32,64,128", "sae.k=2,4,8", "seed=0,1", "launcher=debug")
+    code, printed = shown(tiny(*grid, "design=true", "design.target=L(n=1024,k=4)"), capsys)
+    assert code == 0, printed.err
+    assert "No run of tiny has ended" in printed.out and "first fit of L_NK: plan again" in printed.out
+    rows = re.findall(r"^ +(\d+) +(\d+) +(\d) +[\d.e+]+ +[\d.e+]+ *$", printed.out, re.M)
+    made = launched(printed.out)
+    assert len(rows) == 10 and made.study.name == "tiny"
+    assert sorted(tuple(map(int, row)) for row in rows) == sorted(
+        (run.config.sae.n_latents, run.config.sae.k, run.config.seed) for run in made.runs
+    )
+    assert {run.run_id for run in made.runs} <= {run.run_id for run in make_plan(tiny(*grid)).runs}
+
+
+def test_several_lr_at_one_size_are_one_cell_of_a_law_of_all_k(tiny, capsys):
+    """L_NK over three k; two lr at the untrained sizes make one cell of two runs, for the cost of both."""
+    small = make_plan(tiny("sae.n_latents=16,32,64,96", "sae.k=2,4,8", "launcher=debug"))
+    end(small, lambda n, k: law_of_n(n, k) * k**-0.1)
+    grid = ("sae.n_latents=16,32,64,96,128,256", "sae.k=2,4,8", "train.lr=3e-3,6e-3", "launcher=debug")
+    code, printed = shown(tiny(*grid, "design=true", "design.target=alpha"), capsys)
+    assert code == 0, printed.err
+    assert "by L_NK, 12 rows" in printed.out and " runs " in printed.out and "expected" not in printed.out
+    assert all(f"alpha(k={k}) now: 0." in printed.out for k in (2, 4, 8))
+    sizes = [run.config.sae.n_latents for run in launched(printed.out).runs]
+    assert set(sizes) <= {128, 256} and len(sizes) % 2 == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["design=true"], "design=true needs a target"),
+        (["design=true", "design.target=alfa"], "No law gives 'alfa'"),
+        (["design=true", "design.target=alpha", "design.law=L_C"], "A design cannot be made for L_C"),
+        (
+            ["design=true", "design.tarqet=alpha"],
+            "design.tarqet is not a config key. Did you mean design.target",
+        ),
+        (
+            ["design=true", "design.target=alpha", "design.budget=-1"],
+            "design.budget is -1; it must be a finite number",
+        ),
+        (
+            ["design=true", "design.target=E", "design.budget=2"],
+            "design.budget is 2 FLOPs, and the cheapest untrained",
+        ),
+        (
+            ["design=true", "design.target=E", "design.budget=1e-9", "launcher.flops_per_s=1e6"],
+            "1e-09 CPU-h, and the",
+        ),
+        (["design=maybe", "design.target=alpha"], "maybe"),
+        (["design=true", "design.target=L(tokens=1e9)"], "No law gives the loss at tokens alone"),
+    ],
+)
+def test_bad_input_is_a_sentence(tiny, tmp_path, capsys, more, says):
+    code, printed = shown(tiny(*SIZES, *more), capsys)
+    assert code == 1 and says in printed.err and printed.err.count("\n") == 1 and not printed.out
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_a_grid_that_no_law_can_be_fitted_to_or_that_is_all_trained(tiny, capsys):
+    few = tiny("sae.n_latents=16,32", "launcher=debug", "design=true", "design.target=alpha")
+    code, printed = shown(few, capsys)
+    assert (
+        code == 1
+        and "alpha cannot be designed for with this grid" in printed.err
+        and "needs 3 values of n_latents" in printed.err
+    )
+    end(make_plan(tiny("sae.n_latents=16,32", "launcher=debug")), law_of_n)
+    code, printed = shown(few, capsys)
+    assert code == 1 and "Every cell of tiny is trained: give a larger grid" in printed.err
+
+
+def test_a_launch_does_not_take_a_design(tiny, tmp_path, capsys):
+    assert launch.main(tiny(*SIZES, "design=true", "design.target=alpha")) == 1
+    assert "design=true is of `saescale plan`" in capsys.readouterr().err and not (tmp_path / "tiny").exists()
