@@ -28,6 +28,7 @@ import pandas as pd
 
 from benchmarks.record import append
 from fit.converged.tails import RATIO, limits
+from fit.law.errors import FitError
 from fit.law.options import FitOptions
 from fit.law.result import FitResult, Param
 from fit.study import fit_table
@@ -283,9 +284,12 @@ def coverage(whole: Study, share: float) -> Coverage:
 
 
 def laws(study: Study, unconverged: str) -> dict[str, FitResult]:
-    """L(N) of each k."""
+    """L(N) of each k; none where the sizes are too few for it."""
     options = FitOptions(unconverged=unconverged)
-    fits = fit_table(study.runs, study.curves, ["L_N"], options=options, say=lambda _: None)
+    try:
+        fits = fit_table(study.runs, study.curves, ["L_N"], options=options, say=lambda _: None)
+    except FitError:
+        return {}
     return {f"k={fit.group['k']}": fit for fit in fits}
 
 
