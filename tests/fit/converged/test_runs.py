@@ -14,7 +14,7 @@ from fit.law.options import FitOptions
 from fit.law.result import FitResult
 from fit.law.selection import ConvergedSelection
 from fit.study import fit_table
-from fit.views.text import text
+from fit.views.lines.text import text
 
 N = 2 ** np.arange(9, 16)
 BOTH = ("n_latents", "k")
