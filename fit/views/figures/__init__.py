@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 # Known without importing matplotlib, for `saescale figures --help`; a test compares them with FIGURES and STYLES.
 FIGURE_NAMES = (
     "l_n l_nk l_c curves activations lr subjects tokens batch dead ablations latents large_run random_data optima "
-    "isoflop budgets residuals profiles"
+    "isoflop budgets lr_ratio regimes residuals profiles"
 ).split()
 STYLE_NAMES = ("paper", "talk")
 

@@ -15,8 +15,6 @@ from fit.study.study_tables import StudyTables
 from fit.views.figures import (
     ablations,
     activations,
-    batch,
-    budgets,
     dead,
     isoflop,
     l_c,
@@ -33,6 +31,7 @@ from fit.views.figures import (
 from fit.views.figures import by_subject as subjects
 from fit.views.figures import curves as curves_figure
 from fit.views.figures import latents as latents_figure
+from fit.views.figures.regimes import batch, budgets, losses, lr_ratio
 from fit.views.figures.shared import style as styles
 
 
@@ -62,6 +61,8 @@ FIGURES: dict[str, FigureModule] = {
     "optima": optima,
     "isoflop": isoflop,
     "budgets": budgets,
+    "lr_ratio": lr_ratio,
+    "regimes": losses,
     "residuals": residuals,
     "profiles": profiles,
 }

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fit.views.figures import batch
+from fit.views.figures.regimes import batch
 from fit.views.figures.shared import inputs
 from tests.fit.sweep_tables import N
 from tests.fit.views.figures.looking import assert_readable

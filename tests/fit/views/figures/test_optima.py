@@ -7,7 +7,8 @@ from fit.regimes.batch import Batch
 from fit.regimes.compare import Group, Regimes
 from fit.regimes.lr_ratio import Ratio
 from fit.study.study_tables import StudyTables
-from fit.views.figures import budgets, isoflop, optima
+from fit.views.figures import isoflop, optima
+from fit.views.figures.regimes import budgets
 from fit.views.figures.shared import inputs
 from tests.fit.sweep_tables import Sweep
 from tests.fit.views.figures.looking import assert_readable

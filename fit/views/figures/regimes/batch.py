@@ -37,10 +37,10 @@ def numbers(study: StudyTables) -> pd.DataFrame:
         raise inputs.Missing(
             "it needs runs of two batch sizes or more in the column batch_tokens; there is one."
         )
-    flops = _convention(study)
+    flops = convention(study)
     parts = [(g, p) for g, p in groups(known, ["k"], WITHOUT_BATCH) if p["batch_tokens"].nunique() > 1]
     names = labels.group_names([inputs.named(group, part) for group, part in parts])
-    of_part = [_frontiers(part, study.curves, flops) for _, part in parts]
+    of_part = [frontiers(part, study.curves, flops) for _, part in parts]
     budgets = _shared([curve for best in of_part for curve in best.values()])
     rows = [
         frame.assign(panel=name, regime=regime)
@@ -56,21 +56,26 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     return table.astype(dict.fromkeys(COLUMNS[2:], "float64"))
 
 
-def _convention(study: StudyTables) -> str:
+def convention(study: StudyTables) -> str:
     """The column of C that L(C) was fitted to; the sparse convention if there is no fit."""
     conventions = [fit.flops for fit in study.fits if fit.law == "L_C"]
     return f"flops_{conventions[0] if conventions and conventions[0] else 'sparse'}"
 
 
-def _converged(part: pd.DataFrame) -> pd.DataFrame:
+def lowest_converged(part: pd.DataFrame) -> pd.DataFrame:
+    """The converged run with the lowest loss of each n and batch size."""
     if "converged" in part.columns:
         part = part[tables.truths(part, "converged")[0]]
-    best = inputs.lowest(part, ["n_latents", "batch_tokens"])
+    return inputs.lowest(part, ["n_latents", "batch_tokens"])
+
+
+def _converged(part: pd.DataFrame) -> pd.DataFrame:
+    best = lowest_converged(part)
     best = best[best.groupby("n_latents")["batch_tokens"].transform("nunique") > 1]
     return best[["batch_tokens", "n_latents", "nmse"]].assign(value=best["n_latents"])
 
 
-def _frontiers(part: pd.DataFrame, curves: pd.DataFrame | None, flops: str) -> dict[float, Curve]:
+def frontiers(part: pd.DataFrame, curves: pd.DataFrame | None, flops: str) -> dict[float, Curve]:
     """The lowest loss of the curves of each batch size as a function of C; empty without curves."""
     if curves is None or not {"run_id", flops, "nmse"} <= set(curves.columns):
         return {}
@@ -119,7 +124,7 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
         scales.y_label(figure, axes, inputs.loss_label(study), look)
         spare = [[Line2D([], [], linestyle="none", label="")] * (longest - len(own)) for own in keys.values()]
         handles = [key for own, rest in zip(keys.values(), spare, strict=True) for key in [*own, *rest]]
-        title = f"left: {REGIMES['compute']} ({_convention(study)[6:]} FLOPs)\nright: {REGIMES['converged']}"
+        title = f"left: {REGIMES['compute']} ({convention(study)[6:]} FLOPs)\nright: {REGIMES['converged']}"
         figure.legend(handles=handles, loc="outside lower center", ncols=2, title=title)
     return figure
 

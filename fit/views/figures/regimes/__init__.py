@@ -1,0 +1,1 @@
+"""Figures that compare L(C) with L(N)."""
