@@ -164,7 +164,12 @@ def _group(runs: pd.DataFrame, curves: pd.DataFrame | None, curve_group: CurveGr
         )
     tests = at_end, batch.at_compute(curve_group.frontier.candidates, points)
     ratio = _ratio(curve_group, points, curves, ends.every)
-    lr = lr_readings(curve_group.rows, _by_batch(curve_group, points, curves), ends.every, ends.unconverged)
+    lr = lr_readings(
+        curve_group.rows,
+        _by_batch(curve_group, points, curves),
+        _with_limits(ends.every, curves),
+        ends.unconverged,
+    )
     of_readings = [
         batch.at_tokens(each.optima, each.tokens) for each in (lr.by_tokens if lr else ()) if each.tokens
     ]
@@ -266,6 +271,14 @@ def _converged(runs: pd.DataFrame, curves: pd.DataFrame | None, options: FitOpti
         return _Ends(every, best, none, others, (str(error),))
     best = best.assign(tokens=known["tokens"].reindex(best.index)).sort_values("n_latents")
     return _Ends(every, best, known, others, ())
+
+
+def _with_limits(every: pd.DataFrame, curves: pd.DataFrame | None) -> pd.DataFrame:
+    """The converged runs with their L∞ in the column `limit`; of a run without one, as it rises, its last loss."""
+    if every.empty or not (curves is not None or {"last_doubling", "nmse_inf"} & set(every.columns)):
+        return every
+    value, _ = limits(every, curves)
+    return every.assign(limit=value["value"].fillna(every["nmse"]))
 
 
 def _unconverged(runs: pd.DataFrame, every: pd.DataFrame, curves: pd.DataFrame | None) -> pd.DataFrame:

@@ -33,7 +33,7 @@ RUNS = {
     "demo_phases": [25, 7],
     "activations": [30],
     "batch_size": [27],
-    "regimes": [85],
+    "regimes": [90],
     "gpt2_small": [30, 35],
     "gao2024": [36, 28, 35],
 }
