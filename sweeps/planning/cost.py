@@ -85,14 +85,6 @@ def seconds(run: RunConfig, at: Throughput | None) -> float | None:
     return flops_sparse(run) / at.flops_per_s if at.device is None else at.device.seconds(run)
 
 
-def seconds_together(runs: Sequence[RunConfig], at: Throughput | None) -> float | None:
-    """Seconds for all of these runs, of which some branch off others; None if the throughput is unknown."""
-    if at is None:
-        return None
-    each = zip(runs, trained_shares(runs), strict=True)
-    return sum(share * (seconds(run, at) or 0.0) for run, share in each)
-
-
 def trained_shares(runs: Sequence[RunConfig]) -> list[float]:
     """The share of its budget that each run is trained on itself if these runs are trained together.
 
@@ -108,6 +100,15 @@ def trained_shares(runs: Sequence[RunConfig]) -> list[float]:
         1.0 if longest[key] == index else 1 - run.train.constant_tokens / run.train.budget
         for index, (key, run) in enumerate(zip(trunks, runs, strict=True))
     ]
+
+
+def tears_apart(pack: Sequence[RunConfig], run: RunConfig) -> bool:
+    """Whether this run would join a pack of runs that branch off one another, and is not one of them.
+
+    Without it a pack could end in the middle of the next such runs, whose common part would then be trained twice.
+    """
+    trunks = [trunk(one) for one in pack]
+    return len(set(trunks)) < len(trunks) and trunk(run) not in trunks
 
 
 def flops_sparse(run: RunConfig) -> float:

@@ -29,12 +29,7 @@ class Job:
 
     def packs(self, launcher: Launcher) -> list[list[PlannedRun]]:
         """The packs that the worker will train, each as large as runs_per_pack and the memory allow."""
-        found: list[list[PlannedRun]] = []
-        for run in self.runs:
-            if not found or not fits(found[-1], run, launcher):
-                found.append([])
-            found[-1].append(run)
-        return found
+        return packs_of(self.runs, launcher)
 
     def memory(self, launcher: Launcher) -> int:
         """The bytes of memory that the largest pack takes."""
@@ -42,9 +37,25 @@ class Job:
         return max(cost.pack_bytes((run.config for run in pack), limit) for pack in self.packs(launcher))
 
 
+def packs_of(runs: Sequence[PlannedRun], launcher: Launcher) -> list[list[PlannedRun]]:
+    """The packs that a worker makes of runs in this order."""
+    found: list[list[PlannedRun]] = []
+    for run in runs:
+        if not found or not fits(found[-1], run, launcher):
+            found.append([])
+        found[-1].append(run)
+    return found
+
+
+def trained_shares(runs: Sequence[PlannedRun], launcher: Launcher) -> list[float]:
+    """The share of its budget that each run is trained on itself, in the packs that a worker makes of these runs."""
+    packs = packs_of(runs, launcher)
+    return [share for pack in packs for share in cost.trained_shares([run.config for run in pack])]
+
+
 def fits(pack: Sequence[PlannedRun], run: PlannedRun, launcher: Launcher) -> bool:
-    """Whether a run may join a pack, by the number of runs and, if a limit is set, by memory."""
-    if len(pack) >= launcher.runs_per_pack:
+    """Whether a run may join a pack: by the number of runs, `cost.tears_apart` and, if a limit is set, by memory."""
+    if len(pack) >= launcher.runs_per_pack or cost.tears_apart([one.config for one in pack], run.config):
         return False
     limit = launcher.memory_gb
     return limit is None or cost.pack_bytes((r.config for r in (*pack, run)), limit) <= limit * cost.GiB
@@ -72,38 +83,45 @@ def jobs_of(runs: Sequence[PlannedRun], launcher: Launcher, at: Throughput | Non
     jobs = []
     for mine in by_data.values():
         share = sum(run.flops_sparse for family in mine for run in family) / total if total else 1.0
-        jobs += _balanced(mine, max(1, round(launcher.workers * share)), limit, at)
+        jobs += _balanced(mine, max(1, round(launcher.workers * share)), limit, launcher, at)
     return jobs
 
 
-def _balanced(units: list[list[PlannedRun]], least: int, limit: float, at: Throughput | None) -> list[Job]:
+def _balanced(
+    units: list[list[PlannedRun]], least: int, limit: float, launcher: Launcher, at: Throughput | None
+) -> list[Job]:
     """The smallest number of jobs, at least `least`, for which every job fits the limit or has a single family."""
     count = min(least, len(units))
     if at is not None:
-        seconds = sum(_seconds(family, at) or 0.0 for family in units)
+        seconds = sum(_seconds(family, launcher, at) or 0.0 for family in units)
         count = min(len(units), max(count, math.ceil(seconds / limit)))
-    jobs = _shared_out(units, count, at)
+    jobs = _shared_out(units, count, launcher, at)
     while count < len(units) and any(
         alone < len(job.runs) and (job.seconds or 0) > limit for job, alone in jobs
     ):
         count = min(len(units), count + max(1, count // 20))
-        jobs = _shared_out(units, count, at)
+        jobs = _shared_out(units, count, launcher, at)
     return [job for job, _ in jobs]
 
 
-def _shared_out(units: list[list[PlannedRun]], count: int, at: Throughput | None) -> list[tuple[Job, int]]:
+def _shared_out(
+    units: list[list[PlannedRun]], count: int, launcher: Launcher, at: Throughput | None
+) -> list[tuple[Job, int]]:
     """The jobs, each with the number of runs of its first family."""
     heap: list[tuple[float, int]] = [(0.0, i) for i in range(count)]
     lists: list[list[list[PlannedRun]]] = [[] for _ in range(count)]
     for family in units:
         load, i = heapq.heappop(heap)
         lists[i].append(family)
-        shares = cost.trained_shares([run.config for run in family])
+        shares = trained_shares(family, launcher)
         work = sum(run.flops_sparse * share for run, share in zip(family, shares, strict=True))
         heapq.heappush(heap, (load + work, i))
     every = [([run for family in mine for run in family], len(mine[0])) for mine in lists if mine]
-    return [(Job(tuple(runs), _seconds(runs, at)), first) for runs, first in every]
+    return [(Job(tuple(runs), _seconds(runs, launcher, at)), first) for runs, first in every]
 
 
-def _seconds(runs: Sequence[PlannedRun], at: Throughput | None) -> float | None:
-    return cost.seconds_together([run.config for run in runs], at)
+def _seconds(runs: Sequence[PlannedRun], launcher: Launcher, at: Throughput | None) -> float | None:
+    if at is None:
+        return None
+    each = zip(runs, trained_shares(runs, launcher), strict=True)
+    return sum(share * (cost.seconds(run.config, at) or 0.0) for run, share in each)

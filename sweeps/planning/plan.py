@@ -19,7 +19,7 @@ from sweeps.ledger.phase_record import PhaseFolder, PhaseRecord
 from sweeps.ledger.run_folder import ENDED, Study
 from sweeps.planning import cost
 from sweeps.planning.cost import Throughput
-from sweeps.planning.packing import Job, families, jobs_of
+from sweeps.planning.packing import Job, families, jobs_of, trained_shares
 from sweeps.planning.runs import PlannedRun, planned_run, planned_runs
 
 # The throughput is read from this many ended runs: enough for a median, and few enough to plan 10,000 runs quickly.
@@ -92,11 +92,10 @@ class Plan:
         rate = self.throughput
         if rate is None and self.todo:
             return None
-        shares = cost.trained_shares([run.config for run in self.todo])
         total = 0.0
-        for run, share in zip(self.todo, shares, strict=True):
+        for run in self.todo:
             tokens = self.study.run(run.run_id).status().tokens
-            left = min(share, 1 - min(1.0, tokens / run.config.train.budget))
+            left = min(self.trained_shares[run.run_id], 1 - min(1.0, tokens / run.config.train.budget))
             total += left * (cost.seconds(run.config, rate) or 0.0)
         return total / 3600
 
@@ -115,8 +114,17 @@ class Plan:
 
     def hours(self, runs: Sequence[PlannedRun]) -> float | None:
         """Worker-hours of these runs, if those that can branch off others do; None if the throughput is unknown."""
-        seconds = cost.seconds_together([run.config for run in runs], self.throughput)
-        return None if seconds is None else seconds / 3600
+        rate = self.throughput
+        if rate is None:
+            return None
+        own = self.trained_shares
+        return sum(own.get(run.run_id, 1.0) * (cost.seconds(run.config, rate) or 0.0) for run in runs) / 3600
+
+    @cached_property
+    def trained_shares(self) -> dict[str, float]:
+        """The share of its budget that each run to train is trained on itself, by id; the rest another run is."""
+        shares = trained_shares(self.todo, self.launcher)
+        return {run.run_id: share for run, share in zip(self.todo, shares, strict=True)}
 
     def check_ready(self) -> None:
         """Raise SweepError if this phase uses laws that an earlier phase has not fitted yet."""

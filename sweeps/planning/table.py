@@ -125,16 +125,15 @@ def duplicates(plan: Plan) -> list[str]:
 
 def branches(plan: Plan) -> list[str]:
     """A line that counts the runs that branch off others, and the tokens that this saves."""
-    configs = [run.config for run in plan.todo]
-    shares = cost.trained_shares(configs)
-    saved = sum(run.train.budget * (1 - share) for run, share in zip(configs, shares, strict=True))
-    count = sum(share < 1 for share in shares)
+    own, budgets = plan.trained_shares, {run.run_id: run.config.train.budget for run in plan.todo}
+    saved = sum(budgets[run_id] * (1 - share) for run_id, share in own.items())
+    count = sum(share < 1 for share in own.values())
     if not count:
         return []
-    total = sum(run.train.budget for run in configs)
+    total = sum(budgets.values())
     return [
-        f"{count} runs branch off another run where their lr or budget first differs, if they are in one pack: "
-        f"{saved:.2e} of {total:.2e} tokens are then trained by that other run, and the hours are without them."
+        f"{count} runs branch off another run of their pack where their lr or budget first differs: {saved:.2e} of "
+        f"{total:.2e} tokens are trained by that other run, and the hours are without them."
     ]
 
 

@@ -94,6 +94,8 @@ def _lost(folder: RunFolder, its_claim: Claim, launcher: Launcher) -> bool:
 def _fits(pack: Sequence[RunConfig], config: RunConfig, launcher: Launcher) -> bool:
     if len(pack) >= launcher.runs_per_pack or config.data.fingerprint != pack[0].data.fingerprint:
         return False
+    if cost.tears_apart(pack, config):
+        return False
     limit = launcher.memory_gb
     return limit is None or cost.pack_bytes([*pack, config], limit) <= limit * cost.GiB
 

@@ -11,7 +11,7 @@ from sae_core.config import DataKey, RunConfig, SAEConfig, TrainConfig
 from sweeps.config.launcher import Launcher
 from sweeps.planning import cost
 from sweeps.planning.cost import Throughput
-from sweeps.planning.packing import USABLE, jobs_of
+from sweeps.planning.packing import USABLE, jobs_of, packs_of, trained_shares
 from sweeps.planning.runs import PlannedRun, run_id
 
 LAUNCHER = Launcher(workers=4, runs_per_pack=3, timeout_min=60)
@@ -65,6 +65,11 @@ def test_runs_that_branch_off_one_another_are_one_job_that_costs_their_common_pa
     each = family[0].flops_sparse / RATE.flops_per_s  # seconds for 100 steps
     assert job.seconds == pytest.approx((4 + 0.2 * 2 + 0.2) * each)
     assert cost.trained_shares([one.config for one in family]) == pytest.approx([0.2, 0.2, 1.0])
+    (pack,) = job.packs(LAUNCHER)  # of its own, as one that is cut in two would train its common part twice
+    assert [len(each) for each in packs_of([*family, *others], LAUNCHER)] == [3, 2]
+    assert [len(each) for each in packs_of([*family[:2], *others], LAUNCHER)] == [2, 2]
+    two = replace(LAUNCHER, runs_per_pack=2)
+    assert trained_shares(family, two) == pytest.approx([0.2, 1.0, 1.0])
     constant = run(tokens=1024 * 400)
     assert cost.trained_shares([constant.config, family[2].config]) == pytest.approx([1.0, 0.2])
     assert cost.trained_shares([one.config for one in others]) == [1.0, 1.0]
