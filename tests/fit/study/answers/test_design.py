@@ -37,7 +37,7 @@ def cells(u, cost=None):
 def test_the_slope_of_a_line_is_measured_at_its_ends():
     at, rows = line()
     u = np.repeat(U, 2)
-    made = design(at, rows, Parameters(at.basis, ["alpha"]), cells(u), 2)
+    made = design(at, rows, Parameters(at.basis, ["alpha"]), cells(u), 2, alike=0)
     assert sorted(u[one.cell] for one in made.added) == [-2, 2]
     # Var α = σ²/Σ(u − ū)²: 10 so far, 13.2 with −2 or 2 (6 points of mean 1/3 away), 18 with both.
     t = {dof: student.ppf(0.975, dof) for dof in (3, 4, 5)}
@@ -51,7 +51,9 @@ def test_a_prediction_beyond_a_line_takes_the_best_of_all_sets():
     """The variance of ln L at u₀ is σ² (1, u₀) (XᵀX)⁻¹ (1, u₀)ᵀ: every set of four cells is compared."""
     at, rows = line()
     u, beyond = np.repeat(U, 3), 5.0
-    made = design(at, rows, Predictions(at.basis.at({"n_latents": np.exp([beyond + 8])})), cells(u), 4)
+    made = design(
+        at, rows, Predictions(at.basis.at({"n_latents": np.exp([beyond + 8])})), cells(u), 4, alike=0
+    )
 
     def variance(chosen):
         X = np.stack([np.ones(5 + len(chosen)), np.concatenate([U, u[list(chosen)]])], axis=1)
@@ -69,7 +71,7 @@ def test_a_dear_cell_is_left_for_cheaper_ones_that_tell_more():
     at, rows = line()
     u = [-2.0, -2.0, -1.9, -1.9, 2.0]
     target = Parameters(at.basis, ["alpha"])
-    dear = design(at, rows, target, cells(u, [1.0, 1.0, 1.0, 1.0, 4.0]), 4)
+    dear = design(at, rows, target, cells(u, [1.0, 1.0, 1.0, 1.0, 4.0]), 4, alike=0)
     assert sorted(u[one.cell] for one in dear.added) == [-2, -2, -1.9, -1.9]
     assert [one.cost for one in dear.added] == [1, 2, 3, 4] and [one.now for one in dear.added] == [
         1,
@@ -77,7 +79,7 @@ def test_a_dear_cell_is_left_for_cheaper_ones_that_tell_more():
         0,
         0,
     ]
-    cheap = design(at, rows, target, cells(u, [1.0, 1.0, 1.0, 1.0, 1.5]), 4)
+    cheap = design(at, rows, target, cells(u, [1.0, 1.0, 1.0, 1.0, 1.5]), 4, alike=0)
     assert 2.0 in [u[one.cell] for one in cheap.added]
 
 
