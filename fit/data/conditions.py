@@ -26,14 +26,16 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-import pandas as pd
 from simpleeval import InvalidExpression, SimpleEval
 
 from fit.data.near_names import did_you_mean
 from fit.law.errors import FitError
+
+if TYPE_CHECKING:  # one row needs no pandas, which takes half a second to import
+    import pandas as pd
 
 Row = Mapping[str, Any]
 Functions = Mapping[str, Callable[..., Any]]
@@ -116,7 +118,7 @@ def compared_with_numbers(text: str) -> frozenset[str]:
     return frozenset(names & parsed.names)
 
 
-def mask(text: str, table: pd.DataFrame) -> np.ndarray:
+def mask(text: str, table: "pd.DataFrame") -> np.ndarray:
     """Return for which rows of a table a condition is true, as booleans. Errors as in `holds`.
 
     Rows are evaluated one by one, those with the same cells once: 100,000 rows that all differ take 1 to 2 s.
@@ -157,7 +159,7 @@ def value(text: str, row: Row, functions: Functions | None = None) -> Any:
     return _checked(text, row.keys(), strict=True, functions=functions or {}).result(row)
 
 
-def _cells(column: pd.Series) -> list[Any]:
+def _cells(column: "pd.Series") -> list[Any]:
     """The cells of a column as Python's own types, None where one is missing; lists and the like as text."""
     missing = column.isna().tolist()
     cells = [None if absent else cell for absent, cell in zip(missing, column.tolist(), strict=True)]

@@ -1,10 +1,12 @@
 """The settings of each kind of data: harvested, imported, streamed, synthetic. This module does not import torch."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sae_core.errors import DataError, one_of
+from sae_core.errors import ConfigError, DataError, one_of
 
 if TYPE_CHECKING:
     from sae_core.data.language_model import Site
@@ -92,12 +94,31 @@ class SyntheticConfig:
     held_out: int = 16_384
     seed: int = 0  # of the feature directions
 
+    def check(self) -> None:
+        """Raise ConfigError for a value out of its range."""
+        for name in ("d_model", "n_features", "held_out"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"data.synthetic.{name} is {getattr(self, name)}; it must be at least 1.")
+        for name, number, ok in (
+            ("l0", self.l0, 0 < self.l0 <= self.n_features),
+            ("zipf", self.zipf, (1 if self.tail else -1) < self.zipf < 100),
+            ("seed", self.seed, 0 <= self.seed < 2**32),
+        ):
+            if not ok:
+                raise ConfigError(f"data.synthetic.{name} is {number}, which is out of range.")
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that determines the rows."""
+        text = json.dumps({"synthetic": 1, **asdict(self)}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
 
 def check(cfg: HarvestConfig) -> None:
     """Raise DataError for values that are wrong for any model and text."""
     from sae_core.data.language_model import COMPUTE
     from sae_core.data.prepare import PREPARATIONS
-    from sae_core.data.shards import FORMATS, TORCH_DTYPES
+    from sae_core.data.shards import DTYPES, FORMATS
 
     least = {"layer": 0, "context": 2, "held_out": 1, "held_out_every": 2, "shard_rows": 1}
     for key, low in (least | {"batch_contexts": 1, "drop_first": 0}).items():
@@ -113,7 +134,7 @@ def check(cfg: HarvestConfig) -> None:
     if cfg.drop_above is not None and not cfg.drop_above > 1:
         raise DataError(f"drop_above is {cfg.drop_above}; it counts medians and must be above 1.")
     one_of("prepare", cfg.prepare, PREPARATIONS)
-    one_of("dtype", cfg.dtype, TORCH_DTYPES)
+    one_of("dtype", cfg.dtype, DTYPES)
     one_of("format", cfg.format, FORMATS)
     one_of("compute", cfg.compute, COMPUTE)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sae_core.data.shards import TORCH_DTYPES, Dropped
+from sae_core.data.shards import Dropped
 from sae_core.errors import DataError
 
 # A row whose spread over d is below this share of its norm is constant up to float32 rounding (2^-24 per element).
@@ -66,7 +66,7 @@ def _prepared(raw: Tensor, name: str, dtype: str, norm_limit: float | None, firs
     above = int((~kept).sum())
     rows, directed = PREPARATIONS[name](raw[kept])
     kept[kept.clone()] = directed
-    rows = rows.to(TORCH_DTYPES[dtype])
+    rows = rows.to(getattr(torch, dtype))
     _refuse_non_finite(rows, number[kept], f"overflow {dtype}: use dtype float32, or prepare the activations")
     return Prepared(rows, norm[kept], kept, Dropped(int((~directed).sum()), above))
 

@@ -4,17 +4,18 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
-from torch import Tensor
 
 from sae_core.errors import DataError
 from sae_core.files import replacing
 
-TORCH_DTYPES = {"float16": torch.float16, "float32": torch.float32}
+if TYPE_CHECKING:  # a plan opens a store without torch, which takes seconds to import
+    from torch import Tensor
+
+DTYPES = ("float16", "float32")
 _SAFETENSORS_DTYPES: dict[str, np.dtype] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 FORMATS = ("safetensors", "npy")
 _MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors format
@@ -43,11 +44,13 @@ def shard_name(split: str, index: int, format: str = "safetensors") -> str:
     return f"{split}-{index:05d}.{format}"
 
 
-def write_shard(path: Path, x: Tensor, norm: Tensor, dropped: Dropped) -> None:
+def write_shard(path: Path, x: "Tensor", norm: "Tensor", dropped: Dropped) -> None:
     """Write a shard atomically: a file under the shard's final name is complete.
 
     x: (rows, d);  norm: (rows,), norms before preparation. A .npy file holds x alone; the rest is in a file beside it.
     """
+    from safetensors.torch import save_file
+
     # One metadata key only: safetensors does not promise an order of several, and shards are compared by checksum.
     counts = f"{dropped.constant}+{dropped.above}" if dropped.above else str(dropped.constant)
     raw = path.suffix == ".npy"

@@ -6,11 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sae_core.data.manifest import (
     SPLITS,
@@ -24,6 +23,9 @@ from sae_core.data.manifest import (
 from sae_core.data.shards import map_rows, sha256_of
 from sae_core.data.shuffle import permuted
 from sae_core.errors import DataError
+
+if TYPE_CHECKING:  # a plan opens a store without torch, which takes seconds to import
+    from torch import Tensor
 
 _SAMPLE_EPOCH = -1  # an epoch that the stream does not have, so that the sample is not the first batch
 _MOST_THREADS = 8  # that compute checksums
@@ -67,7 +69,7 @@ class Store:
             list(accumulate(sizes, initial=0)), dtype=np.int64
         )  # first row of each shard, and n
 
-    def rows(self, start: int, size: int, seed: int) -> Tensor:
+    def rows(self, start: int, size: int, seed: int) -> "Tensor":
         """Tokens start … start+size−1 of the endless stream: (size, d_model), float32.
 
         Epoch e of the stream is the training rows in the order `permuted(·, n_train, seed, e)`. So a token depends on
@@ -80,15 +82,17 @@ class Store:
             ids[epoch == e] = permuted(index[epoch == e], self.n_train, seed, int(e))
         return self._gather(ids)
 
-    def held_out(self, rows: int | None = None) -> Tensor:
+    def held_out(self, rows: int | None = None) -> "Tensor":
         """The first `rows` held-out rows, all by default: (rows, d_model), float32."""
         if rows is not None and rows > self.n_held_out:
             has = f"the store {self.path} has {self.n_held_out:,} held-out rows"
             raise DataError(f"{has}, fewer than the {rows:,} asked for; ask for fewer or harvest more.")
         self._check(self._shards["held_out"])
+        import torch
+
         return torch.cat([torch.from_numpy(np.array(shard)).float() for shard in self._held_out])[:rows]
 
-    def sample(self, rows: int) -> Tensor:
+    def sample(self, rows: int) -> "Tensor":
         """A fixed random sample of training rows, all of them if there are fewer: (rows, d_model), float32."""
         index = np.arange(min(rows, self.n_train), dtype=np.int64)
         return self._gather(permuted(index, self.n_train, seed=0, epoch=_SAMPLE_EPOCH))
@@ -146,8 +150,10 @@ class Store:
     def _has_other_times(self, shard: ShardEntry, known: tuple[int, int] | None) -> bool:
         return known is not None and times_of(self.path / shard.file) != known
 
-    def _gather(self, ids: NDArray[np.int64]) -> Tensor:
+    def _gather(self, ids: NDArray[np.int64]) -> "Tensor":
         """Training rows `ids`, any order: read in the order of the disk, returned in the order asked."""
+        import torch
+
         order = np.argsort(ids)
         ascending = ids[order]
         cuts = np.searchsorted(ascending, self._starts)

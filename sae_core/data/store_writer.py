@@ -13,8 +13,8 @@ from sae_core.data import manifest as m
 from sae_core.data.prepare import PREPARATIONS, prepared
 from sae_core.data.row_statistics import mean_row, mean_square, norm_statistics
 from sae_core.data.shards import (
+    DTYPES,
     FORMATS,
-    TORCH_DTYPES,
     Dropped,
     is_complete,
     map_rows,
@@ -49,7 +49,7 @@ class StoreWriter:
     ) -> None:
         """norm_limit: rows whose norm before preparation is above it are dropped and counted; None keeps them."""
         one_of("prepare", prepare, PREPARATIONS)
-        one_of("dtype", dtype, TORCH_DTYPES)
+        one_of("dtype", dtype, DTYPES)
         one_of("format", format, FORMATS)
         self.out, self.d_model, self.prepare, self.dtype = Path(out), d_model, prepare, dtype
         self.format, self.norm_limit = format, norm_limit

@@ -1,9 +1,6 @@
 """Synthetic activations: sparse sums of unit features whose frequencies follow a power law."""
 
-import hashlib
-import json
 import math
-from dataclasses import asdict
 from functools import cached_property
 
 import numpy as np
@@ -12,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sae_core.data.configs import SyntheticConfig
-from sae_core.errors import ConfigError
 
 _CHUNK = (
     1024  # rows drawn from one random key, so that any range of tokens can be made without the ones before it
@@ -30,33 +26,16 @@ class Synthetic:
     """
 
     def __init__(self, config: SyntheticConfig) -> None:
-        for name, value in (
-            ("d_model", config.d_model),
-            ("n_features", config.n_features),
-            ("held_out", config.held_out),
-        ):
-            if value < 1:
-                raise ConfigError(f"data.synthetic.{name} is {value}; it must be at least 1.")
-        for name, number, ok in (
-            ("l0", config.l0, 0 < config.l0 <= config.n_features),
-            ("zipf", config.zipf, (1 if config.tail else -1) < config.zipf < 100),
-            ("seed", config.seed, 0 <= config.seed < 2**32),
-        ):
-            if not ok:
-                raise ConfigError(f"data.synthetic.{name} is {number}, which is out of range.")
+        config.check()
         self.config = config
         self.d_model = config.d_model
+        self.fingerprint = config.fingerprint
         frequency = np.arange(1, config.n_features + 1, dtype=np.float64) ** -config.zipf
         self._q = frequency / frequency.sum()
         self._cdf = np.cumsum(self._q)
         self._missing = (
             _tail(config.n_features, config.zipf) / (_tail(0, config.zipf)) if config.tail else 0.0
         )
-
-    @property
-    def fingerprint(self) -> str:
-        text = json.dumps({"synthetic": 1, **asdict(self.config)}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @cached_property
     def features(self) -> Tensor:

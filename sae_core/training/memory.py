@@ -1,10 +1,14 @@
 """The size of a micro-batch, whose pre-activations must take only a small part of the device's memory."""
 
-import torch
+from typing import TYPE_CHECKING
 
 from sae_core.config import RANKED, SAEConfig
 
+if TYPE_CHECKING:  # a plan knows memory without torch, which takes seconds to import
+    import torch
+
 FLOAT = 4  # bytes
+NARROW = {"bf16": 2}  # bytes of an element of the copies that products read, by precision: precision.NARROW
 _SHARE = 16  # a micro-batch's (rows, n) tensors may take 1/16 of a GPU's memory: 5 GB of 80
 # (rows, n) tensors that live at once: pre-activations; with autograd pre, z, the mask, and their gradients.
 _RANKED_COPIES, _AUTOGRAD_COPIES = 1, 6
@@ -14,8 +18,10 @@ _RANKED_COPIES, _AUTOGRAD_COPIES = 1, 6
 _CPU_ELEMENTS, _CPU_TOKENS = 2**22, 256
 
 
-def device_bytes(device: str | torch.device) -> int | None:
+def device_bytes(device: "str | torch.device") -> int | None:
     """A GPU's total memory, since the free memory changes; None for a CPU."""
+    import torch
+
     device = torch.device(device)
     return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
 
@@ -36,4 +42,6 @@ def tokens_at_once(sae: SAEConfig, batch_tokens: int, memory: int | None) -> int
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed, on a GPU or in the host's memory."""
+    import torch
+
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sae_core.data.configs import HarvestConfig
+from sae_core.data.configs import HarvestConfig, StreamingConfig, SyntheticConfig
 from sae_core.data.store import Store
-from sae_core.data.streaming import Streaming, StreamingConfig
-from sae_core.data.synthetic import Synthetic, SyntheticConfig
 from sweeps.errors import SweepError
+
+if TYPE_CHECKING:  # a plan needs neither, and torch, which they use, takes seconds to import
+    from sae_core.data.streaming import Streaming
+    from sae_core.data.synthetic import Synthetic
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,10 @@ class DataFacts:
     )
 
 
-def open_source(data: Mapping[str, Any]) -> Synthetic | Streaming | Store:
+def open_source(data: Mapping[str, Any]) -> "Synthetic | Streaming | Store":
     """The source that a resolved `data` config describes. Raises DataError or SweepError where it does not exist."""
     source = _source(data)
-    wanted = data.get("d_model")
-    if wanted is not None and source.d_model != wanted:
-        raise SweepError(
-            f"data {data.get('name')!r} has d_model = {source.d_model}; data.d_model asks for {wanted}."
-        )
+    _check_width(data, source.d_model)
     return source
 
 
@@ -54,31 +52,54 @@ def describe(data: Mapping[str, Any]) -> DataFacts:
     return _describe(json.dumps(dict(data), sort_keys=True))
 
 
-def _source(data: Mapping[str, Any]) -> Synthetic | Streaming | Store:
+def _kind(data: Mapping[str, Any]) -> str:
+    """synthetic, streaming or store. Raises SweepError if the config names none of them, or several."""
     name = data.get("name")
     kinds = [key for key in ("synthetic", "streaming", "store") if data.get(key)]
     if len(kinds) > 1:
         raise SweepError(
             f"data {name!r} is {kinds[0]}, and data.{kinds[1]} = {data[kinds[1]]} is given too: add data={kinds[1]}."
         )
-    if data.get("synthetic"):
-        return Synthetic(SyntheticConfig(**data["synthetic"]))
-    if data.get("streaming"):
-        if not data.get("harvest"):
-            raise SweepError(
-                f"data {name!r} streams and has no data.harvest, which names the model and the text."
-            )
-        return Streaming(HarvestConfig(**data["harvest"]), StreamingConfig(**data["streaming"]))
-    if data.get("store"):
-        return Store(data["store"])
-    raise SweepError(
-        f"data {name!r} names no activations: choose data=synthetic, or data=store data.store=FOLDER."
-    )
+    if not kinds:
+        raise SweepError(
+            f"data {name!r} names no activations: choose data=synthetic, or data=store data.store=FOLDER."
+        )
+    if kinds == ["streaming"] and not data.get("harvest"):
+        raise SweepError(
+            f"data {name!r} streams and has no data.harvest, which names the model and the text."
+        )
+    return kinds[0]
+
+
+def _source(data: Mapping[str, Any]) -> "Synthetic | Streaming | Store":
+    match _kind(data):
+        case "synthetic":
+            from sae_core.data.synthetic import Synthetic
+
+            return Synthetic(SyntheticConfig(**data["synthetic"]))
+        case "streaming":
+            from sae_core.data.streaming import Streaming
+
+            return Streaming(HarvestConfig(**data["harvest"]), StreamingConfig(**data["streaming"]))
+        case _:
+            return Store(data["store"])
+
+
+def _check_width(data: Mapping[str, Any], d_model: int) -> None:
+    wanted = data.get("d_model")
+    if wanted is not None and d_model != wanted:
+        raise SweepError(
+            f"data {data.get('name')!r} has d_model = {d_model}; data.d_model asks for {wanted}."
+        )
 
 
 @lru_cache(maxsize=64)
 def _describe(text: str) -> DataFacts:
-    source = open_source(json.loads(text))
-    if isinstance(source, Synthetic):
-        return DataFacts(source.fingerprint, source.d_model, None, source.config.held_out)
+    data = json.loads(text)
+    if _kind(data) == "synthetic":
+        config = SyntheticConfig(**data["synthetic"])
+        config.check()
+        _check_width(data, config.d_model)
+        return DataFacts(config.fingerprint, config.d_model, None, config.held_out)
+    source: Any = open_source(data)
     return DataFacts(source.fingerprint, source.d_model, source.n_train, source.n_held_out)

@@ -9,11 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fit.law.laws import named
 from sweeps.config.rule_values import fits_at
 from sweeps.errors import SweepError
 from sweeps.ledger.phase_record import Taken
-from sweeps.rules.law_value import law_value
 
 FITS = "fits.json"
 
@@ -30,6 +28,11 @@ class Fitted:
 
     def __call__(self, study: str, law: str, *values: float) -> float:
         """The law's value. values: its inputs in order, then a guess. Raises SweepError without a fit and a guess."""
+        from fit.law.laws import (
+            named,  # here: a plan without laws does without scipy, which takes seconds to import
+        )
+        from sweeps.rules.law_value import law_value
+
         inputs = named(law).inputs
         at, guess = values[: len(inputs)], values[len(inputs) :]
         if len(at) < len(inputs) or len(guess) > 1:

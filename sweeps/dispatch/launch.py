@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 from sweeps.config.launcher import Launcher
 from sweeps.dispatch import slurm
 from sweeps.dispatch.reconcile import again, settle
@@ -46,10 +44,13 @@ def check_machine(launcher: Launcher) -> None:
     """Raise SweepError if this machine cannot do what the launcher asks."""
     if launcher.kind == "slurm":
         slurm.check(launcher.slurm.patience_s)
-    elif launcher.device == "cuda" and not torch.cuda.is_available():
-        raise SweepError(
-            "launcher.device is cuda, and this machine has no CUDA device; use launcher.device=cpu."
-        )
+    elif launcher.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise SweepError(
+                "launcher.device is cuda, and this machine has no CUDA device; use launcher.device=cpu."
+            )
 
 
 def write_runs(plan: Plan) -> None:

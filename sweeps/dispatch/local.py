@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import submitit
-import torch
 
 from sweeps.config.launcher import Launcher
 
@@ -30,6 +29,8 @@ def submit(
     with _environment(quiet | {"PYTHONSAFEPATH": "1", "PYTHONPATH": path}), _stderr_to(folder / "stderr.txt"):
         for index in range(workers):
             if launcher.device == "cuda":
+                import torch
+
                 gpu = index % torch.cuda.device_count()
                 executor.update_parameters(gpus_per_node=1, visible_gpus=[gpu])
             jobs.append(executor.submit(function, *call))

@@ -6,8 +6,7 @@ from statistics import median
 
 from sae_core.config import RANKED, RunConfig
 from sae_core.training import flops, memory
-from sae_core.training.memory import FLOAT
-from sae_core.training.precision import NARROW
+from sae_core.training.memory import FLOAT, NARROW
 from sae_core.training.schedule import trunk
 from sweeps.config.launcher import Launcher
 from sweeps.ledger.run_folder import RunFolder
@@ -50,8 +49,8 @@ def parameters(run: RunConfig) -> int:
 
 def state_bytes(run: RunConfig) -> int:
     """Bytes that a run occupies for as long as it is in a pack."""
-    narrow = NARROW.get(run.train.precision) if run.sae.activation in RANKED else None
-    copies = 0 if narrow is None else narrow.itemsize * 2 * run.sae.n_latents * run.data.d_model
+    narrow = NARROW.get(run.train.precision, 0) if run.sae.activation in RANKED else 0
+    copies = narrow * 2 * run.sae.n_latents * run.data.d_model
     return FLOAT * COPIES * parameters(run) + copies + 8 * run.sae.n_latents
 
 

@@ -82,7 +82,6 @@ def add_study(parser: argparse.ArgumentParser, ids: bool = False, runs: bool = F
 
 def find_study(arguments: Sequence[str]) -> "Study":
     """The one existing study that the arguments name by its folder, runs/demo, or by overrides, study=demo."""
-    from sweeps.config.compose import compose, hydra_session, parse
     from sweeps.ledger.run_folder import open_study
 
     paths = [a for a in arguments if "=" not in a]
@@ -90,6 +89,8 @@ def find_study(arguments: Sequence[str]) -> "Study":
         return open_study(Path(paths[0]))
     if paths or not arguments:
         raise SweepError("Name one study: its folder, as in runs/demo, or its config, as in study=demo.")
+    from sweeps.config.compose import compose, hydra_session, parse
+
     with hydra_session() as loader:
         line = parse(loader, arguments)
         if line.axes:

@@ -18,10 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Cancel the named runs and print how many there were."""
     from sweeps.dispatch.cancel import cancel
-    from sweeps.errors import SweepError
-    from sweeps.planning.phased import make_plans
 
     if arguments.not_in_grid:
+        from sweeps.errors import SweepError
+        from sweeps.planning.phased import make_plans
+
         plans = make_plans(arguments.study)
         study = plans[0].study
         if any(plan.study != study for plan in plans):

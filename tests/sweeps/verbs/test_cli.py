@@ -175,3 +175,20 @@ def test_a_held_out_split_below_one_batch_is_refused(tmp_path, capsys):
     small = ["data=store", f"data.store={store}", "sae.n_latents=32", "sae.k=2", "train.lr=1e-3"]
     assert main(["plan", *small, "train.batch_tokens=64", "train.max_tokens=640"]) == 1
     assert "holds out 50 tokens, fewer than one batch of 64" in capsys.readouterr().err
+
+
+def test_verbs_that_train_nothing_import_no_torch(tiny):
+    """torch takes seconds to import, and so does scipy.stats: looking at a study should not."""
+    plan = make_plan(tiny())
+    write_runs(plan)
+    code = f"""
+import sys
+from sweeps.verbs import cancel, collect, plan, status
+for verb, arguments in ((plan, {tiny()}), (status, [{str(plan.study.path)!r}]), (collect, [{str(plan.study.path)!r}]),
+                        (cancel, [{str(plan.study.path)!r}])):
+    verb.main(arguments)
+    loaded = {{"torch", "scipy.stats", "matplotlib"}} & set(sys.modules)
+    assert not loaded, (verb.__name__, loaded)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
