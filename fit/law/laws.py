@@ -14,7 +14,8 @@ from fit.law.errors import FitError
 from fit.law.law import Array, Bend, Law, RowSource, Term
 
 # The logarithm of lr* is linear in its exponents, so that any start leads to the best.
-_ALPHAS, _BETAS = np.array([0.0, 0.5]), np.array([0.0, 0.3])
+# Exponents of an lr where a fit starts: 16 starts for LR_ND, and for LR_NDB.
+_QUARTERS, _HALVES = np.array([0.0, 0.25, 0.5, 0.75]), np.array([0.0, 0.5])
 # Exponents of SAEs lie between .05 and .4; the grid is wider so that other tables have a good starting point too.
 EXPONENTS = np.geomspace(0.02, 3.0, 24)
 SIGNED = np.concatenate([-EXPONENTS[::-2], EXPONENTS[::2]])
@@ -325,7 +326,7 @@ LR_ND = register(
         latex=r"\eta^\ast(n, D) = A\,n^{-\alpha} D^{-\beta}",
         inputs=("n_latents", "tokens"),
         params=("A", "alpha", "beta"),
-        terms=(Term(("A", "alpha", "beta"), lambda n, d: (1.0, -n, -d), (_ALPHAS, _BETAS)),),
+        terms=(Term(("A", "alpha", "beta"), lambda n, d: (1.0, -n, -d), (_QUARTERS, _QUARTERS)),),
         logs=frozenset({"A"}),
         distinct={"n_latents": 2, "tokens": 2},
         response="lr",
@@ -343,7 +344,7 @@ LR_NDB = register(
             Term(
                 ("A", "alpha", "beta", "gamma"),
                 lambda n, d, b: (1.0, -n, -d, b),
-                (_ALPHAS, _BETAS, np.array([0.0, 0.5])),
+                (_HALVES, _QUARTERS, _HALVES),
             ),
         ),
         logs=frozenset({"A"}),

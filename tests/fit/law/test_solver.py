@@ -127,7 +127,14 @@ def test_recovers_a_law_from_exact_losses(law, of):
 @pytest.mark.parametrize("law", TRUTH)
 def test_units_of_the_inputs_change_no_prediction(law):
     """N in thousands, D in billions, C in units of 10²⁵ FLOPs: the objective and every loss stay."""
-    units = {"n_latents": 1e-3, "tokens": 1e-9, "flops": 1e-25, "k": 7.0, "compute": 1.0}
+    units = {
+        "n_latents": 1e-3,
+        "tokens": 1e-9,
+        "flops": 1e-25,
+        "k": 7.0,
+        "batch_tokens": 2.0**-10,
+        "compute": 1.0,
+    }
     x, y = INPUTS[law], noisy(law)
     scaled = {name: units[name] * v for name, v in x.items()}
     one, other = quick(law, x, y), quick(law, scaled, y)
