@@ -21,7 +21,7 @@ from fit.data.vertex import Vertex
 from fit.law.intervals.profile import LEVEL
 from fit.law.json_values import record
 from fit.law.law import Array
-from fit.regimes.lr_readings import CellLr
+from fit.regimes.lr_readings import FEWEST_STEPS, CellLr
 
 # An effect that changes the loss by less than this over all batch sizes is called small, whatever its p-value, because
 # converged losses are known only to within ε, 1 % by default.
@@ -80,6 +80,8 @@ class Batch:
 def at_convergence(converged: pd.DataFrame) -> Batch:
     """Test L(N): the converged loss of each batch size at its own best lr, with the geometric mean over seeds.
 
+    The loss is the column `limit`, L∞, if there is one, since the ends of runs that converged within ε are still above
+    it, and by more where the batch size leaves fewer steps.
     The loss is that at the vertex over lr, so that an lr* between two lr of the grid is no disadvantage (of 0.5 %
     where the loss rises by 4 % over a step); where there is no vertex, it is the lowest. The cells are (n, k).
     converged: converged runs with n_latents, batch_tokens, nmse and, where known, k and lr. No
@@ -89,8 +91,9 @@ def at_convergence(converged: pd.DataFrame) -> Batch:
     if not {"batch_tokens", "n_latents", "nmse"} <= set(converged.columns) or converged.empty:
         return Batch(regime, reason="no converged run has a known batch_tokens.")
     cell = [name for name in ("n_latents", "k") if name in converged.columns]
-    runs = tables.numeric(converged, *cell, "batch_tokens", "lr", "nmse")
-    runs = runs[runs["batch_tokens"] > 0].assign(log_l=np.log(runs["nmse"]))
+    loss = "limit" if "limit" in converged.columns else "nmse"
+    runs = tables.numeric(converged, *cell, "batch_tokens", "lr", loss)
+    runs = runs[runs["batch_tokens"] > 0].assign(log_l=np.log(runs[loss]))
     if runs["batch_tokens"].nunique() < 2:
         return Batch(regime, reason=_one(runs["batch_tokens"].to_numpy(dtype=float)))
     lr = [name for name in ("lr",) if name in runs.columns]
@@ -116,7 +119,8 @@ def at_compute(pool: Candidates, points: Mapping[float, ComputeOptimal]) -> Batc
 
     All points of one run share its error, and a test that treats each point as an independent measurement finds
     effects that do not exist. So each run counts only in its first cell, the one of the lowest C; later cells for which
-    it is on the frontier too are left out. The frontiers use only the n that were trained at every batch size.
+    it is on the frontier too are left out. The frontiers use only the n that were trained at every batch size. A batch
+    size that has taken fewer than `FEWEST_STEPS` steps at a C has no value there.
     """
     regime, sizes, n = "compute", pool.column("batch_tokens"), pool.column("n_latents")
     if sizes is None or n is None:
@@ -129,7 +133,11 @@ def at_compute(pool: Candidates, points: Mapping[float, ComputeOptimal]) -> Batc
     rows: list[tuple[float, float, int]] = []
     used: set[int] = set()
     for cell, log_c in enumerate(sorted(optimum.log_c for optimum in points.values())):
-        at = {B: i for B, index in held.items() if (i := _holder(pool, index, log_c)) is not None}
+        at = {
+            B: i
+            for B, index in held.items()
+            if (i := _holder(pool, index, log_c)) is not None and _past_first_steps(pool, i, B)
+        }
         runs = {int(pool.run[i]) for i in at.values()}
         if not runs & used:
             used |= runs
@@ -155,6 +163,10 @@ def _holder(pool: Candidates, index: Array, log_c: float) -> int | None:
     """The last frontier point at or below a C, None if the frontier does not reach this C."""
     at = int(np.searchsorted(pool.log_c[index], log_c + 1e-9, side="right")) - 1
     return int(index[at]) if at >= 0 and log_c <= pool.log_c[index[-1]] + STEP else None
+
+
+def _past_first_steps(pool: Candidates, at: int, B: float) -> bool:
+    return pool.log_tokens is None or float(np.exp(pool.log_tokens[at])) >= FEWEST_STEPS * B
 
 
 def _tuned(runs: pd.DataFrame, cell: list[str]) -> bool:

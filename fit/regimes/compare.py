@@ -146,7 +146,8 @@ def _runs_of(runs: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
 
 def _group(runs: pd.DataFrame, curves: pd.DataFrame | None, curve_group: CurveGroup) -> Group:
     ends = _converged(runs, curves, curve_group.options)
-    at_end = batch.at_convergence(ends.every)
+    at_limits = _with_limits(ends.every, curves, curve_group.options)
+    at_end = batch.at_convergence(at_limits)
     try:
         points = _optimal_points(curve_group, curves)
     except FitError as error:
@@ -167,7 +168,7 @@ def _group(runs: pd.DataFrame, curves: pd.DataFrame | None, curve_group: CurveGr
     lr = lr_readings(
         curve_group.rows,
         _by_batch(curve_group, points, curves),
-        _with_limits(ends.every, curves),
+        at_limits,
         ends.unconverged,
     )
     of_readings = [
@@ -273,12 +274,22 @@ def _converged(runs: pd.DataFrame, curves: pd.DataFrame | None, options: FitOpti
     return _Ends(every, best, known, others, ())
 
 
-def _with_limits(every: pd.DataFrame, curves: pd.DataFrame | None) -> pd.DataFrame:
-    """The converged runs with their L∞ in the column `limit`; of a run without one, as it rises, its last loss."""
-    if every.empty or not (curves is not None or {"last_doubling", "nmse_inf"} & set(every.columns)):
+def _with_limits(every: pd.DataFrame, curves: pd.DataFrame | None, options: FitOptions) -> pd.DataFrame:
+    """The converged runs with their L∞ in the column `limit`; of a run without one, as it rises, its last loss.
+
+    Runs that are extrapolated have their L∞ as nmse already, and who keeps unconverged runs asks for last losses.
+    """
+    if (
+        every.empty
+        or options.unconverged == "keep"
+        or not (curves is not None or {"last_doubling", "nmse_inf"} & set(every.columns))
+    ):
         return every
     value, _ = limits(every, curves)
-    return every.assign(limit=value["value"].fillna(every["nmse"]))
+    limit = value["value"].fillna(every["nmse"])
+    if "extrapolated" in every.columns:
+        limit = limit.mask(every["extrapolated"].fillna(False).astype(bool), every["nmse"])
+    return every.assign(limit=limit)
 
 
 def _unconverged(runs: pd.DataFrame, every: pd.DataFrame, curves: pd.DataFrame | None) -> pd.DataFrame:

@@ -227,6 +227,8 @@ def _compute_optimal(points: Mapping[float, Mapping[float, ComputeOptimal]]) -> 
         for n, at in optima.items():
             losses = {lr: curve.loss(at.log_c) for lr, curve in at.rates.items() if curve.reaches(at.log_c)}
             tokens = float(np.exp(at.log_d)) if np.isfinite(at.log_d) else None
+            if tokens is not None and tokens < FEWEST_STEPS * B:
+                continue
             yield from _cell(n, B, tokens, losses)
 
 

@@ -133,25 +133,41 @@ def _overall(parts: Sequence[Part]) -> Outcome:
 
 
 def _lr_parts(readings: LrReadings | None, with_curves: bool) -> tuple[Part, ...]:
-    if readings is None:
+    if readings is None or not readings.at_optimum.ratios:
         need = Need.LR_SWEEP if with_curves else Need.CURVES
         return (Part(None, Outcome.UNDECIDED, None, None, None, (need,)),)
     return tuple(_lr_part(ratio, readings) for ratio in readings.at_optimum.ratios)
 
 
 def _lr_part(ratio: BatchRatio, readings: LrReadings) -> Part:
-    """The ratio against "about 4": its value is there and its interval within a step; or no part of it is there."""
+    """The ratio against "about 4": its value is there and its interval within a step; or no part of it is there.
+
+    An lr* of which only a bound is known takes no part in the ratio. So nothing holds while there is one, and nothing
+    is refuted while there is one towards 4. A bound alone, which has no interval, refutes from a step further on.
+    """
     low, high = ratio.low, ratio.high
-    outside = (low is not None and low > ABOUT[1]) or (high is not None and high < ABOUT[0])
-    outcome = Outcome.REFUTED if outside else Outcome.UNDECIDED
+    larger, smaller = _bounds_say(ratio, readings)
+    beyond = NEIGHBOURS if ratio.value is None else ABOUT
+    above = low is not None and low > beyond[1] and not (smaller and ratio.value is not None)
+    below = high is not None and high < beyond[0] and not (larger and ratio.value is not None)
+    outcome = Outcome.REFUTED if above or below else Outcome.UNDECIDED
     if ratio.value is not None and low is not None and high is not None:
         inside = ABOUT[0] <= ratio.value <= ABOUT[1] and NEIGHBOURS[0] < low and high < NEIGHBOURS[1]
-        outcome = Outcome.HOLDS if inside else outcome
+        outcome = Outcome.HOLDS if inside and not (larger or smaller) else outcome
     if outcome is not Outcome.UNDECIDED:
         return Part(ratio.batch_tokens, outcome, ratio.value, low, high)
     needs = _lr_needs(ratio, readings)
     times = _times_of_ratio(ratio) if needs == (Need.MORE_CELLS,) else None
     return Part(ratio.batch_tokens, outcome, ratio.value, low, high, needs, times)
+
+
+def _bounds_say(ratio: BatchRatio, readings: LrReadings) -> tuple[bool, bool]:
+    """Whether the lr* that are known as bounds make the ratio of this batch size larger, and smaller."""
+    compute = [each for each in readings.at_optimum.optima if each.batch_tokens == ratio.batch_tokens]
+    converged = [each for each in readings.converged if each.batch_tokens == ratio.batch_tokens]
+    larger = _at_end(compute, End.LARGEST) or _at_end(converged, End.SMALLEST)
+    smaller = _at_end(compute, End.SMALLEST) or _at_end(converged, End.LARGEST)
+    return larger, smaller
 
 
 def _lr_needs(ratio: BatchRatio, readings: LrReadings) -> tuple[Need, ...]:

@@ -36,8 +36,7 @@ def _group(group: Group) -> Iterator[str]:
     if group.group:
         yield ", ".join(f"{key}={value}" for key, value in group.group.items())
     batch = map(batch_effect, group.batch)
-    several = group.lr is not None and len(group.lr.at_optimum.ratios) > 1
-    ratio = lr_table(group.lr) if several and group.lr else lr_ratio(group.ratio)
+    ratio = lr_table(group.lr) if group.lr and group.lr.at_optimum.ratios else lr_ratio(group.ratio)
     tokens = _convergence(group.convergence)
     yield from (f"  {line}" for line in (*ratio, *batch, *tokens, *_budgets(group.budgets)))
     yield from (f"  {reason}" for reason in group.reasons)

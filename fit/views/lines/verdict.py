@@ -1,5 +1,6 @@
 """The verdict on the paper's claims in words: what holds in a study, by how much, and what would decide the rest."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -108,7 +109,7 @@ def _about_ratios(readings: LrReadings | None) -> Iterator[str]:
     yield from _at_the_edge("L(N)", readings.converged)
     if readings.unconverged:
         counts = ", ".join(f"{count} at B = {B:,.0f}" for B, count in readings.unconverged)
-        yield f"Runs that did not converge, so that lr*(L(N)) rests on the others: {counts}."
+        yield f"Runs that did not converge, of which lr*(L(N)) uses at most the lower end of L∞: {counts}."
 
 
 def _by_budget(readings: LrReadings) -> Iterator[str]:
@@ -187,5 +188,5 @@ def _open(each: ClaimVerdict) -> Iterator[str]:
     for part in each.having(Outcome.UNDECIDED):
         needs = [NEEDS[need] for need in part.needs]
         if part.times is not None:
-            needs = [f"about {part.times:.0f} times as many n or seeds, if the value stays"]
+            needs = [f"about {max(2, math.ceil(part.times))} times as many n or seeds, if the value stays"]
         yield f"Undecided{_at(part)}; would decide it: {' and '.join(needs)}."

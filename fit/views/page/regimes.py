@@ -98,7 +98,8 @@ def _group(report: StudyReport, group: compare.Group, floors: Sequence[Floor]) -
     columns = group.group
     k = columns["k"] if "k" in columns else None
     effects = {test.regime: batch_effect(test) for test in group.batch}
-    findings = (*lr_ratio(group.ratio), *group.reasons)
+    judged = group.lr is not None and group.lr.at_optimum.ratios  # then the verdict above has ρ
+    findings = (*(() if judged else lr_ratio(group.ratio)), *group.reasons)
     return Group(
         name=group_name(columns),
         sides=tuple(

@@ -219,7 +219,7 @@ def test_study_has_fits_and_both_regimes_in_words_and_in_json(capsys):
     study = fit_study(RUNS, CURVES, options=FitOptions(draws=40))
     assert {fit.law for fit in study.fits} == {"L_C", "N_C", "D_C", "LR_C", "L_N", "T_N", "LR_N"}
     text = "\n".join(regime_lines(study.regimes))
-    assert LOOSER in text and "lr*(L(C)) / lr*(L(N)) = " in text and "floors at k=32: L_C" in text
+    assert LOOSER in text and "ρ = lr*(L(C)) / lr*(L(N)) is " in text and "floors at k=32: L_C" in text
     content = json.loads(json.dumps(plain(study.regimes.to_dict()), allow_nan=False))
     assert set(content) == {"groups", "floors", "cautions", "warnings", "reasons", "caution"}
     assert content["groups"][0]["group"] == {"k": 32}

@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fit.converged.lr import End
 from fit.law.json_values import plain
 from fit.law.options import FitOptions
+from fit.regimes import batch
+from fit.regimes import compare as compare_of
 from fit.regimes import lr_readings as readings_of
 from fit.regimes.compare import Group, compare
 from fit.regimes.verdict import Claim, Need, Outcome, verdict
@@ -127,7 +130,8 @@ def test_the_scatter_of_all_batch_sizes_makes_the_interval_of_each():
         (2.2, 1.9, 2.6, Outcome.REFUTED),
         (1.0, 0.8, 1.3, Outcome.REFUTED),
         (2.5, 2.1, 3.0, Outcome.UNDECIDED),
-        (None, 6.0, None, Outcome.REFUTED),
+        (None, 6.0, None, Outcome.UNDECIDED),
+        (None, 8.1, None, Outcome.REFUTED),
         (None, 1.6, None, Outcome.UNDECIDED),
         (None, None, 1.6, Outcome.REFUTED),
     ],
@@ -136,6 +140,62 @@ def test_four_on_a_grid_of_factors_of_two(value, low, high, outcome, group):
     one = readings_of.BatchRatio(256.0, value, low, high, 4, 4)
     made = replace(group.lr, at_optimum=replace(group.lr.at_optimum, ratios=(one,)))
     assert verdict(made, group.batch).of(Claim.LR_RATIO).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("value", "end", "outcome"),
+    [
+        (4.0, End.SMALLEST, Outcome.UNDECIDED),
+        (4.0, End.LARGEST, Outcome.UNDECIDED),
+        (10.0, End.SMALLEST, Outcome.REFUTED),  # the true ratio is larger still
+        (10.0, End.LARGEST, Outcome.UNDECIDED),
+        (1.5, End.SMALLEST, Outcome.UNDECIDED),
+        (1.5, End.LARGEST, Outcome.REFUTED),
+    ],
+)
+def test_an_optimum_of_which_only_a_bound_is_known_keeps_the_verdict_open(value, end, outcome, group):
+    """lr*(L(N)) at the smallest lr that counts may be lower, and the ratio larger, than the others say."""
+    one = readings_of.BatchRatio(512.0, value, value / 1.2, value * 1.2, 4, 4)
+    converged = tuple(
+        replace(each, lr=None, end=end) if each.batch_tokens == 512 and i == 0 else each
+        for i, each in enumerate(group.lr.converged)
+    )
+    made = replace(
+        group.lr, converged=converged, at_optimum=replace(group.lr.at_optimum, ratios=(one,), optima=())
+    )
+    (part,) = verdict(made, group.batch).of(Claim.LR_RATIO).parts
+    assert part.outcome is outcome
+
+
+def test_l_of_c_is_not_read_within_the_first_steps_of_adam(monkeypatch):
+    """Batches so large that curves reach their compute-optimal points in a few steps."""
+    runs, curves = SWEEP.tables(ns=SIZES, lrs=LRS[1:10], batches=(512, 2**22))
+    late = group_of(runs, curves).lr.at_optimum.optima
+    assert all(each.tokens >= 8 * each.batch_tokens for each in late)
+    monkeypatch.setattr(readings_of, "FEWEST_STEPS", 0)
+    early = group_of(runs, curves).lr.at_optimum.optima
+    assert len(early) > len(late)
+
+
+def test_the_batch_test_of_l_of_n_takes_l_inf_and_the_last_loss_where_asked_to_keep_it():
+    """Ends of the larger batch size are 1 % above the L∞ that both batch sizes share."""
+    every = pd.DataFrame(
+        [
+            {"n_latents": n, "batch_tokens": B, "lr": lr, "nmse": L * (1.01 if B > 512 else 1), "limit": L}
+            for n in SIZES
+            for B in BATCHES
+            for lr, L in ((1e-3, 0.31 - n / 1e5), (2e-3, 0.3 - n / 1e5), (4e-3, 0.32 - n / 1e5))
+        ]
+    )
+    assert batch.at_convergence(every).spread == pytest.approx(0, abs=1e-9)
+    assert batch.at_convergence(every.drop(columns="limit")).spread == pytest.approx(0.01, rel=1e-6)
+
+
+def test_runs_that_are_extrapolated_have_their_limit_already():
+    ends = RUNS.assign(nmse_inf=0.1, extrapolated=True)
+    limits = compare_of._with_limits(ends, CURVES, FitOptions())["limit"]
+    assert (limits == ends["nmse"]).all()
+    assert "limit" not in compare_of._with_limits(ends, CURVES, FitOptions(unconverged="keep"))
 
 
 def test_the_verdict_survives_fits_json_and_stands_in_words(group):
