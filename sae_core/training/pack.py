@@ -44,8 +44,8 @@ def train_pack(runs: Sequence[Run], source: Source, device: str | torch.device =
     stream, also if their batch sizes are multiples of one another (`sae_core.data.stream`). Of runs that are equal up
     to where their lr decays or their budgets end, only the one with the longest constant part is trained, and the
     others branch off it (`_Trunks`). A run's result does not depend on the other runs of the pack. A run that ends,
-    fails or is abandoned leaves the pack, and the others go on. No event is yielded in the middle of a step, so the
-    caller may save any run after any event.
+    fails or is abandoned leaves the pack, and the others go on; an abandoned run has no further event. No event is
+    yielded in the middle of a step, so the caller may save any run after any event.
     """
     left = []
     for run in runs:
@@ -137,7 +137,7 @@ class _Trunks:
                 self._followers[id(leader)].remove(run)
             if row is not None:
                 yield Event(run, "evaluated", row)
-            if outcome is not None:
+            if outcome is not None and not run.abandoned:  # by the caller, at the evaluation
                 yield Event(run, outcome, row)
 
 
@@ -191,5 +191,5 @@ def _advance(
         yield Event(run, "failed", error=error)
         return
     yield Event(run, "evaluated", row)
-    if outcome is not None:
+    if outcome is not None and not run.abandoned:  # by the caller, at the evaluation
         yield Event(run, outcome, row)

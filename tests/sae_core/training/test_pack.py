@@ -137,6 +137,18 @@ def test_an_abandoned_run_stops_where_it_is():
     assert a.tokens == 256 and b.tokens == 1024
 
 
+@pytest.mark.parametrize("tokens", [512, 1024])  # 512: it follows the other; 1,024: the other follows it
+def test_a_run_that_is_abandoned_at_its_last_evaluation_has_no_end(tokens):
+    runs = [run(tokens=512), run(tokens=1024)]
+    kinds = []
+    for event in train_pack(runs, SOURCE):
+        if event.run.config.train.budget == tokens:
+            assert not event.run.abandoned
+            event.run.abandoned = event.kind == "evaluated" and event.run.tokens == tokens
+        kinds.append((event.run.config.train.budget, event.kind))
+    assert [budget for budget, kind in kinds if kind == "done"] == [1536 - tokens]
+
+
 def test_a_run_that_was_saved_at_its_end_ends_without_another_step():
     one = run()
     events(one)
