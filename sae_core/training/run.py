@@ -226,12 +226,15 @@ class Run:
         return evaluate(self.sae, held_out, self.denominator)
 
     def convergence(self) -> Convergence:
-        """Whether the run has converged. Unknown where the lr decays: the loss then falls for another reason."""
+        """Whether the run has converged. Unknown where the lr decays: the loss then falls for another reason.
+
+        The evaluations before the end of the warm-up are left out: the loss may be flat there because the lr is small.
+        Since the verdict needs a doubling of D, there is none before two lengths of the warm-up.
+        """
         if self.config.train.lr_schedule != "constant":
             return Convergence(None, None, None, None, None)
-        tokens, live, ema = (
-            [row[name] for row in self.curve] for name in ("tokens", "nmse_live", "nmse_ema")
-        )
+        warm = [row for row in self.curve if row["tokens"] >= self.config.train.warmup_tokens]
+        tokens, live, ema = ([row[name] for row in warm] for name in ("tokens", "nmse_live", "nmse_ema"))
         return judge(tokens, live, ema, self.config.train.epsilon)
 
     def outcome(self) -> str | None:

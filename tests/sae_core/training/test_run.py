@@ -1,6 +1,7 @@
 """A run evaluates where it should, ends when it should, and continues from a checkpoint to the last bit."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -133,6 +134,21 @@ def test_a_run_stops_when_its_limit_is_known_to_within_the_target(early):
         assert reached == [False] * (len(reached) - 1) + [True]
     known = first.convergence()
     assert known.nmse_predicted_low < rows[-1]["nmse"] < known.nmse_predicted_high
+
+
+@pytest.mark.parametrize("stop", ["converged", "predicted"])
+def test_a_run_does_not_stop_before_two_lengths_of_its_warm_up(stop):
+    """The loss is flat while the lr is small, and falls later: a curve to the end of which a run would stop."""
+    changes = {"stop": stop, "max_tokens": 100_000, "evals_per_doubling": 4, "first_eval_tokens": 64}
+    flat = [{"tokens": math.ceil(64 * 2 ** (j / 4)), "nmse": 0.5, "train_nmse": 0.5} for j in range(29)]
+    for warmup, ends in ((0, 128), (1024, 2048), (1100, 2436), (8192, None)):
+        run = fresh(**changes, warmup_tokens=warmup)
+        for row in flat:
+            run.curve.append({**row, "nmse_live": row["nmse"], "nmse_ema": row["nmse"]})
+            run.tokens = row["tokens"]
+            if run.outcome() is not None:
+                break
+        assert (run.tokens if run.ended_by() == stop else None) == ends
 
 
 @pytest.mark.parametrize("at", [1024])
