@@ -109,6 +109,8 @@ class RunConfig:
         )
         share = _DECAY_SHARE if train.decay_share is None else train.decay_share
         scheduled = replace(train, decay_share=None if train.lr_schedule == "constant" else share)
+        if train.stop != "predicted":  # no other run reads it, and equal runs have one id
+            scheduled = replace(scheduled, target=TrainConfig.target)
         steps = train.warmup_steps
         if (
             steps is not None and steps >= 0 and not train.warmup_tokens

@@ -98,5 +98,11 @@ def test_defaults_are_written_out_once_and_given_values_stay():
     assert own.resolved() == own and ranked.resolved() == ranked
 
 
+@pytest.mark.parametrize("stop", ["budget", "converged"])
+def test_a_target_that_nothing_reads_makes_no_other_run(stop):
+    assert with_values(stop=stop, target=0.02).resolved() == with_values(stop=stop).resolved()
+    assert with_values(stop="predicted", target=0.02).resolved().train.target == 0.02
+
+
 def test_a_run_survives_the_way_to_yaml_and_back():
     assert RunConfig.from_dict(GOOD.resolved().as_dict()) == GOOD.resolved()
