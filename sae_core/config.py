@@ -219,6 +219,11 @@ def _validate_penalised(sae: SAEConfig) -> None:
             f"sae.multi_topk = {sae.multi_topk} and sae.matryoshka = {sae.matryoshka} need topk or batchtopk; "
             f"the activation is {sae.activation}."
         )
+    if sae.activation == "jumprelu" and sae.parametrization == "mup":
+        raise ConfigError(
+            "sae.parametrization is mup; it must be standard with sae.activation=jumprelu, whose init_threshold and "
+            "bandwidth are fixed while the pre-activations shrink as n grows."
+        )
     if sae.activation == "gated" and sae.encoder_bias is False:
         raise ConfigError("sae.encoder_bias is False; gated needs it: it is the bias of the gates.")
 

@@ -68,6 +68,7 @@ def test_a_possible_run_passes():
         {"matryoshka": 2, "activation": "relu", "k": None, "sparsity_coef": 0.1},
         {"init_threshold": 0.0},
         {"bandwidth": 0.0},
+        {"parametrization": "mup", "activation": "jumprelu", "k": None, "sparsity_coef": 0.1},
     ],
 )
 def test_impossible_values_are_named(values):
