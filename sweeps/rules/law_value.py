@@ -11,6 +11,8 @@ from fit.law.result import FitResult
 from sweeps.errors import SweepError
 from sweeps.ledger.phase_record import Taken
 
+_STANDARD = "standard"
+
 
 def law_value(fits: Sequence[FitResult], law: str, at: Mapping[str, float], cell: Mapping[str, Any]) -> Taken:
     """The value of a law at its inputs.
@@ -61,6 +63,8 @@ def fit_for(
     if not every:
         there = ", ".join(sorted({fit.law for fit in fits})) or "none"
         raise SweepError(f"it has no fit of {law}, only of {there}")
+    if law.startswith("LR_"):
+        every = in_units(every, cell)
     for fit in every:
         if not _differing(fit, cell):
             return fit, ()
@@ -71,6 +75,19 @@ def fit_for(
     here = ", ".join(f"{name}={cell.get(name)}" for name in asked)
     known = (", " if len(asked) == 1 else "; ").join(_of_group(fit, asked) for fit in every)
     raise SweepError(f"it has no fit of {law} for {here}; it has {known}")
+
+
+def in_units(fits: Sequence[FitResult], cell: Mapping[str, Any]) -> list[FitResult]:
+    """The fits whose lr is in the units of the cell's: under μP it is another quantity."""
+    here = cell.get("parametrization", _STANDARD)
+    usable = [fit for fit in fits if fit.group.get("parametrization", _STANDARD) == here]
+    if fits and not usable:
+        there = ", ".join(sorted({fit.group.get("parametrization", _STANDARD) for fit in fits}))
+        raise SweepError(
+            f"its runs have sae.parametrization={there}, in which lr is another quantity than in this phase's {here}: "
+            "tune with the same parametrisation"
+        )
+    return usable
 
 
 def group_of(fits: Sequence[FitResult], cell: Mapping[str, Any], laws: Sequence[str]) -> dict[str, Any]:

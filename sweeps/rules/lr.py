@@ -7,9 +7,7 @@ from fit.law.errors import FitError
 from fit.law.result import FitResult
 from sweeps.errors import SweepError
 from sweeps.ledger.phase_record import Taken
-from sweeps.rules.law_value import fit_for, law_value
-
-_STANDARD = "standard"
+from sweeps.rules.law_value import fit_for, in_units, law_value
 
 
 def lr_law(fits: Sequence[FitResult], cell: Mapping[str, Any], regime: str) -> Taken:
@@ -17,7 +15,6 @@ def lr_law(fits: Sequence[FitResult], cell: Mapping[str, Any], regime: str) -> T
 
     The two differ by about a factor of 4 (Gao et al. 2024, A.3), so the regime is always explicit.
     """
-    fits = _in_units(fits, cell)
     if regime == "ln":
         return law_value(fits, "LR_N", {"n_latents": cell["n_latents"]}, cell)
     fit, _ = fit_for(fits, "LR_C", cell)
@@ -29,23 +26,10 @@ def lr_transfer(fits: Sequence[FitResult], cell: Mapping[str, Any]) -> Taken:
 
     A value for another batch size than that of LR_ND is taken with a note.
     """
-    fits = _in_units(fits, cell)
+    fits = in_units(fits, cell)
     law = "LR_NDB" if any(fit.law == "LR_NDB" for fit in fits) else "LR_ND"
     columns = {name: cell[name] for name in ("n_latents", "batch_tokens")} | {"tokens": cell["max_tokens"]}
     return law_value(fits, law, columns, cell)
-
-
-def _in_units(fits: Sequence[FitResult], cell: Mapping[str, Any]) -> list[FitResult]:
-    """The fits whose lr is in the units of the cell's: under μP it is another quantity."""
-    here = cell.get("parametrization", _STANDARD)
-    usable = [fit for fit in fits if fit.group.get("parametrization", _STANDARD) == here]
-    if fits and not usable:
-        there = ", ".join(sorted({fit.group.get("parametrization", _STANDARD) for fit in fits}))
-        raise SweepError(
-            f"its runs have sae.parametrization={there}, in which lr is another quantity than in this phase's {here}: "
-            "tune with the same parametrisation"
-        )
-    return usable
 
 
 def flops(cell: Mapping[str, Any], convention: str) -> float:

@@ -76,6 +76,8 @@ def test_fit_of_the_cells_own_k_is_taken(tmp_path):
         Fitted(tmp_path, {"k": 16}, waiting)("first", "LR_N")
     with pytest.raises(SweepError, match="launch and fit second first"):
         Fitted(tmp_path, {"k": 16}, waiting)("second", "LR_N", 64)
+    with pytest.raises(SweepError, match="sae.parametrization=standard, in which lr is another quantity"):
+        Fitted(tmp_path, {"k": 16, "parametrization": "mup"}, waiting)("first", "LR_N", 64)
     assert not waiting
 
 

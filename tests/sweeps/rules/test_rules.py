@@ -75,6 +75,12 @@ def test_an_lr_is_not_carried_from_one_parametrisation_to_the_other():
         SweepError, match="sae.parametrization=standard, in which lr is another quantity than in"
     ):
         lr_law([standard], cell, "ln")
+    assert law([standard, mup], cell, "LR_N").value == pytest.approx(4096**-0.1)
+    with pytest.raises(SweepError, match="sae.parametrization=standard, in which lr is another quantity"):
+        law([standard], cell, "LR_N")
+    with pytest.raises(SweepError, match="sae.parametrization=mup, in which lr is another quantity"):
+        law([mup], CELL, "LR_N")
+    assert law([fitted("T_N", N, 2000 * N**0.6)], cell, "T_N").value == pytest.approx(2000 * 4096**0.6)
 
 
 def test_tokens_to_convergence_has_the_interval_of_the_law_times_the_margin():
