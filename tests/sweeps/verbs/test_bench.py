@@ -47,16 +47,20 @@ def test_verb_names_the_benchmarks_and_refuses_others(capfd):
     assert bench.names() == [
         "backtest",
         "converged",
+        "coordinate_check",
         "coverage",
+        "design",
         "fit",
         "kernels",
+        "lr_transfer",
+        "regimes",
         "step_cpu",
         "tails",
         "train",
     ]
     assert bench.main(["--help"]) == 0 and bench.main([]) == 2
     assert bench.main(["speed"]) == 2
-    assert "'speed' is not among the choices backtest, converged, coverage" in capfd.readouterr().err
+    assert "'speed' is not among the choices backtest, converged, coordinate_check" in capfd.readouterr().err
     for name, phrase in {"coverage": "nominal 95 %", "kernels": "--tune", "train": "--quick"}.items():
         assert bench.main([name, "--help"]) == 0
         assert phrase in capfd.readouterr().out
