@@ -33,7 +33,7 @@ def made(tmp_path):
         return subprocess.run(
             ["make", "-f", MAKEFILE, "-o", ".venv/dev", "-o", ".venv/peers/ready", target],
             cwd=tmp_path,
-            env={**os.environ, **codes, "TMPDIR": str(tmp_path), "MAKEFLAGS": ""},
+            env={**os.environ, **codes, "TMPDIR": str(tmp_path), "MAKEFLAGS": "", "MAKELEVEL": "0"},
             capture_output=True,
             text=True,
         )

@@ -159,10 +159,18 @@ def test_equal_science_is_one_run_whatever_it_is_written_like():
 
 
 def test_a_setting_that_was_added_later_changes_no_id_unless_it_is_set():
-    """The id is that of these settings at commit b34ace3, before `train.target` was added."""
-    (before,) = planned_runs(expand([*BASE, "train.target=0.015"]))
-    (other,) = planned_runs(expand([*BASE, "train.target=0.03"]))
-    assert before.run_id == "e8c53b4aefb4" != other.run_id
+    """The id is that of these settings at commit b34ace3, before `train.target` was added, which one stop reads."""
+    before, unread, first, second = (
+        planned_runs(expand([*BASE, *added]))[0].run_id
+        for added in (
+            ["train.target=0.015"],
+            ["train.target=0.03"],
+            ["train.stop=predicted", "train.target=0.015"],
+            ["train.stop=predicted", "train.target=0.03"],
+        )
+    )
+    assert before == unread == "e8c53b4aefb4"
+    assert len({before, first, second}) == 3
 
 
 @pytest.mark.parametrize(
