@@ -18,6 +18,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
 
 from fit.data.near_names import did_you_mean
 from sweeps.config.keys import config_groups, config_keys
@@ -60,7 +61,8 @@ def sentences(what: str = "the config") -> Iterator[None]:
         yield
     except SweepError:
         raise
-    except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: sae=null, sae=3
+    # ValueError: sae=null, sae=3. Hydra lets YAML's own error through, which names file, line and column.
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise SweepError(_sentence(error, what)) from error
 
 

@@ -233,3 +233,11 @@ def test_bad_grids_are_sentences(overrides, says):
 def test_impossible_cells_are_sentences(overrides, says):
     with pytest.raises(SweepError, match=says):
         planned_runs(expand([*BASE, *overrides]))
+
+
+def test_a_config_file_that_is_no_yaml_is_named_with_the_line(tmp_path):
+    study = tmp_path / "study" / "broken.yaml"
+    study.parent.mkdir()
+    study.write_text("# @package _global_\ndefaults:\n  - demo\n  ? null\n")
+    with pytest.raises(SweepError, match=f'"{study}", line 4'):
+        expand(["study=broken", f"hydra.searchpath=[file://{tmp_path}]"])
