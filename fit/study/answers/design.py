@@ -145,8 +145,9 @@ def design(
 def start(cells: Sequence[Cell], names: Sequence[str], budget: float, least: int) -> tuple[int, ...]:
     """Cells for a first fit, without any row: corners and middle of the grid, then the cells furthest from them.
 
-    No cell that costs more than a seventh of the budget is among them, unless too few are that cheap. Distances are of
-    the logarithms of the inputs, each over its range.
+    No cell that costs more than a seventh of the budget is among them, unless too few are that cheap. A cell is passed
+    over if the others that are still needed could not be paid after it, so that `least` cells are found wherever the
+    cheapest of them can be paid. Distances are of the logarithms of the inputs, each over its range.
 
     Parameters
     ----------
@@ -160,33 +161,49 @@ def start(cells: Sequence[Cell], names: Sequence[str], budget: float, least: int
         If the budget does not pay `least` cells.
     """
     costs = np.array([cell.cost for cell in cells], dtype=float)
-    paid = np.flatnonzero(costs <= DEAREST_START * budget)
-    if len(paid) < least:
-        paid = np.flatnonzero(costs <= np.sort(costs)[:least][-1]) if len(costs) >= least else paid
-    if len(paid) < least:
+    if len(costs) < least:
         raise FitError(
             f"A first fit needs {least} cells, and the grid has {len(cells)} to train: give it more sizes."
         )
+    cheapest = np.sort(costs)[:least]
+    if cheapest.sum() > budget * (1 + 1e-9):
+        raise FitError(
+            f"A first fit needs {least} cells, which cost {cheapest.sum():.3g} or more here, and the budget is "
+            f"{budget:.3g}: raise it."
+        )
+    paid = np.flatnonzero(costs <= max(DEAREST_START * budget, cheapest[-1]))
     u = np.log([[float(cells[int(i)].at[name][-1]) for name in names] for i in paid])
     width = np.ptp(u, axis=0)
     u = (u - u.min(axis=0)) / np.where(width > 0, width, 1)
     ends = np.array(np.meshgrid(*[[0.0, 1.0]] * len(names))).reshape(len(names), -1).T
     chosen: list[int] = []
     for place in (*ends, np.full(len(names), 0.5)):
-        nearest = int(np.argmin(((u - place) ** 2).sum(axis=1)))
-        if nearest not in chosen:
-            chosen.append(nearest)
+        possible = _leaving_enough(costs[paid], chosen, budget, least)
+        distance = ((u - place) ** 2).sum(axis=1)
+        taken = chosen[int(np.argmin(distance[chosen]))] if chosen else None
+        if len(possible):
+            nearest = int(possible[np.argmin(distance[possible])])
+            if taken is None or distance[nearest] < distance[taken]:
+                chosen.append(nearest)
     while len(chosen) < least:
-        gap = ((u[:, None] - u[chosen]) ** 2).sum(axis=2).min(axis=1)
-        gap[chosen] = -1
-        chosen.append(int(np.argmax(gap)))
+        possible = _leaving_enough(costs[paid], chosen, budget, least)
+        gap = ((u[possible, None] - u[chosen]) ** 2).sum(axis=2).min(axis=1)
+        chosen.append(int(possible[np.argmax(gap)]))
     chosen.sort(key=lambda one: costs[paid[one]])
-    total = float(costs[paid[chosen]].sum())
-    if total > budget:
-        raise FitError(
-            f"A first fit needs {least} cells, which cost {total:.3g} here, and the budget is {budget:.3g}: raise it."
-        )
     return tuple(int(paid[one]) for one in chosen)
+
+
+def _leaving_enough(costs: Array, chosen: Sequence[int], budget: float, least: int) -> Index:
+    """The cells not chosen after which the budget still pays for the cheapest of those that are wanted beside them."""
+    free = np.setdiff1d(np.arange(len(costs)), chosen)
+    left = budget * (1 + 1e-9) - float(costs[list(chosen)].sum())
+    more = max(0, least - len(chosen) - 1)
+    order = free[np.argsort(costs[free], kind="stable")]
+    first = float(costs[order[:more]].sum())
+    # Of a cell that is itself among the cheapest, the next one takes the place.
+    following = float(costs[order[more]]) if len(order) > more else np.inf
+    rest = np.where(np.isin(free, order[:more]), first - costs[free] + following, first)
+    return free[costs[free] + rest <= left]
 
 
 @dataclass(frozen=True)

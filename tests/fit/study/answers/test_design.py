@@ -115,11 +115,32 @@ def test_a_start_has_the_corners_of_the_grid_that_are_cheap_enough():
     )
     assert max(n for n, _ in chosen) == 2**9
     with pytest.raises(
-        FitError, match="A first fit needs 8 cells, which cost .* and the budget is 100: raise it"
+        FitError,
+        match="A first fit needs 8 cells, which cost 544 or more here, and the budget is 100: raise it",
     ):
         start(every, ("n_latents", "k"), 100, 8)
     with pytest.raises(FitError, match="A first fit needs 30 cells, and the grid has 21 to train"):
         start(every, ("n_latents", "k"), 1e9, 30)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_start_is_refused_only_where_its_cheapest_cells_cost_more_than_the_budget(seed):
+    """Corners that each cost less than a seventh of the budget may together cost more than all of it."""
+    rng = np.random.default_rng(seed)
+    grid = [(n, k) for n in 2.0 ** np.arange(5, 11) for k in (4.0, 8.0, 16.0, 32.0)]
+    costs = [n * rng.uniform(0.5, 2) for n, _ in grid]
+    every = [
+        Cell({"n_latents": np.array([n]), "k": np.array([k])}, cost)
+        for (n, k), cost in zip(grid, costs, strict=True)
+    ]
+    least = int(rng.integers(4, 13))
+    needed = sum(sorted(costs)[:least])
+    for budget in (needed, needed * rng.uniform(1, 3), needed * 10):
+        chosen = start(every, ("n_latents", "k"), budget, least)
+        assert len(set(chosen)) == len(chosen) >= least
+        assert sum(costs[i] for i in chosen) <= budget * (1 + 1e-6)
+    with pytest.raises(FitError, match="raise it"):
+        start(every, ("n_latents", "k"), needed * 0.999, least)
 
 
 @pytest.mark.parametrize(
