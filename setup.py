@@ -16,5 +16,6 @@ def packages_below(*names: str) -> list[str]:
 
 setup(
     packages=[*packages_below(*CODE), *(f"sweeps.{name}" for name in packages_below("conf"))],
+    py_modules=["saescale"],
     package_dir={"sweeps.conf": "conf"},
 )

@@ -30,7 +30,7 @@ def tree(*packages: str) -> set[str]:
 
 
 # An installed `sweeps` holds the config groups, which a checkout shows at its top.
-INSTALLED = tree(*CODE) | {f"sweeps/conf/{file}" for file in files(ROOT / "conf")}
+INSTALLED = tree(*CODE) | {"saescale.py"} | {f"sweeps/conf/{file}" for file in files(ROOT / "conf")}
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +69,8 @@ def test_what_is_installed_finds_its_config_templates_and_data(wheel, tmp_path):
         archive.extractall(tmp_path / "installed")
     program = """
 from sweeps.config.schema import conf_dir
-import fit.views.page.page, fit.datasets, kernels.tuning, sweeps.verbs.cli
-for module in (fit.views.page.page, fit.datasets, kernels.tuning, sweeps.verbs.cli):
+import fit.views.page.page, fit.datasets, kernels.tuning, saescale, sweeps.verbs.cli
+for module in (saescale, fit.views.page.page, fit.datasets, kernels.tuning, sweeps.verbs.cli):
     print(module.__file__)
 print(conf_dir())
 print(conf_dir() / "config.yaml")

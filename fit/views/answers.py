@@ -32,6 +32,29 @@ def predictions(answers: Predictions, points: Sequence[Mapping[str, Any]]) -> It
     yield from (f"  left out: {reason}" for reason in answers.left_out)
 
 
+def prediction_rows(answers: Predictions) -> list[dict[str, Any]]:
+    """A row per prediction for a table; an end of an interval is None where it is unbounded."""
+    return [
+        {
+            "law": one.law,
+            "group": " ".join(f"{name}={value}" for name, value in one.group.items()),
+            "method": one.method,
+            "regime": one.regime,
+            "response": one.response,
+            "predicted": one.value,
+            "low": one.low,
+            "high": one.high,
+            "new_run_low": one.new_low,
+            "new_run_high": one.new_high,
+            "beyond": one.reach.factor,
+            "beyond_input": one.reach.input,
+            "refuted": one.refuted,
+            "caution": " ".join(caution.text for caution in one.cautions),
+        }
+        for one in answers.predictions
+    ]
+
+
 def _with_interval(value: float, low: float | None, high: float | None) -> str:
     """A positive number with its interval; a missing lower end is 0."""
     return with_interval(value, low, high, DIGITS).replace("(−∞", "(0")

@@ -108,6 +108,24 @@ def _row(plan: Plan, runs: list[PlannedRun]) -> list[str]:
     ]
 
 
+def run_rows(plan: Plan) -> list[dict[str, Any]]:
+    """A row per run for a DataFrame: its id, state, size, every key that is varied or derived, tokens and FLOPs."""
+    return [
+        {
+            "run_id": run.run_id,
+            **({} if plan.phase is None else {"phase": plan.phase}),
+            "state": plan.states.get(run.run_id, "not launched"),
+            "n_latents": run.config.sae.n_latents,
+            "k": run.config.sae.k,
+            **{key.rpartition(".")[2]: value for key, value in run.varied.items()},
+            "tokens": run.config.train.budget,
+            "flops_sparse": run.flops_sparse,
+            "flops_dense": run.flops_dense,
+        }
+        for run in plan.runs
+    ]
+
+
 def _span(values: list[Any], form: str) -> str:
     low, high = min(values), max(values)
     return f"{low:{form}}" if low == high else f"{low:{form}} … {high:{form}}"

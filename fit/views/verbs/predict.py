@@ -138,27 +138,10 @@ def _csv(table: Any, predicted: "Predictions") -> str:
     """The columns of the table, then those of the prediction; no number where an end is unbounded."""
     import pandas as pd
 
-    rows = [
-        {
-            "law": one.law,
-            "group": " ".join(f"{name}={value}" for name, value in one.group.items()),
-            "method": one.method,
-            "regime": one.regime,
-            "response": one.response,
-            "predicted": one.value,
-            "low": one.low,
-            "high": one.high,
-            "new_run_low": one.new_low,
-            "new_run_high": one.new_high,
-            "beyond": one.reach.factor,
-            "beyond_input": one.reach.input,
-            "refuted": one.refuted,
-            "caution": " ".join(caution.text for caution in one.cautions),
-        }
-        for one in predicted.predictions
-    ]
+    from fit.views.answers import prediction_rows
+
     at = table.iloc[[one.row for one in predicted.predictions]].reset_index(drop=True)
-    answers = pd.DataFrame(rows)
+    answers = pd.DataFrame(prediction_rows(predicted))
     clash = {name: f"{name}_of_point" for name in at.columns if name in answers.columns}
     return str(pd.concat([at.rename(columns=clash), answers], axis=1).to_csv(index=False)).rstrip("\n")
 

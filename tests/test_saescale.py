@@ -1,0 +1,95 @@
+"""`import saescale as ss`: its examples run, importing it is light, and every result is short and escapes its HTML."""
+
+import doctest
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import saescale as ss
+from fit.datasets import load
+from fit.law.errors import FitError
+
+ROOT = Path(__file__).parents[1]
+
+
+def gpt4():
+    return load("gao2024_gpt4_lnk").rename(columns={"n": "n_latents"})
+
+
+@pytest.fixture(scope="module")
+def fits():
+    return ss.fit(gpt4(), "L_NK", intervals="delta")
+
+
+@pytest.mark.slow
+def test_every_example_does_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    for example in doctest.DocTestFinder().find(ss, extraglobs={"ss": ss}):
+        runner.run(example)
+    assert (runner.failures, runner.tries > 10) == (0, True)
+
+
+def test_importing_it_loads_no_package():
+    heavy = ("numpy", "pandas", "torch", "hydra", "matplotlib", "scipy", "fit", "sweeps")
+    code = f"import sys, saescale; print(sorted(set({heavy}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_every_result_is_short_and_has_html(fits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for result in (
+        ss.plan("study=demo_phases"), fits, fits.predict(n_latents=2**20, k=[32][0]), fits.plot(),
+    ):  # fmt: skip
+        assert len(repr(result)) < 1500 and "object at" not in repr(result)
+        assert result._repr_html_().startswith(("<p>", "<table>", "<pre>", "<img"))
+
+
+def test_html_escapes_names_of_the_table():
+    table = gpt4().assign(model="<b>gpt</b>")
+    html = ss.fit(table, "L_NK", intervals="delta", group=("model",))._repr_html_()
+    assert "&lt;b&gt;gpt" in html and "<b>" not in html
+
+
+def test_a_path_a_string_and_a_frame_give_the_same_fit(fits):
+    path = ROOT / "fit" / "datasets" / "gao2024_gpt4_lnk.csv"
+    for table in (path, str(path)):
+        pd.testing.assert_frame_equal(
+            ss.fit(table, "L_NK", mapping={"n_latents": "n"}, intervals="delta").params, fits.params
+        )
+
+
+def test_saved_fits_are_those_of_the_file_for_the_other_verbs(fits, tmp_path):
+    """`saescale figures` and `predict` take them: the fingerprint is that of the table."""
+    from fit.study.study_tables import StudyTables
+
+    gpt4().to_csv(tmp_path / "table.csv", index=False)
+    again = ss.fit(tmp_path / "table.csv", "L_NK", intervals="delta", where="k > 32")
+    again.save(tmp_path)
+    read = StudyTables.read(tmp_path / "table.csv")
+    assert read.outdated is None and read.fits == again.results
+    assert sorted(path.name for path in again.plot().save(tmp_path)) == ["l_nk.csv", "l_nk.pdf", "l_nk.png"]
+
+
+def test_a_mapping_and_a_condition_are_those_of_the_command_line():
+    table = load("gao2024_gpt4_lnk").rename(columns={"n": "width", "loss": "error"})
+    asked = ss.fit(
+        table, "L_N", mapping={"n_latents": "width", "nmse": "error"}, where="k == 32", intervals="delta"
+    )
+    assert [(one.law, one.rows) for one in asked.results] == [("L_N", 9)]
+    used = asked.results[0].rows_used
+    assert (used.rows, used.used, [part.rows for part in used.left_out]) == (45, 9, [36])
+
+
+def test_what_was_skipped_is_among_the_notes(fits):
+    every = ss.fit(gpt4(), "L_NK", "L_C", intervals="delta")
+    assert any("L_C" in note for note in every.notes) and f"{len(every.notes)} notes" in repr(every)
+
+
+def test_an_unknown_figure_names_those_there_are(fits):
+    with pytest.raises(FitError, match="l_nk"):
+        fits.plot("l_kn")
