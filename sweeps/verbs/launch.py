@@ -26,13 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Launch the phases in order, each after the previous one has ended."""
     from sweeps.dispatch.submit import script
-    from sweeps.errors import SweepError
+    from sweeps.planning.design.propose import refuse
     from sweeps.planning.phased import make_plans
 
-    if any(override.startswith(("design=", "design.on=")) for override in arguments.overrides):
-        raise SweepError(
-            "design=true is of `saescale plan`, which prints the command that launches what it proposes."
-        )
+    refuse(arguments.overrides)
     if arguments.dry_run:
         print("\n".join(map(script, make_plans(arguments.overrides))))
         return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sweeps.verbs.arguments import SweepVerb, add_overrides, prints_config
 
 if TYPE_CHECKING:
-    from sweeps.planning.design import Wanted
+    from sweeps.planning.design.propose import Wanted
     from sweeps.planning.plan import Plan
 
 
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     from sweeps.config.phases import steps
     from sweeps.dispatch import submit
     from sweeps.planning import phase_table, table
-    from sweeps.planning.design import wanted
+    from sweeps.planning.design.propose import wanted
     from sweeps.planning.phased import make_plans
 
     composed = steps(arguments.overrides)[0].composed
@@ -56,11 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _design(plans: "Sequence[Plan]", want: "Wanted") -> int:
     """Print which cells are best trained next, of the first phase that has any left."""
-    from sweeps.planning import design_table
-    from sweeps.planning.design import propose
+    from sweeps.planning.design import table
+    from sweeps.planning.design.propose import propose
 
     plan = next((one for one in plans if one.todo), plans[-1])
-    design_table.show(propose(plan, want))
+    table.show(propose(plan, want))
     return 0
 
 

@@ -2,10 +2,12 @@
 
 import re
 import shlex
+import shutil
 
 import numpy as np
 import pytest
 
+from sweeps.config import schema
 from sweeps.dispatch.launch import write_runs
 from sweeps.ledger.run_folder import Status
 from sweeps.planning.plan import make_plan
@@ -85,6 +87,52 @@ def test_several_lr_at_one_size_are_one_cell_of_a_law_of_all_k(tiny, capsys):
     assert set(sizes) <= {128, 256} and len(sizes) % 2 == 0
 
 
+ALPHA = ("design=true", "design.target=alpha", "launcher=debug")
+
+
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [
+        (("sae.activation=relu", "sae.k=null", "sae.sparsity_coef=1e-3,2e-3"), "sae.sparsity_coef"),
+        (("train.ema=0.9,0.99",), "train.ema"),
+        (
+            ("train.lr_schedule=linear", "train.stop=budget", "train.decay_share=0.2,0.5"),
+            "train.decay_share",
+        ),
+    ],
+)
+def test_a_setting_that_a_law_does_not_tell_apart_is_refused(tiny, capsys, more, key):
+    """As one cell, the runs of two λ would be one row of a law."""
+    code, printed = shown(tiny("sae.n_latents=16,32,64,128,256,512,1024", *more, *ALPHA), capsys)
+    assert code == 1 and f"the grid has {key} = " in printed.err and printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "column"),
+    [
+        ("train.batch_tokens=32,64", "batch_tokens"),
+        ("train.lr_schedule=constant,linear", "lr_schedule"),
+    ],
+)
+def test_a_first_fit_is_of_cells_of_one_law(tiny, capsys, more, column):
+    given = tiny("sae.n_latents=geom(16,2048,2)", more, *ALPHA, "design.budget=1e18")
+    code, printed = shown(given, capsys)
+    assert code == 0, printed.err
+    assert f"8 cells are of another group than L_N (k=2, {column}=" in printed.out
+    runs = launched(printed.out).runs
+    assert len(runs) == 7 and len({getattr(run.config.train, column, 0) for run in runs}) == 1
+    assert len({getattr(run.config.sae, column, 0) for run in runs}) == 1
+
+
+def test_runs_with_another_setting_than_the_cells_are_no_rows_of_their_law(tiny, capsys):
+    """Before, the six sizes of ema = 0.9 were rows of the law, and their cells counted as trained."""
+    end(make_plan(tiny("sae.n_latents=16,24,32,48,64,96", "train.ema=0.9", "launcher=debug")), law_of_n)
+    code, printed = shown(tiny(*SIZES, *ALPHA, "design.budget=1e18"), capsys)
+    assert code == 0, printed.err
+    assert "6 ended runs with train.ema = 0.9 left out: the cells have 0.999." in printed.out
+    assert "No other run of tiny has ended." in printed.out and "for a first fit of L_N" in printed.out
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
@@ -130,6 +178,29 @@ def test_a_grid_that_no_law_can_be_fitted_to_or_that_is_all_trained(tiny, capsys
     assert code == 1 and "Every cell of tiny is trained: give a larger grid" in printed.err
 
 
-def test_a_launch_does_not_take_a_design(tiny, tmp_path, capsys):
-    assert launch.main(tiny(*SIZES, "design=true", "design.target=alpha")) == 1
-    assert "design=true is of `saescale plan`" in capsys.readouterr().err and not (tmp_path / "tiny").exists()
+@pytest.mark.parametrize("key", ["design.on", "design.target", "design.law", "design.budget"])
+def test_a_launch_does_not_take_a_design(tiny, tmp_path, capsys, key):
+    value = {"design.on": "true", "design.budget": "1"}.get(key, "alpha")
+    assert launch.main(tiny(*SIZES, f"{key}={value}")) == 1
+    text = capsys.readouterr().err
+    assert f"{key}: a design is of `saescale plan`" in text and not (tmp_path / "tiny").exists()
+
+
+def test_a_launch_does_not_take_a_design_from_the_file_of_a_study(tiny, tmp_path, capsys, monkeypatch):
+    """The command that the proposal prints switches off what the file sets."""
+    conf = tmp_path / "conf"
+    shutil.copytree(schema.conf_dir(), conf)
+    (conf / "study" / "asked.yaml").write_text(
+        "# @package _global_\ndesign: {'on': true, target: alpha, budget: 1e18}\n"
+    )
+    monkeypatch.setattr("sweeps.config.compose.conf_dir", lambda: conf)
+    given = tiny("study=asked", *SIZES)
+    assert launch.main(given) == 1
+    text = capsys.readouterr().err
+    assert (
+        "design.on, design.target, design.budget: a design is of" in text and not (tmp_path / "tiny").exists()
+    )
+    code, printed = shown(given, capsys)
+    assert code == 0, printed.err
+    assert "design.on=false design.target=null design.budget=null" in printed.out
+    assert len(launched(printed.out).runs) == 7

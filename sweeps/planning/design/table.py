@@ -8,7 +8,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.planning.design import Interval, Proposal
+from sweeps.config.phases import steps
+from sweeps.planning.design.propose import Interval, Proposal, given
 from sweeps.planning.runs import PlannedRun
 
 _PLAIN = re.compile(r"[\w.+-]+")
@@ -77,7 +78,9 @@ def launching(proposal: Proposal) -> Iterator[str]:
     if plan.phase is None:
         import shlex
 
-        yield f"Launch with: saescale launch {shlex.join(overrides(plan.overrides, plan.grid.axes, now))}"
+        command = overrides(plan.overrides, plan.grid.axes, now)
+        command += switched_off(command)
+        yield f"Launch with: saescale launch {shlex.join(command)}"
     else:
         yield f"Launch with this grid in the phase {plan.phase}:"
         yield yaml.safe_dump(
@@ -105,6 +108,13 @@ def overrides(given: Sequence[str], axes: Any, runs: Sequence[PlannedRun]) -> li
         values = [run.varied[key] for run in runs]
         made.append(f"{key}={','.join(map(_text, values if key in zipped else values[:1]))}")
     return [*kept, *made, *([f"grid.zip=[[{','.join(zipped)}]]"] if len(zipped) > 1 else [])]
+
+
+def switched_off(command: Sequence[str]) -> list[str]:
+    """Overrides for the keys of `design` that the study's file sets, with which no command launches."""
+    (step,) = steps(command)
+    keys = {} if step.composed is None else given(step.composed)
+    return [f"{key}={_text(value)}" for key, value in keys.items()]
 
 
 def grid(axes: Any, runs: Sequence[PlannedRun]) -> dict[str, Any]:

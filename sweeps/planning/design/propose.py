@@ -1,15 +1,17 @@
 """Proposes which cells of a study to train next, so that a chosen number of a law becomes known better for its cost."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from sweeps.config.phases import steps
+from sweeps.config.schema import Design
 from sweeps.errors import SweepError
-from sweeps.ledger.run_folder import ENDED
 from sweeps.planning import cost
+from sweeps.planning.design.cells import Runs, cell, ended, groups_of, has_inputs, of_group, untrained
 from sweeps.planning.plan import Plan
 from sweeps.planning.runs import PlannedRun
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
     from fit.law.law import Inputs, Law
     from fit.law.result import FitResult
-    from fit.study.answers.design import Cell
     from fit.study.answers.target import Target
 
 # Without a budget, the share of what the untrained cells cost that a design may spend: on the published GPT-4 SAEs this
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
 SHARE = 0.35
 # Rows of a first fit beyond what the law needs at least.
 SPARE = 2
-# The rows of a run at its budgets are taken at its end and at these many halvings of it.
-OCTAVES = 5
-# Runs that agree in these, as those of a sweep of lr, give a law one row.
-_CELL = ("n_latents", "k", "max_tokens", "data", "activation", "batch_tokens", "seed")
 
 
 @dataclass(frozen=True)
@@ -111,6 +108,31 @@ def wanted(config: DictConfig) -> Wanted | None:
     return Wanted(read_target(asked.target, asked.law), asked.budget)
 
 
+def given(config: DictConfig) -> dict[str, Any]:
+    """The keys of `design` that a config sets, each with the value that it has where nothing sets it."""
+    usual = Design()
+    names = (field.name for field in fields(Design))
+    return {
+        f"design.{name}": getattr(usual, name)
+        for name in names
+        if config.design[name] != getattr(usual, name)
+    }
+
+
+def refuse(overrides: Sequence[str]) -> None:
+    """Raise SweepError if the command line, or one of its studies, sets a key of `design`, which nothing launches."""
+    for step in steps(overrides):
+        keys = {} if step.composed is None else given(step.composed)
+        if keys:
+            off = " ".join(
+                f"{key}={'null' if value is None else str(value).lower()}" for key, value in keys.items()
+            )
+            raise SweepError(
+                f"{', '.join(keys)}: a design is of `saescale plan`, which prints the command that launches "
+                f"what it proposes: leave it out of the command or of the study's file, or launch with {off}."
+            )
+
+
 def propose(plan: Plan, want: Wanted) -> Proposal:
     """The cells of a plan that are best trained next for a target, from the runs of the study that have ended.
 
@@ -118,24 +140,31 @@ def propose(plan: Plan, want: Wanted) -> Proposal:
     """
     from fit.law.laws import LAWS
 
-    groups = _untrained(plan)
-    if not groups:
+    cells = untrained(plan)
+    if not cells:
         raise SweepError(
             f"Every cell of {plan.title} is trained: give a larger grid, as sae.n_latents=geom(…)."
         )
-    _costs(plan, want, groups)  # a budget that pays nothing is refused before the fits
-    tables, reasons = _ended(plan), []
+    _costs(plan, want, cells)  # a budget that pays nothing is refused before the fits
+    tables, notes = ended(plan, cells)
     if tables is None:
-        return _first(plan, want, groups, [f"No run of {plan.title} has ended."])
+        none = f"No {'other ' if notes else ''}run of {plan.title} has ended."
+        return _first(plan, want, cells, [*notes, none])
+    reasons = []
     for name in want.target.laws:
         law = LAWS[name]
         fits, why = _fits(name, tables)
         reasons += why
         for fit in fits:
-            own = [group for group in groups if _of_group(group[0], fit, law)]
-            if own and _matches(fit, want.target):
-                return _designed(plan, want, law, fit, own, len(groups) - len(own))
-    return _first(plan, want, groups, reasons)
+            own = [runs for runs in cells if of_group(runs[0], fit, law)]
+            if own and _matches(fit.group, want.target):
+                return _designed(plan, want, law, fit, own, [*notes, *_other(len(cells) - len(own), fit)])
+    return _first(plan, want, cells, [*notes, *reasons])
+
+
+def _other(count: int, fit: "FitResult") -> list[str]:
+    """A note on the cells that a law cannot be designed for, because they are of another group."""
+    return [f"{count} cells are of another group than {_label(fit)}, and left out."] if count else []
 
 
 def _designed(
@@ -143,8 +172,8 @@ def _designed(
     want: Wanted,
     law: "Law",
     fit: "FitResult",
-    groups: list[list[PlannedRun]],
-    left_out: int,
+    groups: Sequence[Runs],
+    notes: Sequence[str],
 ) -> Proposal:
     """The design by a law that is fitted."""
     import numpy as np
@@ -155,14 +184,12 @@ def _designed(
 
     at, rows = fit.estimate, fit.fitted_rows
     assert at is not None
-    notes = []
-    if left_out:
-        notes.append(f"{left_out} cells are of another group than {_label(fit)}, and left out.")
+    notes = [*notes]
     notes += [f"{caution.kind}: {caution.text}" for caution in fit.cautions if caution.kind == "refuted"]
     weight = independent(at, rows) / rows.runs if rows.shared else 1.0
     unit, costs, budget = _costs(plan, want, groups)
-    cells = [_cell(law, group, price, weight) for group, price in zip(groups, costs, strict=True)]
-    x = {name: np.concatenate([rows.x[name], *(cell.at[name] for cell in cells)]) for name in law.inputs}
+    cells = [cell(law, group, price, weight) for group, price in zip(groups, costs, strict=True)]
+    x = {name: np.concatenate([rows.x[name], *(one.at[name] for one in cells)]) for name in law.inputs}
     made = design(at, rows, quantities(want.target, law, at.basis, x), cells, budget)
     assert made.added  # `_costs` has refused a budget that pays no cell
     present = _present(fit, law, want.target, x)
@@ -183,94 +210,63 @@ def _designed(
     )
 
 
-def _first(plan: Plan, want: Wanted, groups: list[list[PlannedRun]], reasons: Sequence[str]) -> Proposal:
+def _first(plan: Plan, want: Wanted, cells: Sequence[Runs], reasons: Sequence[str]) -> Proposal:
     """Cells for a first fit, spread over the grid, where the runs so far have none."""
-    import numpy as np
-
-    from fit.law.errors import FitError
     from fit.law.laws import LAWS
-    from fit.study.answers.design import start
-    from fit.study.answers.target import missing_values
 
-    unit, costs, budget = _costs(plan, want, groups)
     why = []
     for name in want.target.laws:
         law = LAWS[name]
-        if not all(_has(group[0], law) for group in groups):
+        if not all(has_inputs(runs[0], law) for runs in cells):
             why.append(f"{name} takes {', '.join(law.inputs)}")
             continue
-        cells = [_cell(law, group, price, 1.0) for group, price in zip(groups, costs, strict=True)]
-        inputs = {one: np.concatenate([cell.at[one][-1:] for cell in cells]) for one in law.inputs}
-        if absent := missing_values(law, inputs):
-            why.append(f"{name} needs {absent}")
-            continue
-        try:
-            chosen = start(cells, law.inputs, budget, len(law.internal) + 2 + SPARE)
-        except FitError as error:
-            why.append(f"{name}: {error}")
-            continue
-        spent, lines = 0.0, []
-        for i in chosen:
-            spent += costs[i]
-            lines.append(Line(tuple(groups[i]), costs[i], spent, None, None, True))
-        spread = f"These cells are spread over the grid for a first fit of {name}: plan again when they have ended."
-        notes = [*reasons, spread]
-        return Proposal(plan, want.target, None, 0, unit, budget, sum(costs), (), tuple(lines), tuple(notes))
+        for group, numbers in groups_of(cells, law):
+            if not _matches(group, want.target):
+                continue
+            own = [cells[number] for number in numbers]
+            label, left_out = _labelled(name, group), len(cells) - len(own)
+            notes = [*reasons]
+            if left_out:
+                notes.append(f"{left_out} cells are of another group than {label}, and left out.")
+            made = _start(plan, want, law, own, notes)
+            if isinstance(made, Proposal):
+                return made
+            why.append(f"{label}{made}")
     raise SweepError(
         f"{want.target} cannot be designed for with this grid: {'; '.join(dict.fromkeys([*why, *reasons]))}"
     )
 
 
-def _untrained(plan: Plan) -> list[list[PlannedRun]]:
-    """The untrained runs by cell: those of equal inputs and seed, as the lr of a sweep, are one cell of the law."""
-    groups: dict[tuple[Any, ...], list[PlannedRun]] = {}
-    trained = set()
-    for run in plan.runs:
-        columns = _columns(run)
-        key = tuple(columns[name] for name in _CELL)
-        if plan.states.get(run.run_id) in ENDED:
-            trained.add(key)
-        else:
-            groups.setdefault(key, []).append(run)
-    return [runs for key, runs in groups.items() if key not in trained]
-
-
-def _columns(run: PlannedRun) -> dict[str, Any]:
-    """What a run's row in runs.parquet has, as far as groups of rows and inputs of laws are concerned."""
-    config = run.config
-    own = {"seed": config.seed, "data": run.data["name"], "d_model": config.data.d_model}
-    own |= {"data_fingerprint": config.data.fingerprint, "tokens": config.train.budget}
-    return asdict(config.sae) | asdict(config.train) | own
-
-
-def _has(run: PlannedRun, law: "Law") -> bool:
-    columns = _columns(run)
-    return all(columns.get(name) is not None for name in law.inputs)
-
-
-def _of_group(run: PlannedRun, fit: "FitResult", law: "Law") -> bool:
-    columns = _columns(run)
-    known = {name: value for name, value in fit.group.items() if value is not None and name in columns}
-    same = (str(columns[name]) == str(value) for name, value in known.items())
-    return _has(run, law) and all(same)
-
-
-def _matches(fit: "FitResult", target: "Target") -> bool:
-    """Whether a fit is of the k that the target names, if it is of one."""
-    return fit.group.get("k") is None or "k" not in target.at or float(fit.group["k"]) == target.at["k"]
-
-
-def _cell(law: "Law", runs: Sequence[PlannedRun], price: float, weight: float) -> "Cell":
+def _start(
+    plan: Plan, want: Wanted, law: "Law", groups: Sequence[Runs], notes: Sequence[str]
+) -> Proposal | str:
+    """A first fit of one law to one group of cells, or why there is none, to follow the name of the law."""
     import numpy as np
 
-    from fit.study.answers.design import Cell
+    from fit.law.errors import FitError
+    from fit.study.answers.design import start
+    from fit.study.answers.target import missing_values
 
-    columns = _columns(runs[0])
-    count = OCTAVES + 1 if "tokens" in law.inputs else 1
-    at = {name: np.full(count, float(columns[name])) for name in law.inputs}
-    if "tokens" in at:
-        at["tokens"] = at["tokens"] / 2.0 ** np.arange(OCTAVES, -1, -1)
-    return Cell(at, price, weight)
+    unit, costs, budget = _costs(plan, want, groups)
+    cells = [cell(law, group, price, 1.0) for group, price in zip(groups, costs, strict=True)]
+    inputs = {one: np.concatenate([each.at[one][-1:] for each in cells]) for one in law.inputs}
+    if absent := missing_values(law, inputs):
+        return f" needs {absent}"
+    try:
+        chosen = start(cells, law.inputs, budget, len(law.internal) + 2 + SPARE)
+    except FitError as error:
+        return f": {error}"
+    spent, lines = 0.0, []
+    for i in chosen:
+        spent += costs[i]
+        lines.append(Line(tuple(groups[i]), costs[i], spent, None, None, True))
+    spread = f"These cells are spread over the grid for a first fit of {law.name}: plan again when they have ended."
+    return Proposal(plan, want.target, None, 0, unit, budget, sum(costs), (), tuple(lines), (*notes, spread))
+
+
+def _matches(group: Mapping[str, Any], target: "Target") -> bool:
+    """Whether a group is of the k that the target names, if it is of one."""
+    return group.get("k") is None or "k" not in target.at or float(group["k"]) == target.at["k"]
 
 
 def _costs(
@@ -305,16 +301,6 @@ def _costs(
     return unit, costs, budget
 
 
-def _ended(plan: Plan) -> "tuple[pd.DataFrame, pd.DataFrame] | None":
-    """The tables of the runs that have ended: of the study, or of the phase; None if there are none."""
-    from sweeps.ledger.tables import collect
-
-    ids = None if plan.phase is None else [run.run_id for run in plan.runs]
-    runs, curves = collect(plan.study, ids)
-    runs = runs[runs["state"].isin(ENDED)]
-    return (runs, curves[curves["run_id"].isin(runs["run_id"])]) if len(runs) else None
-
-
 def _fits(law: str, tables: "tuple[pd.DataFrame, pd.DataFrame]") -> tuple[list["FitResult"], list[str]]:
     """The fits of a law to the runs that have ended, and why there are none."""
     from fit.law.errors import FitError
@@ -344,5 +330,9 @@ def _present(fit: "FitResult", law: "Law", target: "Target", x: "Inputs") -> tup
 
 
 def _label(fit: "FitResult") -> str:
-    values = ", ".join(f"{name}={value}" for name, value in fit.group.items())
-    return f"{fit.law} ({values})" if values else fit.law
+    return _labelled(fit.law, fit.group)
+
+
+def _labelled(law: str, group: Mapping[str, Any]) -> str:
+    values = ", ".join(f"{name}={value}" for name, value in group.items())
+    return f"{law} ({values})" if values else law
