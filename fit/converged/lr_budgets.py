@@ -35,7 +35,7 @@ def fit_lr_budgets(
     """
     cell = [name for name in law.inputs if name != PROGRESS]
     tables.require(part, "lr", "nmse", *law.inputs)
-    known, evaluations, left_out = _evaluations(part, cell)
+    known, counted, left_out = _evaluations(part, cell)
     best, _ = lr_optima(_with_neighbours(known, law.inputs, cell), tuple(law.inputs))
     budgets = len(known[list(law.inputs)].drop_duplicates())
     if best.empty:
@@ -43,6 +43,10 @@ def fit_lr_budgets(
             f"None of {budgets} budgets has a best lr inside its grid: try smaller or larger lr, at least three at "
             "each size."
         )
+    # Of a curve, which is interpolated, an evaluation serves several budgets, so whole sizes are counted there.
+    names = cell if "run_id" in part.columns else law.inputs
+    behind = _agreeing(counted, best, names)
+    left_out = (*left_out, LeftOut(int((~behind).sum()), f"of a {_joined(names)} without a best lr"))
     label = best[cell].astype(str).agg(" ".join, axis=1)
     runs = label.nunique()
     cluster = None if options.cluster == NONE else label
@@ -57,7 +61,7 @@ def fit_lr_budgets(
     used = RowsUsed(
         "evaluations",
         len(part),
-        evaluations,
+        int(behind.sum()),
         left_out,
         runs,
         RunsBy.COLUMN if cluster is not None else RunsBy.ROWS,
@@ -75,8 +79,10 @@ def fit_lr_budgets(
     return [result.with_cautions(before=cautions)]
 
 
-def _evaluations(part: pd.DataFrame, cell: Sequence[str]) -> tuple[pd.DataFrame, int, tuple[LeftOut, ...]]:
-    """The losses of every run at the budgets that count, how many evaluations they rest on, and the others by reason.
+def _evaluations(
+    part: pd.DataFrame, cell: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame, tuple[LeftOut, ...]]:
+    """The losses of every run at the budgets that count, the evaluations that they rest on, and the others by reason.
 
     Runs of other settings, or that ended earlier, are evaluated at other tokens: a curve is interpolated in log-log at
     half octaves of D between its evaluations. The end of a run whose lr decays, and a row without a run, stay as they
@@ -92,13 +98,30 @@ def _evaluations(part: pd.DataFrame, cell: Sequence[str]) -> tuple[pd.DataFrame,
     else:
         counted = known
     least = SHARE * (1 - 1e-9) * _largest(counted, cell)
-    early = int((counted[PROGRESS] < least).sum())
-    left.append(LeftOut(early, f"below 1/{1 / SHARE:.0f} of the largest budget of their size"))
+    few = int(least.isna().sum())
+    left.append(LeftOut(few, f"of a {_joined(cell)} with fewer than three lr"))
+    if few == len(counted):
+        raise FitError(f"lr* needs three lr at each {_joined(cell)}, and none has them: train more lr.")
+    early = counted[PROGRESS] < least
+    left.append(LeftOut(int(early.sum()), f"below 1/{1 / SHARE:.0f} of the largest budget of their size"))
+    late = counted[~early & least.notna()]
     if "run_id" not in counted.columns:
-        return counted[counted[PROGRESS] >= least], len(counted) - early, tuple(left)
+        return late, late, tuple(left)
     names = [*cell, "lr", PROGRESS, "nmse"]
-    curves = [_on_grid(curve[names], float(least[curve.index[0]])) for _, curve in counted.groupby("run_id")]
-    return pd.concat(curves, ignore_index=True), len(counted) - early, tuple(left)
+    runs = counted[least.notna()].groupby("run_id")
+    curves = [_on_grid(curve[names], float(least[curve.index[0]])) for _, curve in runs]
+    return pd.concat(curves, ignore_index=True), late, tuple(left)
+
+
+def _joined(names: Sequence[str]) -> str:
+    """`n_latents`, or `(n_latents, batch_tokens)`."""
+    return names[0] if len(names) == 1 else f"({', '.join(names)})"
+
+
+def _agreeing(rows: pd.DataFrame, best: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """Flags of the rows that agree with a row of `best` in some columns."""
+    there = pd.MultiIndex.from_frame(best[list(names)])
+    return pd.MultiIndex.from_frame(rows[list(names)]).isin(there)
 
 
 def _largest(rows: pd.DataFrame, cell: Sequence[str]) -> pd.Series:

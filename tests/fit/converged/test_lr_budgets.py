@@ -76,8 +76,8 @@ def test_budgets_without_an_optimum_and_early_ones_are_left_out_and_counted():
             table["tokens"] < table.groupby(["n_latents", "batch_tokens"])["tokens"].transform("max") / 16
         ).sum()
     )
-    with pytest.raises(FitError, match="None of 66 budgets has a best lr inside its grid"):
-        fit(curves(lrs=LRS[LRS > 0.06]))
+    with pytest.raises(FitError, match="None of 54 budgets has a best lr inside its grid"):
+        fit(curves(lrs=8 * LRS[-3:]))
 
 
 def test_of_a_run_whose_lr_decays_only_the_end_counts():
@@ -109,3 +109,25 @@ def test_on_sweeps_of_another_shape_whose_runs_end_at_other_tokens_it_transfers(
     lr = result.predict({"n_latents": float(largest), "tokens": D})[0]
     regret = sweep.loss(largest, D, lr) / sweep.loss(largest, D, sweep.lr_at(largest, D)) - 1
     assert regret < 0.01
+
+
+@pytest.mark.parametrize("with_runs", [True, False])
+def test_sizes_with_fewer_than_three_lr_or_no_best_lr_are_left_out_and_counted(with_runs):
+    """n = 24 has two lr, and lr* of n = 48 is below its lr; the other sizes give the law alone."""
+    sizes = (16, 32, 64)
+    two = curves(sizes=(24,), lrs=LRS[4:6])
+    edge = curves(sizes=(48,), lrs=LRS[LRS > 0.03])
+    table, alone = pd.concat([curves(sizes=sizes), two, edge], ignore_index=True), curves(sizes=sizes)
+    if not with_runs:
+        table, alone = table.drop(columns="run_id"), alone.drop(columns="run_id")
+    (result,), (expected,) = fit(table), fit(alone)
+    used = result.rows_used
+    by_rule = {part.rule: part.rows for part in used.left_out}
+    assert by_rule["of a (n_latents, batch_tokens) with fewer than three lr"] == len(two)
+    assert used.used + sum(by_rule.values()) == used.rows == len(table)
+    assert used.used == expected.rows_used.used and used.runs == expected.rows_used.runs == 6
+    assert result.params == expected.params
+    with pytest.raises(
+        FitError, match=r"lr\* needs three lr at each \(n_latents, batch_tokens\), and none has"
+    ):
+        fit(two)
