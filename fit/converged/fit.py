@@ -10,7 +10,7 @@ from fit.converged.budget_rows import budget_rows
 from fit.converged.error_weights import error_weights
 from fit.converged.lr import lr_optima
 from fit.converged.runs import Converged
-from fit.converged.tails import shared_errors
+from fit.converged.tails import LIMIT, at_limits, loss_column, shared_errors
 from fit.converged.tokens import to_convergence
 from fit.data import tables
 from fit.data.correlation import correlated_rows, correlated_within
@@ -135,28 +135,42 @@ def fit_tokens(
     return [_with_selection(chosen, result.with_cautions(before=cautions))]
 
 
-def fit_lr(law: Law, part: pd.DataFrame, group: dict[str, Any], options: FitOptions) -> list[FitResult]:
-    """Fit lr*(n) at convergence, with lr* from a parabola through the lr grid of each n.
+def fit_lr(
+    law: Law,
+    part: pd.DataFrame,
+    group: dict[str, Any],
+    options: FitOptions,
+    curves: pd.DataFrame | None = None,
+) -> list[FitResult]:
+    """Fit lr*(n) at convergence, with lr* from a parabola through the lr grid of each n, over L∞ where it is known.
 
-    Only converged runs are used, whatever `options` choose for unconverged runs.
+    Only converged runs are used, whatever `options` choose for unconverged runs. curves: may show the tails.
     """
-    usable, left = _usable(part)
+    converged, left = _usable(part)
+    usable, unknown_tails = at_limits(converged, curves)
     best, reasons = lr_optima(usable)
     if best.empty:
         raise FitError(" ".join(reasons) or "No n was trained at three lr.")
     result = fit_law(
         law, {"n_latents": tables.numbers(best, "n_latents")}, tables.numbers(best, "lr"), **options.of_law
     )
-    selection = LrSelection(len(part), "vertex of ln L over ln lr", len(best), tuple(reasons))
+    loss = "L∞" if loss_column(usable) == LIMIT else "L"
+    selection = LrSelection(len(part), f"vertex of ln {loss} over ln lr", len(best), tuple(reasons))
+    about = (
+        "L∞ of each run by its tail" if loss == "L∞" else "the last loss L of each run, as no tail is known"
+    )
+    note = f"lr* of each n is the {selection.rule}, with {about}."
     unknown = [Caution(Kind.ROWS, reason, ("lr",)) for reason in reasons]
     with_optimum = int(pd.Series(tables.numbers(usable, "n_latents")).isin(best["n_latents"]).sum())
     left_out = (
-        LeftOut(len(part) - len(usable), "not done, or not converged"),
+        LeftOut(len(part) - len(converged), "not done, or not converged"),
+        LeftOut(unknown_tails, "without a curve or last_doubling, so that L∞ is not known"),
         LeftOut(len(usable) - with_optimum, "of n that have no best lr"),
     )
     runs = training_runs(usable, law.inputs, law.response, options.cluster)
     used = RowsUsed("runs", len(part), with_optimum, left_out, with_optimum, runs.by, runs.columns, runs.why)
     result = replace(result, regime="converged", group=group, selection=selection, rows_used=used)
+    result = replace(result, extra=replace(result.extra, note=note))
     return [result.with_cautions(before=[*left, *unknown])]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fit.converged.tails import loss_column
 from fit.data import tables
 from fit.data.vertex import LR_REACH, Vertex, lowest, short_number
 from fit.law.json_values import integral
@@ -46,13 +47,14 @@ class AtEnd:
 def lr_optima(table: pd.DataFrame, by: Sequence[str] = ("n_latents",)) -> tuple[pd.DataFrame, list[str]]:
     """The vertex of ln L over ln lr for each n: columns `by`, lr, nmse (at the vertex), tried; and why n are missing.
 
-    table: rows with lr, nmse and the columns `by`. Several rows at one lr, such as seeds, count as their geometric
-    mean. A grid of lr in factors of 2 gives the optimum within a factor of √2, and the parabola gives it within a few
-    percent. If the lowest loss of an n is at an edge of its grid, lr* is only bounded, not known, so this n is left
-    out. All n that are left out for the same reason are named in one sentence.
+    table: rows with lr, nmse and the columns `by`; where they have L∞, see `tails.at_limits`, that is the loss. Several
+    rows at one lr, such as seeds, count as their geometric mean. A grid of lr in factors of 2 gives the optimum within
+    a factor of √2, and the parabola gives it within a few percent. If the lowest loss of an n is at an edge of its
+    grid, lr* is only bounded, not known, so this n is left out. All n that are left out for the same reason are named
+    in one sentence.
     """
     tables.require(table, *by, "lr", "nmse")
-    known = tables.numeric(table, *by, "lr", "nmse")
+    known = tables.numeric(table.assign(nmse=table[loss_column(table)]), *by, "lr", "nmse")
     known = known[(known["lr"] > 0) & (known["nmse"] > 0)]
     rows: list[dict[str, Any]] = []
     without: dict[str, list[tuple[Any, ...]]] = {}

@@ -44,6 +44,8 @@ NOISE = 1e-3
 ROUNDING = 1e-9  # of losses of about 6 digits: a smaller noise is none
 # The columns of `limits`.
 COLUMNS = ("value", "low", "high", "relative_error", "shared_low", "shared_high")
+# The column of `at_limits`; no table that was read has such a name.
+LIMIT = "L∞ of nmse"
 # The g that are tried.
 EXPONENTS = np.geomspace(0.02, 8.0, 80)
 ZOOMS = tuple(np.geomspace(1 / span, span, 21) for span in (1.08, 1.008, 1.0008))
@@ -63,9 +65,14 @@ class Tail:
     noise: float
     own: float | None
 
+    @property
+    def rises(self) -> bool:
+        """Whether the loss is higher than half the tokens before, by more than its noise."""
+        return self.fall <= -4 * self.noise
+
     def limit(self) -> tuple[float, ...]:
         """`COLUMNS` for a last loss of 1; NaN where the loss rises by more than its noise, or the fall is unknown."""
-        if not self.fall > -4 * self.noise:
+        if self.rises or np.isnan(self.fall):
             return (np.nan,) * len(COLUMNS)
         fall = max(self.fall, self.noise)
         most = MOST_OF_A_RUN * fall
@@ -98,21 +105,62 @@ def limits(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> tuple[pd.D
     runs: with nmse and, where a run has no curve, last_doubling; without that, nmse_inf of the trainer's tail stands in
     for it. Without a curve the power law cannot be refuted, so the interval holds that of nmse_inf and nmse_inf_se.
     """
-    known = evaluations(runs, curves)
-    column = {name: _column(runs, name) for name in ("nmse", "nmse_inf", "nmse_inf_se", "last_doubling")}
-    ids = runs["run_id"] if "run_id" in runs.columns else runs.index.to_series()
-    tails = [from_curve(*known[run]) if run in known else None for run in ids]
-    rows = []
+    tails, by_curve = _tails(runs, curves)
     of_row, by_row = of_trainer(runs)
-    for i, tail in enumerate(tails):
+    rows = []
+    for i, (tail, last) in enumerate(zip(tails, _column(runs, "nmse"), strict=True)):
         if by_row[i]:
             rows.append(list(of_row[i]))
             continue
-        last, inf, error, fall = (values[i] for values in column.values())
-        limit = (tail or _from_table(fall, inf / last, error / last)).limit()
+        limit = tail.limit()
         rows.append([*(last * np.array(limit[:3])), *limit[3:]])
-    by_curve = by_row | np.array([tail is not None for tail in tails], dtype=bool)
-    return pd.DataFrame(rows, columns=list(COLUMNS), index=runs.index, dtype=float), by_curve
+    return pd.DataFrame(rows, columns=list(COLUMNS), index=runs.index, dtype=float), by_row | by_curve
+
+
+def _tails(runs: pd.DataFrame, curves: pd.DataFrame | None) -> tuple[list[Tail], np.ndarray]:
+    """The tail of each run, by its curve or else by its row; and which of them had a curve."""
+    known = evaluations(runs, curves)
+    column = {name: _column(runs, name) for name in ("nmse", "nmse_inf", "nmse_inf_se", "last_doubling")}
+    ids = runs["run_id"] if "run_id" in runs.columns else runs.index.to_series()
+    seen = [from_curve(*known[run]) if run in known else None for run in ids]
+    tails = []
+    for i, tail in enumerate(seen):
+        last, inf, error, fall = (values[i] for values in column.values())
+        tails.append(tail or _from_table(fall, inf / last, error / last))
+    return tails, np.array([tail is not None for tail in seen], dtype=bool)
+
+
+def ends(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> pd.DataFrame:
+    """`limits` of each run. A loss that rises has no L∞, and what it has reached stands in for it; NaN: unknown."""
+    known, _ = limits(runs, curves)
+    rises = np.array([tail.rises for tail in _tails(runs, curves)[0]], dtype=bool)
+    reached = pd.Series(np.where(rises, _column(runs, "nmse"), np.nan), index=runs.index)
+    return known.assign(**{name: known[name].fillna(reached) for name in ("value", "low", "high")})
+
+
+def at_limits(runs: pd.DataFrame, curves: pd.DataFrame | None) -> tuple[pd.DataFrame, int]:
+    """Converged runs with their L∞ in the column `LIMIT`, to compare lr and batch sizes; and how many are left out.
+
+    Runs that converged within ε end above L∞, and by more where the lr or the batch size leaves them less far: at
+    ε = 2 % ends at small lr still fell by 1 % a doubling, where neighbouring lr differ by 0.1 %, and lr* of the ends
+    was 2 to 3 times too high. Runs of whose tails nothing is known are left out where others are known, since an end
+    beside an L∞ would make its lr look bad; where none is known, there is no such column. Runs that are extrapolated
+    have their L∞ as nmse already.
+    """
+    if runs.empty:
+        return runs, 0
+    limit = ends(runs, curves)["value"]
+    if "extrapolated" in runs.columns:
+        limit = limit.mask(runs["extrapolated"].fillna(False).astype(bool), runs["nmse"])
+    if limit.isna().all():
+        return runs, 0
+    known = runs.assign(**{LIMIT: limit})[limit.notna()]
+    return known, len(runs) - len(known)
+
+
+def loss_column(runs: pd.DataFrame) -> str:
+    """The column to compare converged runs by: `LIMIT` if they have it, else nmse."""
+    return LIMIT if LIMIT in runs.columns else "nmse"
 
 
 def of_trainer(runs: pd.DataFrame) -> tuple[Array, np.ndarray]:

@@ -3,7 +3,7 @@
 In the paper, with lr retuned for each batch size, L(C) depends on it substantially and L(N) hardly at all.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -14,14 +14,15 @@ from scipy.stats import f as fisher
 from scipy.stats import t as student
 
 from fit.compute.optimal_point import ComputeOptimal
-from fit.converged.lr import best_lr
+from fit.converged.lr import AtEnd, End, best_lr
+from fit.converged.tails import loss_column
 from fit.data import tables
 from fit.data.curves import STEP, Candidates, falling
 from fit.data.vertex import Vertex
 from fit.law.intervals.profile import LEVEL
 from fit.law.json_values import record
 from fit.law.law import Array
-from fit.regimes.lr_readings import FEWEST_STEPS, CellLr
+from fit.regimes.lr_readings import FEWEST_STEPS, CellLr, losses_by_lr
 
 # An effect that changes the loss by less than this over all batch sizes is called small, whatever its p-value, because
 # converged losses are known only to within ε, 1 % by default.
@@ -49,6 +50,10 @@ class Batch:
     cells with two batch sizes or more. batches: the batch sizes. tuned: whether every batch size had several lr.
     reason: why there is no test, or None if there is one. tokens: D where L was read, None at convergence and at the
     compute-optimal points.
+
+    Where the best lr of a cell and batch size is at an end of those that were tried, its loss is an upper bound of that
+    at lr*. left_out: how many such losses the test is without. bounds: how many it holds, with larger and smaller:
+    whether they make the true effect larger, or smaller, than it is here. ends: at which ends of the lr they are.
     """
 
     regime: str
@@ -66,6 +71,11 @@ class Batch:
     spread_high: float | None = None
     detectable: float | None = None
     tokens: float | None = None
+    left_out: int = 0
+    bounds: int = 0
+    larger: bool = False
+    smaller: bool = False
+    ends: tuple[End, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for fits.json, which also stores the effect under the key "words"."""
@@ -74,36 +84,58 @@ class Batch:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Batch":
-        return record(cls, content, effect=Effect(content["words"]))
+        ends = tuple(End(end) for end in content.get("ends", ()))
+        return record(cls, content, effect=Effect(content["words"]), ends=ends)
 
 
-def at_convergence(converged: pd.DataFrame) -> Batch:
+@dataclass(frozen=True)
+class Edge:
+    """The lowest loss is at an end of the lr; of two lr, which are ends both, nobody knows beyond which lr* lies."""
+
+    end: End | None
+
+
+def at_convergence(converged: pd.DataFrame, unconverged: pd.DataFrame | None = None) -> Batch:
     """Test L(N): the converged loss of each batch size at its own best lr, with the geometric mean over seeds.
 
-    The loss is the column `limit`, L∞, if there is one, since the ends of runs that converged within ε are still above
-    it, and by more where the batch size leaves fewer steps.
-    The loss is that at the vertex over lr, so that an lr* between two lr of the grid is no disadvantage (of 0.5 %
-    where the loss rises by 4 % over a step); where there is no vertex, it is the lowest. The cells are (n, k).
-    converged: converged runs with n_latents, batch_tokens, nmse and, where known, k and lr. No
-    run contributes to two values, so their errors are independent.
+    The loss is L∞, where the runs have it, see `tails.at_limits`. It is that at the vertex over lr, so that an lr*
+    between two lr of the grid is no disadvantage (of 0.5 % where the loss rises by 4 % over a step); where there is no
+    vertex, it is the lowest. The cells are (n, k). No run contributes to two values, so their errors are independent.
+
+    Parameters
+    ----------
+    converged : converged runs with n_latents, batch_tokens, nmse and, where known, k and lr.
+    unconverged : other runs with `lowest`, the lower end of their L∞; they may show that an lr is not the best.
     """
     regime = "converged"
     if not {"batch_tokens", "n_latents", "nmse"} <= set(converged.columns) or converged.empty:
         return Batch(regime, reason="no converged run has a known batch_tokens.")
     cell = [name for name in ("n_latents", "k") if name in converged.columns]
-    loss = "limit" if "limit" in converged.columns else "nmse"
+    loss = loss_column(converged)
     runs = tables.numeric(converged, *cell, "batch_tokens", "lr", loss)
-    runs = runs[runs["batch_tokens"] > 0].assign(log_l=np.log(runs[loss]))
+    runs = runs[runs["batch_tokens"] > 0]
     if runs["batch_tokens"].nunique() < 2:
         return Batch(regime, reason=_one(runs["batch_tokens"].to_numpy(dtype=float)))
-    lr = [name for name in ("lr",) if name in runs.columns]
-    means = runs.groupby([*cell, "batch_tokens", *lr], dropna=False)["log_l"].mean().reset_index()
-    by = [*cell, "batch_tokens"]
-    best = means.drop_duplicates(by)[by].reset_index(drop=True)
-    best["log_l"] = [_at_best_lr(part) for _, part in means.groupby(by, dropna=False, sort=False)]
-    member = best.groupby(cell, dropna=False).ngroup().to_numpy()
-    x, y = np.log(best["batch_tokens"].to_numpy(dtype=float)), best["log_l"].to_numpy(dtype=float)
-    return _tested(regime, x, y, member, _tuned(runs, cell))
+    others = pd.DataFrame() if unconverged is None else unconverged
+    rows: list[tuple[float, float, int]] = []
+    edges: list[Edge] = []
+    for number, (_, of_cell) in enumerate(runs.groupby(cell, dropna=False, sort=False)):
+        for B, part in of_cell.groupby("batch_tokens"):
+            at = {name: part[name].iloc[0] for name in (*cell, "batch_tokens") if name in others.columns}
+            losses = _losses(part, loss, others, at)
+            # "Hardly moves" is a claim of both directions, and a loss that may be lower still supports neither: the
+            # converged loss of the study of docs/regimes falls by 0.15 % a step to the smallest lr of n = 128. So the
+            # cell goes without this batch size, as claim 1 goes without an lr* that is known as a bound.
+            if (edge := _edge(losses)) is not None:
+                edges.append(edge)
+            else:
+                rows.append((np.log(float(str(B))), _at_best_lr(losses), number))
+    x, y, cells = np.array(rows, dtype=float).reshape(-1, 3).T
+    test = _tested(regime, x, y, cells, _tuned(runs, cell))
+    if edges and test.b is None:
+        text = f"without the {len(edges)} losses at an edge of the lr that count, {test.reason}"
+        test = replace(test, reason=text)
+    return replace(test, left_out=len(edges), ends=_ends(edges))
 
 
 def at_tokens(cells: Sequence[CellLr], tokens: float) -> Batch:
@@ -120,7 +152,8 @@ def at_compute(pool: Candidates, points: Mapping[float, ComputeOptimal]) -> Batc
     All points of one run share its error, and a test that treats each point as an independent measurement finds
     effects that do not exist. So each run counts only in its first cell, the one of the lowest C; later cells for which
     it is on the frontier too are left out. The frontiers use only the n that were trained at every batch size. A batch
-    size that has taken fewer than `FEWEST_STEPS` steps at a C has no value there.
+    size that has taken fewer than `FEWEST_STEPS` steps at a C has no value there. A loss at an end of its lr
+    counts as the bound that it is, see `_with_bounds`.
     """
     regime, sizes, n = "compute", pool.column("batch_tokens"), pool.column("n_latents")
     if sizes is None or n is None:
@@ -131,6 +164,7 @@ def at_compute(pool: Candidates, points: Mapping[float, ComputeOptimal]) -> Batc
     shared = np.isin(n, trained.index[trained == pool.runs["batch_tokens"].nunique()])
     held = {float(B): falling(pool, shared & (sizes == B)) for B in np.unique(sizes)}
     rows: list[tuple[float, float, int]] = []
+    edges: list[Edge | None] = []
     used: set[int] = set()
     for cell, log_c in enumerate(sorted(optimum.log_c for optimum in points.values())):
         at = {
@@ -142,17 +176,64 @@ def at_compute(pool: Candidates, points: Mapping[float, ComputeOptimal]) -> Batc
         if not runs & used:
             used |= runs
             rows += [(np.log(B), float(pool.log_l[i]), cell) for B, i in at.items()]
+            edges += [_edge_of_holder(pool, i, n[i], B) for B, i in at.items()]
     x, y, cells = np.array(rows, dtype=float).reshape(-1, 3).T
-    return _tested(regime, x, y, cells, _tuned(pool.runs, ["n_latents"]))
+    test = _tested(regime, x, y, cells, _tuned(pool.runs, ["n_latents"]))
+    return _with_bounds(test, x, cells, edges)
 
 
-def _at_best_lr(runs: pd.DataFrame) -> float:
+def _with_bounds(test: Batch, x: Array, cell: Array, edges: Sequence[Edge | None]) -> Batch:
+    """The test of L(C) with the losses that are upper bounds, which it keeps.
+
+    "Moves" is a claim of one direction, and a bound tells in which the truth lies: a loss that is lower still makes b
+    larger at a batch size below the mean of its cell, and smaller above it. The best lr of L(C) are the largest, so
+    the first points of small batches are at the end of the lr; without them the study of docs/regimes has no test left.
+    """
+    _, code, count = np.unique(cell, return_inverse=True, return_counts=True)
+    off = x - (np.bincount(code, x) / np.bincount(code))[code]
+    kept = [(i, edge) for i, edge in enumerate(edges) if edge is not None and count[code[i]] > 1]
+    return replace(
+        test,
+        bounds=len(kept),
+        larger=any(off[i] < 0 for i, _ in kept),
+        smaller=any(off[i] > 0 for i, _ in kept),
+        ends=_ends(edge for _, edge in kept),
+    )
+
+
+def _edge_of_holder(pool: Candidates, at: int, n: float, B: float) -> Edge | None:
+    """Whether a point of the frontier is at an end of the lr that its n and batch size were trained at."""
+    lr = pool.column("lr")
+    if lr is None:
+        return None
+    tried = pool.runs.loc[((pool.runs["n_latents"] == n) & (pool.runs["batch_tokens"] == B)).to_numpy(), "lr"]
+    return _edge(dict.fromkeys(tried.astype(float), 0.0) | {float(lr[at]): -1.0})
+
+
+def _losses(part: pd.DataFrame, loss: str, others: pd.DataFrame, at: Mapping[str, Any]) -> dict[float, float]:
+    """ln L by lr; without an lr for every run, all of them as one."""
+    if "lr" not in part.columns or part["lr"].isna().any():
+        return {np.nan: float(np.log(part[loss]).mean())}
+    return losses_by_lr(part, loss, others, at)
+
+
+def _edge(losses: Mapping[float, float]) -> Edge | None:
+    """None where the lowest loss is at neither end of the lr, and where lr was not varied."""
+    best = min(losses, key=losses.__getitem__)
+    if len(losses) < 2 or min(losses) < best < max(losses):
+        return None
+    at = best_lr(losses)
+    return Edge(at.end if isinstance(at, AtEnd) else None)
+
+
+def _ends(edges: Iterable[Edge]) -> tuple[End, ...]:
+    return tuple(dict.fromkeys(edge.end for edge in edges if edge.end is not None))
+
+
+def _at_best_lr(losses: Mapping[float, float]) -> float:
     """ln L at the vertex over lr, or the lowest where there is none."""
-    lowest = float(runs["log_l"].min())
-    if "lr" not in runs.columns or runs["lr"].isna().any() or runs["lr"].duplicated().any():
-        return lowest
-    at = best_lr(dict(zip(runs["lr"].astype(float), runs["log_l"].astype(float), strict=True)))
-    return at.y if isinstance(at, Vertex) else lowest
+    at = best_lr(losses)
+    return at.y if isinstance(at, Vertex) else min(losses.values())
 
 
 def _one(sizes: Array) -> str:

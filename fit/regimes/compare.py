@@ -1,7 +1,7 @@
 """Compares the two regimes: L(C), trained for the best use of compute, and L(N), trained to convergence."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,20 +11,21 @@ from fit.compute.fit import CurveGroup, curve_groups
 from fit.compute.frontier import LOOSER
 from fit.compute.optimal_point import ComputeOptimal, compute_optimal_points
 from fit.converged.runs import converged
-from fit.converged.tails import limits
+from fit.converged.tails import at_limits
+from fit.converged.tails import ends as ends_of
 from fit.converged.tokens import to_convergence
 from fit.data import tables
 from fit.law.caution import Caution, read_cautions, texts
 from fit.law.errors import FitError
 from fit.law.json_values import plain, record
-from fit.law.options import FitOptions
+from fit.law.options import KEEP, FitOptions
 from fit.law.result import FitResult
 from fit.regimes import batch, budgets, floors
 from fit.regimes.batch import Batch
 from fit.regimes.budgets import Budgets, ConvergenceTokens, convergence_tokens
 from fit.regimes.floors import Floor
 from fit.regimes.lr_ratio import Ratio, lr_ratio
-from fit.regimes.lr_readings import LrReadings, lr_readings
+from fit.regimes.lr_readings import LrReadings, lr_readings, optima_by_tokens
 from fit.regimes.verdict import Verdict, verdict
 
 WITHOUT_CURVES = "Without curves the losses on the way to convergence are not known."
@@ -146,8 +147,11 @@ def _runs_of(runs: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
 
 def _group(runs: pd.DataFrame, curves: pd.DataFrame | None, curve_group: CurveGroup) -> Group:
     ends = _converged(runs, curves, curve_group.options)
-    at_limits = _with_limits(ends.every, curves, curve_group.options)
-    at_end = batch.at_convergence(at_limits)
+    at_end = batch.at_convergence(ends.at_limits, ends.unconverged)
+    by_tokens = optima_by_tokens(curve_group.rows)
+    of_readings = tuple(
+        test for tokens, optima in by_tokens if (test := batch.at_tokens(optima, tokens)).b is not None
+    )
     try:
         points = _optimal_points(curve_group, curves)
     except FitError as error:
@@ -160,20 +164,13 @@ def _group(runs: pd.DataFrame, curves: pd.DataFrame | None, curve_group: CurveGr
             tests,
             (),
             ends.reasons,
+            batch_by_tokens=of_readings,
             convergence=convergence_tokens(ends.known),
             verdict=judged,
         )
     tests = at_end, batch.at_compute(curve_group.frontier.candidates, points)
-    ratio = _ratio(curve_group, points, curves, ends.every)
-    lr = lr_readings(
-        curve_group.rows,
-        _by_batch(curve_group, points, curves),
-        at_limits,
-        ends.unconverged,
-    )
-    of_readings = [
-        batch.at_tokens(each.optima, each.tokens) for each in (lr.by_tokens if lr else ()) if each.tokens
-    ]
+    ratio = _ratio(curve_group, points, curves, ends.at_limits)
+    lr = lr_readings(by_tokens, _by_batch(curve_group, points, curves), ends.at_limits, ends.unconverged)
     group = Group(
         curve_group.group,
         ratio,
@@ -181,14 +178,18 @@ def _group(runs: pd.DataFrame, curves: pd.DataFrame | None, curve_group: CurveGr
         (),
         ends.reasons,
         lr,
-        tuple(test for test in of_readings if test.b is not None),
+        of_readings,
         convergence_tokens(ends.known),
         verdict(lr, tests),
     )
-    if ends.reasons:
+    if ends.best.empty:
         return group
     rows, absent = budgets.budgets(points, ends.best)
-    return replace(group, budgets=tuple(rows), reasons=tuple(absent))
+    return replace(group, budgets=tuple(rows), reasons=(*ends.reasons, *absent))
+
+
+def _no_tokens() -> pd.DataFrame:
+    return pd.DataFrame(columns=["n_latents", "tokens", "shared_low", "shared_high"], dtype=float)
 
 
 def _optimal_points(curve_group: CurveGroup, curves: pd.DataFrame | None) -> dict[float, ComputeOptimal]:
@@ -242,68 +243,71 @@ class _Ends:
     """The ends of the runs of a group.
 
     every: all converged runs. best: the one that represents each n, with its tokens to convergence. known: those that
-    represent each n and batch size, with theirs. unconverged: the other done runs, with `lowest`, the lower 95 % end of
-    their L∞. reasons: which inputs are missing.
+    represent each n and batch size, with theirs. at_limits: the converged runs whose L∞ is known, with it.
+    unconverged: the other done runs with `lowest`, the lower 95 % end of their L∞, where that is known. reasons: which
+    inputs are missing.
     """
 
-    every: pd.DataFrame
-    best: pd.DataFrame
-    known: pd.DataFrame
-    unconverged: pd.DataFrame
-    reasons: tuple[str, ...]
+    every: pd.DataFrame = field(default_factory=pd.DataFrame)
+    best: pd.DataFrame = field(default_factory=pd.DataFrame)
+    known: pd.DataFrame = field(default_factory=_no_tokens)
+    at_limits: pd.DataFrame = field(default_factory=pd.DataFrame)
+    unconverged: pd.DataFrame = field(default_factory=pd.DataFrame)
+    reasons: tuple[str, ...] = ()
 
 
 def _converged(runs: pd.DataFrame, curves: pd.DataFrame | None, options: FitOptions) -> _Ends:
     """The ends of the runs by whether they converged."""
-    none = pd.DataFrame(columns=["n_latents", "tokens", "shared_low", "shared_high"], dtype=float)
     try:
         groups = list(converged(runs, unconverged=options.unconverged, asked=options.group, curves=curves))
     except FitError as error:
-        return _Ends(pd.DataFrame(), pd.DataFrame(), none, pd.DataFrame(), (str(error),))
+        return _Ends(reasons=(str(error),))
     every = pd.concat([group.every for group in groups])
     of_each = pd.concat([group.rows for group in groups])
     best = of_each.sort_values("nmse").drop_duplicates("n_latents")
-    others = _unconverged(runs, every, curves)
+    # Who keeps unconverged runs asks for last losses.
+    at_end, without = (every, 0) if options.unconverged == KEEP else at_limits(every, curves)
+    others, unknown = _unconverged(runs, every, curves)
+    ends = _Ends(every, pd.DataFrame(), _no_tokens(), at_end, others, _without_limit(without, unknown))
     if best.empty:
-        return _Ends(every, best, none, others, ("No run is done and converged.",))
+        return replace(ends, reasons=("No run is done and converged.", *ends.reasons))
     try:
         known, _ = to_convergence(of_each, curves)
     except FitError as error:
-        return _Ends(every, best, none, others, (str(error),))
+        return replace(ends, reasons=(str(error), *ends.reasons))
     best = best.assign(tokens=known["tokens"].reindex(best.index)).sort_values("n_latents")
-    return _Ends(every, best, known, others, ())
+    return replace(ends, best=best, known=known)
 
 
-def _with_limits(every: pd.DataFrame, curves: pd.DataFrame | None, options: FitOptions) -> pd.DataFrame:
-    """The converged runs with their L∞ in the column `limit`; of a run without one, as it rises, its last loss.
+def _without_limit(converged: int, unconverged: int) -> tuple[str, ...]:
+    """A sentence about runs that do not count for want of a known tail."""
+    counts = {"converged": converged, "not converged": unconverged}
+    texts = [f"{count} of those {which}" for which, count in counts.items() if count]
+    if not texts:
+        return ()
+    return (
+        f"{' and '.join(texts)} have neither a curve nor last_doubling, so their L∞ is not known, and they do not "
+        "count for lr*(L(N)) or for the batch size.",
+    )
 
-    Runs that are extrapolated have their L∞ as nmse already, and who keeps unconverged runs asks for last losses.
+
+def _unconverged(
+    runs: pd.DataFrame, every: pd.DataFrame, curves: pd.DataFrame | None
+) -> tuple[pd.DataFrame, int]:
+    """The done runs that did not converge and whose L∞ has a lower end, and how many more have none.
+
+    A loss that rises has no L∞; what it has reached is its end. Where the tail is not known, the last loss says
+    nothing: the run might fall below all others.
     """
-    if (
-        every.empty
-        or options.unconverged == "keep"
-        or not (curves is not None or {"last_doubling", "nmse_inf"} & set(every.columns))
-    ):
-        return every
-    value, _ = limits(every, curves)
-    limit = value["value"].fillna(every["nmse"])
-    if "extrapolated" in every.columns:
-        limit = limit.mask(every["extrapolated"].fillna(False).astype(bool), every["nmse"])
-    return every.assign(limit=limit)
-
-
-def _unconverged(runs: pd.DataFrame, every: pd.DataFrame, curves: pd.DataFrame | None) -> pd.DataFrame:
-    """The done runs that did not converge and whose L∞ has a lower end."""
     needed = {"n_latents", "batch_tokens", "lr", "nmse", "state", "converged"}
     if not needed <= set(runs.columns):
-        return pd.DataFrame()
+        return pd.DataFrame(), 0
     done = (runs["state"] == "done").to_numpy(dtype=bool, na_value=False) & np.isfinite(
         tables.numbers(runs, "nmse")
     )
     others = runs[done & ~runs.index.isin(every.index)]
     if others.empty:
-        return pd.DataFrame()
-    ends, _ = limits(others, curves)
+        return pd.DataFrame(), 0
     numeric = tables.numeric(others, "n_latents", "batch_tokens", "lr", "nmse")
-    # A loss that rises has no L∞; what it has reached is its end.
-    return numeric.assign(lowest=ends["low"].fillna(numeric["nmse"]))
+    lowest = ends_of(others, curves)["low"]
+    return numeric.assign(lowest=lowest), int(lowest.isna().sum())

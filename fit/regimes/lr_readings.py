@@ -16,6 +16,7 @@ from scipy.stats import t as student
 from fit.compute.optimal_point import ComputeOptimal
 from fit.compute.slices import Curve, best_of
 from fit.converged.lr import AtEnd, End, best_lr
+from fit.converged.tails import loss_column
 from fit.data import tables
 from fit.data.curves import candidates
 from fit.data.vertex import Vertex
@@ -142,8 +143,19 @@ class LrReadings:
         )
 
 
+def optima_by_tokens(rows: pd.DataFrame) -> list[tuple[float, tuple[CellLr, ...]]]:
+    """lr* of each cell (n, B) at each power of two of tokens where L(C) is read; converged or not does not matter.
+
+    rows: the evaluations. Empty if they lack run_id, n_latents, batch_tokens, lr, tokens or nmse.
+    """
+    if not {"run_id", "n_latents", "batch_tokens", "lr", "tokens", "nmse"} <= set(rows.columns):
+        return []
+    curves = _curves(rows)
+    return [(tokens, tuple(_at_tokens(curves, tokens))) for tokens in _octaves(curves)] if curves else []
+
+
 def lr_readings(
-    rows: pd.DataFrame,
+    by_tokens: Sequence[tuple[float, tuple[CellLr, ...]]],
     points: Mapping[float, Mapping[float, ComputeOptimal]],
     converged: pd.DataFrame,
     unconverged: pd.DataFrame,
@@ -152,26 +164,22 @@ def lr_readings(
 
     Parameters
     ----------
-    rows : the evaluations, with run_id, n_latents, batch_tokens, lr, tokens and nmse.
+    by_tokens : lr* under L(C) at equal tokens, see `optima_by_tokens`.
     points : by batch size, where each n is compute-optimal among the curves of that batch size.
-    converged : the converged runs, with n_latents, batch_tokens, lr, nmse and, where known, `limit`, their L∞.
+    converged : the converged runs, with n_latents, batch_tokens, lr, nmse and, where known, their L∞.
     unconverged : the other done runs, with the same columns and `lowest`, the lower 95 % end of their L∞.
 
     Returns
     -------
     LrReadings
-        None if a column is absent or the rows have no loss with tokens.
+        None if nothing is known at equal tokens, or the converged runs lack a column.
     """
-    needed = {"n_latents", "batch_tokens", "lr", "nmse"}
-    if not (needed | {"tokens", "run_id"}) <= set(rows.columns) or not needed <= set(converged.columns):
+    if not by_tokens or not {"n_latents", "batch_tokens", "lr", "nmse"} <= set(converged.columns):
         return None
     losses = _converged_losses(converged, unconverged)
     at_end = tuple(each for cell in losses for each in _cell(*cell))
-    curves = _curves(rows)
-    if not curves:
-        return None
     of_points = tuple(_compute_optimal(points))
-    readings = [_reading(tokens, tuple(_at_tokens(curves, tokens)), at_end) for tokens in _octaves(curves)]
+    readings = [_reading(tokens, optima, at_end) for tokens, optima in by_tokens]
     left = Counter(tables.numbers(unconverged, "batch_tokens")) if len(unconverged) else Counter[float]()
     optimum = _reading(None, of_points, at_end)
     return LrReadings(
@@ -237,26 +245,36 @@ def _converged_losses(
 ) -> list[tuple[float, float, float | None, dict[float, float]]]:
     """n, B, tokens, and ln L of each lr, of each cell, from its converged runs.
 
-    The loss is the column `limit`, L∞, if there is one: ends of runs that converged within ε = 2 % still fell by 1 %
-    a doubling at small lr, where neighbouring lr differ by 0.1 %, and lr* of the ends was 2 to 3 times too high.
-    Several runs at one lr, as seeds, count as their geometric mean. A smaller or larger lr whose runs did not converge
-    counts too, with the lower 95 % end of its L∞, if even that is above the lowest converged loss, and if so is every
-    other such lr between it and the best.
+    The loss is L∞, where the runs have it, see `tails.at_limits`.
     """
     cell = ["n_latents", "batch_tokens"]
-    loss = "limit" if "limit" in converged.columns else "nmse"
+    loss = loss_column(converged)
     runs = tables.numeric(converged, *cell, "lr", loss)
     runs = runs[(runs[[*cell, "lr", loss]] > 0).all(axis=1)]
     cells = []
     for key, part in runs.groupby(cell):
-        losses = _means(part, loss)
-        if len(unconverged):
-            others = unconverged[(unconverged[cell] == list(key)).all(axis=1)]
-            losses |= _surely_higher(losses, _means(others[~others["lr"].isin(list(losses))], "lowest"))
+        losses = losses_by_lr(part, loss, unconverged, dict(zip(cell, key, strict=True)))
         tokens = float(np.exp(np.log(part["tokens"]).mean())) if "tokens" in part.columns else None
         n, B = (float(value) for value in part[cell].iloc[0])
         cells.append((n, B, tokens, losses))
     return cells
+
+
+def losses_by_lr(
+    part: pd.DataFrame, loss: str, unconverged: pd.DataFrame, cell: Mapping[str, Any]
+) -> dict[float, float]:
+    """ln L of each lr of a cell, from the column `loss` of its converged runs.
+
+    Several runs at one lr, as seeds, count as their geometric mean. A smaller or larger lr whose runs did not converge
+    counts too, with the lower 95 % end of its L∞, if even that is above the lowest converged loss, and if so is every
+    other such lr between it and the best.
+    """
+    losses = _means(part, loss)
+    if unconverged.empty or not losses:
+        return losses
+    here = np.logical_and.reduce([unconverged[name] == value for name, value in cell.items()])
+    others = unconverged[here & ~unconverged["lr"].isin(list(losses))]
+    return losses | _surely_higher(losses, _means(others, "lowest"))
 
 
 def _tolerant(
@@ -301,9 +319,10 @@ def _surely_higher(losses: Mapping[float, float], lowest: Mapping[float, float])
 
 
 def _means(part: pd.DataFrame, column: str) -> dict[float, float]:
-    """The mean ln of the losses of each lr."""
-    logs = np.log(part[column].where(part[column] > 0)).groupby(part["lr"]).mean().dropna()
-    return {float(lr): float(loss) for lr, loss in logs.items()}
+    """The mean ln of the losses of each lr, without the lr of which a loss is not known."""
+    logs = np.log(part[column].where(part[column] > 0)).groupby(part["lr"])
+    known = logs.mean()[logs.count() == logs.size()]
+    return {float(lr): float(loss) for lr, loss in known.items()}
 
 
 def _cell(n: float, B: float, tokens: float | None, losses: Mapping[float, float]) -> Iterator[CellLr]:

@@ -205,17 +205,25 @@ def _times(half: float, room: float) -> float | None:
 
 
 def _of_batch(claim: Claim, test: Batch, with_curves: bool) -> ClaimVerdict:
-    """A batch effect against `SMALL`: the interval lies wholly beyond it, or wholly within ±`SMALL`, or it is open."""
+    """A batch effect against `SMALL`: the interval lies wholly beyond it, or wholly within ±`SMALL`, or it is open.
+
+    Where losses are upper bounds, since their lr* is beyond the lr that were tried, nothing is decided that they could
+    undo.
+    """
+    of_lr = tuple(Need.SMALLER_LR if end is End.SMALLEST else Need.LARGER_LR for end in test.ends)
     if test.spread is None or test.spread_low is None or test.spread_high is None:
-        need = Need.BATCH_SIZES if with_curves else Need.CURVES
-        part = Part(None, Outcome.UNDECIDED, None, None, None, (need,))
+        need = of_lr or (Need.BATCH_SIZES if with_curves else Need.CURVES,)
+        part = Part(None, Outcome.UNDECIDED, None, None, None, need)
         return ClaimVerdict(claim, part.outcome, (part,))
     low, high = test.spread_low, test.spread_high
-    moves = low > SMALL or high < -SMALL
-    hardly = low > -SMALL and high < SMALL
+    moves = low > SMALL and not test.smaller or high < -SMALL and not test.larger
+    hardly = low > -SMALL and high < SMALL and not (test.smaller or test.larger)
     yes, no = (moves, hardly) if claim is Claim.BATCH_COMPUTE else (hardly, moves)
     outcome = Outcome.HOLDS if yes else Outcome.REFUTED if no else Outcome.UNDECIDED
-    needs: tuple[Need, ...] = () if outcome is not Outcome.UNDECIDED else (Need.MORE_CELLS,)
+    across = low <= SMALL <= high or low <= -SMALL <= high
+    needs: tuple[Need, ...] = ()
+    if outcome is Outcome.UNDECIDED:
+        needs = (*of_lr, *((Need.MORE_CELLS,) if across else ()))
     if not test.tuned:  # a batch size at another's lr shows what the lr does, not what the batch size does
         outcome, needs = Outcome.UNDECIDED, (Need.RETUNED_LR,)
     times = _times((high - low) / 2, abs(abs(test.spread) - SMALL)) if needs == (Need.MORE_CELLS,) else None

@@ -59,12 +59,17 @@ def fit_study(
     as_read: RawTables | None = None,
     also: Sequence[str] = (),
 ) -> Study:
-    """Like `fit_table`, with a comparison of the two regimes if both were fitted; same arguments and errors."""
+    """Like `fit_table`, with a comparison of the two regimes if both were fitted; same arguments and errors.
+
+    The default laws are also compared where no run converged, if L(C) can be compared between batch sizes.
+    """
     options = options or FitOptions()
     source = prepared(runs, curves, mapping, where, options, say, as_read)
     fits = _fit_all(source, laws, say, also)
     # Four n give no L(N), which has three parameters, but tokens to convergence and best lr to compare.
-    if not {"compute", "converged"} <= {fit.regime for fit in fits}:
+    regimes = {fit.regime for fit in fits}
+    curves_of_batches = source.curves is not None and _several_batches(source.curves)
+    if "compute" not in regimes or "converged" not in regimes and (laws or not curves_of_batches):
         return Study(tuple(fits), None)
     return Study(tuple(fits), compare(source.runs, source.curves, fits, options, source.curve_groups))
 
@@ -177,6 +182,13 @@ def _fit_all(
     name = source.as_read.loss_name
     results = [replace(fit, loss_name=name) if fit.response == "nmse" else fit for fit in results]
     return with_disagreements(results)
+
+
+def _several_batches(curves: pd.DataFrame) -> bool:
+    return (
+        "batch_tokens" in curves.columns
+        and tables.numeric(curves, "batch_tokens")["batch_tokens"].nunique() > 1
+    )
 
 
 def _check_has_rows(law: Law) -> Law:
@@ -309,7 +321,7 @@ def _attempts(law: Law, source: Source, with_optima: bool, say: Callable[[str], 
             split_by = split(_some(runs, source), ["k"], GROUPS, asked=options.group)
             origin = replace(source.of_runs, split=split_by)
             for group, rows in groups(runs, ["k"], GROUPS, asked=options.group):
-                fit = partial(fit_lr, law, rows, group, options)
+                fit = partial(fit_lr, law, rows, group, options, curves)
                 yield Attempt(group, partial(_cautioned, fit, split_by), origin, len(rows))
         case RowSource.LR_BUDGETS:
             table = runs if curves is None else curves

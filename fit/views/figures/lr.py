@@ -1,4 +1,4 @@
-"""NMSE over the learning rate for each n, with the optimum of each and the law lr*(n) (Gao et al. 2024, Fig. 3)."""
+"""L∞ over the learning rate for each n, with the optimum of each and the law lr*(n) (Gao et al. 2024, Fig. 3)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,6 +13,7 @@ from matplotlib.transforms import Bbox
 
 from fit.converged.lr import lr_optima
 from fit.converged.runs import GROUPS, groups
+from fit.converged.tails import LIMIT, at_limits, loss_column
 from fit.converged.tokens import to_convergence
 from fit.data import tables
 from fit.law.errors import FitError
@@ -23,14 +24,17 @@ from fit.views.figures.shared import inputs, labels
 from fit.views.figures.shared import style as styles
 from fit.views.figures.shared.colours import Colours
 
-COLUMNS = ["panel", "series", "n_latents", "lr", "nmse", "tokens", "low", "high"]
+COLUMNS = ["panel", "series", "n_latents", "lr", "nmse", "tokens", "low", "high", "loss"]
+# What nmse is, in the column `loss`.
+LIMITS, ENDS = "L∞", "last loss"
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers, a panel for each group: the series run (`tokens`: to convergence), optimum and law.
 
-    Only converged runs are plotted, with the geometric mean over seeds. law: lr*(n) with low and high, drawn at the
-    nmse of the optimum. Raises inputs.Missing if no n has runs at three lr.
+    Only converged runs are plotted, with the geometric mean over seeds. nmse is their L∞, as for LR_N and the lr* of
+    `fit.regimes`, or their last loss where no tail of a panel is known; `loss` says which. law:
+    lr*(n) with low and high, drawn at the nmse of the optimum. Raises inputs.Missing if no n has runs at three lr.
     """
     known = inputs.finished(study.runs, "n_latents", "lr", "nmse")
     if "converged" in known.columns:
@@ -47,7 +51,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
             "it needs converged runs of one n_latents at three lr or more in the table runs."
         )
     table = pd.concat(rows, ignore_index=True).reindex(columns=COLUMNS)
-    return table.astype(dict.fromkeys(COLUMNS[2:], "float64"))
+    return table.astype(dict.fromkeys(COLUMNS[2:-1], "float64"))
 
 
 def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
@@ -62,7 +66,9 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
             scales.quantity(ax, "x", table["lr"])
             scales.nmse(ax, table[["nmse"]])
             ax.set_xlabel("learning rate")
-        scales.y_label(figure, axes, inputs.loss_label(study, converged=True), look)
+        limits = (table["loss"] == LIMITS).all()
+        label = f"L∞, {inputs.loss_label(study)}" if limits else inputs.loss_label(study, converged=True)
+        scales.y_label(figure, axes, label, look)
         colour.bar(figure, axes)
         figure.legend(handles=_keys(table, look), loc="outside lower center", ncols=1)
         for name, ax in zip(names, axes, strict=True):
@@ -75,12 +81,16 @@ def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figur
 
 def _panel(part: pd.DataFrame, curves: pd.DataFrame | None, law: FitResult | None) -> pd.DataFrame:
     """Runs, optima and law of one group."""
-    part = part.assign(to=part.index.map(_tokens(part, curves)))
+    tokens = _tokens(part, curves)
+    part, _ = at_limits(part, curves)
+    loss = loss_column(part)
+    part = part.assign(to=part.index.map(tokens), nmse=part[loss])
     cell = part.assign(log_l=np.log(part["nmse"])).groupby(["n_latents", "lr"], as_index=False)
     points = cell.agg(log_l=("log_l", "mean"), tokens=("to", "median"))
     points = points.assign(series="run", nmse=np.exp(points["log_l"]))
     best = lr_optima(part)[0].assign(series="optimum")
-    return pd.concat([frame for frame in (points, best, _along(best, law)) if len(frame)])
+    frames = pd.concat([frame for frame in (points, best, _along(best, law)) if len(frame)])
+    return frames.assign(loss=LIMITS if loss == LIMIT else ENDS)
 
 
 def _tokens(part: pd.DataFrame, curves: pd.DataFrame | None) -> dict[Any, float]:

@@ -10,7 +10,7 @@ from fit.regimes.floors import Floor
 from fit.regimes.lr_ratio import Ratio
 from fit.regimes.lr_readings import CellLr, LrReadings
 from fit.views.format import number, percent, significant, with_interval
-from fit.views.lines.verdict import bound_text, ratio_text, verdict_lines
+from fit.views.lines.verdict import about_edges, bound_text, ratio_text, verdict_lines
 
 REGIMES = {"converged": "L(N)", "compute": "L(C)"}
 # The dependence on the batch size according to Gao et al. 2024, A.4.
@@ -103,7 +103,7 @@ def batch_effect(test: Batch) -> str:
     text = f"{name} ∝ B^b, b = {with_interval(test.b, test.low, test.high)}: "
     text += f"{percent(test.spread, signed=True)} over {sizes}, {test.effect} (p = {test.p:.2g})"
     tuned = "" if test.tuned else "; lr was not retuned for each batch, which may be all of it"
-    return f"{text}{tuned}; the paper: {PAPER_ON_BATCH[test.regime]}"
+    return f"{text}{tuned}{about_edges(test)}; the paper: {PAPER_ON_BATCH[test.regime]}"
 
 
 def _budgets(rows: Sequence[Budgets]) -> Iterator[str]:

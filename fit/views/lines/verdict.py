@@ -43,7 +43,9 @@ class Judgement:
 
 def judgements(group: Group) -> list[Judgement]:
     """The claims about one group of runs; empty for fits of an older version, and where no claim can be judged."""
-    if group.verdict is None or all(_nothing_known(each) for each in group.verdict.claims):
+    if group.verdict is None:
+        return []
+    if all(_nothing_known(each) for each in group.verdict.claims) and not group.batch_by_tokens:
         return []
     return [_judgement(each, group) for each in group.verdict.claims]
 
@@ -166,7 +168,26 @@ def _batch(part: Part, test: Batch) -> str:
     text += f", in {test.cells} cells"
     if test.detectable is not None:
         text += f"; an effect of {percent(test.detectable)} would have been found in 80 % of such studies"
-    return f"{text}."
+    return f"{text}{about_edges(test)}."
+
+
+def about_edges(test: Batch) -> str:
+    """`; 8 losses at an edge of the lr that count are left out, since lr* may be beyond it`, or empty."""
+    text = ""
+    if test.left_out:
+        losses_are = "1 loss at an edge of the lr that count is" if test.left_out == 1 else (
+            f"{test.left_out} losses at an edge of the lr that count are"
+        )  # fmt: skip
+        text += f"; {losses_are} left out, since lr* may be beyond it"
+    if test.bounds:
+        losses_are = "1 loss at an edge of the lr is an upper bound" if test.bounds == 1 else (
+            f"{test.bounds} losses at an edge of the lr are upper bounds"
+        )  # fmt: skip
+        directions = " or ".join(
+            name for name, may in (("larger", test.larger), ("smaller", test.smaller)) if may
+        )
+        text += f"; {losses_are}, so that the true effect may be {directions or 'another'}"
+    return text
 
 
 def _by_tokens(tests: Sequence[Batch]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from fit.converged.lr import End
+from fit.converged.tails import LIMIT, at_limits
 from fit.law.json_values import plain
 from fit.law.options import FitOptions
 from fit.regimes import batch
@@ -181,21 +182,22 @@ def test_the_batch_test_of_l_of_n_takes_l_inf_and_the_last_loss_where_asked_to_k
     """Ends of the larger batch size are 1 % above the L∞ that both batch sizes share."""
     every = pd.DataFrame(
         [
-            {"n_latents": n, "batch_tokens": B, "lr": lr, "nmse": L * (1.01 if B > 512 else 1), "limit": L}
+            {"n_latents": n, "batch_tokens": B, "lr": lr, "nmse": L * (1.01 if B > 512 else 1), LIMIT: L}
             for n in SIZES
             for B in BATCHES
             for lr, L in ((1e-3, 0.31 - n / 1e5), (2e-3, 0.3 - n / 1e5), (4e-3, 0.32 - n / 1e5))
         ]
     )
     assert batch.at_convergence(every).spread == pytest.approx(0, abs=1e-9)
-    assert batch.at_convergence(every.drop(columns="limit")).spread == pytest.approx(0.01, rel=1e-6)
+    assert batch.at_convergence(every.drop(columns=LIMIT)).spread == pytest.approx(0.01, rel=1e-6)
 
 
 def test_runs_that_are_extrapolated_have_their_limit_already():
     ends = RUNS.assign(nmse_inf=0.1, extrapolated=True)
-    limits = compare_of._with_limits(ends, CURVES, FitOptions())["limit"]
-    assert (limits == ends["nmse"]).all()
-    assert "limit" not in compare_of._with_limits(ends, CURVES, FitOptions(unconverged="keep"))
+    known, left_out = at_limits(ends, CURVES)
+    assert (known[LIMIT] == ends["nmse"]).all() and not left_out
+    kept = compare_of._converged(RUNS, CURVES, FitOptions(unconverged="keep"))
+    assert LIMIT not in kept.at_limits and len(kept.at_limits) == len(RUNS)
 
 
 def test_the_verdict_survives_fits_json_and_stands_in_words(group):

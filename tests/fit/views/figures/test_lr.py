@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from fit.converged.tails import limits
 from fit.views.figures import lr
 from fit.views.figures.shared import inputs, labels
 from tests.fit.sweep_tables import N, Sweep
@@ -21,7 +22,10 @@ def test_a_panel_a_batch_size_and_a_point_an_lr(swept, table):
     assert list(dict.fromkeys(table["panel"])) == ["k = 32, B = 512", "k = 32, B = 2048"]
     own = table[(table["panel"] == "k = 32, B = 512") & (table["series"] == "run")]
     runs = swept.runs[swept.runs["batch_tokens"] == 512].sort_values(["n_latents", "lr"])
-    np.testing.assert_allclose(own["nmse"], runs["nmse"])
+    limit, _ = limits(runs, swept.curves)
+    np.testing.assert_allclose(own["nmse"], limit["value"])
+    assert (own["nmse"] < runs["nmse"].to_numpy()).all() and set(table["loss"]) == {"L∞"}
+    assert lr.draw(table, study()).get_supylabel() == "L∞, normalized MSE"
     np.testing.assert_array_equal(own["lr"], runs["lr"])
 
 
@@ -65,6 +69,8 @@ def test_words_overlap_nothing_and_name_their_tokens(table, style):
 def test_without_curves_and_fits_there_is_neither_law_nor_word(swept):
     table = lr.numbers(study(swept.runs))
     assert set(table["series"]) == {"run", "optimum"} and table["tokens"].isna().all()
+    ends = lr.numbers(study(swept.runs.drop(columns=["nmse_inf", "nmse_inf_se"])))
+    assert set(ends["loss"]) == {"last loss"}
     assert not lr.draw(table, study()).axes[0].texts
 
 

@@ -1,0 +1,142 @@
+"""What the tests over the batch size count: an lr* at an edge is a bound, and L(C) needs no run that converged."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fit.converged.lr import End
+from fit.converged.tails import LIMIT
+from fit.law.json_values import plain
+from fit.law.options import FitOptions
+from fit.regimes import batch, compare
+from fit.regimes.batch import Batch
+from fit.regimes.verdict import Claim, Need, Outcome, verdict
+from fit.study import fit_study
+from fit.views.lines.verdict import about_edges, judgements, verdict_lines
+from tests.fit.sweep_tables import LRS, Sweep
+
+SIZES, BATCHES = (512, 1024, 2048), (512, 2048)
+SWEEP = Sweep(b=0.2)
+RUNS, CURVES = SWEEP.tables(ns=SIZES, lrs=LRS[1:10], batches=BATCHES)
+
+
+def ends(losses_by_cell):
+    """Converged runs from {(n, B): {lr: loss}}."""
+    rows = [
+        {"n_latents": n, "batch_tokens": B, "lr": lr, "nmse": loss}
+        for (n, B), losses in losses_by_cell.items()
+        for lr, loss in losses.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+INSIDE, SMALLEST = {1e-3: 0.31, 2e-3: 0.30, 4e-3: 0.31}, {1e-3: 0.29, 2e-3: 0.30, 4e-3: 0.31}
+
+
+def test_a_converged_loss_at_an_edge_of_the_lr_is_left_out_and_counted():
+    cells = {(n, B): INSIDE for n in (32, 64, 128) for B in (256, 1024)}
+    test = batch.at_convergence(ends({**cells, (256, 256): SMALLEST, (256, 1024): INSIDE}))
+    assert (test.left_out, test.ends, test.cells) == (1, (End.SMALLEST,), 3)
+    assert test.tuned and test.spread == pytest.approx(0, abs=1e-9)
+    assert "1 loss at an edge of the lr that count is left out" in about_edges(test)
+    at_edge = batch.at_convergence(ends({key: SMALLEST for key in cells}))
+    assert at_edge.b is None and at_edge.left_out == 6 and "without the 6 losses at an edge" in at_edge.reason
+    (part,) = verdict(None, (at_edge, Batch("compute"))).of(Claim.BATCH_CONVERGED).parts
+    assert part.needs == (Need.SMALLER_LR,)
+    two_lr = batch.at_convergence(ends({key: {1e-3: 0.3, 2e-3: 0.31} for key in cells}))
+    assert (
+        two_lr.left_out == 6 and not two_lr.ends
+    )  # of two lr, both of which are ends, either side may be better
+
+
+def test_an_lr_that_did_not_converge_shows_that_the_next_one_is_no_edge():
+    cells = {(n, B): INSIDE for n in (32, 64, 128) for B in (256, 1024)}
+    cells[(32, 256)] = {2e-3: 0.30, 4e-3: 0.31}
+    other = {"n_latents": 32, "batch_tokens": 256, "lr": 1e-3}
+    for lowest, left_out in ((0.305, 0), (0.295, 1), (np.nan, 1)):
+        unconverged = pd.DataFrame([{**other, "lowest": lowest}])
+        assert batch.at_convergence(ends(cells), unconverged).left_out == left_out
+
+
+def test_a_loss_of_the_frontier_at_an_edge_is_a_bound_that_points_one_way():
+    """Of the sweep's lr only the smallest are kept, at which L(C) is not yet at its best."""
+    options = FitOptions()
+    few = LRS[1:4]
+    (part,) = compare.curve_groups(CURVES[CURVES["lr"].isin(few)], options)
+    points = compare.compute_optimal_points(part.frontier)
+    test = batch.at_compute(part.frontier.candidates, points)
+    assert test.bounds and End.LARGEST in test.ends and (test.larger or test.smaller)
+    (whole,) = compare.curve_groups(CURVES, options)
+    inside = batch.at_compute(whole.frontier.candidates, compare.compute_optimal_points(whole.frontier))
+    assert not inside.bounds and not inside.larger and not inside.smaller
+
+
+@pytest.mark.parametrize(
+    ("bounds", "claim", "outcome"),
+    [
+        ({}, Claim.BATCH_COMPUTE, Outcome.HOLDS),
+        ({"larger": True}, Claim.BATCH_COMPUTE, Outcome.HOLDS),
+        ({"smaller": True}, Claim.BATCH_COMPUTE, Outcome.UNDECIDED),
+    ],
+)
+def test_nothing_is_decided_that_a_bound_could_undo(bounds, claim, outcome):
+    found = Batch(
+        "compute", 0.1, 0.05, 0.15, 0.01, 0.2, 3, (256.0, 1024.0), True, spread_low=0.1, spread_high=0.3
+    )
+    found = replace(found, bounds=len(bounds), ends=(End.LARGEST,) if bounds else (), **bounds)
+    (part,) = verdict(None, (Batch("converged"), found)).of(claim).parts
+    assert part.outcome is outcome
+    assert part.needs == (() if outcome is Outcome.HOLDS else (Need.LARGER_LR,))
+    small = replace(found, spread=0.0, spread_low=-0.005, spread_high=0.005)
+    (part,) = verdict(None, (Batch("converged"), small)).of(claim).parts
+    assert part.outcome is (Outcome.UNDECIDED if bounds else Outcome.REFUTED)
+    assert Batch.from_dict(plain(found.to_dict())) == found
+    assert ("the true effect may be" in about_edges(found)) is bool(bounds)
+
+
+@pytest.mark.parametrize("curves", [CURVES, CURVES.drop(columns="flops_sparse")])
+def test_the_batch_test_of_l_of_c_at_equal_tokens_needs_no_run_that_converged(curves):
+    """Nor a frontier over C."""
+    group = only(compare.compare(RUNS, curves, (), FitOptions()))
+    without = only(compare.compare(RUNS.assign(converged=False), curves, (), FitOptions()))
+    assert without.batch_by_tokens == group.batch_by_tokens and group.batch_by_tokens
+    assert judgements(without) and "At equal tokens D" in "\n".join(verdict_lines(without))
+
+
+def test_a_study_without_a_converged_run_still_compares_its_batch_sizes():
+    runs = RUNS.assign(converged=False)
+    study = fit_study(runs, CURVES, options=FitOptions(draws=20), say=str)
+    assert {fit.regime for fit in study.fits} == {"compute"}
+    assert only(study.regimes).batch_by_tokens
+    assert fit_study(runs, CURVES, ["L_C"], options=FitOptions(draws=20), say=str).regimes is None
+
+
+def test_an_unknown_tail_says_nothing_of_an_lr_and_a_risen_loss_does():
+    runs = RUNS.drop(columns=["nmse_inf", "nmse_inf_se"]).assign(converged=RUNS["lr"] != LRS[1])
+    ids = runs["run_id"][runs["lr"] == LRS[1]]
+    known = compare._converged(runs, CURVES, FitOptions())
+    assert known.unconverged["lowest"].notna().all() and not known.reasons
+    no_tail = CURVES[~CURVES["run_id"].isin(ids)]
+    unknown = compare._converged(runs, no_tail, FitOptions())
+    assert unknown.unconverged["lowest"].isna().all() and len(unknown.unconverged) == len(ids)
+    assert any(f"{len(ids)} of those not converged have neither a curve" in text for text in unknown.reasons)
+    rising = CURVES.assign(nmse=CURVES["nmse"].where(~CURVES["run_id"].isin(ids), CURVES["tokens"] / 1e9))
+    risen = compare._converged(runs, rising, FitOptions()).unconverged
+    np.testing.assert_allclose(risen["lowest"], risen["nmse"])
+
+
+def test_a_converged_run_without_a_tail_is_not_compared_with_the_limits_of_others():
+    runs = RUNS.drop(columns=["nmse_inf", "nmse_inf_se"])
+    some = CURVES[CURVES["run_id"] != runs["run_id"].iloc[0]]
+    found = compare._converged(runs, some, FitOptions())
+    assert len(found.at_limits) == len(runs) - 1 and found.at_limits[LIMIT].notna().all()
+    assert any("1 of those converged have neither a curve" in text for text in found.reasons)
+    none = compare._converged(runs, None, FitOptions())
+    assert LIMIT not in none.at_limits and len(none.at_limits) == len(runs)
+
+
+def only(regimes):
+    (group,) = regimes.groups
+    return group
