@@ -3,9 +3,8 @@
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import torch
@@ -24,12 +23,16 @@ _MEDIAN_ROWS = 32_768  # rows for b_pre's geometric median, as many as in releas
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to one run: "step", "evaluated" (with the row of its curve), "done", "diverged" or "failed"."""
+    """What happened to one run: "step", "evaluated" (with the row of its curve), "done", "diverged" or "failed".
+
+    more: whether further events of the same step follow, of this run or of those that branch off it.
+    """
 
     run: Run
     kind: str
     row: dict[str, Any] | None = None
     error: Exception | None = None
+    more: bool = False
 
 
 def start_point(source: Source) -> Tensor:
@@ -43,7 +46,8 @@ def train_pack(runs: Sequence[Run], source: Source, device: str | torch.device =
     The runs that have seen the fewest tokens go first. Runs that read the same tokens in the same order share one
     stream, also if their batch sizes are multiples of one another (`sae_core.data.stream`). Of runs that are equal up
     to where their lr decays or their budgets end, only the one with the longest constant part is trained, and the
-    others branch off it (`_Trunks`). A run's result does not depend on the other runs of the pack. A run that ends,
+    others branch off it (`_Trunks`). These have the same events as if they were trained themselves; before the caller
+    saves one, it calls `Run.catch_up`. A run's result does not depend on the other runs of the pack. A run that ends,
     fails or is abandoned leaves the pack, and the others go on; an abandoned run has no further event. No event is
     yielded in the middle of a step, so the caller may save any run after any event.
     """
@@ -72,24 +76,27 @@ def train_pack(runs: Sequence[Run], source: Source, device: str | torch.device =
             here = [run for run in leading if run.tokens == front]
             batches, waited = streams.batches(here)
             for run, x in zip(here, batches, strict=True):
-                alone = len(left) == 1
-                events = chain(
-                    _advance(run, x, waited / len(here), held_out, training, alone),
-                    trunks.followers_events(run, held_out, training),
-                )
-                for event in events:
+                events = list(_advance(run, x, waited / len(here), held_out, training, alone=len(left) == 1))
+                if events[-1].kind == "failed":
+                    trunks.release(run)
+                # Before the first of these events is yielded: at each of them the followers are as far as they can be.
+                events += trunks.followers_events(run, held_out, training)
+                for number, event in enumerate(events, 1):
+                    if event.run.abandoned:  # by the caller, at an event before
+                        continue
                     if event.kind in ("done", "diverged", "failed"):
                         left.remove(event.run)
-                    yield event
+                    yield replace(event, more=number < len(events))
 
 
 class _Trunks:
     """Which runs are not trained now, because another run of the pack has the same weights as they would.
 
     Runs with the same trunk, as many tokens and a constant lr from there on have the same state. The one of them whose
-    lr is constant for longest is trained; the others follow it: they take over its state at each of their evaluations
-    and where their own constant parts end. A killed worker leaves a follower where it last did, behind the run that it
-    follows. It is then trained alone until it is as far, and follows again.
+    lr is constant for longest is trained; the others follow it: they take over its state at each of their evaluations,
+    where their own constant parts end, and when the caller wants to save them. A killed worker leaves a follower where
+    it last did, which may be behind the run that it follows. It is then trained alone until it is as far, and follows
+    again.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -97,8 +104,11 @@ class _Trunks:
         self._followers: dict[int, list[Run]] = {}  # of the id of the run that they follow
 
     def leading(self, left: Sequence[Run]) -> list[Run]:
-        """The runs to train: all but the followers. Those of a run that ended, failed or was abandoned are trained."""
+        """The runs to train: all but the followers. Those of a run that ended or was abandoned take over its state."""
         there = {id(run) for run in left}
+        for run in left:
+            if run.leader is not None and id(run.leader) not in there:
+                run.catch_up()
         followers = {
             leader: [run for run in runs if id(run) in there]
             for leader, runs in self._followers.items()
@@ -117,28 +127,42 @@ class _Trunks:
                 joined += followers.pop(id(run), [])
             followers[id(leader)] = [*followers.get(id(leader), []), *joined]
         self._followers = {leader: runs for leader, runs in followers.items() if runs}
-        waiting = {id(run) for runs in self._followers.values() for run in runs}
+        leader_of = {id(run): leader for leader in left for run in self._followers.get(id(leader), ())}
+        for run in left:
+            run.leader = leader_of.get(id(run))
+        waiting = {*leader_of}
         return [run for run in left if id(run) not in waiting]
+
+    def release(self, leader: Run) -> None:
+        """Let the followers of a run that failed go on from where they are: its own state may be of half a step."""
+        for run in self._followers.pop(id(leader), ()):
+            run.leader = None
 
     def followers_events(self, leader: Run, held_out: Tensor, training: Tensor | None) -> Iterator[Event]:
         """Bring the followers of a run to where it is now, as far as they have something to do there."""
         for run in list(self._followers.get(id(leader), ())):
             at_its_end = leader.tokens == run.config.train.constant_tokens
-            if run.abandoned or leader.tokens < run.next_evaluation() and not at_its_end:
+            if run.abandoned:
+                continue
+            if leader.tokens < run.next_evaluation() and not at_its_end:
+                yield Event(run, "step")
                 continue
             try:
                 row = run.follow(leader, held_out, training)
                 outcome = run.outcome()
             except Exception as error:
-                self._followers[id(leader)].remove(run)
+                self._leave(leader, run)
                 yield Event(run, "failed", error=error)
                 continue
             if at_its_end or outcome is not None:
-                self._followers[id(leader)].remove(run)
-            if row is not None:
-                yield Event(run, "evaluated", row)
-            if outcome is not None and not run.abandoned:  # by the caller, at the evaluation
+                self._leave(leader, run)
+            yield Event(run, "step") if row is None else Event(run, "evaluated", row)
+            if outcome is not None:
                 yield Event(run, outcome, row)
+
+    def _leave(self, leader: Run, run: Run) -> None:
+        self._followers[id(leader)].remove(run)
+        run.leader = None
 
 
 class _Streams:
@@ -191,5 +215,5 @@ def _advance(
         yield Event(run, "failed", error=error)
         return
     yield Event(run, "evaluated", row)
-    if outcome is not None and not run.abandoned:  # by the caller, at the evaluation
+    if outcome is not None:
         yield Event(run, outcome, row)

@@ -58,6 +58,8 @@ class Run:
         self._clock = Stopwatch(device)
         self.curve: list[dict[str, Any]] = []
         self.abandoned = False  # set by the caller of train_pack, which then drops this run
+        # Set by train_pack: the run that is trained for this one too, up to where they branch.
+        self.leader: Run | None = None
         self._last: tuple[StepOutput, Tensor] | None = None
 
     @property
@@ -206,6 +208,16 @@ class Run:
         }
         self.restore(source.tensors(), source.meta() | own)
         self._last = source._last
+
+    @property
+    def reached(self) -> int:
+        """The tokens that the run has seen, with those that another run has been trained on for it."""
+        return self.tokens if self.leader is None else max(self.tokens, self.leader.tokens)
+
+    def catch_up(self) -> None:
+        """Take over the state of the run that is trained for this one, if there is one, so that it can be saved."""
+        if self.leader is not None and self.leader.tokens > self.tokens:
+            self.branch(self.leader)
 
     def follow(
         self, source: "Run", held_out: Tensor, training: Tensor | None = None

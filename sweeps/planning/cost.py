@@ -1,13 +1,12 @@
 """The cost of a run before it is trained: memory, disk, FLOPs, and seconds at a known throughput."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
 from sae_core.config import RANKED, RunConfig
 from sae_core.training import flops, memory
 from sae_core.training.memory import FLOAT, NARROW
-from sae_core.training.schedule import trunk
 from sweeps.config.launcher import Launcher
 from sweeps.ledger.run_folder import RunFolder
 from sweeps.planning.devices import Device, device
@@ -82,32 +81,6 @@ def seconds(run: RunConfig, at: Throughput | None) -> float | None:
     if at is None:
         return None
     return flops_sparse(run) / at.flops_per_s if at.device is None else at.device.seconds(run)
-
-
-def trained_shares(runs: Sequence[RunConfig]) -> list[float]:
-    """The share of its budget that each run is trained on itself if these runs are trained together.
-
-    Of runs with the same trunk, the one whose lr is constant for longest is trained on all of its budget, and the
-    others branch off it where their constant parts end.
-    """
-    longest: dict[RunConfig, int] = {}
-    trunks = [trunk(run) for run in runs]
-    for index, (key, run) in enumerate(zip(trunks, runs, strict=True)):
-        if key not in longest or run.train.constant_tokens > runs[longest[key]].train.constant_tokens:
-            longest[key] = index
-    return [
-        1.0 if longest[key] == index else 1 - run.train.constant_tokens / run.train.budget
-        for index, (key, run) in enumerate(zip(trunks, runs, strict=True))
-    ]
-
-
-def tears_apart(pack: Sequence[RunConfig], run: RunConfig) -> bool:
-    """Whether this run would join a pack of runs that branch off one another, and is not one of them.
-
-    Without it a pack could end in the middle of the next such runs, whose common part would then be trained twice.
-    """
-    trunks = [trunk(one) for one in pack]
-    return len(set(trunks)) < len(trunks) and trunk(run) not in trunks
 
 
 def flops_sparse(run: RunConfig) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sae_core.config import RunConfig
 from sae_core.training.schedule import trunk
 from sweeps.config.launcher import Launcher
-from sweeps.planning import cost
+from sweeps.planning import cost, packs
 from sweeps.planning.cost import Throughput
 from sweeps.planning.runs import PlannedRun
 
@@ -40,25 +40,24 @@ class Job:
 def packs_of(runs: Sequence[PlannedRun], launcher: Launcher) -> list[list[PlannedRun]]:
     """The packs that a worker makes of runs in this order."""
     found: list[list[PlannedRun]] = []
+    configs: list[list[RunConfig]] = []
+    by_trunk: dict[RunConfig, list[RunConfig]] = {}
     for run in runs:
-        if not found or not fits(found[-1], run, launcher):
+        by_trunk.setdefault(trunk(run.config), []).append(run.config)
+    for run in runs:
+        if not configs or not packs.joins(configs[-1], run.config, by_trunk[trunk(run.config)], launcher):
             found.append([])
+            configs.append([])
         found[-1].append(run)
+        configs[-1].append(run.config)
+        by_trunk[trunk(run.config)].remove(run.config)
     return found
 
 
 def trained_shares(runs: Sequence[PlannedRun], launcher: Launcher) -> list[float]:
     """The share of its budget that each run is trained on itself, in the packs that a worker makes of these runs."""
-    packs = packs_of(runs, launcher)
-    return [share for pack in packs for share in cost.trained_shares([run.config for run in pack])]
-
-
-def fits(pack: Sequence[PlannedRun], run: PlannedRun, launcher: Launcher) -> bool:
-    """Whether a run may join a pack: by the number of runs, `cost.tears_apart` and, if a limit is set, by memory."""
-    if len(pack) >= launcher.runs_per_pack or cost.tears_apart([one.config for one in pack], run.config):
-        return False
-    limit = launcher.memory_gb
-    return limit is None or cost.pack_bytes((r.config for r in (*pack, run)), limit) <= limit * cost.GiB
+    each = packs_of(runs, launcher)
+    return [share for pack in each for share in packs.trained_shares([run.config for run in pack])]
 
 
 def families(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:

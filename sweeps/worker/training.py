@@ -45,8 +45,8 @@ class _Held:
     def status(self) -> Status:
         """Running, with its rate since this worker began."""
         took = time.monotonic() - self.began
-        gained = self.run.tokens - self.began_at
-        return Status("running", self.run.tokens, rate=gained / took if gained and took > 0 else None)
+        gained = self.run.reached - self.began_at
+        return Status("running", self.run.reached, rate=gained / took if gained and took > 0 else None)
 
 
 def train_group(group: list[tuple[RunFolder, Claim]], launcher: Launcher, stop: Stop) -> dict[str, str]:
@@ -63,7 +63,7 @@ def train_group(group: list[tuple[RunFolder, Claim]], launcher: Launcher, stop: 
             _handle(one, event, source, launcher, states)
             if one.folder.run_id in states:
                 held.pop(id(event.run)).trackers.close()
-            if stop:
+            if stop and not event.more:
                 break
         for one in held.values():  # there are none unless the worker was stopped
             _handle(one, Event(one.run, "stopped", {"words": stop.reason}), source, launcher, states)
@@ -161,12 +161,14 @@ def _record(one: _Held, event: Event, source: Source, launcher: Launcher) -> str
 
 
 def _save(one: _Held) -> None:
+    one.run.catch_up()
     checkpoint.save(one.folder.checkpoints, one.run.steps, one.run.tensors(), one.run.meta())
     one.saved = time.monotonic()
 
 
 def _leave(one: _Held, state: str, message: str) -> str:
     """Save the run where it stands, and release it."""
+    one.run.catch_up()
     if one.run.steps:
         _save(one)
     one.folder.set_status(Status(state, one.run.tokens, message=message))

@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 
 from sae_core.config import RunConfig
+from sae_core.training.schedule import trunk
 from sweeps.config.launcher import Launcher
 from sweeps.ledger import failures
 from sweeps.ledger.claims import Claim, claim
 from sweeps.ledger.run_folder import ENDED, RunFolder, Status, Study
-from sweeps.planning import cost
+from sweeps.planning.packs import joins
 from sweeps.worker.signals import Stop
 from sweeps.worker.training import failure, train_group
 
@@ -54,24 +55,28 @@ def _claim_group(
     group: list[tuple[RunFolder, Claim]] = []
     later: list[str] = []
     configs: list[RunConfig] = []
-    for run_id in ids:
-        folder = study.run(run_id)
-        if _over(folder, launcher):
+    folders = [folder for run_id in ids if not _over(folder := study.run(run_id), launcher)]
+    left = {folder.run_id: RunConfig.from_dict(folder.config()["run"]) for folder in folders}
+    by_trunk: dict[RunConfig, list[str]] = {}
+    for run_id, config in left.items():
+        by_trunk.setdefault(trunk(config), []).append(run_id)
+    for folder in folders:
+        config = left[folder.run_id]
+        family = by_trunk[trunk(config)]
+        if configs and not joins(configs, config, [left[one] for one in family], launcher):
+            later.append(folder.run_id)
             continue
-        config = RunConfig.from_dict(folder.config()["run"])
-        if configs and not _fits(configs, config, launcher):
-            later.append(run_id)
-            continue
-        held = claim(folder, launcher.lease_s)
-        if held is None:
-            later.append(run_id)
+        taken = claim(folder, launcher.lease_s)
+        if taken is None:
+            later.append(folder.run_id)
         elif _over(folder, launcher):  # it ended after the first look and before the claim
-            held.withdraw()
-        elif _lost(folder, held, launcher):
-            held.release()
+            taken.withdraw()
+        elif _lost(folder, taken, launcher):
+            taken.release()
         else:
-            group.append((folder, held))
+            group.append((folder, taken))
             configs.append(config)
+        family.remove(folder.run_id)
     return group, later
 
 
@@ -89,15 +94,6 @@ def _lost(folder: RunFolder, its_claim: Claim, launcher: Launcher) -> bool:
         return False
     folder.set_status(Status("failed", status.tokens, "lost", message))
     return True
-
-
-def _fits(pack: Sequence[RunConfig], config: RunConfig, launcher: Launcher) -> bool:
-    if len(pack) >= launcher.runs_per_pack or config.data.fingerprint != pack[0].data.fingerprint:
-        return False
-    if cost.tears_apart(pack, config):
-        return False
-    limit = launcher.memory_gb
-    return limit is None or cost.pack_bytes([*pack, config], limit) <= limit * cost.GiB
 
 
 def _over(folder: RunFolder, launcher: Launcher) -> bool:

@@ -136,7 +136,7 @@ def test_other_runs_share_nothing():
     assert [one.taken for one in runs] == [20, 20, 20]
 
 
-@pytest.mark.parametrize("kill_at", [3, 11, 19, 22])
+@pytest.mark.parametrize("kill_at", [3, 11, 19, 22, 40, 61])
 def test_killed_and_resumed_to_the_last_bit(kill_at):
     """Each run is saved after its own events, as a worker does it, so the saved runs are not equally far."""
     saved: dict[int, tuple] = {}
@@ -145,6 +145,7 @@ def test_killed_and_resumed_to_the_last_bit(kill_at):
     for count, event in enumerate(train_pack(runs, SOURCE)):
         i = index[id(event.run)]
         if (count + i) % 3 == 0:
+            event.run.catch_up()
             tensors = {name: t.detach().clone() for name, t in event.run.tensors().items()}
             saved[i] = tensors, event.run.meta() | {"curve": list(event.run.curve)}
         if count == kill_at:
@@ -158,6 +159,47 @@ def test_killed_and_resumed_to_the_last_bit(kill_at):
         one = run(**changes)
         list(train_pack([one], SOURCE))
         same(one, other)
+
+
+@pytest.mark.parametrize("stop_after", [5, 9, 13, 17, 23])
+def test_stopped_between_evaluations_no_step_is_taken_twice(stop_after):
+    """Each run has an event at each step of the one that is trained for it, and can be saved as far as that one is."""
+    runs = [counted(run(**changes)) for changes in SCHEDULES]
+    seen = [0] * len(runs)
+    for event in train_pack(runs, SOURCE):
+        i = next(i for i, one in enumerate(runs) if one is event.run)
+        seen[i] = max(seen[i], event.run.reached)
+        if max(one.taken for one in runs) == stop_after and not event.more:
+            break
+    for one in runs:
+        one.catch_up()
+    assert [one.tokens for one in runs] == seen
+    live = [one.tokens for one in runs if not one.ended_by()]
+    assert max(live) - min(live) in (0, 64)
+    again = [
+        run(**changes).restore(one.tensors(), one.meta())
+        for changes, one in zip(SCHEDULES, runs, strict=True)
+    ]
+    again = [counted(one) for one in again]
+    list(train_pack(again, SOURCE))
+    assert sum(one.taken for one in (*runs, *again)) == 20 + 2 + 8 + 5
+    for changes, other in zip(SCHEDULES, again, strict=True):
+        one = run(**changes)
+        list(train_pack([one], SOURCE))
+        same(one, other)
+
+
+def test_followers_of_a_run_that_is_abandoned_go_on_from_where_it_was():
+    runs = [counted(run(**changes)) for changes in SCHEDULES]
+    leader = runs[2]
+    for event in train_pack(runs, SOURCE):
+        leader.abandoned |= event.run is leader and leader.tokens == 448  # between its evaluations
+    assert leader.tokens == 448 and sum(one.taken for one in runs) == 7 + 13 + 2 + 8
+    for changes, other in zip(SCHEDULES, runs, strict=True):
+        if other is not leader:
+            one = run(**changes)
+            list(train_pack([one], SOURCE))
+            same(one, other)
 
 
 def test_followers_of_a_run_that_fails_are_trained_themselves(monkeypatch):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sae_core.config import DataKey, RunConfig, SAEConfig, TrainConfig
 from sweeps.config.launcher import Launcher
-from sweeps.planning import cost
+from sweeps.planning import cost, packs
 from sweeps.planning.cost import Throughput
 from sweeps.planning.packing import USABLE, jobs_of, packs_of, trained_shares
 from sweeps.planning.runs import PlannedRun, run_id
@@ -64,15 +64,34 @@ def test_runs_that_branch_off_one_another_are_one_job_that_costs_their_common_pa
     (job,) = (job for job in jobs if len(job.runs) == 3)
     each = family[0].flops_sparse / RATE.flops_per_s  # seconds for 100 steps
     assert job.seconds == pytest.approx((4 + 0.2 * 2 + 0.2) * each)
-    assert cost.trained_shares([one.config for one in family]) == pytest.approx([0.2, 0.2, 1.0])
+    assert packs.trained_shares([one.config for one in family]) == pytest.approx([0.2, 0.2, 1.0])
     (pack,) = job.packs(LAUNCHER)  # of its own, as one that is cut in two would train its common part twice
     assert [len(each) for each in packs_of([*family, *others], LAUNCHER)] == [3, 2]
     assert [len(each) for each in packs_of([*family[:2], *others], LAUNCHER)] == [2, 2]
     two = replace(LAUNCHER, runs_per_pack=2)
     assert trained_shares(family, two) == pytest.approx([0.2, 1.0, 1.0])
     constant = run(tokens=1024 * 400)
-    assert cost.trained_shares([constant.config, family[2].config]) == pytest.approx([1.0, 0.2])
-    assert cost.trained_shares([one.config for one in others]) == [1.0, 1.0]
+    assert packs.trained_shares([constant.config, family[2].config]) == pytest.approx([1.0, 0.2])
+    assert packs.trained_shares([one.config for one in others]) == [1.0, 1.0]
+
+
+def test_the_last_run_of_a_family_that_is_too_large_does_not_tear_the_next_one_apart():
+    """Budgets of four and of three, in packs of three: behind the fourth, the second would be in two packs."""
+    steps = (100, 200, 300, 400)
+    first, second = (
+        [decaying(1024 * one, n=n, micro=1024) for one in budgets]
+        for n, budgets in ((64, steps), (32, steps[:3]))
+    )
+    runs = [*first, *second]
+    assert [len(each) for each in packs_of(runs, LAUNCHER)] == [3, 1, 3]
+    assert [share == 1 for share in trained_shares(runs, LAUNCHER)] == [0, 0, 1, 1, 0, 0, 1]
+    # Of a family that no pack can hold whole, none of its packs is lost where it begins behind another run.
+    assert [len(each) for each in packs_of([run(), *first], LAUNCHER)] == [3, 2]
+    alone = [run(name=str(i)) for i in (1, 2)]
+    assert [len(each) for each in packs_of([*alone, *second], LAUNCHER)] == [2, 3]
+    four = cost.pack_bytes([one.config for one in first])
+    room = replace(LAUNCHER, runs_per_pack=9, memory_gb=four / cost.GiB)
+    assert [len(each) for each in packs_of([second[0], *first], room)] == [1, 4]
 
 
 def test_few_runs_use_all_workers_and_many_are_balanced():

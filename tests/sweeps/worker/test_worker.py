@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from sae_core.training import checkpoint
 from sae_core.training.run import CLOCKS, Run
 from sweeps.config.launcher import Launcher
 from sweeps.dispatch.cancel import retry
@@ -20,6 +21,8 @@ from sweeps.ledger.failures import failures
 from sweeps.ledger.run_folder import Status, Study
 from sweeps.ledger.tables import collect
 from sweeps.planning.plan import make_plan
+from sweeps.worker import worker
+from sweeps.worker.signals import Stop
 from sweeps.worker.worker import work
 
 
@@ -279,6 +282,79 @@ def test_a_store_that_changed_ends_its_runs_as_failures_of_the_data(tiny, a_stor
         status = folder.status()
         assert status.failure == "data" and "shard train-00001.safetensors of the store" in status.message
         assert not folder.curve() and not list(folder.checkpoints.glob("*"))
+
+
+def two_that_share_a_trunk(tiny, *more):
+    """A constant run, and one that branches off it at 3,264 tokens; evaluations at 2,048, 2,436 …"""
+    given = tiny(
+        "train.lr_schedule=constant,linear", "train.max_tokens=4096", "train.first_eval_tokens=2048", *more
+    )
+    plan, ids = planned(given)
+    schedule = {run.run_id: run.config.train.lr_schedule for run in plan.runs}
+    constant, decayed = sorted(ids, key=schedule.__getitem__)
+    return plan, ids, constant, decayed
+
+
+def test_a_run_that_another_is_trained_for_is_cancelled_between_two_evaluations(tiny, monkeypatch):
+    plan, ids, constant, decayed = two_that_share_a_trunk(tiny, "launcher.heartbeat_s=1e-6")
+    step = Run.step
+
+    def cancelled_at_step_10(run, *more):
+        step(run, *more)
+        if run.steps == 10:
+            plan.study.run(decayed).ask_to_cancel()
+
+    monkeypatch.setattr(Run, "step", cancelled_at_step_10)
+    assert work(str(plan.study.path), ids, plan.launcher) == {constant: "done", decayed: "cancelled"}
+    assert plan.study.run(decayed).status().tokens == 640
+    assert checkpoint.latest(plan.study.run(decayed).checkpoints)[1]["tokens"] == 640
+
+
+@pytest.mark.parametrize("at", [10, 32, 51, 52])
+def test_a_preempted_pack_loses_no_step_of_a_run_that_another_is_trained_for(tiny, monkeypatch, at):
+    """The signal arrives in a step, also in one that ends with an evaluation or where the runs branch."""
+    plan, ids, constant, decayed = two_that_share_a_trunk(tiny)
+    stop, step, taken = Stop(), Run.step, []
+
+    def stopped_at(run, *more):
+        step(run, *more)
+        taken.append(run)
+        if len(taken) == at:
+            stop._handle(signal.SIGUSR2, None)
+
+    monkeypatch.setattr(Run, "step", stopped_at)
+    assert work(str(plan.study.path), ids, plan.launcher, stop) == dict.fromkeys(ids, "stopped")
+    left = [plan.study.run(one).status().tokens for one in (constant, decayed)]
+    assert left[0] == left[1] == 64 * at or at == 52 and sorted(left) == [51 * 64, 52 * 64]
+    assert set(work(str(plan.study.path), ids, plan.launcher).values()) == {"done"}
+    assert len(taken) == 64 + 13
+    calm, _, _, _ = two_that_share_a_trunk(tiny, "name=calm")
+    monkeypatch.undo()
+    work(str(calm.study.path), ids, calm.launcher)
+    assert curves(plan.study) == curves(calm.study)
+
+
+def test_a_worker_trains_a_family_in_one_pack_behind_what_is_left_of_another(tiny, monkeypatch):
+    """The packs are those of the plan, so the runs that branch off others do so."""
+    budgets = "train.max_tokens=1024,2048,3072,4096"
+    plan, ids = planned(tiny("train.lr_schedule=linear", budgets, "launcher.runs_per_pack=3"))
+    first = ids
+    plan, ids = planned(
+        tiny(
+            "train.lr_schedule=linear",
+            "train.max_tokens=1024,2048,3072",
+            "seed=1",
+            "launcher.runs_per_pack=3",
+        )
+    )
+    packs = []
+    train = worker.train_group
+    monkeypatch.setattr(
+        worker, "train_group", lambda group, *more: packs.append(len(group)) or train(group, *more)
+    )
+    work(str(plan.study.path), [*first, *ids], plan.launcher)
+    runs = collect(plan.study)[0].set_index("run_id")
+    assert packs == [3, 1, 3] and (runs.loc[ids, "shared_tokens"] > 0).sum() == 2
 
 
 def test_one_constant_part_gives_decayed_ends_at_several_budgets(tiny):
