@@ -60,6 +60,12 @@ def _provenance(name: str, dtype: str, meaning: str, unit: str = "") -> Column:
 RUNS = (
     _provenance("run_id", TEXT, "hash of the resolved settings that decide the run's curve, and of its data"),
     _provenance("study", TEXT, "name of the study"),
+    _provenance(
+        "phase",
+        TEXT,
+        "the phase of the study whose latest launch has the run, or several in the order of their names, as "
+        "`main, tune`; missing in a study without phases, and for runs that a later launch has replaced",
+    ),
     _result(
         "state",
         TEXT,

@@ -1,6 +1,6 @@
 """Rebuild the tables of a study from its run folders.  Schema: docs/tables.md"""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from sae_core.files import replacing
 from sweeps.errors import SweepError
 from sweeps.ledger import failures
 from sweeps.ledger.claims import current_status
+from sweeps.ledger.phase_record import records
 from sweeps.ledger.run_folder import RunFolder, Study
 
 # The order and type of the columns, which do not depend on the progress of the runs: a column can be all missing.
@@ -25,18 +26,25 @@ def collect(study: Study, ids: Collection[str] | None = None) -> tuple[pd.DataFr
     """
     runs: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
+    phases = phases_of_runs(study)
     for folder in _folders(study, ids):
         curve = folder.curve()
-        row = run_row(folder, study.name, curve)
+        row = run_row(folder, study.name, curve, phases)
         runs.append(row)
         curves += [evaluation | {key: row[key] for key in ("run_id", *_REPEATED)} for evaluation in curve]
     return _typed(runs, RUN_COLUMNS), _typed(curves, CURVE_COLUMNS)
 
 
-def run_row(folder: RunFolder, study: str, curve: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The row of one run: config, last evaluation and, if it has ended, the result. Unreadable values are missing."""
+def run_row(
+    folder: RunFolder, study: str, curve: Sequence[dict[str, Any]], phases: Mapping[str, str]
+) -> dict[str, Any]:
+    """The row of one run: config, last evaluation and, if it has ended, the result. Unreadable values are missing.
+
+    phases: of the study's runs, see `phases_of_runs`.
+    """
     status = current_status(folder)
-    row: dict[str, Any] = {"run_id": folder.run_id, "study": study, "state": status.state}
+    row: dict[str, Any] = {"run_id": folder.run_id, "study": study, "phase": phases.get(folder.run_id)}
+    row["state"] = status.state
     row |= {"failure": status.failure, "message": status.message}
     row["failures"] = len(failures.failures(folder, since_retry=False))
     last = dict(curve[-1]) if curve else {}
@@ -47,6 +55,15 @@ def run_row(folder: RunFolder, study: str, curve: Sequence[dict[str, Any]]) -> d
     except SweepError as error:
         return dict.fromkeys(_REPEATED) | row | {"state": "unreadable", "message": str(error)}
     return row | _config_columns(config) | last | facts[0] | facts[1]
+
+
+def phases_of_runs(study: Study) -> dict[str, str]:
+    """The phase of each run that the latest launches of the study's phases have, or several, `main, tune`."""
+    phases: dict[str, str] = {}
+    for record in sorted(records(study), key=lambda record: record.phase):
+        for run_id in record.runs:
+            phases[run_id] = f"{phases[run_id]}, {record.phase}" if run_id in phases else record.phase
+    return phases
 
 
 def _config_columns(config: dict[str, Any]) -> dict[str, Any]:

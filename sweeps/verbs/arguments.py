@@ -115,7 +115,7 @@ def runs_named(arguments: Sequence[str]) -> "tuple[Study, list[RunFolder]]":
 def _holds(condition: str, study: "Study", folder: "RunFolder") -> bool:
     """Whether the condition holds for the row of this run in runs.parquet, as it would be collected now."""
     from sweeps.config.expression import holds
-    from sweeps.ledger.tables import RUN_COLUMNS, run_row
+    from sweeps.ledger.tables import RUN_COLUMNS, phases_of_runs, run_row
 
-    row = run_row(folder, study.name, folder.curve())
+    row = run_row(folder, study.name, folder.curve(), phases_of_runs(study))
     return holds(condition, {column: row.get(column) for column in RUN_COLUMNS})

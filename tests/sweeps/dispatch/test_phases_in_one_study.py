@@ -5,10 +5,13 @@ import pytest
 
 from sweeps.dispatch import phases
 from sweeps.dispatch.launch import write_runs
+from sweeps.dispatch.phases import begin
 from sweeps.errors import SweepError
 from sweeps.ledger.phase_record import PhaseRecord
+from sweeps.ledger.tables import collect
 from sweeps.planning.phased import make_plans, stale
 from sweeps.verbs import cancel, launch, plan, status
+from sweeps.verbs.arguments import runs_named
 from tests.sweeps.dispatch.phase_study import LAWS, STUDY, N, PhaseStudy
 
 
@@ -62,6 +65,25 @@ def test_record_of_a_launch_reads_back_and_the_plan_shows_it(study, capsys):
     assert "phase 2 of 2: main (ln, stop converged)" in out
     assert "train.lr = lr_law(from tune, regime=ln): LR_N, 5 rows" in out
     assert "n_latents=32: 0.0354 [" in out and "stale" not in out
+
+
+def test_the_tables_say_which_phase_a_run_belongs_to(study):
+    """Two phases share the cells that both have; a run that a later launch replaced is of no phase any more."""
+    given = ("phases.main.lr=6e-3", "phases.main.stop=budget")
+    tune, main = make_plans(study.overrides(*given, "phases.main.tokens=16384"))
+    for each in (tune, main):
+        begin(each)
+        study.end(each)
+    runs = collect(tune.study)[0].set_index("run_id")
+    both = {run.run_id for run in tune.runs} & {run.run_id for run in main.runs}
+    assert runs.loc[sorted(both), "phase"].eq("main, tune").all() and len(both) == 3
+    only = [run.run_id for run in tune.runs if run.run_id not in both]
+    assert runs.loc[only, "phase"].eq("tune").all() and len(runs) == len(tune.runs)
+    begin(make_plans(study.overrides(*given, "phases.main.tokens=32768"))[1])
+    runs = collect(tune.study)[0].set_index("run_id")
+    assert runs.loc[sorted(both), "phase"].eq("tune").all()
+    _, where = runs_named([str(tune.study.path), "where=phase == 'tune' and n_latents == 8"])
+    assert len(where) == sum(run.config.sae.n_latents == 8 for run in tune.runs)
 
 
 def test_the_command_line_overrides_each_value(study):
