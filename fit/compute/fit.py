@@ -20,7 +20,7 @@ from fit.data.flops import BY_SIZE, with_compute
 from fit.data.groups import GROUPS, Split, groups, split
 from fit.data.noise import noise_of_evaluations
 from fit.law.caution import Caution, Kind
-from fit.law.errors import FitError
+from fit.law.errors import FitError, SkippedLaw
 from fit.law.fit import fit_law
 from fit.law.json_values import integral
 from fit.law.law import Law, RowSource
@@ -105,8 +105,8 @@ def _with_companions(
         skipped=tuple(skipped.text for skipped in best.skipped),
     )
     name = ", ".join(f"{key}={value}" for key, value in group.group.items())
-    for reason in extra.skipped:
-        say(f"{f'{name}: ' if name else ''}{reason}")
+    for skipped in best.skipped:
+        say(SkippedLaw(f"{f'{name}: ' if name else ''}{skipped.text}", skipped.law, (name,)))
     base = replace(base, extra=extra).with_cautions(after=(*moved.cautions, *best.cautions))
     return [base, *best.fits]
 

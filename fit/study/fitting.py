@@ -16,7 +16,7 @@ from fit.data.curves import decays
 from fit.data.flops import with_compute
 from fit.data.groups import GROUPS, Split, groups, split
 from fit.data.training_runs import with_run_ids
-from fit.law.errors import FitError
+from fit.law.errors import FitError, SkippedLaw
 from fit.law.law import Law, RowSource
 from fit.law.laws import named
 from fit.law.options import DEFAULT_LAWS, FLOPS, FitOptions
@@ -28,6 +28,10 @@ from fit.study.study_tables import RawTables
 
 # Columns that change along a curve.
 ALONG_CURVES = frozenset({"tokens", "flops", *(f"flops_{name}" for name in FLOPS), "nmse", "step"})
+
+
+def _unsaid(step: str) -> None:
+    """What is told of each step where nobody waits."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +62,22 @@ def fit_study(
     say: Callable[[str], None] = print,
     as_read: RawTables | None = None,
     also: Sequence[str] = (),
+    at: Callable[[str], None] = _unsaid,
 ) -> Study:
     """Like `fit_table`, with a comparison of the two regimes if both were fitted; same arguments and errors.
 
     The default laws are also compared where no run converged, if L(C) can be compared between batch sizes.
+    at: called with the name of each step when it begins, as `L_N, k=16`.
     """
     options = options or FitOptions()
     source = prepared(runs, curves, mapping, where, options, say, as_read)
-    fits = _fit_all(source, laws, say, also)
+    fits = _fit_all(source, laws, say, also, at)
     # Four n give no L(N), which has three parameters, but tokens to convergence and best lr to compare.
     regimes = {fit.regime for fit in fits}
     curves_of_batches = source.curves is not None and _several_batches(source.curves)
     if "compute" not in regimes or "converged" not in regimes and (laws or not curves_of_batches):
         return Study(tuple(fits), None)
+    at("L(C) against L(N)")
     return Study(tuple(fits), compare(source.runs, source.curves, fits, options, source.curve_groups))
 
 
@@ -157,7 +164,11 @@ class Source:
 
 
 def _fit_all(
-    source: Source, laws: Sequence[str] | None, say: Callable[[str], None], also: Sequence[str] = ()
+    source: Source,
+    laws: Sequence[str] | None,
+    say: Callable[[str], None],
+    also: Sequence[str] = (),
+    at: Callable[[str], None] = _unsaid,
 ) -> list[FitResult]:
     """Fit every law that was asked for, by default `DEFAULT_LAWS`."""
     flops = source.options.flops
@@ -168,13 +179,15 @@ def _fit_all(
     results: list[FitResult] = []
     failed: list[str] = []
     for law in wanted:
-        fits, reasons = _fit_groups(law, source, laws is None, say)
+        fits, reasons = _fit_groups(law, source, laws is None, say, at)
         results += fits
         if laws and not fits:
-            failed.append(f"{law.name} cannot be fitted. {' '.join(reasons)}")
+            why = " ".join(_reason(names, text) for text, names in reasons.items())
+            failed.append(f"{law.name} cannot be fitted. {why}")
             continue
-        for reason in reasons:
-            say(f"{law.name} skipped{'' if not fits else ' in part'}: {reason}")
+        for text, names in reasons.items():
+            skipped = f"{law.name} skipped{'' if not fits else ' in part'}: {_reason(names, text)}"
+            say(SkippedLaw(skipped, law.name, names if fits else ()))
     if not results:
         raise FitError(" ".join(failed) or "No law could be fitted to this table: see the reasons above.")
     for sentence in failed:
@@ -271,25 +284,27 @@ def _refuse_conflict(curves: pd.DataFrame, runs: pd.DataFrame) -> None:
 
 
 def _fit_groups(
-    law: Law, source: Source, with_optima: bool, say: Callable[[str], None]
-) -> tuple[list[FitResult], list[str]]:
-    """The fits of one law, and for every reason why groups failed a sentence that names these groups."""
+    law: Law, source: Source, with_optima: bool, say: Callable[[str], None], at: Callable[[str], None]
+) -> tuple[list[FitResult], dict[str, list[str]]]:
+    """The fits of one law, and the groups that failed, by the reason."""
     fits: list[FitResult] = []
     reasons: dict[str, list[str]] = {}
     try:
         for attempt in _attempts(law, source, with_optima, say):
+            name = ", ".join(f"{key}={value}" for key, value in attempt.group.items())
+            at(", ".join(filter(None, [law.name, name])))
             try:
                 fits += [attempt.origin.counted(fit, attempt.rows) for fit in attempt.fit()]
             except FitError as error:
-                name = ", ".join(f"{key}={value}" for key, value in attempt.group.items())
                 reasons.setdefault(str(error), []).append(name)
     except FitError as error:
         reasons.setdefault(str(error), []).append("")
-    return fits, [_reason("; ".join(filter(None, names)), text) for text, names in reasons.items()]
+    return fits, reasons
 
 
-def _reason(groups: str, text: str) -> str:
-    return f"{groups}: {text}" if groups else text
+def _reason(names: Sequence[str], text: str) -> str:
+    named = "; ".join(filter(None, names))
+    return f"{named}: {text}" if named else text
 
 
 def _attempts(law: Law, source: Source, with_optima: bool, say: Callable[[str], None]) -> Iterator[Attempt]:

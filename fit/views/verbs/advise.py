@@ -2,12 +2,11 @@
 
 import argparse
 import json
-import sys
 
 from fit.law.options import FLOPS
 from fit.views.verbs.assignments import assignments, number
-from fit.views.verbs.command import Verb
-from fit.views.verbs.options import add_fits
+from fit.views.verbs.command import Verb, remarks
+from fit.views.verbs.options import add_fits, add_laws
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,12 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--d-model", metavar="D", type=_number, help="width of the activations (default: that of the runs)")
     add("--convention", choices=FLOPS, help="how FLOPs are counted (default: as in the fits, else sparse)")
-    add(
-        "--law",
-        action="append",
-        metavar="LAW",
-        help="ask only this law, or your own as mylaws.py:LAW; repeatable",
-    )
+    add_laws(parser, "ask only this law, or your own as mylaws.py:LAW; several as L_N,L_NK")
     add("--json", action="store_true", help="print JSON")
 
 
@@ -65,8 +59,9 @@ def run(given: argparse.Namespace) -> int:
 
     inputs, laws = assignments(given.inputs), law_names(given.law or [])
     fits, notes = read_fits(given.fits)
+    say = remarks(given, answers=True)
     for note in notes:
-        print(note, file=sys.stderr)
+        say(note)
     facts = Facts.of(runs_beside(given.fits))
     money = budget(given.flops, given.gpu_hours, given.flops_per_s, facts)
     width = facts.d_model if given.d_model is None else given.d_model
@@ -93,6 +88,7 @@ It rests on the laws that were fitted: L_C with N_C, D_C and LR_C, or L_ND, for 
 L_N or L_NK and LR_N for training to convergence. What is missing is said, and so is what lies beyond the rows.
 """,
     failure="the fits say nothing about a budget; a sentence says what is missing",
+    answers=True,
 )
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import argparse
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,12 @@ from fit.data.near_names import did_you_mean
 from fit.law.errors import FitError
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+# Options that ask for one thing on stdout, which then holds nothing else: remarks go to stderr.
+ASKED_FOR = ("json", "cards", "cfg", "dry_run")
+
+
+QUIET = "print errors only; the exit code and the files say the rest"
+QUIET_ANSWER = "print the answer and errors, no remarks"
 
 
 class UsageError(Exception):
@@ -91,6 +98,7 @@ class Verb:
     failure : what exit code 1 means
     interrupted : the message after Ctrl-C
     errors : the exceptions whose text is a sentence for the user
+    answers : whether what it prints is the answer to a question, which -q leaves
     """
 
     name: str
@@ -102,6 +110,7 @@ class Verb:
     failure: str = "failed, with a sentence that says why"
     interrupted: str = "interrupted."
     errors: tuple[type[Exception], ...] = (FitError,)
+    answers: bool = False
 
     def parser(self) -> Parser:
         """The parser of the verb's arguments, with its help."""
@@ -119,6 +128,9 @@ class Verb:
             epilog="\n\n".join(filter(None, (self.notes.strip(), examples, f"exit codes:\n{table}"))),
         )
         self.add_arguments(parser)
+        parser.add_argument(
+            "-q", "--quiet", action="store_true", help=QUIET_ANSWER if self.answers else QUIET
+        )
         several = ("*", "+", argparse.REMAINDER)
         named = [f"{each.metavar}{' …' if each.nargs in several else ''}" for each in parser.arguments()]
         passes_on = any(each.nargs == argparse.REMAINDER for each in parser.arguments())
@@ -129,7 +141,34 @@ class Verb:
         """Parse the arguments, those of this process by default, and run the verb. Returns the exit code."""
         given = sys.argv[1:] if argv is None else argv
         command = f"saescale {self.name}"
-        return guarded(command, lambda: self.run(self.parser().parse(given)), self.errors, self.interrupted)
+        return guarded(command, lambda: self._run(self.parser().parse(given)), self.errors, self.interrupted)
+
+    def _run(self, arguments: argparse.Namespace) -> int:
+        with _quietly(arguments.quiet and not (self.answers or asked_for(arguments))):
+            return self.run(arguments)
+
+
+@contextmanager
+def _quietly(quiet: bool) -> Iterator[None]:
+    """Drop what is printed to stdout inside the block."""
+    if not quiet:
+        yield
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        yield
+
+
+def asked_for(arguments: argparse.Namespace) -> bool:
+    """Whether an option asks for one thing on stdout, as --json does."""
+    return any(getattr(arguments, name, None) for name in ASKED_FOR)
+
+
+def remarks(arguments: argparse.Namespace, answers: bool = False) -> Callable[[str], None]:
+    """Where the remarks of a verb go: to stdout, to stderr where stdout holds an answer, and nowhere with -q."""
+    if getattr(arguments, "quiet", False):
+        return lambda text: None
+    file = sys.stderr if answers or asked_for(arguments) else sys.stdout
+    return lambda text: print(text, file=file)
 
 
 def _indented(lines: str) -> str:

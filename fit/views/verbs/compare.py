@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fit.law.options import FLOPS, FRONTIERS, FitOptions
-from fit.views.verbs.command import UsageError, Verb
+from fit.views.verbs.command import UsageError, Verb, remarks
 from fit.views.verbs.options import add_map, add_resampling, add_sheet
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _within(options: argparse.Namespace) -> list[tuple[str, "list[CurveGroup]"]]
         raise FitError(f"Every row has {options.by} = {base}: there is nothing to compare it with.")
     unnamed = int(runs[options.by].isna().sum())
     if unnamed:
-        print(f"{unnamed} of {len(runs)} rows have no {options.by} and were left out.")
+        remarks(options)(f"{unnamed} of {len(runs)} rows have no {options.by} and were left out.")
     sides = []
     for name in [base, *(name for name in named if name != base)]:
         part = runs[runs[options.by] == named[name]]
@@ -99,8 +99,9 @@ def _tables(path: Path, options: argparse.Namespace) -> "tuple[pd.DataFrame, pd.
 
     mapping = tables.parse_mapping(options.map)
     read = StudyTables.read(path, mapping, options.where, with_fits=False, sheet=options.sheet)
+    say = remarks(options)
     for note in read.notes:
-        print(note)
+        say(note)
     assert read.runs is not None
     return read.runs, read.curves
 
@@ -111,7 +112,7 @@ def _curves(
     from fit.study.fitting import prepared
 
     chosen = FitOptions(flops=options.flops, draws=options.draws, seed=options.seed)
-    return prepared(runs, curves, None, None, chosen, print).curve_groups
+    return prepared(runs, curves, None, None, chosen, remarks(options)).curve_groups
 
 
 def _lines(ratio: "ComputeRatio", a: str, b: str, loss: str) -> list[str]:
@@ -151,6 +152,7 @@ main = Verb(
     saescale compare runs/mine --by batch_tokens --base 1024
     """,
     failure="the sides cannot be compared; a sentence says why",
+    answers=True,
 )
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 import argparse
 import math
-import sys
-from functools import partial
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fit.data.near_names import did_you_mean
 from fit.law.options import (
@@ -19,8 +19,14 @@ from fit.law.options import (
     UNCONVERGED,
     FitOptions,
 )
-from fit.views.verbs.command import Verb
-from fit.views.verbs.options import add_map, add_resampling, add_sheet
+from fit.views.verbs.command import Verb, remarks
+from fit.views.verbs.options import add_laws, add_map, add_resampling, add_sheet
+from fit.views.verbs.waiting import Waiting
+
+if TYPE_CHECKING:
+    from fit.study import Study
+
+WIDTH = 100  # of what is not printed on a terminal, whose width is not known
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,12 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="one row per evaluation, needed for L_C (default: curves.parquet beside TABLE)",
     )
-    add(
-        "--law",
-        action="append",
-        metavar="LAW",
-        help=f"{', '.join(of_tables)}, or your own as mylaws.py:LAW; "
-        f"repeat for several (default: {', '.join(DEFAULT_LAWS)})",
+    add_laws(
+        parser,
+        f"{', '.join(of_tables)}, or your own as mylaws.py:LAW; several as L_N,L_NK "
+        f"(default: {', '.join(DEFAULT_LAWS)})",
     )
     add_map(parser)
     add_sheet(parser)
@@ -85,6 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "batch_tokens, activation, as far as they do not follow n_latents)",
     )
     add("--out", metavar="DIR", help="folder of fits.json (default: that of TABLE)")
+    add("-v", "--verbose", action="store_true", help="print every fit in full: its rows, checks and cautions")
+    add("--json", action="store_true", help="print what fits.json holds; all else goes to stderr")
     add(
         "--as",
         dest="cards",
@@ -121,19 +127,34 @@ def run(options: argparse.Namespace) -> int:
     from fit.views.card import cards
     from fit.views.lines import text
 
-    tell = partial(print, file=sys.stderr if options.cards else sys.stdout)
+    tell = remarks(options)
     laws = [_law_name(name) for name in options.law or []]
     objective(options.objective)
     mapping = tables.parse_mapping(options.map)
     data = StudyTables.read(
         options.table, mapping, options.where, options.curves, with_fits=False, sheet=options.sheet
     )
-    for note in data.notes:
-        tell(note)
     assert data.runs is not None and data.path is not None
-    study = fit_study(
-        data.runs, data.curves, laws or None, options=_choices(options), say=tell, as_read=data.as_read
-    )
+    on_screen = not (options.verbose or options.json or options.cards)
+    notes: list[str] = []
+    say = notes.append if on_screen else tell
+    for note in data.notes:
+        say(note)
+    try:
+        with Waiting("fitting", options.quiet) as waiting:
+            study = fit_study(
+                data.runs,
+                data.curves,
+                laws or None,
+                options=_choices(options),
+                say=say,
+                as_read=data.as_read,
+                at=waiting.at,
+            )
+    except FitError:
+        for note in notes:  # the error may point to the reasons above it
+            tell(note)
+        raise
     out = Path(options.out) if options.out else data.path.parent
     try:
         written = write_json(study.fits, str(data.path), out / NAME, study.regimes, data.made_from)
@@ -141,9 +162,30 @@ def run(options: argparse.Namespace) -> int:
         raise FitError(
             f"{out} takes no fits.json ({error.strerror}): name another folder with --out."
         ) from error
-    print(cards(study.fits, options.cards) if options.cards else text.text(study.fits, study.regimes))
+    if on_screen:
+        _show(study, notes)
+        print(f"wrote {written}; -v prints each fit in full")
+        return 0
+    if options.json:
+        print(written.read_text(encoding="utf-8"), end="")
+    else:
+        print(cards(study.fits, options.cards) if options.cards else text.text(study.fits, study.regimes))
     tell(f"wrote {written}")
     return 0
+
+
+def _show(study: "Study", notes: list[str]) -> None:
+    """Print one screen, in colours where the terminal has them."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from fit.views.lines.screen import screen
+
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDTH
+    for line in screen(study.fits, study.regimes, notes, console.width):
+        console.print(Text(line.text, line.style), soft_wrap=True)
 
 
 def _law_name(name: str) -> str:
@@ -180,6 +222,7 @@ main = Verb(
     "Fit scaling laws to a table of runs, print them with 95 % intervals and write fits.json.",
     examples="""
     saescale fit runs/gpt2/runs.parquet
+    saescale fit runs.parquet --law L_N,L_NK -v
     saescale fit runs.parquet --law L_NK --where "n_latents >= 512" --unconverged extrapolate
     saescale fit chinchilla.csv --law L_ND --map n_latents=N,tokens=D,nmse=loss --objective huber
     """,

@@ -27,6 +27,18 @@ def add_sheet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet", metavar="NAME", help="of an Excel workbook (default: its first with rows)")
 
 
+def add_laws(parser: argparse.ArgumentParser, text: str) -> None:
+    """`--law`, which laws to fit or to ask: repeated, or several in one with commas between them."""
+    parser.add_argument("--law", action="extend", type=_laws, metavar="LAW,…", help=text)
+
+
+def _laws(text: str) -> list[str]:
+    laws = [law.strip() for law in text.split(",")]
+    if not all(laws):
+        raise argparse.ArgumentTypeError(f"must be laws with commas between them, got {text!r}")
+    return laws
+
+
 def add_resampling(parser: argparse.ArgumentParser, default: str) -> None:
     """`--draws` and `--seed`. default: what `--draws` counts, and how many there are without it."""
     parser.add_argument("--draws", type=_draws, metavar="R", help=default)

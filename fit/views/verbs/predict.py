@@ -2,15 +2,14 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fit.law.errors import FitError
 from fit.views.verbs.assignments import assignments
-from fit.views.verbs.command import UsageError, Verb
-from fit.views.verbs.options import add_fits
+from fit.views.verbs.command import UsageError, Verb, remarks
+from fit.views.verbs.options import add_fits, add_laws
 
 if TYPE_CHECKING:
     from fit.study.answers.prediction import Predictions
@@ -32,12 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="solve for the input that is not given, as nmse=0.1 needs n_latents",
     )
-    add(
-        "--law",
-        action="append",
-        metavar="LAW",
-        help="ask only this law, or your own as mylaws.py:LAW; repeatable",
-    )
+    add_laws(parser, "ask only this law, or your own as mylaws.py:LAW; several as L_N,L_NK")
     add("--json", action="store_true", help="print JSON")
     add("--out", metavar="FILE", type=Path, help="write there instead of to the screen")
 
@@ -51,8 +45,9 @@ def run(given: argparse.Namespace) -> int:
     _check_usage(given, inputs)
     laws = law_names(given.law or [])
     fits, notes = read_fits(given.fits)
+    say = remarks(given, answers=True)
     for note in notes:
-        print(note, file=sys.stderr)
+        say(note)
     if given.inverse:
         text = _inverse(fits, inputs, given, laws)
     elif given.points:
@@ -63,7 +58,8 @@ def run(given: argparse.Namespace) -> int:
         print(text)
     else:
         written = files.write(given.out, (text + "\n").encode())
-        print(f"wrote {written}")
+        if not getattr(given, "quiet", False):
+            print(f"wrote {written}")
     return 0
 
 
@@ -103,9 +99,7 @@ def _points(
     from fit.data import tables
     from fit.study.answers.prediction import Fits, predict
 
-    def say(note: str) -> None:
-        print(note, file=sys.stderr)
-
+    say = remarks(given, answers=True)
     table = tables.read(given.points, say)
     columns = Fits(fits, laws).columns
     ours = [name for name in table.columns if name in columns]
@@ -124,9 +118,9 @@ def _points(
     predicted = predict(fits, points, laws)
     silent = len(points) - len({one.row for one in predicted.predictions})
     if silent:
-        print(f"{silent} of {len(points)} points have no prediction.", file=sys.stderr)
+        say(f"{silent} of {len(points)} points have no prediction.")
     for reason in predicted.left_out:
-        print(f"left out: {reason}", file=sys.stderr)
+        say(f"left out: {reason}")
     return _json(predicted) if given.json else _csv(table, predicted)
 
 
@@ -167,6 +161,7 @@ main = Verb(
     """,
     notes="Each law that has its inputs answers on a line of its own, the one first that describes its rows best.",
     failure="no law can answer; a sentence says why",
+    answers=True,
 )
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def study(tmp_path):
 
 
 def test_golden_joint_law(tmp_path, capsys):
-    assert main([GAO, *MAP, "--law", "L_NK", "--out", str(tmp_path)]) == 0
+    assert main([GAO, *MAP, "--law", "L_NK", "-v", "--out", str(tmp_path)]) == 0
     content = fits(tmp_path)
     assert (
         content["table"] == GAO
@@ -119,7 +119,7 @@ def test_numbers_are_written_in_full(tmp_path):
 
 
 def test_own_tables_give_every_law(study, capsys):
-    assert main([str(study / "runs.parquet")]) == 0
+    assert main([str(study / "runs.parquet"), "-v"]) == 0
     every = fits(study)["fits"]
     laws = [fit["law"] for fit in every]
     assert [law for law in laws if law.startswith("L_")] == ["L_C"] * 3 + ["L_N"] * 3 + ["L_NK"]
@@ -159,7 +159,7 @@ def test_oracle_is_printed_beside_the_law(tmp_path, capsys):
     table = runs_table(oracle=True)
     table.loc[0, "nmse_oracle"] = np.nan
     table.to_csv(tmp_path / "runs.csv", index=False)
-    main([str(tmp_path / "runs.csv"), "--law", "L_N", "--where", "k == 16"])
+    main([str(tmp_path / "runs.csv"), "--law", "L_N", "--where", "k == 16", "-v"])
     lines = capsys.readouterr().out.splitlines()
     start = next(i for i, line in enumerate(lines) if "oracle" in line)
     assert lines[start].split() == ["n", "measured", "law", "[95", "%]", "oracle"]
@@ -171,7 +171,7 @@ def test_oracle_is_printed_beside_the_law(tmp_path, capsys):
 def test_laws_that_the_table_does_not_support_are_skipped_with_a_reason(tmp_path, capsys):
     table = runs_table()[["n_latents", "nmse"]][:7]
     table.to_csv(tmp_path / "t.csv", index=False)
-    assert main([str(tmp_path / "t.csv")]) == 0
+    assert main([str(tmp_path / "t.csv"), "-v"]) == 0
     out = capsys.readouterr().out
     assert "L_C skipped: The table has no column flops_sparse" in out
     assert "L_NK skipped: The table has no column k" in out
@@ -197,7 +197,7 @@ def test_laws_that_the_table_does_not_support_are_skipped_with_a_reason(tmp_path
             [*MAP, "--law", "tests.fit.own_laws:WIDTH"],
             "L_D cannot be fitted. The table has no column d_model",
         ),
-        ([*MAP, "--law", "L_ND", "--law", "T_N"], "T_N cannot be fitted."),
+        ([*MAP, "--law", "L_ND,T_N"], "T_N cannot be fitted."),
     ],
 )
 def test_failures_are_one_sentence_exit_code_1_and_no_file(tmp_path, capsys, monkeypatch, options, words):
@@ -254,7 +254,17 @@ def test_missing_values_of_nullable_columns_are_null(tmp_path):
 
 @pytest.mark.parametrize("objective", ["log", pytest.param("huber:1e-12", marks=pytest.mark.slow)])
 def test_an_unbounded_held_out_interval_is_written_and_printed(tmp_path, capsys, objective):
-    options = ["--law", "L_N_broken", "--where", "k == 256", "--objective", objective, "--out", str(tmp_path)]
+    options = [
+        "--law",
+        "L_N_broken",
+        "--where",
+        "k == 256",
+        "--objective",
+        objective,
+        "-v",
+        "--out",
+        str(tmp_path),
+    ]
     assert main([GAO, *MAP, *options]) == 0
     held = fits(tmp_path)["fits"][0]["held_out"]
     assert None in (held["low"], held["high"]) and "∞" in capsys.readouterr().out.split("held out")[1][:80]
@@ -275,7 +285,7 @@ def test_only_the_laws_asked_for_are_spoken_of(study, capsys):
 
 
 def test_draws_and_intervals_of_the_frontier(study, capsys):
-    options = ["--law", "L_C", "--where", "k == 32", "--intervals", "delta", "--draws", "50"]
+    options = ["--law", "L_C", "--where", "k == 32", "--intervals", "delta", "--draws", "50", "-v"]
     main([str(study / "runs.parquet"), *options])
     (fit,) = fits(study)["fits"]
     assert fit["selection"]["draws"] <= 50 and fit["params"]["E"]["method"] == "bootstrap over runs"
@@ -355,3 +365,42 @@ def test_fit_imports_no_other_package_of_ours():
     )
     assert not {"torch", "sweeps", "sae_core", "kernels", "matplotlib"} & set(done.stdout.split())
     assert "fit.views.verbs.fit" in done.stdout.split()
+
+
+def test_a_screen_by_default_and_every_fit_in_full_with_v(study, capsys):
+    options = [str(study / "runs.parquet"), "--law", "L_N,L_NK"]
+    assert main(options) == 0
+    screen = capsys.readouterr().out.splitlines()
+    assert len(screen) < 50 and max(map(len, screen)) <= 100
+    assert {line.split(":")[0] for line in screen} >= {"L_N", "L_NK"}
+    written = (study / "fits.json").read_bytes()
+    assert main([*options, "-v"]) == 0
+    full = capsys.readouterr().out
+    assert full.count("L(N) = E + A·N^−α      k=") == 3 and "16/16 starts agree" in full
+    assert main([*options, "-q"]) == 0 and capsys.readouterr() == ("", "")
+    assert main([*options, "--json"]) == 0
+    answer = capsys.readouterr()
+    assert json.loads(answer.out) == fits(study) and answer.err.endswith(f"wrote {study / 'fits.json'}\n")
+    assert main([*options, "--json", "-q"]) == 0 and not capsys.readouterr().err
+    assert (study / "fits.json").read_bytes() == written
+
+
+def test_the_screen_has_the_width_and_the_colours_of_the_terminal(study, capsys, monkeypatch):
+    options = [str(study / "runs.parquet"), "--law", "L_NK"]
+    monkeypatch.setenv("COLUMNS", "70")
+    main(options)
+    plain = capsys.readouterr().out
+    assert "\x1b" not in plain and max(map(len, plain.splitlines()[:-1])) <= 70
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    main(options)
+    assert "\x1b[1mL_NK: " in capsys.readouterr().out
+    monkeypatch.setenv("NO_COLOR", "1")
+    main(options)
+    assert "\x1b[3" not in capsys.readouterr().out
+
+
+def test_reasons_are_printed_before_the_error_that_points_to_them(tmp_path, capsys):
+    runs_table()[["k", "nmse"]].to_csv(tmp_path / "t.csv", index=False)
+    assert main([str(tmp_path / "t.csv")]) == 1
+    printed = capsys.readouterr()
+    assert "see the reasons above" in printed.err and "L_N skipped: " in printed.out

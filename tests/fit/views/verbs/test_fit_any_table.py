@@ -44,7 +44,7 @@ def read_fit(folder):
     ],
 )
 def test_the_same_law_after_one_line_on_what_was_read_as_what(name, note, tmp_path, capsys):
-    code, out, _ = ran(capsys, FORMATS / name, "--law", "L_N", "--out", tmp_path)
+    code, out, _ = ran(capsys, FORMATS / name, "--law", "L_N", "-v", "--out", tmp_path)
     assert code == 0
     before = out.split("L(N) = ")[0].splitlines()
     assert [line for line in before if line.strip()] == ([] if note is None else [note])

@@ -1,0 +1,269 @@
+"""One table a law for the terminal: a row for each k, a column for each estimate, the held-out error, the runs used."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from fit.compute.optima import CROSSOVERS, ISOFLOP
+from fit.law.checks.held_out import HeldOut
+from fit.law.result import FitResult
+from fit.law.selection import ConvergedSelection, FrontierSelection, OptimumSelection
+from fit.views.format import greek, percent, symbol, with_interval
+
+MISSING = "–"
+RUNS = "runs"
+GAP = "  "
+REGIMES = {"compute": "at the compute optimum", "converged": "at convergence"}
+METHODS = {CROSSOVERS: "crossovers", ISOFLOP: "isoFLOP vertices"}
+# A block of derived quantities has at most this many rows: tokens to convergence can be given at twelve n.
+MOST_ROWS = 6
+
+
+@dataclass(frozen=True)
+class Block:
+    """A header and rows of cells.
+
+    keys: how many of the columns, from the left, say which row it is. optional: columns that a narrow terminal does
+    not show. more: how many rows are not shown.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    keys: int
+    optional: frozenset[str] = frozenset()
+    more: int = 0
+
+    def width(self, gap: str = GAP) -> int:
+        """The width of its lines, unbroken."""
+        return sum(self._widths) + len(gap) * (len(self._widths) - 1) + len(GAP)
+
+    def without(self, names: Iterable[str]) -> "Block":
+        """The block without these columns."""
+        kept = [i for i, name in enumerate(self.header) if i < self.keys or name not in names]
+        rows = tuple(tuple(row[i] for i in kept) for row in self.rows)
+        return replace(self, header=tuple(self.header[i] for i in kept), rows=rows)
+
+    def narrowed(self, width: int) -> tuple["Block", str]:
+        """The block for this width, and what then stands in the heading: the runs used, as `4/7, 5/7 runs`."""
+        block, aside = self, ""
+        if block.width() > width:
+            block = block.without(self.optional)
+        if RUNS in block.header:
+            without = block.without({RUNS})
+            if len(without._bands(width)) < len(block._bands(width)):
+                at = block.header.index(RUNS)
+                aside = f"{', '.join(dict.fromkeys(row[at] for row in block.rows))} runs"
+                block = without
+        return block, aside
+
+    def lines(self, width: int) -> Iterator[str]:
+        """The block in lines of at most `width`: columns that do not fit stand in a further band below."""
+        gap, widths = self._gap(width), self._widths
+        for band in self._bands(width):
+            for row in (self.header, *self.rows):
+                keys = [row[i].rjust(widths[i]) for i in range(self.keys)]
+                cells = [row[i].ljust(widths[i]) for i in band]
+                yield (GAP + gap.join([*keys, *cells])).rstrip()
+        if self.more:
+            yield f"{GAP}… {self.more} more with -v"
+
+    def _gap(self, width: int) -> str:
+        """One space between columns where the block just fits with it, else two."""
+        return " " if self.width(" ") <= width < self.width() else GAP
+
+    def _bands(self, width: int) -> list[list[int]]:
+        """The columns that stand beside one another, without the keys, which each band repeats."""
+        gap, widths = self._gap(width), self._widths
+        empty = width - len(GAP) - sum(widths[: self.keys]) - len(gap) * self.keys
+        bands: list[list[int]] = [[]]
+        room = empty
+        for column in range(self.keys, len(self.header)):
+            needed = widths[column] + (len(gap) if bands[-1] else 0)
+            if needed > room and bands[-1]:
+                bands.append([])
+                room, needed = empty, widths[column]
+            bands[-1].append(column)
+            room -= needed
+        return bands
+
+    @property
+    def _widths(self) -> list[int]:
+        return [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
+
+
+@dataclass(frozen=True)
+class LawTable:
+    """The fits of one law. refuted: which of them their rows refute, `k=32`; None where they refute none."""
+
+    law: str
+    formula: str
+    facts: str
+    refuted: str | None
+    blocks: tuple[Block, ...]
+
+
+def law_tables(fits: Sequence[FitResult]) -> list[LawTable]:
+    """A table for each law, the one that describes the rows best first.
+
+    Laws of the loss stand before those of n, D, lr and tokens; laws that the rows refute behind those that they do not;
+    and of two laws the one with the smaller error at the scales that were held out is the better.
+    """
+    by_law: dict[tuple[str, str], list[FitResult]] = {}
+    for fit in fits:
+        by_law.setdefault((fit.law, fit.formula), []).append(fit)
+    return [_table(each) for each in sorted(by_law.values(), key=_rank)]
+
+
+def _rank(fits: Sequence[FitResult]) -> tuple[bool, bool, float]:
+    errors = [fit.held_out.score.rms_log for fit in fits if fit.held_out is not None]
+    refuted = any(fit.refutation for fit in fits)
+    worst = max(errors, default=float("inf"))
+    of_loss = fits[0].response == "nmse"
+    return not of_loss, refuted and of_loss, worst if of_loss else 0.0
+
+
+def _table(fits: Sequence[FitResult]) -> LawTable:
+    first = fits[0]
+    refuted = [fit for fit in fits if fit.refutation]
+    facts = [REGIMES.get(first.regime or "", "")]
+    methods = dict.fromkeys(filter(None, map(_method, by_method(fits)[0])))
+    facts += [f"by {' or '.join(methods)}"] if methods else []
+    return LawTable(
+        first.law,
+        first.formula,
+        ", ".join(filter(None, facts)),
+        _refuted(refuted) if refuted else None,
+        (_fits_block(fits), *_derived_blocks(fits)),
+    )
+
+
+def _refuted(fits: Sequence[FitResult]) -> str:
+    """`k=32: residuals 1.28 %, noise 0.063 %`: the fits that their rows refute, and the clearest case of them."""
+    groups = merged_groups([fit.group for fit in fits])
+    known = [
+        fit.lack_of_fit for fit in fits if fit.lack_of_fit is not None and fit.lack_of_fit.noise is not None
+    ]
+    if not known:
+        return groups
+    worst = max(known, key=lambda misfit: misfit.ratio or 0.0)
+    return f"{groups}: residuals {percent(worst.rms_log)}, noise {percent(worst.noise or 0.0)}"
+
+
+def _fits_block(fits: Sequence[FitResult]) -> Block:
+    """A row for each group. An optimum law found by two methods has the exponents of the second beside the first."""
+    main, beside = by_method(fits)
+    several = len({_method(fit) for fit in main}) > 1
+    keys = tuple(dict.fromkeys(name for fit in main for name in fit.group))
+    params = tuple(dict.fromkeys(name for fit in main for name in fit.params))
+    single = tuple(
+        dict.fromkeys(label for fit in main for label, value in fit.derived.items() if not value.at)
+    )
+    others = tuple(f"{greek(last)} by {method}" for method, last in beside)
+    header = (*map(symbol, keys), *map(greek, params), *map(greek, single), *others, "held out", RUNS)
+    rows = []
+    for fit in main:
+        cells = [MISSING if fit.group.get(name) is None else str(fit.group[name]) for name in keys]
+        cells += [_interval(fit.params.get(name)) for name in params]
+        cells += [_interval(fit.derived.get(name)) for name in single]
+        for (_, last), of_method in beside.items():
+            same = next((other for other in of_method if other.group == fit.group), None)
+            cells.append(MISSING if same is None else _interval(same.params.get(last[0])))
+        rows.append((*cells, held_out(fit.held_out), runs_used(fit, several)))
+    return Block(header, tuple(rows), len(keys), frozenset(others))
+
+
+def by_method(
+    fits: Sequence[FitResult],
+) -> tuple[list[FitResult], dict[tuple[str, str], list[FitResult]]]:
+    """The fits of the method with the most points, and those of the other methods by method and last parameter.
+
+    A group that only another method could fit stands among the first.
+    """
+    of_method: dict[str, list[FitResult]] = {}
+    for fit in fits:
+        of_method.setdefault(_method(fit), []).append(fit)
+    ordered = sorted(of_method, key=lambda method: -sum(fit.rows for fit in of_method[method]))
+    beside = {(method, list(of_method[method][0].params)[-1]): of_method[method] for method in ordered[1:]}
+    main = list(of_method[ordered[0]])
+    for method in ordered[1:]:
+        main += [fit for fit in of_method[method] if fit.group not in [other.group for other in main]]
+    return main, beside
+
+
+def _method(fit: FitResult) -> str:
+    """`isoFLOP vertices` for the optima of L(C); empty for any other fit."""
+    chosen = fit.selection
+    return METHODS.get(chosen.method, chosen.method) if isinstance(chosen, OptimumSelection) else ""
+
+
+def _derived_blocks(fits: Sequence[FitResult]) -> Iterator[Block]:
+    """What follows from the parameters at given inputs, as E and α at each k: a row for each of these inputs."""
+    rows: dict[tuple[tuple[str, Any], ...], dict[str, str]] = {}
+    for fit in fits:
+        for quantity in fit.derived.values():
+            if quantity.at:
+                at = tuple({**(fit.group if len(fits) > 1 else {}), **quantity.at}.items())
+                rows.setdefault(at, {})[quantity.name] = _interval(quantity)
+    for keys, part in groupby(rows, key=lambda at: tuple(name for name, _ in at)):
+        listed = list(part)
+        names = tuple(dict.fromkeys(name for at in listed for name in rows[at]))
+        cells = tuple(
+            (
+                *(f"{value:,}" if isinstance(value, int) else str(value) for _, value in at),
+                *(rows[at].get(name, MISSING) for name in names),
+            )
+            for at in listed[:MOST_ROWS]
+        )
+        header = (*map(symbol, keys), *map(greek, names))
+        yield Block(header, cells, len(keys), more=max(len(listed) - MOST_ROWS, 0))
+
+
+def _interval(param: Any) -> str:
+    return MISSING if param is None else with_interval(param.value, param.low, param.high)
+
+
+def held_out(held: HeldOut | None) -> str:
+    """`+0.46 %` at one held-out point, `2.05 %` as the rms of several, and how many of them left their intervals."""
+    if held is None:
+        return MISSING
+    points = held.points
+    one = len(points) == 1
+    error = percent(points[0].relative_error, signed=True) if one else percent(held.score.rms_log)
+    outside = sum(point.inside is False for point in points)
+    if not outside:
+        return error
+    return f"{error}, outside" if one else f"{error}, {outside} of {len(points)} outside"
+
+
+def runs_used(fit: FitResult, with_method: bool = False) -> str:
+    """`5/7`, of seven, with the points that these were made into where they are not one each: `7 (9 points)`."""
+    chosen = fit.selection
+    runs = None if fit.rows_used is None else fit.rows_used.runs
+    match chosen:
+        case FrontierSelection():
+            return f"{chosen.runs_on_frontier}/{chosen.runs}"
+        case OptimumSelection():
+            points = f"{fit.rows} {_method(fit)}" if with_method else f"{fit.rows} points"
+            return points if runs is None else f"{runs} ({points})"
+        case ConvergedSelection():
+            what = f"{runs or fit.rows}/{chosen.runs}"
+            return f"{what} ({chosen.extrapolated} at L∞)" if chosen.extrapolated else what
+        case _:
+            return (
+                f"{fit.rows} rows"
+                if runs is None
+                else str(runs)
+                if runs == fit.rows
+                else f"{runs} ({fit.rows} rows)"
+            )
+
+
+def merged_groups(groups: Sequence[Mapping[str, Any]]) -> str:
+    """`k=16, 32` for two groups that differ in k alone; `all rows` where there is but one without a name."""
+    names = list(dict.fromkeys(name for group in groups for name in group))
+    if len(names) == 1:
+        values = dict.fromkeys(str(group.get(names[0])) for group in groups)
+        return f"{symbol(names[0])}={', '.join(values)}"
+    texts = (", ".join(f"{symbol(name)}={value}" for name, value in group.items()) for group in groups)
+    return "; ".join(dict.fromkeys(filter(None, texts))) or "all rows"

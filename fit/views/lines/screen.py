@@ -1,0 +1,155 @@
+"""The fits of a study on one screen: the verdict, a table a law, what to be careful with, and what was skipped."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fit.data.flops import described
+from fit.law.errors import SkippedLaw
+from fit.law.intervals.choose import NONE
+from fit.law.result import FitResult
+from fit.regimes.compare import Group, Regimes
+from fit.views.format import percent, symbol, with_interval
+from fit.views.lines.law_table import GAP, MISSING, Block, LawTable, law_tables
+from fit.views.lines.merged_cautions import caution_lines, skipped_line
+from fit.views.lines.verdict import Judgement, judgements
+
+# Where the tables with an empty line between them take more lines than this, they stand without.
+ONE_SCREEN = 48
+# `fit.compute.frontier.LOOSER` in fewer words.
+LOOSER_SHORT = "a larger n has the looser bottleneck: a lower loss at equal C is not yet a better dictionary"
+
+
+class Style(StrEnum):
+    """How a line is emphasised where the terminal has colours."""
+
+    PLAIN = ""
+    HEADING = "bold"
+    ALARM = "bold red"
+    CAUTION = "yellow"
+    ASIDE = "dim"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the screen."""
+
+    text: str
+    style: Style = Style.PLAIN
+
+
+def screen(
+    fits: Sequence[FitResult], regimes: Regimes | None, notes: Sequence[str], width: int
+) -> list[Line]:
+    """The lines of the screen, none wider than `width` where its parts can be broken.
+
+    notes: what was said while the tables were read and the laws fitted; that a law was skipped becomes one line.
+    """
+    parts = [list(_verdict(regimes, width))]
+    parts += [list(_law(table, width)) for table in law_tables(fits)]
+    parts.append(list(_against(regimes, width)))
+    last = [Line(text, Style.CAUTION) for text in caution_lines(fits, regimes, width)]
+    last += [
+        line
+        for note in notes
+        if not isinstance(note, SkippedLaw)
+        for line in _wrapped(note, width, Style.PLAIN)
+    ]
+    skipped = skipped_line([note for note in notes if isinstance(note, SkippedLaw)], fits)
+    last += _wrapped(skipped, width, Style.PLAIN) if skipped else []
+    last += _wrapped(_legend(fits, regimes), width, Style.ASIDE)
+    parts = [part for part in (*parts, last) if part]
+    apart = sum(map(len, parts)) + len(parts) - 1 <= ONE_SCREEN
+    return [line for i, part in enumerate(parts) for line in (*([Line("")] if i and apart else []), *part)]
+
+
+def _wrapped(text: str, width: int, style: Style) -> list[Line]:
+    lines = textwrap.wrap(text, width, subsequent_indent=GAP, break_long_words=False, break_on_hyphens=False)
+    return [Line(line, style) for line in lines]
+
+
+def _verdict(regimes: Regimes | None, width: int) -> Iterator[Line]:
+    """The paper's claims, each with its outcome and the numbers for it."""
+    groups = regimes.groups if regimes else ()
+    for group in groups:
+        claims = judgements(group)
+        if claims and len(groups) > 1 and group.group:
+            yield Line(
+                ", ".join(f"{symbol(name)}={value}" for name, value in group.group.items()), Style.HEADING
+            )
+        for claim in claims:
+            yield from _wrapped(_claim(claim), width, Style.PLAIN)
+
+
+def _claim(judged: Judgement) -> str:
+    return f"{judged.outcome.upper()}: {judged.claim}. {judged.evidence}"
+
+
+def _law(table: LawTable, width: int) -> Iterator[Line]:
+    heading = f"{table.law}: {table.formula}" if table.law not in table.formula else table.formula
+    blocks = [block.narrowed(width) for block in table.blocks]
+    facts = ", ".join(filter(None, [table.facts, *(aside for _, aside in blocks)]))
+    heading = f"{heading}{GAP}{facts}".rstrip()
+    if table.refuted is not None:
+        heading = f"{heading}: REFUTED by the rows ({table.refuted})"
+    yield from _wrapped(heading, width, Style.HEADING if table.refuted is None else Style.ALARM)
+    for block, _ in blocks:
+        yield from map(Line, block.lines(width))
+
+
+def _against(regimes: Regimes | None, width: int) -> Iterator[Line]:
+    """L(C) against L(N): a row for each group, from its smallest to its largest n; the lr ratio without a verdict."""
+    groups = [group for group in (regimes.groups if regimes else ()) if group.budgets]
+    if not groups:
+        return
+    keys = tuple(dict.fromkeys(name for group in groups for name in group.group))
+    judged = any(judgements(group) for group in groups)
+    ratios = [MISSING if judged else _ratio(group) for group in groups]
+    with_ratio = any(text != MISSING for text in ratios)
+    header = (*map(symbol, keys), "n", "D converged / D compute-optimal", "L lower at convergence by")
+    rows = []
+    for group, ratio in zip(groups, ratios, strict=True):
+        rows.append(
+            (
+                *(str(group.group.get(name, MISSING)) for name in keys),
+                _span([f"{row.n_latents:,.0f}" for row in group.budgets]),
+                _span([f"{row.token_ratio:.1f}" for row in group.budgets]),
+                _span([percent(row.loss_gap / (1 + row.loss_gap)) for row in group.budgets]),
+                *([ratio] if with_ratio else []),
+            )
+        )
+    if with_ratio:
+        header = (*header, "lr*(L(C)) / lr*(L(N))")
+    unknown = "" if judged or with_ratio else ": the ratio of the best lr is not known from these rows"
+    yield from _wrapped(f"L(C) against L(N){unknown}", width, Style.HEADING)
+    yield from map(Line, Block(header, tuple(rows), len(keys)).lines(width))
+
+
+def _ratio(group: Group) -> str:
+    ratio = group.ratio
+    return MISSING if ratio.value is None else with_interval(ratio.value, ratio.low, ratio.high)
+
+
+def _span(texts: Sequence[str]) -> str:
+    """`18.0 to 3.2`: from the smallest to the largest n."""
+    return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
+
+
+def _legend(fits: Sequence[FitResult], regimes: Regimes | None) -> str:
+    """How to read the tables: what was minimised, the method of the intervals, the held-out error, and what C is."""
+    methods = dict.fromkeys(param.method for fit in fits for param in fit.params.values())
+    named = ["none" if method == NONE else method for method in methods]
+    minimised = dict.fromkeys(fit.loss_text for fit in fits)
+    if len(minimised) > 1:
+        minimised = dict.fromkeys(f"{text.partition(' on ')[0]} on logs" for text in minimised)
+    parts = [
+        " and ".join(minimised),
+        f"95 % intervals by {' or '.join(named)}",
+        "held out: error at the largest scale",
+    ]
+    conventions = dict.fromkeys(described(fit.flops) for fit in fits if fit.flops)
+    parts += [f"C: FLOPs, {' and '.join(conventions)}"] if conventions else []
+    parts += [LOOSER_SHORT] if regimes is not None or conventions else []
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."

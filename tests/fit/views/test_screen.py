@@ -1,0 +1,152 @@
+"""The fits on one screen: never more lines than a terminal has, nothing refuted or left out without a word."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fit.law.caution import Caution, Kind
+from fit.law.errors import SkippedLaw
+from fit.study import fits_file
+from fit.views.lines.law_table import Block, law_tables
+from fit.views.lines.merged_cautions import MOST_LINES, caution_lines, skipped_line
+from fit.views.lines.screen import screen
+from fit.views.verbs.waiting import Waiting
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+@pytest.fixture(scope="module")
+def smollm2():
+    return fits_file.read(DOCS / "smollm2" / "fits.json")
+
+
+@pytest.fixture(scope="module")
+def regimes():
+    return fits_file.read(DOCS / "regimes" / "synthetic" / "fits.json")
+
+
+def printed(file, width, notes=()):
+    return [line.text for line in screen(file.fits, file.regimes, notes, width)]
+
+
+@pytest.mark.parametrize("width", [80, 100, 132, 200])
+def test_a_study_is_one_screen_at_any_usual_width(smollm2, width):
+    skipped = [SkippedLaw("LR_N skipped: why", "LR_N"), SkippedLaw("k=16: LR_C: why", "LR_C", ["k=16"])]
+    lines = printed(smollm2, width, skipped)
+    assert len(lines) < 50 and max(map(len, lines)) <= width  # the 50th says where fits.json is
+    assert "skipped: LR_N, LR_C (k=16); -v says why" in lines
+    tables = [line.split(":")[0] for line in lines if line.split(":")[0] in {fit.law for fit in smollm2.fits}]
+    assert sorted(tables) == sorted({fit.law for fit in smollm2.fits})
+
+
+def test_every_estimate_of_a_law_of_the_loss_is_in_its_table_at_any_width(smollm2):
+    for width in (60, 80, 200):
+        text = "\n".join(printed(smollm2, width))
+        for fit in smollm2.fits:
+            if fit.response == "nmse":
+                values = [p.value for p in fit.params.values()]
+                assert values and all(name in text for name in ("held out", "E", "A"))
+        assert "0.357 [0.340, 0.374]" in text and "+0.46 %" in text and "967 [34, 60,215]" in text
+
+
+def test_the_law_that_describes_the_rows_best_comes_first_and_a_refuted_one_says_so(smollm2):
+    tables = law_tables(smollm2.fits)
+    assert [table.law for table in tables] == ["L_NK", "L_N", "L_C", "N_C", "D_C", "T_N"]
+    by_law = {table.law: table.refuted for table in tables}
+    assert by_law["L_C"] is not None and by_law["L_C"].startswith("k=32: residuals 1.28 %, noise 0.06 %")
+    assert by_law["L_N"] is None
+    heading = next(line for line in printed(smollm2, 200) if line.startswith("L_C: "))
+    assert "REFUTED by the rows (k=32" in heading
+    # A law that is refuted stands behind one that is not, however small its held-out error.
+    refuted = Caution(Kind.REFUTED, "Residuals 3 % where seeds scatter by 0.1 %.")
+    fits = [fit.with_cautions(before=[refuted]) if fit.law == "L_NK" else fit for fit in smollm2.fits]
+    assert [table.law for table in law_tables(fits)][:3] == ["L_N", "L_NK", "L_C"]
+
+
+def test_the_verdict_comes_before_the_laws(regimes):
+    lines = printed(regimes, 120)
+    outcomes = [
+        line.split(":")[0] for line in lines if line.split(":")[0] in ("REFUTED", "HOLDS", "UNDECIDED")
+    ]
+    assert outcomes == ["REFUTED", "HOLDS", "HOLDS"] and lines[0].startswith("REFUTED: ")
+    assert "13.9 [9.8, 19.6]" in " ".join(line.strip() for line in lines[:2])
+
+
+def test_an_optimum_found_in_two_ways_has_the_second_beside_the_first_and_loses_no_group(smollm2):
+    (table,) = law_tables([fit for fit in smollm2.fits if fit.law == "N_C"])
+    (block,) = table.blocks
+    assert block.header == ("k", "A", "a", "a by crossovers", "held out", "runs") and len(block.rows) == 2
+    # k=32 by crossovers alone keeps its row.
+    some = [fit for fit in smollm2.fits if fit.law == "N_C"]
+    some = [
+        fit for fit in some if (fit.group["k"], fit.selection.method) in ((16, "isoflop"), (32, "crossovers"))
+    ]
+    (table,) = law_tables(some)
+    assert [row[0] for row in table.blocks[0].rows] == ["16", "32"]
+    assert "crossovers" in table.blocks[0].rows[1][-1]
+
+
+def test_cautions_are_five_lines_that_fit_and_name_who_has_them(smollm2):
+    for width in (60, 80, 120):
+        lines = caution_lines(smollm2.fits, smollm2.regimes, width)
+        assert len(lines) == MOST_LINES and all(len(line) <= width for line in lines)
+    assert "! Outliers: L_C k=16" in lines
+    every = [Caution(kind, f"About {kind.value}.") for kind in Kind]
+    one = replace(smollm2.fits[0], cautions=tuple(every))
+    lines = caution_lines([one], None, 400)
+    assert len(lines) == MOST_LINES and not any(Kind.REFUTED.heading in line for line in lines)
+    for kind in [kind for kind in Kind if kind is not Kind.REFUTED]:
+        assert sum(f"About {kind.value}." in line or kind.heading in line for line in lines) == 1
+
+
+def test_a_sentence_that_all_fits_share_is_written_out(smollm2):
+    shared = Caution(Kind.EDGE, "Every cell was trained at one lr.")
+    fits = [replace(fit, cautions=(shared,)) for fit in smollm2.fits if fit.law in ("L_N", "T_N")]
+    assert caution_lines(fits, None, 100) == ["! Every cell was trained at one lr. (L_N, T_N)"]
+
+
+def test_what_one_of_two_ways_could_not_fit_is_not_skipped(smollm2):
+    skipped = [SkippedLaw("k=16: N_C (crossovers): why", "N_C", ["k=16"]), SkippedLaw("…", "N_C", ["k=64"])]
+    assert skipped_line(skipped, smollm2.fits) == "skipped: N_C (k=64); -v says why"
+    assert skipped_line(skipped[:1], smollm2.fits) is None
+
+
+def test_columns_that_do_not_fit_stand_below_with_the_keys_again():
+    block = Block(("k", "E", "A"), (("16", "0.1 [0.0, 0.2]", "1 [0, 2]"),), 1)
+    assert list(block.lines(40)) == ["   k  E               A", "  16  0.1 [0.0, 0.2]  1 [0, 2]"]
+    assert list(block.lines(22)) == ["   k  E", "  16  0.1 [0.0, 0.2]", "   k  A", "  16  1 [0, 2]"]
+
+
+def test_notes_are_printed_in_full(smollm2):
+    note = "The column loss was read as nmse, and 3 of its 40 cells hold no number: their rows were left out."
+    assert note in " ".join(text.strip() for text in printed(smollm2, 80, [note]))
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("terminal", "quiet"), [(True, False), (True, True), (False, False)])
+def test_a_long_computation_says_what_it_is_at_on_a_terminal_only(terminal, quiet, monkeypatch):
+    stderr = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr("sys.stderr", stderr)
+    with Waiting("fitting", quiet, after_s=0.0) as waiting:
+        waiting.at("L_N, k=16")
+        for _ in range(200):
+            if "L_N" in stderr.getvalue():
+                break
+            waiting._over.wait(0.01)
+            if not terminal or quiet:
+                break
+    shown = stderr.getvalue()
+    assert (
+        ("fitting: L_N, k=16 (" in shown and shown.endswith("\r\x1b[K"))
+        if terminal and not quiet
+        else not shown
+    )
+    with Waiting("fitting"):
+        pass  # a quick one shows nothing
+    assert stderr.getvalue() == shown
