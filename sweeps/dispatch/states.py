@@ -18,9 +18,10 @@ from sweeps.ledger.run_folder import RunFolder, Status, Study
 
 
 def states(study: Study, in_jobs: Mapping[str, JobState] | None = None) -> pd.DataFrame:
-    """One row per run: run_id, n_latents, k, lr, state, tokens, budget, nmse (last evaluation), seconds_left, message.
+    """One row per run: run_id, n_latents, k, lr, state, tokens, budget, nmse (last evaluation), seconds_left, message …
 
-    in_jobs: the state of the SLURM job that a run is in, see `settle`.
+    rate: tokens per second of a run that trains. stop: by which rule the run ends, ended_by: by which it did, None
+    while it has not. in_jobs: the state of the SLURM job that a run is in, see `settle`.
     """
     return pd.DataFrame([_row(folder, (in_jobs or {}).get(folder.run_id)) for folder in study.runs()])
 
@@ -38,7 +39,40 @@ def _row(folder: RunFolder, job: JobState | None) -> dict[str, Any]:
     except SweepError as error:
         return row | last | {"state": "unreadable", "message": str(error)}
     row |= {"n_latents": run.sae.n_latents, "k": run.sae.k, "lr": run.train.lr, "budget": run.train.budget}
+    row |= {"stop": run.train.stop, "ended_by": _ended_by(folder) if status.state == "done" else None}
+    row["rate"] = status.rate if status.state == "running" else None
     return row | last | {"seconds_left": _left(status, run.train.budget)}
+
+
+def _ended_by(folder: RunFolder) -> str | None:
+    """What ended a run: its budget, or that it converged, or that its L∞ was predicted; None if nothing says."""
+    try:
+        return (folder.result() or {}).get("ended_by")
+    except SweepError:  # a torn result.json
+        return None
+
+
+def progress_text(row: Mapping[Any, Any]) -> str:
+    """How far a row of `states` is: `converged at 441,344 of at most 2,000,000`, `12,288 of 65,536 (19 %)`.
+
+    A run that stops by itself has no share of a known whole, so its tokens have no per cent.
+    """
+    tokens, budget = f"{row['tokens']:,}", row.get("budget")
+    if budget is None or pd.isna(budget):
+        return tokens
+    whole = f"{budget:,.0f}"
+    match row["state"], row.get("ended_by"):
+        case "done", "converged":
+            return f"converged at {tokens} of at most {whole}"
+        case "done", "predicted":
+            return f"L∞ predicted at {tokens} of at most {whole}"
+        case "done", _ if row["tokens"] >= budget:
+            return f"all {whole}"
+        case "diverged", _:
+            return f"diverged at {tokens} of {whole}"
+    if row.get("stop") in ("converged", "predicted"):
+        return f"{tokens} of at most {whole}"
+    return f"{tokens} of {whole} ({row['tokens'] / budget:.0%})".replace("%)", " %)")
 
 
 def _left(status: Status, budget: int) -> float | None:

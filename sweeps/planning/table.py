@@ -27,8 +27,11 @@ COLUMNS = (
 
 def show(plan: Plan) -> None:
     """Print the plan."""
-    console = Console(width=None if Console().is_terminal else 150)
     print(summary(plan))
+    if not plan.todo:
+        print("\n".join([*finished(plan), *duplicates(plan), *states(plan)]))
+        return
+    console = Console(width=None if Console().is_terminal else 150)
     console.print(table(plan))
     for line in (
         *duplicates(plan),
@@ -39,6 +42,20 @@ def show(plan: Plan) -> None:
         *states(plan),
     ):
         print(line)
+
+
+def finished(plan: Plan) -> list[str]:
+    """Lines about a plan whose runs all have their result: what they took, of how much at most."""
+    folders = [plan.study.run(run.run_id) for run in plan.runs]
+    tokens = sum(folder.status().tokens for folder in folders)
+    most = sum(run.config.train.budget for run in plan.runs)
+    hours = sum(map(cost.seconds_spent, folders)) / 3600
+    unit = "GPU-h" if plan.launcher.device == "cuda" else "CPU-h"
+    took = f"{tokens:,} of at most {most:,} tokens, {hours:.2g} {unit} of training"
+    return [
+        f"finished: every run has its result; it took {took}",
+        f"Next: saescale collect {plan.study.path}",
+    ]
 
 
 def guesses(plan: Plan) -> list[str]:

@@ -15,6 +15,7 @@ VERBS = {
     "plan": ("sweeps.verbs.plan", "show the runs of a study and their cost"),
     "launch": ("sweeps.verbs.launch", "train the runs of a study that have no result yet"),
     "status": ("sweeps.verbs.status", "show the state of a study's runs"),
+    "watch": ("sweeps.verbs.watch", "keep a page about a study up to date while its runs train"),
     "cancel": ("sweeps.verbs.cancel", "cancel runs of a study"),
     "retry": ("sweeps.verbs.retry", "try failed and cancelled runs again"),
     "collect": ("sweeps.verbs.collect", "rebuild the tables: runs.parquet, curves.parquet, latents.parquet"),

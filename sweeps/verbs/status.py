@@ -1,7 +1,9 @@
 """Show the state of a study's runs. `saescale status runs/demo`"""
 
 import argparse
+import json
 import time
+from collections import Counter
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from sweeps.ledger.run_folder import Study
 
 WATCH_S = 5.0
+# States that stay as they are until somebody launches, retries or repairs.
+AT_REST = ("done", "diverged", "cancelled", "unreadable")
 
 
 def clock(seconds: float | None) -> str:
@@ -31,6 +35,8 @@ def table(frame: "pd.DataFrame") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
+    from sweeps.dispatch.states import progress_text
+
     def cell(value: Any, form: str) -> str:
         return "" if pd.isna(value) else format(value, form)
 
@@ -44,7 +50,7 @@ def table(frame: "pd.DataFrame") -> "Table":
             cell(row["k"], ".0f"),
             cell(row["lr"], ".2e"),
             row["state"],
-            f"{row['tokens']:,} ({cell(row['tokens'] / row['budget'], '.0%')})",
+            progress_text(row),
             cell(row["nmse"], ".4f"),
             cell(row["tokens_per_second"], ",.0f"),
             "" if pd.isna(row["seconds_left"]) else clock(row["seconds_left"]),
@@ -69,13 +75,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare STUDY, runs of it, --watch and --plot."""
     add_study(parser, ids=True)
     parser.add_argument(
-        "--watch", action="store_true", help=f"refresh every {WATCH_S:.0f} seconds until Ctrl-C"
+        "--watch", action="store_true", help=f"refresh every {WATCH_S:.0f} seconds until every run has ended"
     )
     parser.add_argument(
         "--plot",
         action="store_true",
         help="also collect, and draw the curves so far into the study's figures/",
     )
+    parser.add_argument("--json", action="store_true", help="print JSON: the counts, and a row for each run")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -89,7 +96,30 @@ def run(arguments: argparse.Namespace) -> int:
         if not study.run(run_id).path.is_dir():
             raise SweepError(f"There is no run {run_id} in {study.path}.")
         print("\n".join(run_detail(study.run(run_id))))
-    return 0 if ids else _show(study, arguments.watch, arguments.plot)
+    if ids:
+        return 0
+    return _as_json(study) if arguments.json else _show(study, arguments.watch, arguments.plot)
+
+
+def over(frame: "pd.DataFrame") -> bool:
+    """Whether no run will change any more by itself: each has a result, has failed for good, or is cancelled."""
+    return all(state in AT_REST or state.startswith("failed") for state in frame.state)
+
+
+def _code(frame: "pd.DataFrame") -> int:
+    from sweeps.ledger.run_folder import ENDED
+
+    return 0 if all(state in (*ENDED, "running", "pending", "queued") for state in frame.state) else 1
+
+
+def _as_json(study: "Study") -> int:
+    from sweeps.dispatch.states import states_now
+
+    frame, counts = states_now(study)
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    content = {"study": str(study.path), "text": counts, "states": dict(Counter(frame.state)), "runs": rows}
+    print(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
+    return _code(frame)
 
 
 def _show(study: "Study", watch: bool, with_plot: bool) -> int:
@@ -98,20 +128,21 @@ def _show(study: "Study", watch: bool, with_plot: bool) -> int:
     from rich.text import Text
 
     from sweeps.dispatch.states import states_now
-    from sweeps.ledger.run_folder import ENDED
 
     console = Console(width=None if Console().is_terminal else 150)
     frame, counts = states_now(study)
     with Live(console=console, auto_refresh=False, screen=False) if watch else nullcontext() as live:
-        while live is not None:
+        while live is not None and not over(frame):
             live.update(Group(table(frame), Text(counts)), refresh=True)
             time.sleep(WATCH_S)
             frame, counts = states_now(study)
+        if live is not None:
+            live.update(Text(""), refresh=True)
     console.print(table(frame))
     print(counts)
     if with_plot:
         plot(study)
-    return 0 if all(state in (*ENDED, "running", "pending", "queued") for state in frame.state) else 1
+    return _code(frame)
 
 
 main = SweepVerb(
@@ -124,6 +155,7 @@ main = SweepVerb(
     saescale status runs/demo
     saescale status study=demo --watch
     saescale status runs/demo --plot
+    saescale status runs/demo --json
     saescale status runs/demo 3f2a9c01b7de     (all about one run: where it ran, why it failed, its logs)
     """,
     failure="a run has failed, or has stopped because its worker is gone",

@@ -140,14 +140,14 @@ def _table(fits: Sequence[FitResult]) -> LawTable:
 
 def _refuted(fits: Sequence[FitResult]) -> str:
     """`k=32: residuals 1.28 %, noise 0.063 %`: the fits that their rows refute, and the clearest case of them."""
-    groups = merged_groups([fit.group for fit in fits])
+    groups = merged_groups([fit.group for fit in fits]) if any(fit.group for fit in fits) else ""
     known = [
         fit.lack_of_fit for fit in fits if fit.lack_of_fit is not None and fit.lack_of_fit.noise is not None
     ]
     if not known:
-        return groups
+        return groups or "by all of them"
     worst = max(known, key=lambda misfit: misfit.ratio or 0.0)
-    return f"{groups}: residuals {percent(worst.rms_log)}, noise {percent(worst.noise or 0.0)}"
+    return f"{groups}{': ' if groups else ''}residuals {percent(worst.rms_log)}, noise {percent(worst.noise or 0.0)}"
 
 
 def _fits_block(fits: Sequence[FitResult]) -> Block:

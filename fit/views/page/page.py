@@ -48,6 +48,14 @@ class Rendered:
     html: Markup
 
 
+@dataclass(frozen=True)
+class Live:
+    """A page of a study that still trains, which reloads itself every `every_s`. lines: what goes on now."""
+
+    every_s: int
+    lines: tuple[str, ...]
+
+
 SECTIONS = (
     Section("swept", "What was swept", "design", design),
     Section("laws", "Laws", "laws", laws),
@@ -60,8 +68,11 @@ SECTIONS = (
 )
 
 
-def page(tables: StudyTables) -> str:
-    """The HTML of the page: the same bytes for the same tables; it requests nothing over the network."""
+def page(tables: StudyTables, live: Live | None = None) -> str:
+    """The HTML of the page: the same bytes for the same tables; it requests nothing over the network.
+
+    live: of a study that still trains; the page then reloads itself from its file.
+    """
     report = study_report(tables)
     script, style = _file("conditions.js") + _file("page.js"), _file("page.css")
     html = render(
@@ -73,6 +84,7 @@ def page(tables: StudyTables) -> str:
         summary=section_html("summary", summary, report),
         ended=ended_count(report.runs),
         runs=len(report.runs),
+        live=live,
         sections=[
             Rendered(part.anchor, part.title, section_html(part.template, part.facts, report))
             for part in SECTIONS

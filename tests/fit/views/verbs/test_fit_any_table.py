@@ -62,7 +62,7 @@ def test_a_foreign_loss_keeps_its_own_name(tmp_path, capsys):
     path = tmp_path / "t.csv"
     table.to_csv(path, index=False)
     code, out, _ = ran(capsys, path, "--law", "L_N", "--map", "nmse=C4 Eval Loss")
-    assert code == 0 and "least squares on log C4 Eval Loss" in out and "NMSE" not in out
+    assert code == 0 and "squares on log C4 Eval Loss; 95 %" in out and "NMSE" not in out
     assert read_fit(tmp_path)["loss_name"] == "C4 Eval Loss"
     assert ran(capsys, path, "--only", "l_n", verb=figures.main)[0] == 0
     assert fit.main([str(path), "--law", "L_N", "--map", "nmse=C4 Eval Loss", "--as", "text"]) == 0
@@ -145,7 +145,7 @@ def test_the_runs_and_a_chart_of_weights_and_biases_are_joined_by_their_names(tm
             columns[f"{name} - nmse{end}"] = [loss * (1 + 2.0**-i) for i in range(6)]
     pd.DataFrame(columns).to_csv(tmp_path / "chart.csv", index=False, quoting=1)
     options = ("--map", "run_id=Name,n_latents=sae.n", "--law", "L_ND", "--draws", "20", "--out", tmp_path)
-    code, out, _ = ran(capsys, tmp_path / "export.csv", "--curves", tmp_path / "chart.csv", *options)
+    code, out, _ = ran(capsys, tmp_path / "export.csv", "--curves", tmp_path / "chart.csv", "-v", *options)
     assert code == 0 and "its 9 runs were made into 54 rows with the columns Name, tokens, nmse." in out
     assert {point["run_id"] for point in read_fit(tmp_path)["points"]} == set(names)
 

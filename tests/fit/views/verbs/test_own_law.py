@@ -104,7 +104,7 @@ def test_evaluations_have_the_column_of_their_run(tmp_path, capsys):
     table[["run_id", "n_latents", "tokens", "nmse"]].to_csv(tmp_path / "curves.csv", index=False)
     table.query("tokens == 3e11").to_csv(tmp_path / "runs.csv", index=False)
     how = ["--law", path, "--intervals", "delta", "--curves", tmp_path / "curves.csv"]
-    assert "24 of 24 evaluations used" in printed(capsys, fit_verb, tmp_path / "runs.csv", *how)
+    assert "24 of 24 evaluations used" in printed(capsys, fit_verb, tmp_path / "runs.csv", *how, "-v")
     (fit,) = fits_file.read(tmp_path / "fits.json").fits
     last = [point for point in fit.points if point.inputs["tokens"] == 3e11]
     assert len(last) == 8 and {point.inputs["unique_tokens"] for point in fit.points} == {1e10, 2e11}
@@ -188,7 +188,7 @@ def test_a_law_of_compute_and_another_column_takes_every_row(tmp_path, capsys):
     noise = np.exp(0.002 * np.random.default_rng(0).standard_normal(len(y)))
     pd.DataFrame({"C": C, "M": M, "loss": y * noise}).to_csv(tmp_path / "t.csv", index=False)
     how = ["--law", path, "--map", "flops_sparse=C,nmse=loss", "--intervals", "delta"]
-    assert "20 of 20 rows" in printed(capsys, fit_verb, tmp_path / "t.csv", *how)
+    assert "20 of 20 rows" in printed(capsys, fit_verb, tmp_path / "t.csv", *how, "-v")
     (fit,) = fits_file.read(tmp_path / "fits.json").fits
     assert fit.flops == "sparse" and fit.params["eta"].low < 0.15 < fit.params["eta"].high
 

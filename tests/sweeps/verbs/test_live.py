@@ -1,0 +1,111 @@
+"""A study while it trains and when it has ended: status and its --watch, the page of `saescale watch`, the plan."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from sweeps.dispatch.launch import write_runs
+from sweeps.dispatch.states import progress_text
+from sweeps.ledger.run_folder import Status
+from sweeps.planning.plan import make_plan
+from sweeps.verbs import watch
+from sweeps.verbs.cli import main
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        (
+            {"state": "done", "ended_by": "converged", "tokens": 441_344},
+            "converged at 441,344 of at most 2,000,000",
+        ),
+        ({"state": "done", "ended_by": "predicted", "tokens": 99}, "L∞ predicted at 99 of at most 2,000,000"),
+        ({"state": "done", "ended_by": "budget", "tokens": 2_000_000}, "all 2,000,000"),
+        ({"state": "diverged", "tokens": 4096}, "diverged at 4,096 of 2,000,000"),
+        ({"state": "running", "stop": "converged", "tokens": 441_344}, "441,344 of at most 2,000,000"),
+        ({"state": "running", "stop": "budget", "tokens": 500_000}, "500,000 of 2,000,000 (25 %)"),
+        ({"state": "failed (nan)", "stop": "budget", "tokens": 0}, "0 of 2,000,000 (0 %)"),
+        ({"state": "unreadable", "budget": None, "tokens": 5}, "5"),
+    ],
+)
+def test_progress_never_shows_a_share_of_a_budget_that_a_run_need_not_use(row, text):
+    assert progress_text({"budget": 2_000_000, **row}) == text
+
+
+@pytest.fixture
+def study(tiny):
+    """Two runs: one that trains, as far as its folder says, and one that waits."""
+    plan = make_plan(tiny("sae.k=2,4"))
+    write_runs(plan)
+    return plan
+
+
+def set_all(study, state):
+    for folder in study.runs():
+        folder.set_status(replace(folder.status(), state=state, tokens=4096))
+
+
+def test_watch_of_status_ends_when_every_run_has(study, tiny, monkeypatch, capsys):
+    naps = []
+
+    def sleep(seconds):
+        naps.append(seconds)
+        if len(naps) == 2:
+            set_all(study.study, "done")
+        assert len(naps) < 3, "it goes on after the study has ended"
+
+    monkeypatch.setattr("sweeps.verbs.status.time", SimpleNamespace(sleep=sleep))
+    assert main(["status", str(study.study.path), "--watch"]) == 0
+    assert len(naps) == 2 and "2 done" in capsys.readouterr().out
+    # The plan of a study that has ended says so, and costs nothing.
+    overrides = tiny("sae.k=2,4")
+    assert main(["plan", *overrides]) == 0
+    out = capsys.readouterr().out
+    assert "finished: every run has its result; it took 8,192 of at most" in out
+    assert "Next: saescale collect" in out and "Launch with" not in out and "0.0e+00" not in out
+    assert main(["plan", *overrides, "--json"]) == 0
+    (content,) = json.loads(capsys.readouterr().out)
+    assert (content["runs"], content["to_train"], len(content["of_runs"])) == (2, 0, 2)
+    assert main(["plan", *overrides, "-q"]) == 0 and capsys.readouterr() == ("", "")
+
+
+def test_status_as_json_has_a_row_for_each_run(study, capsys):
+    study.study.runs()[0].set_status(Status("failed", tokens=4, failure="nan", message="diverged [at once]"))
+    assert main(["status", str(study.study.path), "--json", "-q"]) == 1
+    content = json.loads(capsys.readouterr().out)
+    assert content["states"] == {"failed (nan)": 1, "pending": 1}
+    first, second = content["runs"]
+    assert (first["tokens"], first["message"], second["rate"]) == (4, "diverged [at once]", None)
+
+
+def test_the_page_of_watch_reloads_itself_until_the_study_ends(study, monkeypatch, capsys):
+    path = study.study.path
+    pages = []
+
+    def sleep(seconds):
+        pages.append((path / "live.html").read_text())
+        set_all(study.study, "done")
+
+    clock = SimpleNamespace(sleep=sleep, process_time=lambda: 0.0)
+    monkeypatch.setattr(watch, "time", clock)
+    assert main(["watch", str(path), "--every", "7"]) == 0
+    assert "it reloads itself every 7 s" in capsys.readouterr().out
+    (first,) = pages
+    assert '<meta http-equiv="refresh" content="7">' in first and "<li>2 pending</li>" in first
+    assert "No law yet" in first
+    last = (path / "live.html").read_text()
+    assert 'http-equiv="refresh"' not in last and not (path / "fits.json").exists()
+
+
+def test_the_pace_is_what_the_running_runs_do_and_hours_are_a_bound_where_runs_converge():
+    import pandas as pd
+
+    rows = {"state": ["running", "running", "pending", "done"], "rate": [100.0, 300.0, None, None]}
+    rows |= {"tokens": [1000, 0, 0, 5], "budget": [2000, 2000, 2000, 2000]}
+    frame = pd.DataFrame({**rows, "stop": "budget"})
+    assert list(watch._pace(frame)) == ["400 tokens/s in 2 runs; 0:12 left at this pace"]
+    frame["stop"] = "converged"
+    assert list(watch._pace(frame)) == ["400 tokens/s in 2 runs; at most 0:12 left at this pace"]
+    assert list(watch._pace(frame[frame.state == "done"])) == []
