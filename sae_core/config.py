@@ -131,11 +131,22 @@ class RunConfig:
         )
 
 
+# Keys whose default is 0 because a study must give them.
+_NOT_GIVEN = ("sae.n_latents", "train.lr", "train.max_tokens")
+
+
 def default_k_aux(d_model: int) -> int:
     """The power of two nearest to d_model / 2 (Gao et al. 2024, A.2: "close to d_model / 2")."""
     half = max(d_model / 2, 1)
     lower = 1 << (int(half).bit_length() - 1)
     return lower if half / lower < 2 * lower / half else 2 * lower
+
+
+def _shown(value: object, zero_is_unset: bool = False) -> str:
+    """A value in a message: `not set` for None, and for the 0 that stands for it."""
+    if value is None:
+        return "not set"
+    return "not set, or 0" if zero_is_unset and value == 0 else str(value)
 
 
 def validate(run: RunConfig) -> None:
@@ -150,7 +161,7 @@ def validate(run: RunConfig) -> None:
         ("train.first_eval_tokens", train.first_eval_tokens),
     ):
         if value < 1:
-            raise ConfigError(f"{name} is {value}; it must be at least 1.")
+            raise ConfigError(f"{name} is {_shown(value, name in _NOT_GIVEN)}; it must be at least 1.")
     if sae.activation not in RANKED + PENALISED:
         raise ConfigError(
             f"sae.activation is {sae.activation}; it must be one of {', '.join(RANKED + PENALISED)}."
@@ -180,7 +191,7 @@ def _validate_ranked(sae: SAEConfig, d: int) -> None:
             f"sae.sparsity_coef is {sae.sparsity_coef}, and {sae.activation} has no such penalty: set k instead."
         )
     if sae.k is None or sae.k < 1:
-        raise ConfigError(f"sae.k is {sae.k}; {sae.activation} needs it, at least 1.")
+        raise ConfigError(f"sae.k is {_shown(sae.k)}; {sae.activation} needs it, at least 1.")
     if sae.k > sae.n_latents:
         raise ConfigError(
             f"sae.k = {sae.k} is larger than sae.n_latents = {sae.n_latents}: lower k or raise n_latents."
@@ -208,7 +219,7 @@ def _validate_penalised(sae: SAEConfig) -> None:
         )
     if sae.sparsity_coef is None or not 0 <= sae.sparsity_coef < inf:
         raise ConfigError(
-            f"sae.sparsity_coef is {sae.sparsity_coef}; {sae.activation} needs it, 0 or above and finite."
+            f"sae.sparsity_coef is {_shown(sae.sparsity_coef)}; {sae.activation} needs it, 0 or above and finite."
         )
     if sae.auxk_coef:
         raise ConfigError(
@@ -300,7 +311,7 @@ def _validate_numbers(run: RunConfig) -> None:
         ),
     ):
         if not ok:
-            raise ConfigError(f"{name} is {value}; it must be {rule}.")
+            raise ConfigError(f"{name} is {_shown(value, name in _NOT_GIVEN)}; it must be {rule}.")
 
 
 def _validate_schedule(train: TrainConfig) -> None:

@@ -19,7 +19,7 @@ from fit.data.training_runs import with_run_ids
 from fit.law.errors import FitError, SkippedLaw
 from fit.law.law import Law, RowSource
 from fit.law.laws import named
-from fit.law.options import DEFAULT_LAWS, FLOPS, FitOptions
+from fit.law.options import DEFAULT_LAWS, FLOPS, NONE, FitOptions
 from fit.law.result import FitResult
 from fit.regimes.agreement import with_disagreements
 from fit.regimes.compare import Regimes, compare
@@ -237,7 +237,18 @@ def prepared(
     if about := every.about_condition(chosen, where):
         say(about)
     evaluations = None if chosen.curves is None else _with_columns_of_runs(chosen.curves, every.runs)
+    _check_columns(chosen.runs, evaluations, options)
     return Source(chosen.runs, evaluations, options, every, where or every.condition)
+
+
+def _check_columns(runs: pd.DataFrame, curves: pd.DataFrame | None, options: FitOptions) -> None:
+    """Refuse a column that an option names and no table has: a law that does not need it would be fitted without."""
+    asked = {"--weights": options.weights, "--cluster": options.cluster}
+    named = [(option, name) for option, name in asked.items() if name not in (None, NONE)]
+    named += [("--group", name) for name in options.group or ()]
+    for option, name in named:
+        if curves is None or name not in curves.columns:
+            tables.require(runs, str(name), option=option)
 
 
 def _unique(table: pd.DataFrame) -> pd.DataFrame:

@@ -114,10 +114,22 @@ def parse(loader: ConfigLoader, overrides: Sequence[str]) -> Overrides:
     for override in overrides:
         with sentences(f"the override {override!r}"):
             parsed.append(parser.parse_override(_spelled_out(override)))
+    _refuse_groups_without_plus(parsed)
     last = {_key(o): o for o in parsed}  # as in Hydra, the last override of a key wins
     fixed = {key: o for key, o in last.items() if not o.is_sweep_override()}
     axes = {key.removeprefix(AXES): _values(o) for key, o in last.items() if o.is_sweep_override()}
     return Overrides([_text(o) for o in fixed.values()], frozenset(fixed), axes)
+
+
+def _refuse_groups_without_plus(overrides: Sequence[Override]) -> None:
+    """Raise SweepError for a group that config.yaml chooses nothing from, which Hydra takes after a + only."""
+    groups = config_groups()
+    for each in overrides:
+        name = each.key_or_group
+        if f"+{name}" in groups and not each.is_add() and not each.is_force_add():
+            raise SweepError(
+                f"{name} is not among the groups that every config has: write +{each.input_line}."
+            )
 
 
 def _spelled_out(override: str) -> str:

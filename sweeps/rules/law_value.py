@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fit.data.near_names import did_you_mean
 from fit.law.errors import FitError
 from fit.law.laws import named
 from fit.law.result import FitResult
@@ -62,7 +63,9 @@ def fit_for(
     every = [fit for fit in fits if fit.law == law]
     if not every:
         there = ", ".join(sorted({fit.law for fit in fits})) or "none"
-        raise SweepError(f"it has no fit of {law}, only of {there}")
+        raise SweepError(
+            f"it has no fit of {law}, only of {there}.{did_you_mean(law, {fit.law for fit in fits})}"
+        )
     if law.startswith("LR_"):
         every = in_units(every, cell)
     for fit in every:

@@ -1,6 +1,7 @@
 """`saescale fit TABLE`: fits the laws that a table supports. `python -m fit.views.verbs.fit runs.parquet --law L_N`"""
 
 import argparse
+import difflib
 import math
 import os
 from pathlib import Path
@@ -26,6 +27,9 @@ from fit.views.verbs.waiting import Waiting
 if TYPE_CHECKING:
     from fit.study import Study
 
+OBJECTIVES = ("log", "linear", "huber", "asymmetric")
+# A name on the left of --map that is this similar to one of our columns is taken for that one, mistyped.
+MISTYPED = 0.8
 WIDTH = 100  # of what is not printed on a terminal, whose width is not known
 
 
@@ -129,8 +133,13 @@ def run(options: argparse.Namespace) -> int:
 
     tell = remarks(options)
     laws = [_law_name(name) for name in options.law or []]
-    objective(options.objective)
+    try:
+        objective(options.objective)
+    except FitError as error:
+        near = did_you_mean(options.objective.partition(":")[0], OBJECTIVES)
+        raise FitError(f"{error}{near}") from error
     mapping = tables.parse_mapping(options.map)
+    _check_mapped(mapping, laws)
     data = StudyTables.read(
         options.table, mapping, options.where, options.curves, with_fits=False, sheet=options.sheet
     )
@@ -197,6 +206,22 @@ def _law_name(name: str) -> str:
         return named(name).name
     except FitError as error:
         raise FitError(f"{error}{'' if ':' in name else did_you_mean(name, LAWS)}") from error
+
+
+def _check_mapped(mapping: dict[str, str], laws: list[str]) -> None:
+    """Refuse a name on the left of --map that is near one of our columns and is itself none, nor an input of a law.
+
+    Any other name is the user's own, for a condition or a law of their own.
+    """
+    from fit.data.columns import CURVES, LATENTS, RUNS
+    from fit.law.errors import FitError
+    from fit.law.laws import named
+
+    inputs = {name for law in map(named, laws) for name in (*law.inputs, law.response)}
+    ours = {column.name for column in (*RUNS, *CURVES, *LATENTS)} | {"flops"}
+    for name in mapping.keys() - inputs - ours:
+        if difflib.get_close_matches(name, ours, 1, MISTYPED):
+            raise FitError(f"--map: {name} is not one of our columns.{did_you_mean(name, ours)}")
 
 
 def _choices(options: argparse.Namespace) -> FitOptions:

@@ -192,3 +192,31 @@ for verb, arguments in ((plan, {tiny()}), (status, [{str(plan.study.path)!r}]), 
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["plan", "study=demo", "experiment=lr_sweep"], "experiment is not among the groups that every config has: "
+         "write +experiment=lr_sweep."),
+        (["plan", "study=demo", "+experimnt=lr_sweep"], "experimnt is not a config key. Did you mean +experiment?"),
+        # A key that the schema does not know cannot be added with a +, so nobody is told to.
+        (["plan", "study=demo", "sae.n_latent=5"], "sae.n_latent is not a config key. Did you mean sae.n_latents?"),
+        # 0 is the default of what a study must give.
+        (["plan", "data=synthetic", "sae.n_latents=32", "sae.k=2", "train.lr=1e-3"], "train.max_tokens is not set"),
+        (["plan", "data=synthetic", "sae.n_latents=32", "sae.k=2", "train.max_tokens=200000"], "train.lr is not set"),
+        (["plan", "data=synthetic", "sae.n_latents=32", "train.lr=1e-3", "train.max_tokens=200000"],
+         "sae.k is not set; topk needs it, at least 1."),
+    ],
+)  # fmt: skip
+def test_mistakes_name_what_was_meant(arguments, says, capsys):
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+def test_a_mistyped_study_is_answered_with_its_neighbour(tiny, capsys):
+    plan = make_plan(tiny())
+    write_runs(plan)
+    assert main(["status", str(plan.study.path.parent / "tny")]) == 1
+    assert "There are: tiny. Did you mean tiny?" in capsys.readouterr().err
