@@ -12,7 +12,6 @@ from typing import Any
 
 import yaml
 
-from fit.data.near_names import did_you_mean
 from sae_core.files import write_text
 from sweeps.errors import SweepError
 
@@ -250,7 +249,7 @@ def open_study(path: Path) -> Study:
     if not study.has_runs:
         others = sorted({config.parent.parent.name for config in path.parent.glob(f"*/*/{_CONFIG}")})
         there = (
-            f"There are: {', '.join(others)}.{did_you_mean(path.name, others)}"
+            f"There are: {', '.join(others)}."
             if others
             else "There are none; `saescale launch study=demo` makes one."
         )

@@ -8,6 +8,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fit.data.near_names import did_you_mean
 from fit.law.errors import FitError
 from fit.views.verbs.command import Verb
 from sae_core.errors import CheckpointError, ConfigError, DataError
@@ -82,11 +83,9 @@ def add_study(parser: argparse.ArgumentParser, ids: bool = False, runs: bool = F
 
 def find_study(arguments: Sequence[str]) -> "Study":
     """The one existing study that the arguments name by its folder, runs/demo, or by overrides, study=demo."""
-    from sweeps.ledger.run_folder import open_study
-
     paths = [a for a in arguments if "=" not in a]
     if len(paths) == 1 and len(arguments) == 1:
-        return open_study(Path(paths[0]))
+        return _opened(Path(paths[0]))
     if paths or not arguments:
         raise SweepError("Name one study: its folder, as in runs/demo, or its config, as in study=demo.")
     from sweeps.config.compose import compose, hydra_session, parse
@@ -96,7 +95,18 @@ def find_study(arguments: Sequence[str]) -> "Study":
         if line.axes:
             raise SweepError(f"{next(iter(line.axes))} has several values here: name one study.")
         config = compose(line.fixed)
-        return open_study(Path(config.runs) / config.name)
+        return _opened(Path(config.runs) / config.name)
+
+
+def _opened(path: Path) -> "Study":
+    """The study in a folder; SweepError, with a study beside it that has a near name, if there is none."""
+    from sweeps.ledger.run_folder import Study, open_study
+
+    try:
+        return open_study(path)
+    except SweepError as error:
+        there = (other.name for other in path.parent.glob("*/") if Study(other).has_runs)
+        raise SweepError(f"{error}{did_you_mean(path.name, there)}") from error
 
 
 def runs_named(arguments: Sequence[str]) -> "tuple[Study, list[RunFolder]]":
