@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/saescale
 
-.PHONY: help setup lint format test test-all gpu test-triton-3.6 bench-fit bench-train bench-step bench-kernels coverage soak demo demo-lm regimes regimes-lm clean
+.PHONY: help setup lint format test test-all gpu test-triton-3.6 bench-fit bench-train bench-step bench-kernels coverage soak demo demo-lm regimes regimes-lm docs clean
 help:
 	@echo "make demo      synthetic data: grid → runs → tables → laws → figures, minutes on 2 cores"
 	@echo "make demo-lm   the same on a real language model's residual stream, under 45 minutes on 2 cores"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint      ruff, mypy, imports        make format"
 	@echo "make gpu       the tests that need a GPU, then the kernels' benchmark; installs nothing"
 	@echo "make test-triton-3.6  the kernels' two legs without a GPU, on the oldest Triton (a wheel of 188 MB)"
+	@echo "make docs      the documentation as a site, in site/"
 	@echo "make soak      200 runs on a real SLURM with a fault every few seconds, minutes"
 	@echo "make bench-train  training beside the trainers on PyPI    make bench-step  a step's pieces on a CPU"
 	@echo "make bench-kernels  kernels and steps beside peers', on a GPU in under 10 minutes, on a CPU smaller"
@@ -165,5 +166,11 @@ regimes-lm: .venv/lm stores/texts
 	$(RUN) harvest data=smollm2_long
 	$(call way,regimes_lm)
 
+# Material for MkDocs, whose note about MkDocs 2 is no warning about our pages.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: .venv/dev
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "open $(CURDIR)/site/index.html"
+
 clean:
-	rm -rf runs/demo runs/smollm2 build .pytest_cache .ruff_cache .mypy_cache
+	rm -rf runs/demo runs/smollm2 build site .pytest_cache .ruff_cache .mypy_cache

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def write_json(
     regimes: Regimes | None = None,
     made_from: MadeFrom | None = None,
 ) -> Path:
-    """Write fits.json, complete or not at all, in full precision.
+    """Write fits.json, complete or not at all, in full precision. A file that says the same already is left as it is.
 
     Parameters
     ----------
@@ -81,7 +81,19 @@ def write_json(
         "regimes": None if regimes is None else plain(regimes.to_dict()),
     }
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if _says(path, json.loads(text)):
+        return path
     return files.write(path, text.encode())
+
+
+def _says(path: Path, content: Mapping[str, Any]) -> bool:
+    """Whether a file has this content, if keys that an older version did not write are absent or null."""
+    try:
+        there = read(path)
+    except FitError:
+        return False
+    now = replace(parse(content, path), content=there.content)
+    return there == now and there.content.get("saescale") == content["saescale"]
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""A snapshot of the code records its commit and the edits since. tests/test_wheel.py checks what files it holds."""
+"""A snapshot of the code records its commit and the edits since.
+
+tests/install/test_wheel.py checks what files it holds.
+"""
 
 from sweeps.dispatch import snapshot
 from sweeps.ledger import provenance

@@ -12,7 +12,7 @@ import saescale as ss
 from fit.datasets import load
 from fit.law.errors import FitError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def gpt4():

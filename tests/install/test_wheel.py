@@ -12,7 +12,7 @@ import pytest
 from sweeps.dispatch import snapshot
 from sweeps.ledger import provenance
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CODE = ("fit", "kernels", "sae_core", "sweeps")
 # A file of any other kind in a package is a mistake, or has to be named here and in pyproject.toml's package-data.
 KINDS = {".py", ".typed", ".json", ".yaml", ".csv", ".md", ".css", ".js", ".j2"}
