@@ -38,13 +38,17 @@ OF_LIMIT = ("extrapolated", "nmse_inf_low", "nmse_inf_high")
 def fit_converged(
     law: Law, chosen: Converged, curves: pd.DataFrame | None, options: FitOptions
 ) -> list[FitResult]:
-    """Fit the law at convergence. Extrapolated losses are weighted by their errors. curves: may show the noise."""
+    """Fit the law at convergence. Extrapolated losses are weighted by their errors. curves: may show the noise.
+
+    The intervals hold what all runs may still fall together, whether they converged or were extrapolated.
+    """
     rows = _some(chosen)
     x, y = {name: tables.numbers(rows, name) for name in law.inputs}, tables.numbers(rows, law.response)
     weights = _weights(rows, options)
     shared = None
-    if "relative_error" in rows.columns:
+    if "shared_low" in rows.columns:
         shared = shared_errors(tables.numbers(rows, "shared_low"), tables.numbers(rows, "shared_high"), x)
+    if "relative_error" in rows.columns:
         own = tables.numbers(rows, "relative_error")
         weights = error_weights(law, x, y, own, objective(options.objective), weights)
     runs = training_runs(rows, law.inputs, law.response, options.cluster)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fit.converged.tails import limits, of_trainer
+from fit.converged.tails import ends, limits, of_trainer
 from fit.data import tables
 from fit.data.equal_scale import told_apart
 from fit.data.groups import GROUPS, Split, groups, split
@@ -116,6 +116,8 @@ def select(
     )
     if "converged" in part.columns and unconverged == DROP:
         cautions += _beaten(best, done[~tables.truths(done, "converged")[0] & ~of_trainer(done)[1]], cell)
+    if "converged" in part.columns and unconverged != KEEP and "extrapolated" not in best.columns:
+        best = _with_gap(best, curves)
     at_limit = int(best["extrapolated"].sum()) if "extrapolated" in best.columns else None
     selection = replace(selection, used=len(best), extrapolated=at_limit)
     return Converged(best, rows, group, selection, tuple(cautions), left_out=left_out)
@@ -222,20 +224,37 @@ def _at_the_limit(
         )
         cautions.append(_about(text))
     seen = tables.numbers(done, "nmse")
-    ends = {name: known[name].to_numpy() for name in ("value", "low", "high", "shared_low", "shared_high")}
-    lowest = np.log(ends["value"] / seen) + ends["shared_low"]
+    limit = {name: known[name].to_numpy() for name in ("value", "low", "high", "shared_low", "shared_high")}
+    lowest = np.log(limit["value"] / seen) + limit["shared_low"]
     within = tables.numbers(done, "epsilon") / 2 if "epsilon" in done.columns else np.zeros(len(done))
     error = np.hypot(np.nan_to_num(within), np.where(yes, 0.0, known["relative_error"].to_numpy()))
     rows = done.assign(
         extrapolated=~yes,
-        nmse=np.where(yes, seen, ends["value"]),
-        nmse_inf_low=np.where(yes, np.nan, ends["low"]),
-        nmse_inf_high=np.where(yes, np.nan, ends["high"]),
+        nmse=np.where(yes, seen, limit["value"]),
+        nmse_inf_low=np.where(yes, np.nan, limit["low"]),
+        nmse_inf_high=np.where(yes, np.nan, limit["high"]),
         relative_error=error,
-        shared_low=np.nan_to_num(np.where(yes, lowest, ends["shared_low"])),
-        shared_high=np.where(yes, 0.0, ends["shared_high"]),
+        shared_low=np.nan_to_num(np.where(yes, lowest, limit["shared_low"])),
+        shared_high=np.where(yes, 0.0, limit["shared_high"]),
     )
     return rows[usable], cautions
+
+
+def _with_gap(rows: pd.DataFrame, curves: pd.DataFrame | None) -> pd.DataFrame:
+    """Converged runs with what they may still fall: `shared_low`, ln of the factor from their loss to the lowest L∞.
+
+    They keep their losses, so the error is one of one side: an interval reaches to where the law would be if every L∞
+    were at the lower end that the runs of a study share. Of a run without a known tail that end is its ε, which is what
+    its being called converged says. A loss that rises has nothing left to fall. Without any of these, nothing is added.
+    """
+    known = ends(rows, curves)
+    lowest = np.log(known["value"] / tables.numbers(rows, "nmse")) + known["shared_low"]
+    lowest = lowest.mask(known["shared_low"].isna() & known["value"].notna(), 0.0)
+    if "epsilon" in rows.columns:
+        lowest = lowest.fillna(pd.Series(-np.log1p(tables.numbers(rows, "epsilon")), index=rows.index))
+    if lowest.isna().all():
+        return rows
+    return rows.assign(shared_low=np.minimum(lowest.fillna(0.0), 0.0), shared_high=0.0)
 
 
 def _runs(count: int) -> str:
@@ -302,9 +321,9 @@ def about_lr(best: pd.DataFrame, tried: pd.DataFrame, cell: list[str]) -> list[C
     if "lr" not in best.columns or best["lr"].isna().any():
         return []
     lrs = tried.assign(lr=tables.numbers(tried, "lr")).groupby(cell, dropna=False)["lr"]
-    ends = best[[*cell, "lr"]].assign(lr=tables.numbers(best, "lr"))
-    ends = ends.merge(lrs.agg(["min", "max", "nunique"]).reset_index(), on=cell, how="left")
-    swept = ends[ends["nunique"] > 1]
+    tried_of = lrs.agg(["min", "max", "nunique"]).reset_index()
+    chosen = best[[*cell, "lr"]].assign(lr=tables.numbers(best, "lr")).merge(tried_of, on=cell, how="left")
+    swept = chosen[chosen["nunique"] > 1]
     if swept.empty:
         text = "Every cell was trained at one lr: L may be lower at another, and the exponent another too."
         return [Caution(Kind.EDGE, text, ("lr",))]
