@@ -3,3 +3,9 @@
 
 class SweepError(ValueError):
     """A config, grid or study folder that cannot be used as it stands."""
+
+
+def ended(error: object) -> str:
+    """The text of an error with the full stop that it lacks inside a sentence."""
+    text = str(error)
+    return text if text.endswith((".", "?")) else f"{text}."

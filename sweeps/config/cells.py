@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from sweeps.config.expression import compute, holds
 from sweeps.config.phases import PhaseConfig, in_phase
 from sweeps.config.rule_values import RuleValues
 from sweeps.ledger.phase_record import Taken
-from sweeps.rules.rule import KEYS, Spec
+from sweeps.rules.rule import KEYS, NOT_YET, Spec
 
 # Sections that may differ between the cells of a study; the rest of the config belongs to the study as a whole.
 SCIENCE = ("sae", "train", "data", "seed")
@@ -121,9 +122,12 @@ class _Builder:
         names = names_of(config)
         sizes = [spec for spec in self.values.of_cell if spec.key == KEYS["n_latents"]]
         others = [spec for spec in self.values.of_cell if spec not in sizes]
-        for key in (*self.derived, *(spec.key for spec in self.values.of_cell)):
-            names.pop(key.split(".")[-1], None)
-        fitted = Fitted(self.root, names, self.values.waiting)
+        later = [key.split(".")[-1] for key in (*self.derived, *(spec.key for spec in self.values.of_cell))]
+        for name in later:
+            names.pop(name, None)
+        # An expression cannot use what is derived after it; a law must know that there is more to know of the cell.
+        known = ChainMap(names, dict.fromkeys(later, NOT_YET))
+        fitted = Fitted(self.root, known, self.values.waiting)
         computed: dict[str, Any] = {}
         taken: list[Taken] = []
 
@@ -132,13 +136,13 @@ class _Builder:
             _set(config, key, computed[key])
 
         for spec in sizes:
-            self._by_rule(spec, names, put, taken)
+            self._by_rule(spec, known, put, taken)
         for key, text in self.derived.items():
             put(key, compute(text, names, {"fitted": fitted}))
             taken += [replace(one, key=key) for one in fitted.taken]
             fitted.taken.clear()
         for spec in others:
-            self._by_rule(spec, names, put, taken)
+            self._by_rule(spec, known, put, taken)
         return Cell(config, values | computed, tuple(taken))
 
     def _by_rule(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.config.rule_values import fits_at
-from sweeps.errors import SweepError
+from sweeps.errors import SweepError, ended
 from sweeps.ledger.phase_record import Taken
 
 FITS = "fits.json"
@@ -31,7 +31,7 @@ class Fitted:
         from fit.law.laws import (
             named,  # here: a plan without laws does without scipy, which takes seconds to import
         )
-        from sweeps.rules.law_value import law_value
+        from sweeps.rules.law_value import NoFitError, law_value
 
         inputs = named(law).inputs
         at, guess = values[: len(inputs)], values[len(inputs) :]
@@ -47,10 +47,16 @@ class Fitted:
                 )
             self.waiting.add(f"{study} ({law})")
             return float(guess[0])
+        fits = fits_at(path)
         try:
-            taken = law_value(fits_at(path), law, dict(zip(inputs, at, strict=True)), self.cell)
+            taken = law_value(fits, law, dict(zip(inputs, at, strict=True)), self.cell)
+        except NoFitError as error:
+            # A fit with --law has the laws named and no other, so those of the file are named too.
+            names = " ".join(f"--law {name}" for name in dict.fromkeys([*(fit.law for fit in fits), law]))
+            command = f"saescale fit {path.parent}/runs.parquet {names}"
+            raise SweepError(f"{path}: {ended(error)} Fit it beside those there: {command}") from error
         except SweepError as error:
-            raise SweepError(f"{path}: {error}. Fit it: saescale fit {path.parent}/runs.parquet") from error
+            raise SweepError(f"{path}: {ended(error)}") from error
         self.taken.append(replace(taken, rule=f"fitted({study}, {law})", phase=study))
         assert isinstance(taken.value, float)
         return taken.value

@@ -38,7 +38,7 @@ class Earlier:
     ----------
     fits : the file with its laws, which need not exist. results : its runs, each with the hash of its result.
     pending : why its laws are not those of all of its runs, as "5 runs more"; None if they are.
-    largest : its largest n_latents.
+    largest : its largest n_latents. laws : those beyond the default ones that its fits were to have.
     """
 
     phase: str
@@ -46,6 +46,7 @@ class Earlier:
     results: Mapping[str, str] = field(default_factory=dict)
     pending: str | None = None
     largest: int = 0
+    laws: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from fit.law.errors import FitError
 from sweeps.config.expression import compute
-from sweeps.errors import SweepError
+from sweeps.errors import SweepError, ended
 from sweeps.ledger.phase_record import PhaseRecord, Taken
-from sweeps.rules.rule import Spec
+from sweeps.rules.rule import NOT_YET, Spec
 
 if TYPE_CHECKING:
     from fit.law.result import FitResult
@@ -85,26 +85,34 @@ class RuleValues:
     def _at(self, spec: Spec, cell: Mapping[str, Any]) -> Given:
         assert spec.source is not None
         source = self.earlier[spec.source]
-        if source.pending is not None or not source.fits.exists():
-            self.waiting.add(f"{spec.source} ({source.pending or 'to be fitted'})")
+        pending = source.pending or self._to_be_fitted(spec, source)
+        if pending is not None:
+            self.waiting.add(f"{spec.source} ({pending})")
         if not source.fits.exists():
             return Given(self._guess(spec, cell))
         try:
             taken = spec.function()(fits_at(source.fits), cell, **spec.options)
         except SweepError as error:
-            if source.pending is not None:
+            if pending is not None:
                 return Given(self._guess(spec, cell))
-            hint = ""
-            if spec.laws and not {fit.law for fit in fits_at(source.fits)} & set(spec.laws):
-                hint = f" If this rule came after {spec.source} was fitted, delete {source.fits} and launch again."
             raise SweepError(
-                f"phases.{self.phase}.{spec.name}: {spec.text} has no value: {error}.{hint}"
+                f"phases.{self.phase}.{spec.name}: {spec.text} has no value: {ended(error)}"
             ) from error
         return Given(taken.value, replace(taken, key=spec.key, rule=spec.text, phase=spec.source))
 
+    def _to_be_fitted(self, spec: Spec, source: "Earlier") -> str | None:
+        """Why an earlier phase has to be fitted again for a rule that came after its fit; the next launch does it."""
+        if not source.fits.exists():
+            return "to be fitted"
+        asked = set(spec.laws) - set(source.laws)
+        if not asked or {fit.law for fit in fits_at(source.fits)} & set(spec.laws):
+            return None
+        return f"to be fitted again, with {' and '.join(law for law in spec.laws if law in asked)}"
+
     def _guess(self, spec: Spec, cell: Mapping[str, Any]) -> Any:
         guess = self.guess_of(spec)
-        return compute(guess, cell, {}) if isinstance(guess, str) else guess
+        known = {name: value for name, value in cell.items() if value is not NOT_YET}
+        return compute(guess, known, {}) if isinstance(guess, str) else guess
 
     def guess_of(self, spec: Spec) -> Any:
         """What stands in for a rule: its guess, or what the config has for its key without the rule."""

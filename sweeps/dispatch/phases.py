@@ -102,7 +102,8 @@ def finished(plan: Plan) -> bool:
 def close(plan: Plan, later: Sequence[Plan] = (), say: Callable[[str], None] = print) -> Path | None:
     """Collect and fit what has ended, so that later phases can use its laws. Returns the path of the laws, if any.
 
-    A phase whose runs are those that its laws were fitted to is left as it is. SweepError if no law can be fitted.
+    A phase whose runs are those that its laws were fitted to is left as it is, unless a rule that came later asks for
+    a law that was not tried; the laws that it has are fitted again with it. SweepError if no law can be fitted.
 
     Parameters
     ----------
@@ -114,14 +115,15 @@ def close(plan: Plan, later: Sequence[Plan] = (), say: Callable[[str], None] = p
         return _fit(write_tables(plan.study)[0], plan.study.path / FITS, say)
     ids, needed = sorted(run.run_id for run in plan.runs), is_taken_from(plan, later)
     now, fits = results(plan.study, ids), plan.folder.fits
-    if plan.folder.fitted() != now or needed and not fits.exists():
+    laws = _further_laws(plan, later)
+    if plan.folder.fitted() != now or needed and (not fits.exists() or set(laws) - set(plan.folder.laws())):
         plan.folder.path.mkdir(parents=True, exist_ok=True)
         runs = write_tables(plan.study, plan.folder.path, ids)[0]
         if needed:
-            _fit(runs, fits, say, _further_laws(plan, later))
+            _fit(runs, fits, say, laws)
         else:
             fits.unlink(missing_ok=True)  # of other runs
-        plan.folder.set_fitted(now)
+        plan.folder.set_fitted(now, laws)
     return fits if needed else None
 
 

@@ -6,6 +6,7 @@
 | runs.parquet, curves.parquet     | the tables of its runs, once they have all ended                             |
 | fits.json                        | the laws of these tables that later phases take values from                   |
 | fitted.json                      | the runs behind these fits, each with a hash of its result                   |
+| laws.json                        | the laws beyond the default ones that rules asked for when they were made    |
 """
 
 import hashlib
@@ -124,7 +125,12 @@ class PhaseFolder:
         """The runs behind fits.json, each with the hash of its result; None if nothing was fitted yet."""
         return read_json(self.path / "fitted.json")
 
-    def set_fitted(self, results: Mapping[str, str]) -> None:
+    def laws(self) -> tuple[str, ...]:
+        """The laws beyond the default ones that fits.json was to have, whether or not they could be fitted."""
+        return tuple((read_json(self.path / "laws.json") or {}).get("laws", ()))
+
+    def set_fitted(self, results: Mapping[str, str], laws: Sequence[str] = ()) -> None:
+        write_text(self.path / "laws.json", dumps({"laws": list(laws)}) + "\n")
         write_text(self.path / "fitted.json", dumps(dict(results), indent=1) + "\n")
 
 

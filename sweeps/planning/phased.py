@@ -65,7 +65,7 @@ def _earlier(plan: Plan) -> Earlier:
         pending = changed and f"to be fitted again: {changed}"
     largest = max(run.config.sae.n_latents for run in plan.runs)
     assert plan.phase is not None
-    return Earlier(plan.phase, plan.folder.fits, now, pending, largest)
+    return Earlier(plan.phase, plan.folder.fits, now, pending, largest, plan.folder.laws())
 
 
 def stale(plan: Plan) -> Stale | None:

@@ -1,6 +1,6 @@
 """The value of a fitted law at a cell of the grid, with its interval and what it rests on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,13 @@ from fit.law.laws import named
 from fit.law.result import FitResult
 from sweeps.errors import SweepError
 from sweeps.ledger.phase_record import Taken
+from sweeps.rules.rule import NOT_YET
 
 _STANDARD = "standard"
+
+
+class NoFitError(SweepError):
+    """A law that was not fitted to an earlier phase or study; a fit of it would help."""
 
 
 def law_value(fits: Sequence[FitResult], law: str, at: Mapping[str, float], cell: Mapping[str, Any]) -> Taken:
@@ -58,14 +63,15 @@ def fit_for(
 ) -> tuple[FitResult, tuple[str, ...]]:
     """The fit of a law to the group of rows that a cell belongs to, and a note where it is that of another group.
 
-    A law with a single fit is taken for every cell. SweepError if there is none, or none of several is the cell's.
+    A law with a single fit is taken for every cell. NoFitError if there is none; SweepError if none of several is the
+    cell's, or if the cell's columns that tell them apart are not known yet.
     """
     every = [fit for fit in fits if fit.law == law]
     if not every:
         there = ", ".join(sorted({fit.law for fit in fits})) or "none"
-        raise SweepError(
-            f"it has no fit of {law}, only of {there}.{did_you_mean(law, {fit.law for fit in fits})}"
-        )
+        near = did_you_mean(law, {fit.law for fit in fits})
+        raise NoFitError(f"it has no fit of {law}, only of {there}{f'.{near}' if near else ''}")
+    check_known(cell, {name for fit in every for name in fit.group})
     if law.startswith("LR_"):
         every = in_units(every, cell)
     for fit in every:
@@ -82,6 +88,7 @@ def fit_for(
 
 def in_units(fits: Sequence[FitResult], cell: Mapping[str, Any]) -> list[FitResult]:
     """The fits whose lr is in the units of the cell's: under μP it is another quantity."""
+    check_known(cell, ["parametrization"])
     here = cell.get("parametrization", _STANDARD)
     usable = [fit for fit in fits if fit.group.get("parametrization", _STANDARD) == here]
     if fits and not usable:
@@ -93,9 +100,23 @@ def in_units(fits: Sequence[FitResult], cell: Mapping[str, Any]) -> list[FitResu
     return usable
 
 
+def check_known(cell: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Raise SweepError for a column that a value depends on and that the grid derives only after it.
+
+    Without it, such a column counts as one that the cell does not have, and the fit of any group as the cell's.
+    """
+    later = sorted(name for name in names if cell.get(name) is NOT_YET)
+    if later:
+        raise SweepError(
+            f"it depends on {' and '.join(later)}, which grid.derive has only after it: move {' and '.join(later)} to "
+            "the front of grid.derive"
+        )
+
+
 def group_of(fits: Sequence[FitResult], cell: Mapping[str, Any], laws: Sequence[str]) -> dict[str, Any]:
     """The columns of a cell that choose among fits of some laws: those that are in a group or, as k, an input."""
     names = {name for fit in fits if fit.law in laws for name in (*fit.group, *fit.inputs)}
+    check_known(cell, names)
     return {name: cell[name] for name in sorted(names) if name in cell and name != "n_latents"}
 
 
@@ -143,6 +164,7 @@ def law(fits: Sequence[FitResult], cell: Mapping[str, Any], law: str) -> Taken:
         inputs = named(law).inputs
     except FitError as error:
         raise SweepError(str(error)) from error
+    check_known(columns, inputs)
     for name in inputs:
         if columns.get(name) is None:
             raise SweepError(f"{law} needs {name}, which a cell of the grid does not have")

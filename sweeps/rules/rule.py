@@ -21,6 +21,16 @@ REGIME_TEXT = "lc (compute-optimal) or ln (converged)"
 _REQUIRED = object()
 
 
+class _NotYet:
+    """The value of a column that the grid derives only after the value that is asked for."""
+
+    def __repr__(self) -> str:
+        return "not known yet"
+
+
+NOT_YET = _NotYet()
+
+
 @dataclass(frozen=True)
 class Rule:
     """A rule.

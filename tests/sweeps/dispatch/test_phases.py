@@ -70,15 +70,31 @@ def test_fit_of_the_cells_own_k_is_taken(tmp_path):
     assert Fitted(tmp_path, {"k": 32}, waiting)("first", "LR_N", 64) == pytest.approx(0.03 / 8)
     with pytest.raises(SweepError, match="no fit of LR_N for k=64; it has k=16, k=32"):
         Fitted(tmp_path, {"k": 64}, waiting)("first", "LR_N", 64)
-    with pytest.raises(SweepError, match="no fit of T_N"):
+    with pytest.raises(
+        SweepError, match=r"no fit of T_N.* beside those there: .*first/runs.parquet --law LR_N --law T_N$"
+    ):
         Fitted(tmp_path, {"k": 16}, waiting)("first", "T_N", 64)
     with pytest.raises(SweepError, match="takes n_latents and optionally a guess"):
         Fitted(tmp_path, {"k": 16}, waiting)("first", "LR_N")
     with pytest.raises(SweepError, match="launch and fit second first"):
         Fitted(tmp_path, {"k": 16}, waiting)("second", "LR_N", 64)
-    with pytest.raises(SweepError, match="sae.parametrization=standard, in which lr is another quantity"):
+    with pytest.raises(SweepError, match=r"sae.parametrization=standard, in .*the same parametrisation\.$"):
         Fitted(tmp_path, {"k": 16, "parametrization": "mup"}, waiting)("first", "LR_N", 64)
     assert not waiting
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("sae.parametrization", "'mup'"), ("sae.k", "2"), ("train.batch_tokens", "64")]
+)
+def test_a_law_knows_of_a_column_that_is_derived_after_it(tiny, tmp_path, key, value):
+    """The lr of a standard SAE was taken for one of μP, and that of the first k for any."""
+    name = key.split(".")[1]
+    write_fits(tmp_path / "first", groups=({"k": 4, "batch_tokens": 128}, {"k": 2, "batch_tokens": 64}))
+    given = [one for one in without_lr(tiny(RULE)) if not one.startswith(f"{key}=")]
+    with pytest.raises(
+        SweepError, match=f"it depends on {name}, which grid.derive has only after it: move {name}"
+    ):
+        make_plan([*given, f'++grid.derive.{key}="{value}"'])
 
 
 @pytest.mark.slow
