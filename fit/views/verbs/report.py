@@ -6,6 +6,7 @@ from pathlib import Path
 from fit.law.errors import FitError
 from fit.views.verbs.command import Verb
 from fit.views.verbs.options import add_map, add_sheet
+from fit.views.verbs.waiting import Waiting
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,17 +47,18 @@ def write(given: argparse.Namespace) -> Path:
     if len(given.study) > 1:
         raise FitError(f"{len(given.study)} studies are named, {' '.join(given.study)}: name one.")
     study = Path(given.study[0])
-    content = StudyTables.read(
-        study,
-        tables.parse_mapping(given.map),
-        curves=given.curves,
-        fits=given.fits,
-        with_fits=not given.refit,
-        lenient=True,
-        sheet=given.sheet,
-    )
-    out = given.out or (study if study.is_dir() else study.parent) / "report.html"
-    return files.write(out, page(content).encode())
+    with Waiting("writing the page", given.quiet):
+        content = StudyTables.read(
+            study,
+            tables.parse_mapping(given.map),
+            curves=given.curves,
+            fits=given.fits,
+            with_fits=not given.refit,
+            lenient=True,
+            sheet=given.sheet,
+        )
+        out = given.out or (study if study.is_dir() else study.parent) / "report.html"
+        return files.write(out, page(content).encode())
 
 
 main = Verb(

@@ -46,6 +46,7 @@ def test_a_contender_that_fails_is_a_row_and_no_traceback(monkeypatch):
 def test_verb_names_the_benchmarks_and_refuses_others(capfd):
     assert bench.names() == [
         "backtest",
+        "cli",
         "converged",
         "coordinate_check",
         "coverage",
@@ -60,7 +61,10 @@ def test_verb_names_the_benchmarks_and_refuses_others(capfd):
     ]
     assert bench.main(["--help"]) == 0 and bench.main([]) == 2
     assert bench.main(["speed"]) == 2
-    assert "'speed' is not among the choices backtest, converged, coordinate_check" in capfd.readouterr().err
+    assert (
+        "'speed' is not among the choices backtest, cli, converged, coordinate_check"
+        in capfd.readouterr().err
+    )
     for name, phrase in {"coverage": "nominal 95 %", "kernels": "--tune", "train": "--quick"}.items():
         assert bench.main([name, "--help"]) == 0
         assert phrase in capfd.readouterr().out
