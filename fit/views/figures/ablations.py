@@ -1,5 +1,7 @@
 """A/B training curves of options of the SAE and its training, all else equal (Gao et al. 2024, Figs. 15 to 18)."""
 
+from functools import partial
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -7,8 +9,8 @@ from matplotlib.figure import Figure
 from fit.data import tables
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
-from fit.views.figures.shared import inputs
-from fit.views.figures.shared import style as styles
+from fit.views.figures.shared import captions, identity, inputs, layout
+from fit.views.figures.shared.style import Style, sizes
 
 # Options of the SAE or its training that a table may have as columns, ours or another's.
 OPTIONS = (
@@ -87,28 +89,35 @@ def _texts(values: pd.Series) -> pd.Series:
     )
 
 
-def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`."""
-    options = list(dict.fromkeys(table["option"]))
-    with styles.applied(style) as look:
-        figure, axes = scales.panels(len(options), 2, look, words=1 + len(options) // 2, share=False)
-        for option, ax in zip(options, axes, strict=True):
-            _draw_panel(ax, table[table["option"] == option], look)
-            ax.set_title(option, loc="left")
-        figure.supxlabel("tokens", fontsize=look.font)
-        figure.supylabel(inputs.loss_label(study), fontsize=look.font)
-        sizes = ", ".join(f"{n:,.0f}" for n in sorted(set(table["n_latents"]), reverse=True))
-        figure.suptitle(f"all else equal; n = {sizes}", fontsize=look.small)
-    return figure
-
-
-def _draw_panel(ax: Axes, rows: pd.DataFrame, look: styles.Style) -> None:
-    values = sorted(set(rows["value"]))
-    for value, colour, line in zip(values, styles.colours(len(values)), ("-", "--", ":"), strict=False):
-        named = value
-        for _, run in rows[rows["value"] == value].groupby("run_id", sort=False):
-            ax.plot(run["tokens"], run["nmse"], line, color=colour, linewidth=0.8 * look.line, label=named)
-            named = "_"  # one entry a value
+def on(ax: Axes, table: pd.DataFrame, study: StudyTables, panel: str | None = None) -> None:
+    """Draw one option of a table made by `numbers` on any axes, by default the first."""
+    panel = table["option"].iloc[0] if panel is None else panel
+    rows = table[table["option"] == panel]
     scales.quantity(ax, "x", rows["tokens"])
     scales.nmse(ax, rows)
-    ax.legend(loc="upper right", borderpad=0)
+    ax.set_xlabel("tokens")
+    ax.set_ylabel(inputs.loss_label(study))
+    values = sorted(set(rows["value"]))
+    for value, colour, line in zip(values, identity.spread(len(values)), identity.LINES, strict=False):
+        label = value
+        for _, run in rows[rows["value"] == value].groupby("run_id", sort=False):
+            width = 0.8 * sizes().line
+            ax.plot(run["tokens"], run["nmse"], line, color=colour, linewidth=width, label=label)
+            label = "_"  # one entry a value
+    ax.legend(loc="upper right", borderpad=0, labelspacing=0.2)
+
+
+def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
+    """The figure of a table made by `numbers`, a panel for each option."""
+    panels = [
+        layout.Panel(option, partial(on, table=table, study=study, panel=option))
+        for option in dict.fromkeys(table["option"])
+    ]
+    return layout.sheet(panels, style, share="", titles=True)
+
+
+def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
+    """What the figure shows, and the n of its curves."""
+    ns = ", ".join(f"{n:,.0f}" for n in sorted(set(table["n_latents"]), reverse=True))
+    text = f"The loss over tokens for the values of one option, all else equal, for n = {ns}."
+    return captions.caption(text, study)

@@ -1,15 +1,18 @@
 """NMSE over L0 at one n, and over n at one L0, with a curve for each activation function (Gao et al. 2024, Fig. 2)."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fit.converged.runs import groups
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
-from fit.views.figures.shared import inputs, labels
-from fit.views.figures.shared import style as styles
+from fit.views.figures.shared import captions, identity, inputs, labels, layout
+from fit.views.figures.shared.style import Style
 
 COLUMNS = ["panel", "activation", "n_latents", "l0", "nmse"]
 OVER_L0, OVER_N = "over L0", "over n"
@@ -79,26 +82,49 @@ def _loss(part: pd.DataFrame, l0: float) -> float | None:
     return float(np.exp(np.interp(np.log(l0), np.log(at), np.log(part["nmse"].to_numpy(dtype=float)))))
 
 
-def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
+def on(ax: Axes, table: pd.DataFrame, study: StudyTables, panel: str = OVER_L0) -> None:
+    """Draw one half of a table made by `numbers` on any axes: `over L0` or `over n`."""
+    half = table[table["panel"] == panel]
+    scales.nmse(ax, table)
+    ax.set_ylabel(inputs.loss_label(study))
+    if panel == OVER_L0:
+        scales.powers_of_two(ax, "x", half["l0"], "L0, active latents a token", half["l0"].round())
+    else:
+        scales.latents(ax, half["n_latents"], identity.values(study, "n_latents", half["n_latents"]))
+    x = "l0" if panel == OVER_L0 else "n_latents"
+    for name, mark in _marks(table).items():
+        rows = half[half["activation"] == name]
+        ax.plot(rows[x], rows["nmse"], "-", marker=mark.marker, color=mark.colour, clip_on=False, label=name)
+
+
+def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
     """The figure of a table made by `numbers`."""
+    first = {panel: part.iloc[0] for panel, part in table.groupby("panel")}
+    titles = {OVER_L0: f"n = {first[OVER_L0]['n_latents']:,.0f}", OVER_N: f"L0 = {first[OVER_N]['l0']:.3g}"}
+    panels = [
+        layout.Panel(title, partial(on, table=table, study=study, panel=panel))
+        for panel, title in titles.items()
+    ]
+    key = [
+        Line2D([], [], color=mark.colour, marker=mark.marker, label=labels.typeset(str(name)))
+        for name, mark in _marks(table).items()
+    ]
+    return layout.sheet(panels, style, share="y", key=key)
+
+
+def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
+    """What the figure shows."""
+    text = (
+        "The loss of each activation function over L0, the active latents a token, at one n (left), and over n at one "
+        "L0 (right), each point the lowest loss of its runs."
+    )
+    return captions.caption(text, study)
+
+
+def _marks(table: pd.DataFrame) -> dict[str, identity.Mark]:
+    """The mark of each activation function."""
     names = sorted(set(table["activation"]))
-    colours = dict(zip(names, styles.colours(len(names)), strict=True))
-    parts = {panel: part for panel, part in table.groupby("panel")}
-    heads = [f"n = {parts[OVER_L0]['n_latents'].iloc[0]:,.0f}", f"L0 = {parts[OVER_N]['l0'].iloc[0]:.3g}"]
-    with styles.applied(style) as look:
-        figure, axes = scales.titled(heads, 2, look, words=2 + -(-len(names) // 3))
-        for ax, panel, x in zip(axes, (OVER_L0, OVER_N), ("l0", "n_latents"), strict=True):
-            for (name, colour), marker in zip(colours.items(), "osD^vPX*" * len(names), strict=False):
-                rows = parts[panel][parts[panel]["activation"] == name]
-                ax.plot(rows[x], rows["nmse"], marker=marker, color=colour, clip_on=False)
-            scales.nmse(ax, table)
-        scales.quantity(axes[0], "x", parts[OVER_L0]["l0"])
-        axes[0].set_xlabel("L0, active latents a token")
-        scales.latents(axes[1], most=6)
-        scales.y_label(figure, axes, inputs.loss_label(study), look)
-        keys = [
-            Line2D([], [], color=colour, marker=marker, label=labels.typeset(str(name)))
-            for (name, colour), marker in zip(colours.items(), "osD^vPX*" * len(names), strict=False)
-        ]
-        figure.legend(handles=keys, loc="outside lower center", ncols=min(3, len(keys)), columnspacing=1.0)
-    return figure
+    return {
+        name: identity.Mark(colour, marker=identity.MARKERS[i % len(identity.MARKERS)])
+        for i, (name, colour) in enumerate(zip(names, identity.spread(len(names)), strict=True))
+    }

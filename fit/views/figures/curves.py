@@ -1,21 +1,22 @@
 """NMSE over tokens for every run, a panel for each k: the figure to look at before believing any fit."""
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from fit.data import tables
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
-from fit.views.figures.shared import inputs
-from fit.views.figures.shared import style as styles
+from fit.views.figures.shared import captions, inputs, layout
 from fit.views.figures.shared.colours import Colours
+from fit.views.figures.shared.style import Style, sizes
 
 COLUMNS = ["run_id", "k", "n_latents", "tokens", "nmse", "ended"]
 ENDS = {"converged": "o", "not converged": ".", "diverged or failed": "x"}
+MARKERS = {"o": "large dot", ".": "small dot", "x": "cross"}
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
@@ -30,24 +31,52 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     return known.sort_values(order).reindex(columns=COLUMNS).reset_index(drop=True)
 
 
-def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`."""
-    colour = Colours(table["n_latents"])
-    with styles.applied(style) as look:
-        groups = list(table.groupby("k", dropna=False))
-        figure, axes = scales.panels(len(groups), look.abreast + 1, look, words=2)
-        for ax, (group, rows) in zip(axes, groups, strict=True):
-            k: Any = group
-            _draw_panel(ax, rows, colour, look)
-            ax.set_title(f"k = {k:g}" if pd.notna(k) else "", loc="left")
-            ax.set_xscale("log")
-            scales.nmse(ax, table)
-        figure.supxlabel("tokens", fontsize=look.font)
-        figure.supylabel(inputs.loss_label(study), fontsize=look.font)
-        colour.bar(figure, axes)
-        if table["ended"].notna().any():
-            figure.legend(handles=_keys(table), loc="outside upper left", ncols=3, columnspacing=1.0)
-    return figure
+def on(
+    ax: Axes, table: pd.DataFrame, study: StudyTables, panel: float | None = None, named: bool = True
+) -> None:
+    """Draw one k of a table made by `numbers` on any axes, by default every curve.
+
+    panel: the k, NaN for runs without one. named: whether the scale of n is written into it.
+    """
+    rows = table
+    if panel is not None:
+        rows = table[table["k"].isna()] if pd.isna(panel) else table[table["k"] == panel]
+    colour, size = Colours.by_n(study, table["n_latents"]), sizes()
+    scales.quantity(ax, "x", table["tokens"])
+    scales.nmse(ax, table)
+    ax.set_xlabel("tokens")
+    ax.set_ylabel(inputs.loss_label(study))
+    for _, run in rows.groupby("run_id", sort=False):
+        shade = colour(run["n_latents"].iloc[0])
+        ax.plot(run["tokens"], run["nmse"], color=shade, linewidth=0.5 * size.line)
+        last = run.iloc[-1]
+        marker = ENDS.get(last["ended"], "none")
+        above = bool(last["nmse"] > scales.TOP)
+        ax.plot(
+            last["tokens"], last["nmse"], marker, color=shade, markersize=0.8 * size.marker, clip_on=above
+        )
+    if named:
+        colour.key(ax)
+
+
+def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
+    """The figure of a table made by `numbers`, a panel for each k; only the first has the scale of n."""
+    groups: list[Any] = [k for k, _ in table.groupby("k", dropna=False)]
+    panels = [
+        layout.Panel(
+            f"k = {k:g}" if pd.notna(k) else "", partial(on, table=table, study=study, panel=k, named=i == 0)
+        )
+        for i, k in enumerate(groups)
+    ]
+    return layout.sheet(panels, style, titles=True)
+
+
+def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
+    """What the figure shows."""
+    drawn = set(table["ended"].dropna())
+    ends = ", ".join(f"{MARKERS[marker]}: {end}" for end, marker in ENDS.items() if end in drawn)
+    text = "The loss of every run over its tokens, coloured by the number of latents n."
+    return captions.caption(f"{text} Marks at the ends: {ends}." if ends else text, study)
 
 
 def _ends(runs: pd.DataFrame | None) -> dict[str, str]:
@@ -61,24 +90,3 @@ def _ends(runs: pd.DataFrame | None) -> dict[str, str]:
         elif pd.notna(converged):
             ends[run_id] = "converged" if converged else "not converged"
     return ends
-
-
-def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours, look: styles.Style) -> None:
-    for _, run in rows.groupby("run_id", sort=False):
-        shade = colour(run["n_latents"].iloc[0])
-        ax.plot(run["tokens"], run["nmse"], color=shade, linewidth=0.5 * look.line)
-        last = run.iloc[-1]
-        marker = ENDS.get(last["ended"], "none")
-        above = bool(last["nmse"] > scales.TOP)
-        ax.plot(
-            last["tokens"], last["nmse"], marker, color=shade, markersize=0.8 * look.marker, clip_on=above
-        )
-
-
-def _keys(table: pd.DataFrame) -> list[Line2D]:
-    drawn = set(table["ended"].dropna())
-    return [
-        Line2D([], [], color="0.4", marker=marker, linestyle="none", label=f"{end}")
-        for end, marker in ENDS.items()
-        if end in drawn and marker != "none"
-    ]

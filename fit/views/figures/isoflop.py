@@ -1,12 +1,12 @@
 """Loss over n at several budgets of compute, with the parabola of each and its vertex, N*(C)."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from fit.compute.optima import LAWS as OPTIMA
 from fit.compute.slices import slices
@@ -17,9 +17,9 @@ from fit.data.vertex import REACH
 from fit.law.result import FitResult, IsoflopVertex
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
-from fit.views.figures.shared import inputs, labels
-from fit.views.figures.shared import style as styles
+from fit.views.figures.shared import captions, identity, inputs, labels, layout
 from fit.views.figures.shared.colours import Colours
+from fit.views.figures.shared.style import Style, sizes
 
 COLUMNS = ["panel", "series", "flops", "n_latents", "nmse"]
 # More parabolas than this cannot be told apart in one panel.
@@ -91,43 +91,47 @@ def _panel(
     return [pd.DataFrame(rows)]
 
 
-def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; the convention of FLOPs comes from the fits."""
-    convention = described(_fits(study)[0].flops).removesuffix(" convention")
-    colour = Colours(table["flops"], f"C, FLOPs ({convention})")
-    names = list(dict.fromkeys(table["panel"]))
-    with styles.applied(style) as look:
-        figure, axes = scales.titled(names, look.abreast, look, words=2)
-        for name, ax in zip(names, axes, strict=True):
-            _draw_panel(ax, table[table["panel"] == name], colour, look)
-            scales.latents(ax, most=12 // min(look.abreast, len(names)))
-            scales.nmse(ax, table[table["series"] != "parabola"])
-        scales.y_label(figure, axes, inputs.loss_label(study), look)
-        colour.bar(figure, axes)
-        keys = [
-            Line2D([], [], color="0.4", marker=".", linestyle="none", label="lowest loss of n"),
-            Line2D([], [], color="0.4", label="parabola"),
-            Line2D([], [], color="black", marker="*", linestyle="none", label="vertex: N*(C)"),
-        ]
-        figure.legend(handles=keys, loc="outside lower center", ncols=3, columnspacing=0.8)
-    return figure
+def on(
+    ax: Axes, table: pd.DataFrame, study: StudyTables, panel: str | None = None, named: bool = True
+) -> None:
+    """Draw one panel of a table made by `numbers` on any axes, by default the first.
 
-
-def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours, look: styles.Style) -> None:
-    for C, own in rows.groupby("flops"):
-        shade, parts = colour(float(str(C))), {series: part for series, part in own.groupby("series")}
+    named: whether the scale of C is written into it.
+    """
+    panel = table["panel"].iloc[0] if panel is None else panel
+    rows = table[table["panel"] == panel]
+    colour = Colours(table["flops"], "C", "flops")
+    scales.latents(ax, table["n_latents"], identity.values(study, "n_latents"))
+    scales.nmse(ax, table[table["series"] != "parabola"])
+    ax.set_ylabel(inputs.loss_label(study))
+    size = sizes()
+    for C, part in rows.groupby("flops"):
+        shade, parts = colour(float(str(C))), {series: own for series, own in part.groupby("series")}
         ax.plot(parts["point"]["n_latents"], parts["point"]["nmse"], ".", color=shade)
         if "parabola" in parts:
-            ax.plot(
-                parts["parabola"]["n_latents"],
-                parts["parabola"]["nmse"],
-                color=shade,
-                linewidth=0.8 * look.line,
-            )
-        ax.plot(
-            parts["vertex"]["n_latents"],
-            parts["vertex"]["nmse"],
-            "*",
-            color="black",
-            markersize=1.4 * look.marker,
-        )
+            parabola = parts["parabola"]
+            ax.plot(parabola["n_latents"], parabola["nmse"], color=shade, linewidth=0.8 * size.line)
+        vertex = parts["vertex"]
+        ax.plot(vertex["n_latents"], vertex["nmse"], "*", color="black", markersize=1.4 * size.marker)
+    if named:
+        colour.key(ax)
+
+
+def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
+    """The figure of a table made by `numbers`, a panel for each fit; only the first has the scale of C."""
+    names = labels.in_order(table["panel"])
+    panels = [
+        layout.Panel(name, partial(on, table=table, study=study, panel=name, named=i == 0))
+        for i, name in enumerate(names)
+    ]
+    return layout.sheet(panels, style)
+
+
+def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
+    """What the figure shows; the convention of FLOPs comes from the fits."""
+    convention = described(_fits(study)[0].flops)
+    text = (
+        f"The loss over n at several budgets of compute C, FLOPs in the {convention}. Dots: the lowest loss of each n; "
+        "lines: the parabola through them; stars: its vertex, N*(C)."
+    )
+    return captions.caption(text, study)

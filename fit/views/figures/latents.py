@@ -1,5 +1,7 @@
 """Histograms of the density and of the mean squared activation of latents, a curve for each n (Gao et al., Fig. 19)."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -7,14 +9,14 @@ from matplotlib.figure import Figure
 
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
-from fit.views.figures.shared import inputs
-from fit.views.figures.shared import style as styles
+from fit.views.figures.shared import captions, inputs, labels, layout
 from fit.views.figures.shared.colours import Colours
+from fit.views.figures.shared.style import Style
 
 COLUMNS = ["panel", "quantity", "run_id", "n_latents", "k", "low", "high", "count", "share"]
 QUANTITIES = {
-    "log10_density": "log10 of\nlatent density",
-    "log10_mean_square": "log10 of mean\nsquared activation",
+    "log10_density": "log10 of latent density",
+    "log10_mean_square": "log10 of mean squared activation",
 }
 
 
@@ -53,22 +55,53 @@ def _best(runs: pd.DataFrame | None, latents: pd.DataFrame) -> pd.Series:
     return inputs.lowest(known, [name for name in ("n_latents", "k") if name in known.columns])["run_id"]
 
 
-def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`."""
-    colour = Colours(table["n_latents"])
-    cells = [(panel, quantity) for panel in dict.fromkeys(table["panel"]) for quantity in QUANTITIES]
-    cells = [(p, q) for p, q in cells if ((table["panel"] == p) & (table["quantity"] == q)).any()]
-    with styles.applied(style) as look:
-        figure, axes = scales.titled([panel for panel, _ in cells], 2, look, words=2)
-        for (panel, quantity), ax in zip(cells, axes, strict=True):
-            _draw_panel(ax, table[(table["panel"] == panel) & (table["quantity"] == quantity)], colour)
-            ax.set_ylim(0, 1.05 * table.loc[table["low"].notna(), "share"].max())
-            ax.xaxis.set_major_locator(scales.few(5))
-            ax.yaxis.set_major_formatter(scales.percents)
-            ax.set_xlabel(QUANTITIES[quantity])
-        scales.y_label(figure, axes, "share of latents in a bin", look)
-        colour.bar(figure, axes)
-    return figure
+def on(
+    ax: Axes,
+    table: pd.DataFrame,
+    study: StudyTables,
+    panel: str | None = None,
+    quantity: str = "log10_density",
+    named: bool = True,
+) -> None:
+    """Draw one k and quantity of a table made by `numbers` on any axes.
+
+    panel: the name of the k, by default the first. named: whether the scale of n is written into it.
+    """
+    panel = table["panel"].iloc[0] if panel is None else panel
+    colour = Colours.by_n(study, table["n_latents"])
+    _draw_panel(ax, table[(table["panel"] == panel) & (table["quantity"] == quantity)], colour)
+    ax.set_ylim(0, 1.05 * table.loc[table["low"].notna(), "share"].max())
+    ax.xaxis.set_major_locator(scales.few(5))
+    ax.yaxis.set_major_formatter(scales.percents)
+    ax.set_xlabel(QUANTITIES[quantity])
+    ax.set_ylabel("share of latents in a bin")
+    if named:
+        colour.key(ax)
+
+
+def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
+    """The figure of a table made by `numbers`, a panel for each k and quantity; only the first has the scale of n."""
+    names = labels.in_order(table["panel"])
+    cells = [
+        (name, quantity)
+        for name in names
+        for quantity in QUANTITIES
+        if ((table["panel"] == name) & (table["quantity"] == quantity)).any()
+    ]
+    panels = [
+        layout.Panel(name, partial(on, table=table, study=study, panel=name, quantity=quantity, named=i == 0))
+        for i, (name, quantity) in enumerate(cells)
+    ]
+    return layout.sheet(panels, style, share="y", abreast=2 if len(names) > 1 else 4, columns=2)
+
+
+def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
+    """What the figure shows."""
+    text = (
+        "Histograms over the latents of one run of each n and k: the share of tokens on which a latent is active "
+        "(density), and its mean squared activation. Latents that never fire are left out of the lines."
+    )
+    return captions.caption(text, study)
 
 
 def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours) -> None:

@@ -1,14 +1,15 @@
 """L∞ over the learning rate for each n, with the optimum of each and the law lr*(n) (Gao et al. 2024, Fig. 3)."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
 from fit.converged.lr import lr_optima
@@ -20,9 +21,10 @@ from fit.law.errors import FitError
 from fit.law.result import FitResult
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
-from fit.views.figures.shared import inputs, labels
+from fit.views.figures.shared import captions, inputs, labels, layout
 from fit.views.figures.shared import style as styles
 from fit.views.figures.shared.colours import Colours
+from fit.views.figures.shared.style import Style, sizes
 
 COLUMNS = ["panel", "series", "n_latents", "lr", "nmse", "tokens", "low", "high", "loss"]
 # What nmse is, in the column `loss`.
@@ -54,29 +56,58 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     return table.astype(dict.fromkeys(COLUMNS[2:-1], "float64"))
 
 
-def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`."""
-    colour = Colours(table["n_latents"])
-    names = list(dict.fromkeys(table["panel"]))
-    with styles.applied(style) as look:
-        columns = min(look.abreast, len(names))
-        figure, axes = scales.titled(names, columns, look, words=4)
-        for name, ax in zip(names, axes, strict=True):
-            _draw_panel(ax, table[table["panel"] == name], colour, look)
-            scales.quantity(ax, "x", table["lr"])
-            scales.nmse(ax, table[["nmse"]])
-            ax.set_xlabel("learning rate")
-        limits = (table["loss"] == LIMITS).all()
-        label = f"L∞, {inputs.loss_label(study)}" if limits else inputs.loss_label(study, converged=True)
-        scales.y_label(figure, axes, label, look)
-        colour.bar(figure, axes)
-        figure.legend(handles=_keys(table, look), loc="outside lower center", ncols=1)
-        for name, ax in zip(names, axes, strict=True):
-            rows = table[table["panel"] == name]
-            known = rows[rows["tokens"].notna()]
-            texts = [labels.short(tokens) for tokens in known["tokens"]]
-            _label_points(ax, known["lr"], known["nmse"], texts, look, _avoid(rows))
+def on(
+    ax: Axes, table: pd.DataFrame, study: StudyTables, panel: str | None = None, named: bool = True
+) -> None:
+    """Draw one group of a table made by `numbers` on any axes, by default the first.
+
+    named: whether the scale of n is written into it. `with_tokens` adds the tokens to convergence.
+    """
+    panel = table["panel"].iloc[0] if panel is None else panel
+    colour = Colours.by_n(study, table["n_latents"])
+    scales.quantity(ax, "x", table["lr"])
+    scales.nmse(ax, table[["nmse"]])
+    ax.set_xlabel("learning rate")
+    limits = bool((table["loss"] == LIMITS).all())
+    ax.set_ylabel(f"L∞, {inputs.loss_label(study)}" if limits else inputs.loss_label(study, converged=True))
+    _draw_panel(ax, table[table["panel"] == panel], colour)
+    if named:
+        colour.key(ax)
+
+
+def with_tokens(ax: Axes, table: pd.DataFrame, panel: str) -> None:
+    """Write the tokens to convergence at the points of a panel that `on` has drawn, where there is room."""
+    rows = table[table["panel"] == panel]
+    known = rows[rows["tokens"].notna()]
+    texts = [labels.short(tokens) for tokens in known["tokens"]]
+    _label_points(ax, known["lr"], known["nmse"], texts, _avoid(rows))
+
+
+def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
+    """The figure of a table made by `numbers`, a panel for each group; only the first has the scale of n."""
+    names = labels.in_order(table["panel"])
+    panels = [
+        layout.Panel(name, partial(on, table=table, study=study, panel=name, named=i == 0))
+        for i, name in enumerate(names)
+    ]
+    figure = layout.sheet(panels, style, titles=True)
+    with styles.applied(style):
+        for ax, name in zip(figure.axes, names, strict=False):
+            with_tokens(ax, table, name)
     return figure
+
+
+def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
+    """What the figure shows, and the law of the best learning rate."""
+    drawn = set(table["series"])
+    limits = (table["loss"] == LIMITS).all()
+    loss = "The loss at convergence, L∞," if limits else "The last loss of converged runs"
+    parts = [f"{loss} over the learning rate, for each number of latents n."]
+    parts += ["Stars: lr* of each n, the vertex of a parabola."] * ("optimum" in drawn)
+    parts += ["Dashed: the law lr*(n) with its 95 % band."] * ("law" in drawn)
+    parts += ["Numbers: tokens to convergence, where there is room."] * bool(table["tokens"].notna().any())
+    laws = [fit for fit in study.fits if fit.law == "LR_N" and fit.curve] if "law" in drawn else []
+    return captions.caption(" ".join(parts), study, laws)
 
 
 def _panel(part: pd.DataFrame, curves: pd.DataFrame | None, law: FitResult | None) -> pd.DataFrame:
@@ -119,7 +150,8 @@ def _along(best: pd.DataFrame, law: FitResult | None) -> pd.DataFrame:
     return best.assign(series="law", **at)
 
 
-def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours, look: styles.Style) -> None:
+def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours) -> None:
+    look = sizes()
     parts = {series: part.sort_values(["n_latents", "lr"]) for series, part in rows.groupby("series")}
     for n, part in parts["run"].groupby("n_latents"):
         shade = colour(float(str(n)))
@@ -144,25 +176,11 @@ def _avoid(rows: pd.DataFrame) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in points]
 
 
-def _keys(table: pd.DataFrame, look: styles.Style) -> list[Line2D]:
-    series = set(table["series"])
-    star = Line2D([], [], color="black", marker="*", linestyle="none", markersize=1.6 * look.marker)
-    star.set_label("lr* of each n: vertex of a parabola")
-    dashed = Line2D([], [], color="black", linestyle="--", label="law lr*(n), with 95 % band")
-    words = Line2D([], [], linestyle="none", label="numbers: tokens to convergence, where there is room")
-    return (
-        [star] * ("optimum" in series)
-        + [dashed] * ("law" in series)
-        + [words] * bool(table["tokens"].notna().any())
-    )
-
-
 def _label_points(
     ax: Axes,
     x: Iterable[float],
     y: Iterable[float],
     texts: Sequence[str],
-    look: styles.Style,
     avoid: Sequence[tuple[float, float]] = (),
 ) -> None:
     """Write each text above or below its point, where it stays in the panel and covers neither a text nor a point.
@@ -176,9 +194,12 @@ def _label_points(
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()
     points = ax.transData.transform(np.column_stack([x, y])) if texts else np.empty((0, 2))
-    size = 0.8 * look.small
+    size = 0.8 * sizes().small
     others = ax.transData.transform(np.array(avoid)) if len(avoid) else np.empty((0, 2))
     taken: list[Bbox] = [_around(float(px), float(py), 2.0) for px, py in [*points, *others]]
+    taken += [text.get_window_extent(renderer) for text in ax.texts]
+    for bar in (bar for bar in ax.collections if isinstance(bar, LineCollection)):
+        taken += [Bbox(bar.get_transform().transform(segment)).padded(2) for segment in bar.get_segments()]
     for data_x, data_y, own, text in zip(x, y, taken[: len(points)], texts, strict=True):
         for place, offset in (("bottom", 0.35), ("top", -0.35)):
             word = ax.annotate(

@@ -1,6 +1,7 @@
 """The best use of compute: N*(C), D*(C) and lr*(C), and lr*(n) at convergence, with their laws and bands."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -13,15 +14,15 @@ from fit.law.result import FitResult
 from fit.law.selection import OptimumSelection
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
-from fit.views.figures.shared import inputs, labels, series
-from fit.views.figures.shared import style as styles
+from fit.views.figures.shared import captions, identity, inputs, labels, layout, series
+from fit.views.figures.shared.style import Style
 
 # The input and the response of each law, and the label of its axis.
 LAWS = {
-    "N_C": ("flops", "n_latents", "N*, latents"),
-    "D_C": ("flops", "tokens", "D*, tokens"),
-    "LR_C": ("flops", "lr", "lr*"),
-    "LR_N": ("n_latents", "lr", "lr* at convergence"),
+    "N_C": ("flops", "n_latents", "N*(C), latents"),
+    "D_C": ("flops", "tokens", "D*(C), tokens"),
+    "LR_C": ("flops", "lr", "lr*(C)"),
+    "LR_N": ("n_latents", "lr", "lr*(n), converged"),
 }
 COLUMNS = ["panel", "series", "fit", "x", "y", "low", "high"]
 
@@ -45,37 +46,67 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     return table.astype(dict.fromkeys(COLUMNS[3:], "float64"))
 
 
-def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; formulae, conventions and parameters come from the fits."""
-    drawn = [law for law in LAWS if law in set(table["panel"])]
-    names = sorted(set(table["fit"]))
-    colours = dict(zip(names, styles.colours(len(names)), strict=True))
-    with styles.applied(style) as look:
-        keys = [key for law in drawn for key in _keys(_fits(study.fits, law), colours, look.letters)]
-        words = 2 + sum(1 + str(key.get_label()).count("\n") for key in keys)
-        columns = 2
-        figure, axes = scales.panels(len(drawn), columns, look, words, share=False)
-        for law, ax in zip(drawn, axes, strict=True):
-            _draw_panel(ax, table[table["panel"] == law], colours, _fits(study.fits, law)[0], look)
-        title = "laws with 95 % intervals; hollow: the largest scale, predicted from the smaller ones"
-        figure.legend(handles=keys, loc="outside lower center", title=title)
-    return figure
-
-
-def _draw_panel(
-    ax: Axes, rows: pd.DataFrame, colours: Mapping[str, str], fit: FitResult, look: styles.Style
-) -> None:
-    x, _, words = LAWS[fit.law]
-    for name in dict.fromkeys(rows["fit"]):
-        series.draw(ax, rows[rows["fit"] == name], colours[name], look, x="x", y="y")
-    ends = rows[["low", "high"]].clip(rows["y"].min() / 3, rows["y"].max() * 3)
-    scales.quantity(ax, "y", pd.concat([rows["y"], ends["low"], ends["high"]]))
-    if x == "n_latents":
-        scales.latents(ax, most=6)
+def on(ax: Axes, table: pd.DataFrame, study: StudyTables, panel: str | None = None) -> None:
+    """Draw one law of a table made by `numbers` on any axes, by default the first."""
+    panel = table["panel"].iloc[0] if panel is None else panel
+    rows = table[table["panel"] == panel]
+    x, y, text = LAWS[panel]
+    ends = rows[["low", "high"]].clip(rows["y"].min() / 2, rows["y"].max() * 2)
+    shown = pd.concat([rows["y"], ends["low"], ends["high"]])
+    sizes = identity.values(study, "n_latents")
+    if y == "n_latents":
+        scales.powers_of_two(ax, "y", shown, known=sizes)
     else:
-        scales.quantity(ax, "x", rows["x"])
-        ax.set_xlabel(f"compute, FLOPs\n({described(fit.flops)})")
-    ax.set_ylabel(words)
+        scales.quantity(ax, "y", shown)
+    if x == "n_latents":
+        scales.latents(ax, rows["x"], sizes)
+    else:
+        scales.quantity(ax, "x", table.loc[table["panel"] != "LR_N", "x"])
+        convention = described(_fits(study.fits, panel)[0].flops).removesuffix(" convention")
+        ax.set_xlabel(f"compute C, FLOPs ({convention})")
+    ax.set_ylabel(text)
+    marks = _marks(study)
+    for name in dict.fromkeys(rows["fit"]):
+        series.draw(ax, rows[rows["fit"] == name], marks[name], x="x", y="y", label=name)
+
+
+def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
+    """The figure of a table made by `numbers`, a panel for each law."""
+    panels = [
+        layout.Panel(words, partial(on, table=table, study=study, panel=law))
+        for law, (_, _, words) in LAWS.items()
+        if law in set(table["panel"])
+    ]
+    marks, drawn = _marks(study), set(table["fit"])
+    key = [
+        Line2D([], [], color=mark.colour, linestyle=mark.line, marker=mark.marker, label=name)
+        for name, mark in marks.items()
+        if name in drawn and name
+    ]
+    return layout.sheet(panels, style, share="", key=key, titles=True, x_labels=False)
+
+
+def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
+    """What the figure shows, and its laws."""
+    fits = [fit for law in LAWS for fit in _fits(study.fits, law)]
+    convention = described(next((fit.flops for fit in fits if fit.flops), None))
+    text = f"The best use of compute C (FLOPs, {convention}), and the best learning rate at convergence. {series.MARKS}"
+    return captions.caption(text, study, fits)
+
+
+def _marks(study: StudyTables) -> dict[str, identity.Mark]:
+    """The mark of each fit by its name: the colour says k, the line and the marker the method."""
+    groups = {
+        name: {**fit.group, "method": _method(fit)}
+        for law in LAWS
+        for fit, name in zip(_fits(study.fits, law), _names(_fits(study.fits, law)), strict=True)
+    }
+    names = labels.in_order(groups)
+    return dict(zip(names, identity.marks([groups[name] for name in names], study), strict=True))
+
+
+def _method(fit: FitResult) -> str | None:
+    return fit.selection.method if isinstance(fit.selection, OptimumSelection) else None
 
 
 def _fits(fits: Sequence[FitResult], law: str) -> list[FitResult]:
@@ -84,18 +115,9 @@ def _fits(fits: Sequence[FitResult], law: str) -> list[FitResult]:
 
 def _names(fits: Sequence[FitResult]) -> list[str]:
     """The name of the group of each fit, with the method if there are several."""
-    methods = [fit.selection.method if isinstance(fit.selection, OptimumSelection) else None for fit in fits]
+    methods = [_method(fit) for fit in fits]
     several = len(set(methods)) > 1
     return [
         ", ".join(filter(None, [name, method if several else None]))
         for name, method in zip(labels.fit_names(fits), methods, strict=True)
     ]
-
-
-def _keys(fits: Sequence[FitResult], colours: Mapping[str, str], letters: int) -> list[Line2D]:
-    """A legend entry for each fit: its formula, name, and parameters with their intervals."""
-    keys = []
-    for fit, name in zip(fits, _names(fits), strict=True):
-        text = labels.wrapped([f"{fit.formula},", name, *labels.parameters(fit)], letters)
-        keys.append(Line2D([], [], color=colours[name], marker="o", label=labels.typeset(text)))
-    return keys

@@ -1,6 +1,7 @@
 """Profiles of the exponents: how much worse the best fit becomes when an exponent is held at another value."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from fit.law.points import Point
 from fit.law.result import FitResult
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
-from fit.views.figures.shared import inputs, labels
-from fit.views.figures.shared import style as styles
+from fit.views.figures.shared import captions, identity, inputs, labels, layout
+from fit.views.figures.shared.style import Style, sizes
 from fit.views.format import greek
 
 COLUMNS = ["panel", "fit", "value", "ratio", "rise", "low", "high", "method"]
@@ -132,49 +133,57 @@ class _Refit:
         return off * float(np.clip(np.sqrt(rise / curved), 0.1, 60.0)) / STEPS
 
 
-def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`."""
-    panels = list(dict.fromkeys(table["panel"]))
-    names = list(dict.fromkeys(table["fit"]))
-    colours = dict(zip(names, styles.colours(len(names)), strict=True))
-    with styles.applied(style) as look:
-        columns = 1 if len(panels) == 1 else 2
-        ncols = _columns(names, look)
-        figure, axes = scales.titled(panels, columns, look, words=5 + -(-len(names) // ncols))
-        for panel, ax in zip(panels, axes, strict=True):
-            _draw_panel(ax, table[table["panel"] == panel], colours, look)
-            ax.axhline(1, color="0.5", linestyle=":", linewidth=0.8 * look.line)
-            ax.set_ylim(-0.05, 1.02 * TOP)
-            ax.xaxis.set_major_locator(scales.few(4))
-            ax.set_xlabel("value of the exponent")
-        scales.y_label(figure, axes, "rise of the deviance", look)
-        keys = [Line2D([], [], color=colour, label=name or "all rows") for name, colour in colours.items()]
-        title = (
-            "best refit with the exponent held; dotted: ends of a 95 % profile\n"
-            "were rows independent; bar: the 95 % interval reported"
-        )
-        figure.legend(handles=keys, loc="outside lower center", ncols=ncols, title=title, columnspacing=1.0)
-    return figure
-
-
-def _columns(names: Sequence[str], look: styles.Style) -> int:
-    """How many legend entries of the longest name fit side by side."""
-    return max(1, min(len(names), 4, look.letters // (max(map(len, names)) + 10)))
-
-
-def _draw_panel(ax: Axes, rows: pd.DataFrame, colours: Mapping[str, str], look: styles.Style) -> None:
-    own = list(dict.fromkeys(rows["fit"]))
-    for i, name in enumerate(own):
-        part, colour = rows[rows["fit"] == name], colours[name]
-        ax.plot(part["value"], part["rise"], color=colour)
+def on(ax: Axes, table: pd.DataFrame, study: StudyTables, panel: str | None = None) -> None:
+    """Draw one exponent of a table made by `numbers` on any axes, by default the first."""
+    panel = table["panel"].iloc[0] if panel is None else panel
+    rows, size, marks = table[table["panel"] == panel], sizes(), _marks(table, study)
+    ax.axhline(1, color="0.5", linestyle=":", linewidth=0.8 * size.line)
+    ax.set_ylim(-0.05, 1.02 * TOP)
+    ax.xaxis.set_major_locator(scales.few(4))
+    ax.set_xlabel(panel)
+    ax.set_ylabel("rise of the deviance")
+    for i, name in enumerate(dict.fromkeys(rows["fit"])):
+        part, mark = rows[rows["fit"] == name], marks[name]
+        ax.plot(part["value"], part["rise"], mark.line, color=mark.colour, label=name or None)
         first = part.iloc[0]
         if pd.notna(first["low"]) and pd.notna(first["high"]):
-            height = 0.03 + 0.03 * i  # in the panel: one bar above another
+            height = [0.03 + 0.03 * i] * 2  # in the panel: one bar above another
             at = ax.get_xaxis_transform()
-            ax.plot(
-                [first["low"], first["high"]],
-                [height] * 2,
-                color=colour,
-                linewidth=1.6 * look.line,
-                transform=at,
-            )
+            ends = [first["low"], first["high"]]
+            ax.plot(ends, height, color=mark.colour, linewidth=1.6 * size.line, transform=at)
+
+
+def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
+    """The figure of a table made by `numbers`, a panel for each law and exponent."""
+    panels = [
+        layout.Panel(name, partial(on, table=table, study=study, panel=name))
+        for name in dict.fromkeys(table["panel"])
+    ]
+    key = [
+        Line2D([], [], color=mark.colour, linestyle=mark.line, label=name or "all rows")
+        for name, mark in _marks(table, study).items()
+    ]
+    return layout.sheet(panels, style, share="y", key=key)
+
+
+def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
+    """What the figure shows."""
+    text = (
+        "Profiles of the exponents: the rise of the deviance of the best refit with the exponent held at another "
+        "value. Dotted: the ends of a 95 % profile interval if the rows were independent; bars: the 95 % interval "
+        "reported."
+    )
+    return captions.caption(text, study)
+
+
+def _marks(table: pd.DataFrame, study: StudyTables) -> dict[str, identity.Mark]:
+    """The mark of each fit by its name; a fit of all k is grey."""
+    names = list(dict.fromkeys(table["fit"]))
+    groups: dict[str, dict[str, Any]] = {}
+    for law in EXPONENTS:
+        fits = [fit for fit in study.fits if fit.law == law and _usable(fit)]
+        groups |= {
+            n: dict(f.group) for f, n in zip(fits, labels.fit_names(fits), strict=True) if n not in groups
+        }
+    found = identity.marks([groups.get(name, {}) for name in names], study)
+    return {n: mark if groups.get(n) else identity.Mark("0.3") for n, mark in zip(names, found, strict=True)}

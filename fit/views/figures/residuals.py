@@ -1,18 +1,21 @@
 """Residuals of every law over its scale, and the errors of predicting the largest scale from the smaller ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 
 from fit.law.result import FitResult
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
-from fit.views.figures.shared import inputs, labels
-from fit.views.figures.shared import style as styles
+from fit.views.figures.shared import captions, direct, identity, inputs, labels, layout
+from fit.views.figures.shared.identity import Mark
+from fit.views.figures.shared.style import Style, sizes
 
 COLUMNS = ["panel", "series", "fit", "input", "x", "error", "low", "high"]
 WORDS = {"n_latents": "number of latents n", "flops": "compute, FLOPs", "tokens": "tokens", "k": "k"}
@@ -56,21 +59,70 @@ def _rows(fit: FitResult) -> list[dict[str, Any]]:
     return rows
 
 
-def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; the rms of the residuals comes from the fits."""
-    laws = list(dict.fromkeys(table["panel"]))
-    with styles.applied(style) as look:
-        heads = [_head(study.fits, law) for law in laws]
-        figure, axes = scales.titled(heads, 2, look, words=3, share=False)
-        for law, ax in zip(laws, axes, strict=True):
-            _draw_panel(ax, table[table["panel"] == law], look)
-        figure.supylabel("measured / predicted − 1", fontsize=look.font)
-        hollow = Line2D([], [], color="0.3", marker="o", markerfacecolor="none", linestyle="none")
-        hollow.set_label("largest scale, not fitted")
-        band = Line2D([], [], color="0.6", linewidth=2 * look.line, label="its 95 % interval")
-        dot = Line2D([], [], color="0.3", marker=".", linestyle="none", label="fitted run")
-        figure.legend(handles=[dot, hollow, band], loc="outside lower center", ncols=3, columnspacing=0.8)
-    return figure
+def on(ax: Axes, table: pd.DataFrame, study: StudyTables, panel: str | None = None) -> None:
+    """Draw one law of a table made by `numbers` on any axes, by default the first."""
+    panel = table["panel"].iloc[0] if panel is None else panel
+    rows = table[table["panel"] == panel]
+    error = rows["error"].abs().max()
+    largest = 1.15 * max(error, min(rows[["low", "high"]].abs().max().max(), 1.5 * error)) or 0.01
+    ax.set_ylim(-largest, largest)
+    ax.yaxis.set_major_locator(scales.few(5))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g}".replace("-", "−")))
+    x = rows["input"].iloc[0]
+    if x == "n_latents":
+        scales.latents(ax, rows["x"], identity.values(study, "n_latents", rows["x"]))
+    else:
+        scales.quantity(ax, "x", rows["x"])
+        ax.set_xlabel(WORDS[x] if x in WORDS else x)
+    ax.set_ylabel("measured / predicted − 1, %")
+    size, marks = sizes(), _marks(study)
+    ax.axhline(0, color="0.6", linewidth=0.6 * size.line, zorder=0)
+    for name in dict.fromkeys(rows["fit"]):
+        part, mark = rows[rows["fit"] == name], marks[name]
+        run, held = part[part["series"] == "run"], part[part["series"] == "held_out"]
+        style: Any = {"color": mark.colour, "linestyle": "none", "marker": mark.marker}
+        ax.plot(run["x"], run["error"], zorder=3, markersize=0.8 * size.marker, **style)
+        at, low, high = (held[column].to_numpy(dtype=float) for column in ("x", "low", "high"))
+        direct.bars(ax, at, low, high, mark.colour)
+        ax.plot(held["x"], held["error"], markerfacecolor="none", markersize=1.5 * size.marker, **style)
+
+
+def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
+    """The figure of a table made by `numbers`, a panel for each law with the rms of its residuals in the title."""
+    panels = [
+        layout.Panel(_head(study.fits, law), partial(on, table=table, study=study, panel=law))
+        for law in dict.fromkeys(table["panel"])
+    ]
+    drawn = set(table["fit"])
+    key = [
+        Line2D([], [], color=mark.colour, marker=mark.marker, linestyle="none", label=name)
+        for name, mark in _marks(study).items()
+        if name and name in drawn
+    ]
+    hollow = Line2D([], [], color="0.3", marker="o", markerfacecolor="none", linestyle="none")
+    hollow.set_label("held out, with 95 % interval")
+    return layout.sheet(panels, style, share="", key=[*key, hollow], titles=True, x_labels=False)
+
+
+def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
+    """What the figure shows."""
+    text = (
+        "Residuals of every law, measured / predicted − 1 in %, over n, C or its other scale. Dots: fitted points; "
+        "hollow ones are the largest scale, predicted from the smaller ones, and bars hold 95 % of such errors if the "
+        "law holds; an arrow ends a bar that is longer than the panel. Above each panel: the rms of the residuals."
+    )
+    return captions.caption(text, study)
+
+
+def _marks(study: StudyTables) -> dict[str, Mark]:
+    """The mark of each fit by its name; a fit of all k is grey."""
+    groups: dict[str, Mapping[str, Any]] = {}
+    for law in dict.fromkeys(fit.law for fit in study.fits):
+        fits = [fit for fit in study.fits if fit.law == law and fit.points]
+        groups |= {name: fit.group for fit, name in zip(fits, labels.fit_names(fits), strict=True)}
+    names = labels.in_order(groups)
+    drawn = zip(names, identity.marks([groups[name] for name in names], study), strict=True)
+    return {name: Mark(mark.colour, marker=mark.marker) if name else Mark("0.3") for name, mark in drawn}
 
 
 def _head(fits: Sequence[FitResult], law: str) -> str:
@@ -82,26 +134,3 @@ def _head(fits: Sequence[FitResult], law: str) -> str:
         return name
     percent = f"{100 * rms[0]:.2g}" if len(rms) == 1 else f"{100 * rms[0]:.2g}–{100 * rms[-1]:.2g}"
     return f"{name}, rms {percent} %"
-
-
-def _draw_panel(ax: Axes, rows: pd.DataFrame, look: styles.Style) -> None:
-    names = list(dict.fromkeys(rows["fit"]))
-    ax.axhline(0, color="0.6", linewidth=0.6 * look.line, zorder=0)
-    for name, colour in zip(names, styles.colours(len(names)), strict=True):
-        own = rows[rows["fit"] == name]
-        run, held = own[own["series"] == "run"], own[own["series"] == "held_out"]
-        ax.plot(run["x"], run["error"], ".", color=colour, markersize=1.2 * look.marker, zorder=3)
-        ax.vlines(held["x"], held["low"], held["high"], color=colour, linewidth=2 * look.line, alpha=0.35)
-        ax.plot(
-            held["x"], held["error"], "o", color=colour, markerfacecolor="none", markersize=1.5 * look.marker
-        )
-    largest = 1.15 * rows["error"].abs().max() or 0.01
-    ax.set_ylim(-largest, largest)
-    ax.yaxis.set_major_locator(scales.few(5))
-    ax.yaxis.set_major_formatter(scales.percents)
-    x = rows["input"].iloc[0]
-    if x == "n_latents":
-        scales.latents(ax, most=6)
-    else:
-        scales.quantity(ax, "x", rows["x"])
-    ax.set_xlabel(WORDS[x] if x in WORDS else x)

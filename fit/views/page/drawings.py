@@ -67,8 +67,9 @@ def figures(report: StudyReport) -> Figures:
     for name, module in gallery.FIGURES.items():
         try:
             numbers = module.numbers(tables)
-            caption = " ".join([_caption(module), *_refutations(name, report.fits)])
-            svg, width = inline(module.draw(numbers, tables, STYLE), name, _caption(module))
+            figure, text = module.draw(numbers, tables, STYLE), module.caption(numbers, tables).text
+            caption = " ".join([text, *_refutations(name, report.fits)])
+            svg, width = inline(figure, name, _label(module))
         except FitError as error:
             missing.append(Missing(name, str(error)))
         except Exception as error:  # an unexpected table that breaks one figure must not break the others
@@ -78,7 +79,7 @@ def figures(report: StudyReport) -> Figures:
     return Figures(tuple(drawn), tuple(missing))
 
 
-def _caption(module: object) -> str:
+def _label(module: object) -> str:
     """The first sentence of the figure's module, which says what it shows."""
     return (inspect.getdoc(module) or "").split("\n")[0]
 

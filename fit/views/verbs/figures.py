@@ -1,12 +1,20 @@
-"""`saescale figures`: the paper's figures as PDF, PNG and CSV. `python -m fit.views.verbs.figures runs.parquet`"""
+"""`saescale figures`: the paper's figures as PDF, PNG and CSV, with captions.
+
+`python -m fit.views.verbs.figures runs.parquet`
+"""
 
 import argparse
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
+from fit.data.near_names import did_you_mean
 from fit.law.errors import FitError
-from fit.views.figures import FIGURE_NAMES, STYLE_NAMES
+from fit.views.figures import FIGURE_NAMES, STYLE_NAMES, TEXTS
 from fit.views.verbs.command import Verb
 from fit.views.verbs.options import add_map, add_sheet
+
+SETTINGS = (*TEXTS, "width", "height")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +47,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FIGURE",
         help=f"draw only these: {', '.join(FIGURE_NAMES)}",
     )
-    add("--style", default="paper", choices=STYLE_NAMES, help="one column or a slide (default: %(default)s)")
+    add(
+        "--style",
+        default="paper",
+        choices=STYLE_NAMES,
+        help="a paper's 3.25 in column, or 6.75 in where three panels or more stand side by side; or a slide of 10 in "
+        "(default: %(default)s)",
+    )
+    add(
+        "--columns",
+        type=int,
+        choices=(1, 2),
+        help="of a paper: every figure 3.25 in (1) or 6.75 in (2) wide",
+    )
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help=f"replace a text or a size, once for each: {', '.join(SETTINGS)} (width and height in inches)",
+    )
+    add(
+        "--rc",
+        metavar="FILE",
+        type=Path,
+        help="a matplotlib style file, whose fonts, colours and sizes have the last word",
+    )
     add("--out", metavar="DIR", type=Path, help="folder of the figures (default: figures beside TABLE)")
 
 
@@ -54,7 +88,10 @@ def _draw(given: argparse.Namespace) -> list[Path]:
     from fit.data import tables
     from fit.study.study_tables import StudyTables
     from fit.views.figures.gallery import make
+    from fit.views.figures.shared.style import changed
 
+    texts, sizes = _settings(given.settings)
+    look = changed(given.style, columns=given.columns, rc=given.rc, **sizes)
     mapping = tables.parse_mapping(given.map)
     study = StudyTables.read(given.table, mapping, curves=given.curves, fits=given.fits, sheet=given.sheet)
     if study.outdated is not None:
@@ -63,17 +100,42 @@ def _draw(given: argparse.Namespace) -> list[Path]:
         print(note)
     assert study.path is not None
     out = given.out or study.path.parent / "figures"
-    return make(study, out, given.only, given.style)
+    return make(study, out, given.only, look, texts=texts)
+
+
+def _settings(given: Sequence[str]) -> tuple[dict[str, str], dict[str, float]]:
+    """The texts and the sizes of `--set`. Raises FitError for another key, or a size that is no positive number."""
+    texts: dict[str, str] = {}
+    sizes: dict[str, float] = {}
+    for setting in given:
+        key, equals, value = setting.partition("=")
+        if not equals or key not in SETTINGS:
+            near = did_you_mean(key, SETTINGS)
+            raise FitError(
+                f"--set {setting}: write KEY=VALUE with one of the keys {', '.join(SETTINGS)}.{near}"
+            )
+        if key in TEXTS:
+            texts[key] = value
+            continue
+        try:
+            sizes[key] = float(value)
+        except ValueError:
+            sizes[key] = math.nan
+        if not 1 <= sizes[key] <= 40:
+            raise FitError(f"--set {setting}: {key} is a number of inches from 1 to 40.")
+    return texts, sizes
 
 
 main = Verb(
     "figures",
     add_arguments,
     run,
-    "Draw the paper's figures from a table of runs and its fits: each as PDF, PNG and the CSV of its numbers.",
+    "Draw the paper's figures from a table of runs and its fits: each as PDF, PNG and the CSV of its numbers, with its "
+    "caption as Markdown and LaTeX.",
     examples="""
     saescale figures runs/demo/runs.parquet
     saescale figures runs/demo/runs.parquet --only l_n l_nk --style talk --out slides
+    saescale figures runs/demo/runs.parquet --only fig1 --set title="Scaling of SAEs" --rc my.mplstyle
     """,
     notes="A figure that lacks something is skipped, and a line says what it needs.",
     failure="no figure could be made; a sentence says why",

@@ -1,12 +1,12 @@
 """Loss over the batch size at equal compute, L(C), and at convergence, L(N), side by side (Gao et al., Fig. 12)."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from fit.compute.slices import Curve, best_of
 from fit.converged.runs import GROUPS, groups
@@ -14,12 +14,13 @@ from fit.data import tables
 from fit.data.curves import candidates
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
-from fit.views.figures.shared import inputs, labels
-from fit.views.figures.shared import style as styles
+from fit.views.figures.shared import captions, identity, inputs, labels, layout
+from fit.views.figures.shared.colours import Colours
+from fit.views.figures.shared.style import Style
 from fit.views.format import with_interval
 
 COLUMNS = ["panel", "regime", "batch_tokens", "value", "nmse", "n_latents"]
-REGIMES = {"compute": "L(C), lowest at equal compute", "converged": "L(N), converged"}
+REGIMES = {"compute": "L(C), at equal compute", "converged": "L(N), converged"}
 # The left panel draws a line at this many C, evenly spaced in ln C over the range that every batch size reaches.
 BUDGETS = 5
 WITHOUT_BATCH = [name for name in GROUPS if name != "batch_tokens"]
@@ -106,32 +107,62 @@ def _compute(best: Mapping[float, Curve], budgets: list[float]) -> pd.DataFrame:
     )
 
 
-def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; the exponent of each panel comes from the fits, if it is there."""
-    names = list(dict.fromkeys(table["panel"]))
-    with styles.applied(style) as look:
-        cells = [(name, regime) for name in names for regime in REGIMES]
-        heads = [", ".join(filter(None, [name, *_head(study, name, regime)])) for name, regime in cells]
-        keys = {regime: _keys(table[table["regime"] == regime], regime) for regime in REGIMES}
-        longest = max(map(len, keys.values()))
-        figure, axes = scales.titled(heads, 2, look, words=3 + longest)
-        for (name, regime), ax in zip(cells, axes, strict=True):
-            rows = table[(table["panel"] == name) & (table["regime"] == regime)]
-            _draw_panel(ax, rows, dict(zip(_values(table, regime), keys[regime], strict=True)))
-            scales.quantity(ax, "x", table["batch_tokens"])
-            scales.nmse(ax, table)
-            ax.set_xlabel("batch size, tokens")
-        scales.y_label(figure, axes, inputs.loss_label(study), look)
-        spare = [[Line2D([], [], linestyle="none", label="")] * (longest - len(own)) for own in keys.values()]
-        handles = [key for own, rest in zip(keys.values(), spare, strict=True) for key in [*own, *rest]]
-        title = f"left: {REGIMES['compute']} ({convention(study)[6:]} FLOPs)\nright: {REGIMES['converged']}"
-        figure.legend(handles=handles, loc="outside lower center", ncols=2, title=title)
-    return figure
+def on(
+    ax: Axes, table: pd.DataFrame, study: StudyTables, regime: str = "compute", panel: str | None = None
+) -> None:
+    """Draw one panel of a table made by `numbers` on any axes: `compute` or `converged`, of one group."""
+    panel = table["panel"].iloc[0] if panel is None else panel
+    rows = table[(table["panel"] == panel) & (table["regime"] == regime)]
+    colour = _colours(table, study, regime)
+    sizes = identity.values(study, "batch_tokens", table["batch_tokens"])
+    scales.powers_of_two(ax, "x", table["batch_tokens"], "batch size B, tokens", sizes)
+    scales.nmse(ax, table)
+    ax.set_ylabel(inputs.loss_label(study))
+    if colour is None:
+        return
+    for value, part in rows.groupby("value"):
+        part = part.sort_values("batch_tokens")
+        ax.plot(part["batch_tokens"], part["nmse"], "o-", color=colour(float(str(value))), clip_on=False)
+    if len(rows):
+        colour.key(ax)
 
 
-def _values(table: pd.DataFrame, regime: str) -> list[float]:
-    """The C or n of the lines of one regime, over all panels."""
-    return sorted(set(table.loc[table["regime"] == regime, "value"]))
+def _colours(table: pd.DataFrame, study: StudyTables, regime: str) -> Colours | None:
+    """The colours of the budgets C, or of n."""
+    values = table.loc[table["regime"] == regime, "value"]
+    if values.empty:
+        return None
+    return Colours(values, "C", "flops") if regime == "compute" else Colours.by_n(study, values)
+
+
+def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
+    """The figure of a table made by `numbers`, two panels for each group."""
+    names = labels.in_order(table["panel"])
+    panels = [
+        layout.Panel(
+            ", ".join(filter(None, [name if len(names) > 1 else "", REGIMES[regime]])),
+            partial(on, table=table, study=study, regime=regime, panel=name),
+        )
+        for name in names
+        for regime in REGIMES
+        if ((table["panel"] == name) & (table["regime"] == regime)).any()
+    ]
+    return layout.sheet(panels, style, share="xy")
+
+
+def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
+    """What the figure shows, with the exponent of each panel, if it is known."""
+    exponents = [
+        f"{', '.join(filter(None, [name, REGIMES[regime]]))}: {text}."
+        for name in labels.in_order(table["panel"])
+        for regime in REGIMES
+        for text in _head(study, name, regime)
+    ]
+    text = (
+        f"The loss over the batch size B: the lowest at equal compute C (left, {convention(study)[6:]} FLOPs), and the "
+        "converged one of each n (right)."
+    )
+    return captions.caption(" ".join([text, *exponents]), study)
 
 
 def _head(study: StudyTables, panel: str, regime: str) -> list[str]:
@@ -143,21 +174,3 @@ def _head(study: StudyTables, panel: str, regime: str) -> list[str]:
         if tests and (name == panel or len(compared) == 1):
             return [f"L ∝ B^b, b {with_interval(tests[0].b, tests[0].low, tests[0].high)}"]
     return []
-
-
-def _keys(rows: pd.DataFrame, regime: str) -> list[Line2D]:
-    values = sorted(set(rows["value"]))
-    words = [
-        f"C = {scales.power(float(f'{v:.2g}'))}" if regime == "compute" else f"n = {v:,.0f}" for v in values
-    ]
-    return [
-        Line2D([], [], color=colour, marker="o", label=text)
-        for text, colour in zip(words, styles.colours(len(values)) if values else [], strict=True)
-    ]
-
-
-def _draw_panel(ax: Axes, rows: pd.DataFrame, keys: Mapping[float, Line2D]) -> None:
-    for value, key in keys.items():
-        part = rows[rows["value"] == value].sort_values("batch_tokens")
-        if len(part):
-            ax.plot(part["batch_tokens"], part["nmse"], "o-", color=key.get_color(), clip_on=False)

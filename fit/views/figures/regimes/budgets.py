@@ -1,6 +1,7 @@
 """The compute-optimal budget of each n beside its converged one: tokens, and the loss they buy."""
 
-from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,15 +10,19 @@ from matplotlib.lines import Line2D
 
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
-from fit.views.figures.shared import inputs, labels
-from fit.views.figures.shared import style as styles
+from fit.views.figures.shared import captions, identity, inputs, labels, layout
+from fit.views.figures.shared.style import Style
 
 COLUMNS = ["panel", "regime", "n_latents", "tokens", "nmse", "token_ratio", "loss_gap"]
-REGIMES = {"compute": ("o", "compute-optimal, L(C)"), "converged": ("s", "converged, L(N)")}
+# The line and the face of the markers of each regime, and its name in the key.
+REGIMES: dict[str, tuple[Any, str | None, str]] = {
+    "compute": ("--", "white", "compute-optimal"),
+    "converged": ("-", None, "converged"),
+}
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers, a pair of panels for each group of the regimes.
+    """The plotted numbers; `panel` names the group of the regimes.
 
     token_ratio: converged tokens divided by compute-optimal tokens. loss_gap: compute-optimal loss divided by converged
     loss, minus 1. Raises inputs.Missing if no n has both budgets.
@@ -47,44 +52,71 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     return table.reset_index(drop=True).astype(dict.fromkeys(COLUMNS[2:], "float64"))
 
 
-def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`."""
-    names = list(dict.fromkeys(table["panel"]))
-    colours = dict(zip(REGIMES, styles.colours(3)[::2], strict=True))
-    with styles.applied(style) as look:
-        cells = [(name, column) for name in names for column in ("tokens", "nmse")]
-        heads = [", ".join(filter(None, [name, _between(table, name, column)])) for name, column in cells]
-        figure, axes = scales.titled(heads, 2, look, words=3, share=False)
-        for (name, column), ax in zip(cells, axes, strict=True):
-            _draw_panel(ax, table[table["panel"] == name], column, colours)
-            if column == "tokens":
-                scales.quantity(ax, "y", table["tokens"])
-            else:
-                scales.nmse(ax, table)
-            scales.latents(ax, most=6)
-            ax.set_ylabel("tokens" if column == "tokens" else inputs.loss_label(study))
-        keys = [
-            Line2D([], [], color=colours[regime], marker=marker, label=words)
-            for regime, (marker, words) in REGIMES.items()
-        ]
-        title = "each from the best run of its n, without interval"
-        figure.legend(handles=keys, loc="outside lower center", ncols=2, title=title, columnspacing=1.0)
-    return figure
-
-
-def _between(table: pd.DataFrame, name: str, column: str) -> str:
-    """The range over n of the ratio of tokens, or of the gap in loss."""
-    rows = table[table["panel"] == name]
+def on(ax: Axes, table: pd.DataFrame, study: StudyTables, column: str = "tokens") -> None:
+    """Draw one half of a table made by `numbers` on any axes: its `tokens` or its `nmse`, over n."""
+    scales.latents(ax, table["n_latents"], identity.values(study, "n_latents", table["n_latents"]))
     if column == "tokens":
-        low, high = rows["token_ratio"].min(), rows["token_ratio"].max()
-        return f"{low:.2g}–{high:.2g} times" if f"{low:.2g}" != f"{high:.2g}" else f"{low:.2g} times"
-    low, high = 100 * rows["loss_gap"].min(), 100 * rows["loss_gap"].max()
-    return f"{low:.2g}–{high:.2g} % apart" if f"{low:.2g}" != f"{high:.2g}" else f"{low:.2g} % apart"
+        scales.quantity(ax, "y", table["tokens"])
+        ax.set_ylabel("tokens")
+    else:
+        scales.nmse(ax, table)
+        ax.set_ylabel(inputs.loss_label(study))
+    for name, mark in _marks(table, study).items():
+        rows = table[table["panel"] == name]
+        for _, pair in rows.groupby("n_latents"):
+            ax.plot(pair["n_latents"], pair[column], "-", color="0.85", zorder=0)
+        for regime, (line, face, _) in REGIMES.items():
+            half = rows[rows["regime"] == regime]
+            ax.plot(
+                half["n_latents"],
+                half[column],
+                line,
+                marker=mark.marker,
+                color=mark.colour,
+                markerfacecolor=face or mark.colour,
+                clip_on=False,
+                label=f"{name}, {regime}",
+            )
 
 
-def _draw_panel(ax: Axes, rows: pd.DataFrame, column: str, colours: Mapping[str, str]) -> None:
-    for _, pair in rows.groupby("n_latents"):
-        ax.plot(pair["n_latents"], pair[column], "-", color="0.8", zorder=0)
-    for regime, (marker, _) in REGIMES.items():
-        own = rows[rows["regime"] == regime]
-        ax.plot(own["n_latents"], own[column], marker=marker, color=colours[regime], clip_on=False)
+def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
+    """The figure of a table made by `numbers`: tokens, and the loss that they buy."""
+    panels = [
+        layout.Panel("tokens", partial(on, table=table, study=study, column="tokens")),
+        layout.Panel(inputs.loss_label(study), partial(on, table=table, study=study, column="nmse")),
+    ]
+    marks = _marks(table, study)
+    keys = [
+        Line2D([], [], color="0.3", linestyle=line, marker="o", markerfacecolor=face or "0.3", label=text)
+        for line, face, text in REGIMES.values()
+    ]
+    if len(marks) > 1:
+        keys += [Line2D([], [], color=m.colour, marker=m.marker, label=name) for name, m in marks.items()]
+    return layout.sheet(panels, style, share="", key=keys)
+
+
+def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
+    """What the figure shows, with the ranges of the ratios."""
+    ranges = "; ".join(
+        f"{str(name) or 'all runs'}: {_range(rows['token_ratio'], ' times the tokens')}, "
+        f"{_range(100 * rows['loss_gap'], ' % of loss apart')}"
+        for name, rows in table.groupby("panel", sort=False)
+    )
+    text = (
+        "Compute-optimal and converged budgets of each n: tokens (left), and the loss that they buy (right), each from "
+        f"the best run of its n, without interval. {ranges}."
+    )
+    return captions.caption(text, study)
+
+
+def _range(values: pd.Series, unit: str) -> str:
+    low, high = f"{values.min():.2g}", f"{values.max():.2g}"
+    return f"{low}{unit}" if low == high else f"{low}–{high}{unit}"
+
+
+def _marks(table: pd.DataFrame, study: StudyTables) -> dict[str, identity.Mark]:
+    """The mark of each group by its name."""
+    groups = [group.group for group in study.regimes.groups] if study.regimes else []
+    by_name = dict(zip(labels.group_names(groups), groups, strict=True))
+    names = labels.in_order(table["panel"])
+    return dict(zip(names, identity.marks([by_name.get(name, {}) for name in names], study), strict=True))

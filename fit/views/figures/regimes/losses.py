@@ -1,7 +1,10 @@
 """L(C) beside L(N): the lowest loss at each compute and the converged loss of each n, a line for each batch size."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -9,14 +12,14 @@ from fit.converged.runs import groups
 from fit.study.study_tables import StudyTables
 from fit.views.figures.regimes import batch
 from fit.views.figures.shared import axes as scales
-from fit.views.figures.shared import inputs, labels
-from fit.views.figures.shared import style as styles
+from fit.views.figures.shared import captions, identity, inputs, labels, layout
+from fit.views.figures.shared.style import Style
 
 COLUMNS = ["panel", "regime", "batch_tokens", "x", "nmse"]
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """The plotted numbers, a pair of panels for each k and data set.
+    """The plotted numbers; `panel` names the k and the data set.
 
     compute: the frontier of the curves of a batch size, x = C. converged: the lowest converged loss over lr of each n,
     x = n. Raises inputs.Missing without data for both regimes of one group.
@@ -47,27 +50,58 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     return table.astype(dict.fromkeys(COLUMNS[2:], "float64"))
 
 
-def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`."""
-    names, sizes = list(dict.fromkeys(table["panel"])), sorted(set(table["batch_tokens"]))
-    colours = dict(zip(sizes, styles.colours(len(sizes)), strict=True))
-    with styles.applied(style) as look:
-        cells = [(name, regime) for name in names for regime in batch.REGIMES]
-        heads = [", ".join(filter(None, [name, batch.REGIMES[regime]])) for name, regime in cells]
-        figure, axes = scales.titled(heads, 2, look, words=3)
-        for (name, regime), ax in zip(cells, axes, strict=True):
-            rows = table[(table["panel"] == name) & (table["regime"] == regime)].sort_values("x")
-            for B, part in rows.groupby("batch_tokens"):
-                marker = "o-" if regime == "converged" else "-"
-                ax.plot(part["x"], part["nmse"], marker, color=colours[float(str(B))])
-            scales.nmse(ax, table, top=1.05)
-            if regime == "converged":
-                scales.latents(ax, most=6)
-            else:
-                scales.quantity(ax, "x", rows["x"])
-                ax.set_xlabel(f"compute, FLOPs ({batch.convention(study)[6:]})")
-        scales.y_label(figure, axes, inputs.loss_label(study), look)
-        keys = [Line2D([], [], color=colours[B], marker="o", label=f"B = {B:,.0f}") for B in sizes]
-        title = "lr the best of each point"
-        figure.legend(handles=keys, loc="outside lower center", ncols=3, title=title, columnspacing=1.0)
-    return figure
+def on(ax: Axes, table: pd.DataFrame, study: StudyTables, regime: str = "compute") -> None:
+    """Draw one half of a table made by `numbers` on any axes: `compute`, L(C), or `converged`, L(N)."""
+    half = table[table["regime"] == regime]
+    scales.nmse(ax, table, top=1.05)
+    if regime == "converged":
+        scales.latents(ax, half["x"], identity.values(study, "n_latents", half["x"]))
+    else:
+        scales.quantity(ax, "x", half["x"])
+        ax.set_xlabel(f"compute C, FLOPs ({batch.convention(study)[6:]})")
+    ax.set_ylabel(inputs.loss_label(study))
+    for (name, B), (mark, text) in _marks(table, study).items():
+        rows = half[(half["panel"] == name) & (half["batch_tokens"] == B)].sort_values("x")
+        marker = mark.marker if regime == "converged" else "None"
+        ax.plot(rows["x"], rows["nmse"], mark.line, marker=marker, color=mark.colour, label=text)
+
+
+def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
+    """The figure of a table made by `numbers`: L(C) and L(N) side by side."""
+    panels = [
+        layout.Panel(batch.REGIMES[regime], partial(on, table=table, study=study, regime=regime))
+        for regime in batch.REGIMES
+    ]
+    keys = [
+        Line2D([], [], color=mark.colour, linestyle=mark.line, marker=mark.marker, label=text)
+        for mark, text in _marks(table, study).values()
+    ]
+    return layout.sheet(panels, style, share="y", key=keys)
+
+
+def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
+    """What the figure shows."""
+    text = (
+        "Left, L(C): the lowest loss of all curves of one batch size B at each compute. Right, L(N): the lowest "
+        "converged loss of each n. The learning rate is the best of each point."
+    )
+    return captions.caption(text, study)
+
+
+def _marks(table: pd.DataFrame, study: StudyTables) -> dict[tuple[str, float], tuple[identity.Mark, str]]:
+    """The mark and the name of each line, by its group and batch size."""
+    cells = [
+        (name, float(str(B)))
+        for name in labels.in_order(table["panel"])
+        for B in sorted(set(table.loc[table["panel"] == name, "batch_tokens"]))
+    ]
+    groups = [{**_group_of(name), "batch_tokens": B} for name, B in cells]
+    texts = labels.telling([{**group, "batch_tokens": f"{group['batch_tokens']:,.0f}"} for group in groups])
+    found = identity.marks(groups, study)
+    return {cell: (mark, text) for cell, mark, text in zip(cells, found, texts, strict=True)}
+
+
+def _group_of(name: str) -> dict[str, object]:
+    """The group that a name such as `k = 32, data = toy` stands for."""
+    pairs = (part.split(" = ", 1) for part in name.split(", ") if " = " in part)
+    return {key: float(value) if value.replace(".", "", 1).isdigit() else value for key, value in pairs}

@@ -1,7 +1,7 @@
 """The text of a figure: parameters with their intervals, names of groups, line breaks, superscripts."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fit.law.result import FitResult
@@ -35,9 +35,30 @@ def group_names(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def telling(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A name for each group by what distinguishes it from the others alone: `k = 32`, `B = 512`; one group by its k."""
+    keys = dict.fromkeys(key for group in groups for key in group)
+    differ = [key for key in keys if len({str(group.get(key)) for group in groups}) > 1] or ["k"]
+    return [
+        ", ".join(_pair(key, group[key]) for key in differ if group.get(key) is not None) for group in groups
+    ]
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """The names without repetition, with numbers in them by their value: k = 8 before k = 16."""
+
+    def parts(name: str) -> list[tuple[float, str]]:
+        pieces = re.split(r"(\d+(?:\.\d+)?)", name)
+        return [(float(p), "") if i % 2 else (-1.0, p) for i, p in enumerate(pieces)]
+
+    return sorted(dict.fromkeys(names), key=parts)
+
+
 def _pair(key: str, value: object) -> str:
     if isinstance(value, float):
         value = f"{value:g}"  # JSON and pandas may hold a k as 32.0
+    if isinstance(value, int) and value > 9999:
+        value = f"{value:,}"
     return f"{value} FLOPs" if key == "flops" else f"{symbol(key)} = {value}"
 
 
@@ -47,15 +68,6 @@ def short(value: float) -> str:
         if value >= 0.9995 * unit:
             return f"{value / unit:.{max(0, 1 - int(value / unit >= 9.95))}f}{letter}"
     return f"{value:.0f}" if value >= 1 else f"{value:.2g}"
-
-
-def wrapped(texts: Sequence[str], letters: int) -> str:
-    """The texts side by side on lines of at most `letters` letters; no text is broken."""
-    lines = [""]
-    for text in filter(None, texts):
-        joined = f"{lines[-1]}  {text}" if lines[-1] else text
-        lines[-1:] = [joined] if len(joined) <= letters or not lines[-1] else [lines[-1], text]
-    return "\n".join(lines)
 
 
 def typeset(text: str) -> str:

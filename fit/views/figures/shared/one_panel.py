@@ -1,20 +1,21 @@
-"""Draws several fits of one law in one panel, each in its own colour, with a legend of their names and parameters."""
+"""Several fits of one law in one panel over n, each in its own colour, named at its end, with the oracle in grey."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fit.law.result import FitResult
+from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
-from fit.views.figures.shared import inputs, labels, series
-from fit.views.figures.shared import style as styles
+from fit.views.figures.shared import direct, identity, inputs, labels, series
+from fit.views.figures.shared.identity import Mark
 
-ORACLE = "oracle: the n most frequent features"
 GREY = "0.45"
+ORACLE = "Dashed grey: the oracle, which keeps the n most frequent features."
+LONGEST = 10  # letters of a name that still fits at the end of its curve
 
 
 def oracle(runs: pd.DataFrame | None, fit: FitResult, panel: str) -> list[dict[str, Any]]:
@@ -36,57 +37,69 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["series"] != "oracle") | (table["nmse"] > lowest / 3)]
 
 
-def draw(
+def marks(laws: Sequence[FitResult], names: Sequence[str], study: StudyTables) -> dict[str, Mark]:
+    """The mark of each fit by its name in the table."""
+    found = identity.marks([fit.group for fit in laws], study)
+    return dict(zip(names, found, strict=True))
+
+
+def key(marks: Mapping[str, Mark], names: Mapping[str, str]) -> list[Line2D]:
+    """The entries of a key above the panel, for names that are too long for the ends of their curves."""
+    if max(map(len, names.values())) <= LONGEST:
+        return []
+    return [
+        Line2D(
+            [],
+            [],
+            color=mark.colour,
+            linestyle=mark.line,
+            marker=mark.marker,
+            label=labels.typeset(names[name]),
+        )
+        for name, mark in marks.items()
+    ]
+
+
+def on(
+    ax: Axes,
     table: pd.DataFrame,
-    laws: Sequence[FitResult],
-    names: Sequence[str],
-    look: styles.Style,
+    study: StudyTables,
+    marks: Mapping[str, Mark],
+    names: Mapping[str, str],
     y: str = series.L,
-    notes: Sequence[str] = (),
-) -> tuple[Figure, Axes]:
-    """The figure over n and its one panel; the caller sets the y axis.
+) -> None:
+    """Draw the laws over n; the y axis is set before.
 
-    table: with the series of `series.rows` and `oracle`; panel: the name. notes: further lines of the legend.
+    table: with the series of `series.rows` and `oracle`; panel: the name. names: what is written at the ends.
     """
-    colours = dict(zip(names, styles.colours(len(laws)), strict=True))
-    handles = _law_keys(laws, colours, look) + series.held_out_key(table) + _notes(table, notes)
-    words = sum(1 + str(key.get_label()).count("\n") for key in handles) + 2
-    figure, (ax,) = scales.panels(1, 1, look, words)
-    _draw_oracle(ax, table[table["series"] == "oracle"], colours)
-    for name, colour in colours.items():
+    ns = table["n_latents"]
+    scales.latents(
+        ax, ns, identity.values(study, "n_latents", table.loc[table["series"] == "run", "n_latents"])
+    )
+    ends = _draw_oracle(ax, table[table["series"] == "oracle"], marks)
+    for name, mark in marks.items():
         rows = table[(table["panel"] == name) & (table["series"] != "oracle")]
-        series.draw(ax, rows, colour, look, y=y)
-    scales.latents(ax)
-    title = labels.typeset(f"{laws[0].formula}, with 95 % intervals")
-    figure.legend(handles=handles, loc="outside lower center", title=title)
-    return figure, ax
+        series.draw(ax, rows, mark, y=y, label=names[name])
+        last = rows[rows["series"] == "law"].sort_values("n_latents").iloc[-1]
+        ends.append(direct.End(last["n_latents"], last[y], names[name], mark.colour))
+    if max(map(len, names.values())) > LONGEST:
+        ends = ends[:1] if len(ends) > len(marks) else []
+    direct.at_ends(ax, ends)
 
 
-def _draw_oracle(ax: Axes, rows: pd.DataFrame, colours: Mapping[str, str]) -> None:
+def _draw_oracle(ax: Axes, rows: pd.DataFrame, marks: Mapping[str, Mark]) -> list[direct.End]:
     """One grey curve if it is the same for all laws, else one in the colour of each law."""
     if rows.empty:
-        return
+        return []
     if (rows.groupby("n_latents")["nmse"].nunique() == 1).all():
-        rows, colours = rows.assign(panel="").drop_duplicates("n_latents"), {"": GREY}
+        part = rows.drop_duplicates("n_latents").sort_values("n_latents")
+        ax.plot(part["n_latents"], part["nmse"], "--", color=GREY)
+        inside = part[part["nmse"] >= ax.get_ylim()[0]]
+        return [
+            direct.End(row["n_latents"], row["nmse"], "oracle", GREY)
+            for _, row in inside.iloc[-1:].iterrows()
+        ]
     for panel, part in rows.groupby("panel"):
         part = part.sort_values("n_latents")
-        ax.plot(part["n_latents"], part["nmse"], "--", color=colours[str(panel)], alpha=0.7)
-
-
-def _law_keys(laws: Sequence[FitResult], colours: Mapping[str, str], look: styles.Style) -> list[Line2D]:
-    """A legend entry for each law: its group and its parameters."""
-    texts = [
-        labels.wrapped([name, *labels.parameters(fit)], look.letters)
-        for name, fit in zip(colours, laws, strict=True)
-    ]
-    return [
-        Line2D([], [], color=colour, marker="o", label=labels.typeset(text))
-        for text, colour in zip(texts, colours.values(), strict=True)
-    ]
-
-
-def _notes(table: pd.DataFrame, notes: Sequence[str]) -> list[Line2D]:
-    """Legend entries for the oracle, if it is drawn, and for the notes."""
-    line = Line2D([], [], color=GREY, linestyle="--", label=ORACLE)
-    texts = [Line2D([], [], linestyle="none", label=labels.typeset(text)) for text in notes]
-    return [line] * ("oracle" in set(table["series"])) + texts
+        ax.plot(part["n_latents"], part["nmse"], "--", color=marks[str(panel)].colour, alpha=0.7)
+    return []

@@ -5,13 +5,15 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from fit.law.result import FitResult
+from fit.views.figures.shared import direct
+from fit.views.figures.shared.identity import Mark
 from fit.views.figures.shared.inputs import k_of
-from fit.views.figures.shared.style import Style
+from fit.views.figures.shared.style import sizes
 
 N, L = "n_latents", "nmse"
+MARKS = "Dots: runs; lines: the law with its 95 % band; hollow: the largest scale, predicted from the smaller ones."
 
 
 def rows(fit: FitResult, panel: str, x: str = N, y: str = L) -> list[dict[str, Any]]:
@@ -51,47 +53,42 @@ def table(rows: list[dict[str, Any]], x: str = N, y: str = L) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(floats, "float64"))
 
 
-def draw(ax: Axes, rows: pd.DataFrame, colour: str, look: Style, x: str = N, y: str = L) -> None:
-    """Draw the law and, if there are any, the runs and held-out predictions, in one colour."""
+def draw(ax: Axes, rows: pd.DataFrame, mark: Mark, x: str = N, y: str = L, label: str = "") -> None:
+    """Draw the law and, if there are any, the runs and held-out predictions, in one colour.
+
+    The panel's scales must be set before, since bars end inside it.
+    """
     parts = {series: part for series, part in rows.groupby("series")}
-    band(ax, parts["law"], colour, x=x, y=y)
+    band(ax, parts["law"], mark, x, y, label)
     if "run" in parts:
-        dots(ax, parts["run"], colour, look, x, y)
+        dots(ax, parts["run"], mark, x, y)
     if "held_out" in parts:
-        draw_held_out(ax, parts["held_out"], colour, look, x, y)
+        draw_held_out(ax, parts["held_out"], mark, x, y)
 
 
-def band(ax: Axes, rows: pd.DataFrame, colour: str, line: str = "-", x: str = N, y: str = L) -> None:
+def band(ax: Axes, rows: pd.DataFrame, mark: Mark, x: str = N, y: str = L, label: str = "") -> None:
     """The law as a line and its interval as a band in the same colour."""
     rows = rows.sort_values(x)
-    ax.plot(rows[x], rows[y], line, color=colour)
-    ax.fill_between(rows[x], rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0)
+    ax.plot(rows[x], rows[y], mark.line, color=mark.colour, label=label or None)
+    ax.fill_between(rows[x], rows["low"], rows["high"], color=mark.colour, alpha=0.15, linewidth=0)
 
 
-def dots(ax: Axes, rows: pd.DataFrame, colour: str, look: Style, x: str = N, y: str = L) -> None:
+def dots(ax: Axes, rows: pd.DataFrame, mark: Mark, x: str = N, y: str = L) -> None:
     """One dot per run."""
-    ax.plot(rows[x], rows[y], "o", color=colour, markersize=look.marker, clip_on=False)
+    ax.plot(rows[x], rows[y], mark.marker, color=mark.colour, clip_on=False)
 
 
-def draw_held_out(ax: Axes, rows: pd.DataFrame, colour: str, look: Style, x: str = N, y: str = L) -> None:
-    """Draw each prediction as a hollow marker with an error bar; the bar is left out towards an unknown end."""
-    spans = [rows[y] - rows["low"], rows["high"] - rows[y]]
-    ax.errorbar(
+def draw_held_out(ax: Axes, rows: pd.DataFrame, mark: Mark, x: str = N, y: str = L) -> None:
+    """Draw each prediction as a hollow marker with an error bar, which ends inside the panel."""
+    size = sizes()
+    ax.plot(
         rows[x],
         rows[y],
-        yerr=[span.clip(lower=0).to_numpy() for span in spans],
-        fmt="o",
-        color=colour,
+        mark.marker,
+        color=mark.colour,
         markerfacecolor="none",
-        markersize=2 * look.marker,
-        markeredgewidth=0.8 * look.line,
-        elinewidth=0.8 * look.line,
-        capsize=look.marker,
+        markersize=2 * size.marker,
+        markeredgewidth=0.8 * size.line,
     )
-
-
-def held_out_key(rows: pd.DataFrame) -> list[Line2D]:
-    """The legend's entry for the held-out predictions, if there are any."""
-    label = "held out: predicted from the smaller n"
-    key = Line2D([], [], color="0.45", marker="o", markerfacecolor="none", linestyle="none", label=label)
-    return [key] if "held_out" in set(rows["series"]) else []
+    at, low, high = (rows[name].to_numpy(dtype=float) for name in (x, "low", "high"))
+    direct.bars(ax, at, low, high, mark.colour)

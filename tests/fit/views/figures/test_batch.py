@@ -32,16 +32,17 @@ def test_at_equal_compute_the_larger_batch_is_worse_and_each_point_is_a_lowest_l
 
 
 @pytest.mark.parametrize("style", ["paper", "talk"])
-def test_two_panels_with_the_exponent_of_each(swept, table, style):
+def test_two_panels_and_the_exponent_of_each_in_the_caption(swept, table, style):
     figure = batch.draw(table, study(fits=swept.fits), style)
     assert_readable(figure)
     left, right = figure.axes
     assert len(left.lines) == batch.BUDGETS and len(right.lines) == len(N)
-    assert (left.get_xscale(), left.get_yscale(), left.get_xlabel()) == ("log", "log", "batch size, tokens")
+    assert (left.get_xscale(), left.get_yscale(), left.get_xlabel()) == ("log", "log", "batch size B, tokens")
     (group,) = swept.fits["regimes"]["groups"]
-    for ax, test in zip((right, left), group["batch"], strict=True):
-        assert f"{test['b']:.3f}"[:4].replace("-", "−") in ax.get_title(loc="left")
-    assert "sparse FLOPs" in figure.legends[0].get_title().get_text()
+    words = batch.caption(table, study(fits=swept.fits)).text
+    for test in group["batch"]:
+        assert f"{test['b']:.3f}"[:4].replace("-", "−") in words
+    assert "sparse FLOPs" in words
 
 
 def test_one_batch_size_or_no_curves(swept):

@@ -33,11 +33,16 @@ def test_a_curve_a_k_in_percent(runs, style):
     assert_readable(figure)
     (ax,) = figure.axes
     assert (ax.get_xscale(), ax.get_yscale(), ax.get_ylabel()) == ("log", "linear", "dead latents")
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["k = 16", "k = 32"]
+    assert [text.get_text() for text in ax.texts if text.get_text()] == ["k = 16", "k = 32"]
     for line, k in zip(ax.lines, KS, strict=True):
         np.testing.assert_array_equal(line.get_ydata(), table[table["k"] == k]["dead_fraction"])
     ticks = [tick.get_text() for tick in ax.get_yticklabels()]
     assert all(tick.endswith(" %") for tick in ticks) and "0 %" in ticks
+
+
+def test_where_no_latent_is_dead_there_is_a_sentence_and_no_figure(runs):
+    with pytest.raises(inputs.Missing, match="no latent is dead .*; the most in any run is 0.5 %"):
+        dead.numbers(study(runs.assign(dead_fraction=np.where(runs["lr"] == 8e-4, 0.005, 0.0))))
 
 
 def test_runs_too_short_to_tell_are_missing_not_zero(runs):

@@ -10,7 +10,8 @@ import pytest
 from fit.law.errors import FitError
 from fit.study.study_tables import StudyTables
 from fit.views import figures
-from fit.views.figures import gallery, l_n
+from fit.views.figures import gallery
+from fit.views.figures.laws import l_n
 from fit.views.figures.shared import labels
 from fit.views.figures.shared.style import STYLES
 from fit.views.verbs import figures as cli
@@ -50,11 +51,11 @@ def drawn(tmp_path_factory):
     return folder, figures.make(whole, folder, only=HERE, say=lines.append), lines
 
 
-def test_make_writes_three_files_a_figure_and_the_csv_holds_the_plotted_numbers(drawn):
+def test_make_writes_five_files_a_figure_and_the_csv_holds_the_plotted_numbers(drawn):
     folder, paths, lines = drawn
     assert lines == [f"wrote {path}" for path in paths]
     assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in paths)
-    assert len(paths) == 3 * len(HERE)
+    assert len(paths) == 5 * len(HERE)
     for name in HERE:
         table = figures.FIGURES[name].numbers(study(runs_table(), all_curves(), all_fits()))
         table = table.replace("", np.nan)  # the name of a fit without a group, empty in a CSV
@@ -126,8 +127,8 @@ def folder(tmp_path):
 def test_command_finds_the_curves_and_the_fits_beside_the_table(folder, capsys):
     assert cli.main([str(folder / "runs.parquet"), "--only", "l_n", "curves", "--style", "talk"]) == 0
     out = capsys.readouterr().out.split()
-    assert len(list((folder / "figures").iterdir())) == 6
-    assert f"{folder / 'figures' / 'l_n.pdf'}" in out and out.count("wrote") == 6
+    assert len(list((folder / "figures").iterdir())) == 10
+    assert f"{folder / 'figures' / 'l_n.pdf'}" in out and out.count("wrote") == 10
 
 
 def test_command_reads_a_foreign_table_through_a_mapping(folder, capsys):
@@ -173,7 +174,7 @@ def test_command_tells_what_is_wrong_in_one_sentence(arguments, sentence, folder
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        (["--only", "l_x"], "'l_x' is not among the choices l_n, l_nk,"),
+        (["--only", "l_x"], "'l_x' is not among the choices fig1, l_n, l_nk,"),
         (["--only", "activatons"], "Did you mean activations"),
         (["--style", "poster"], "'poster' is not among the choices paper, talk."),
     ],

@@ -12,7 +12,7 @@ from matplotlib.testing.compare import compare_images
 from fit import datasets
 from fit.law.fit import fit_law
 from fit.study.study_tables import StudyTables
-from fit.views.figures import l_c, l_nk
+from fit.views.figures.laws import l_c, l_nk
 from fit.views.figures.shared import style as styles
 from tests.fit.compute_sweeps import sweep
 from tests.fit.views.figures.tables import study

@@ -45,8 +45,8 @@ def test_a_panel_a_quantity_and_a_line_an_n_with_zero_between(tables, style):
     figure = latents.draw(table, study(), style)
     assert_readable(figure)
     density, square = figure.axes[:2]
-    assert density.get_xlabel() == "log10 of\nlatent density"
-    assert square.get_xlabel() == "log10 of mean\nsquared activation"
+    assert density.get_xlabel() == "log10 of latent density"
+    assert square.get_xlabel() == "log10 of mean squared activation"
     for ax in (density, square):
         assert len(ax.lines) == len(NS)
         for line in ax.lines:

@@ -1,16 +1,18 @@
 """L(N) of several models, layers or data sets at one k, with a law for each (Gao et al. 2024, Fig. 4)."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fit.law.result import FitResult
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
-from fit.views.figures.shared import inputs, labels, one_panel, series
-from fit.views.figures.shared import style as styles
+from fit.views.figures.shared import captions, inputs, labels, layout, one_panel, series
+from fit.views.figures.shared.style import Style
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
@@ -25,16 +27,34 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     return series.table(rows)
 
 
-def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; parameters and their intervals come from the fits."""
+def on(ax: Axes, table: pd.DataFrame, study: StudyTables) -> None:
+    """Draw a table made by `numbers` on any axes: the L(N) of every subject."""
     laws = at_one_k(study.fits)
-    k = inputs.k_of(laws[0])
-    with styles.applied(style) as look:
-        figure, ax = one_panel.draw(table, laws, list(dict.fromkeys(table["panel"])), look)
-        ax.set_title("" if k is None else f"k = {k:g}", loc="left")
-        scales.nmse(ax, table)
-        ax.set_ylabel(inputs.loss_label(study, converged=True))
-    return figure
+    rows = list(dict.fromkeys(table["panel"]))
+    scales.nmse(ax, table)
+    ax.set_ylabel(inputs.loss_label(study, converged=True))
+    one_panel.on(ax, table, study, one_panel.marks(laws, rows, study), _short(rows))
+
+
+def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
+    """The figure of a table made by `numbers`."""
+    laws = at_one_k(study.fits)
+    k, rows = inputs.k_of(laws[0]), list(dict.fromkeys(table["panel"]))
+    panel = layout.Panel("" if k is None else f"k = {k:g}", partial(on, table=table, study=study))
+    key = one_panel.key(one_panel.marks(laws, rows, study), _short(rows))
+    return layout.sheet([panel], style, key=key, titles=k is not None)
+
+
+def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
+    """What the figure shows, and its laws."""
+    laws = at_one_k(study.fits)
+    text = "L(N) of several models, layers or data sets at one k: the loss at convergence over the number of latents. "
+    return captions.caption(text + series.MARKS, study, laws, names(laws, study.runs))
+
+
+def _short(rows: Sequence[str]) -> dict[str, str]:
+    """The names without the words before the equals signs: `small, 8` for `model = small, layer = 8`."""
+    return {row: ", ".join(part.split(" = ")[-1] for part in row.split(", ")) for row in rows}
 
 
 def subject(fit: FitResult) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fit.views.figures import large_run
+from fit.views.figures.laws import large_run
 from fit.views.figures.shared import inputs
 from tests.fit.sweep_tables import N
 from tests.fit.views.figures.looking import assert_readable
@@ -32,7 +32,7 @@ def test_a_curve_and_a_horizontal_band_a_panel(swept, style):
     assert_readable(figure)
     for ax, name in zip(figure.axes, dict.fromkeys(table["panel"]), strict=True):
         assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlabel()) == ("log", "log", "tokens")
-        assert name in ax.get_title(loc="left").replace("\n", " ") and "n = 8,192" in ax.get_title(loc="left")
+        assert ax.get_title(loc="left") == name and [text.get_text() for text in ax.texts] == ["n = 8,192"]
         own = table[table["panel"] == name]
         law = own[own["series"] == "L(N)"].iloc[0]
         (band,) = ax.patches

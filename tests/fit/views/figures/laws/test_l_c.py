@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fit.views import figures
-from fit.views.figures import l_c
+from fit.views.figures.laws import l_c
 from tests.fit.views.figures.looking import WIDTHS, assert_readable_at_its_width, lines
 from tests.fit.views.figures.tables import KS, NS, all_curves, curves_table, fit_l_c, runs_table, study
 
@@ -32,7 +32,7 @@ def test_plots_every_curve_of_its_group_the_frontier_and_the_law(flops, words):
     fits = {"fits": [fit_l_c(flops)]}
     table = l_c.numbers(study(None, all_curves(), fits))
     ax = l_c.draw(table, study(fits=fits)).axes[0]
-    assert words in ax.get_xlabel() and flops in ax.get_xlabel()
+    assert flops in ax.get_xlabel() and words in l_c.caption(table, study(fits=fits)).text
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
     own = curves_table(32)
     assert len(lines(ax, "-")) == own["run_id"].nunique() == 2 * len(NS)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fit.views.figures import tokens
+from fit.views.figures.laws import tokens
 from fit.views.figures.shared import inputs
 from tests.fit.views.figures.looking import assert_readable, lines
 from tests.fit.views.figures.tables import study
@@ -18,11 +18,12 @@ def test_points_law_and_band_are_those_of_the_fits(swept, style):
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
     assert ax.get_ylabel() == "tokens to convergence"
     fits = [fit for fit in swept.fits["fits"] if fit["law"] == "T_N"]
-    assert len(fits) == len(ax.collections[:2]) == len(lines(ax, "-")) == 2  # a band and a line a batch size
+    assert len(fits) == len(ax.collections[:2]) == len(lines(ax, "-")) + len(lines(ax, "--")) == 2
     drawn = np.concatenate([line.get_ydata() for line in lines(ax, "None", "o")])
     np.testing.assert_array_equal(drawn, [p["tokens"] for fit in fits for p in fit["points"]])
-    words = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert words[-1] == "Gao et al. 2024: g = 0.60 (GPT-2 small), 0.65 (GPT-4)"
+    assert [text.get_text() for text in ax.texts if text.get_text()] == ["B = 512", "B = 2048"]
+    words = tokens.caption(table, study(fits=swept.fits)).text
+    assert words.endswith("Gao et al. 2024 report g = 0.60 (GPT-2 small) and 0.65 (GPT-4).")
 
 
 def test_without_the_law_it_is_told():

@@ -1,28 +1,29 @@
 """L(C): every training curve over compute, the frontier, and the law fitted to it (Gao et al. 2024, Fig. 1 left)."""
 
+from functools import partial
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from fit.data.curves import decays
 from fit.data.flops import described
 from fit.law.result import FitResult
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
-from fit.views.figures.shared import inputs, labels
-from fit.views.figures.shared import style as styles
+from fit.views.figures.shared import captions, inputs, labels, layout
 from fit.views.figures.shared.colours import Colours
+from fit.views.figures.shared.style import Style, sizes
 
 COLUMNS = ["panel", "series", "run_id", "n_latents", "flops", "nmse", "low", "high"]
-X_LABELS = {
-    "sparse": "compute, FLOPs\n(sparse convention: 2nd + 8kd a token)",
-    "dense": "compute, FLOPs\n(dense convention: 12nd a token)",
+TEXT = (
+    "L(C): the lowest loss that a compute C can buy. Thin lines: training curves, coloured by the number of latents n; "
+    "dots: the frontier of all curves; dashed: the law fitted to it, with its 95 % band."
+)
+COUNTS = {
+    "sparse": "Sparse FLOPs: about 2nd + 8kd a token.",
+    "dense": "Dense FLOPs: 12nd a token.",
 }
-
-
-def _x_label(convention: str) -> str:
-    return X_LABELS.get(convention, f"compute, FLOPs\n({described(convention)})")
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
@@ -47,26 +48,44 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     return table.astype(dict.fromkeys(COLUMNS[3:], "float64"))
 
 
-def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`; parameters and their intervals come from the fits."""
+def on(
+    ax: Axes, table: pd.DataFrame, study: StudyTables, panel: str | None = None, named: bool = True
+) -> None:
+    """Draw one fit of a table made by `numbers` on any axes.
+
+    panel: the fit's name in the table, by default the first. named: whether the scale of n is written into it.
+    """
+    panel = table["panel"].iloc[0] if panel is None else panel
+    rows = table[table["panel"] == panel]
     laws = inputs.laws(study.fits, "L_C")
-    colour = Colours(table["n_latents"].dropna())
-    with styles.applied(style) as look:
-        figure, axes = scales.panel_per_fit(laws, look, words=4, share=0.68)
-        for fit, (name, ax) in zip(laws, axes.items(), strict=True):
-            _draw_panel(ax, table[table["panel"] == name], colour, look)
-            ax.set_xlabel(
-                _x_label(fit.flops or "sparse"), fontsize=look.font if len(laws) == 1 else look.small
-            )
-            ax.set_xscale("log")
-            scales.nmse(ax, table, top=1.05)
-        figure.supylabel(inputs.loss_label(study), fontsize=look.font)
-        colour.bar(figure, list(axes.values()))
-        title = labels.typeset(f"{laws[0].formula}, with 95 % intervals")
-        figure.legend(
-            handles=_keys(look), loc="outside lower center", ncols=3, title=title, columnspacing=1.0
-        )
-    return figure
+    convention = dict(zip(labels.fit_names(laws), laws, strict=True))[panel].flops or "sparse"
+    colour = Colours.by_n(study, table["n_latents"])
+    scales.nmse(ax, table, top=1.05)
+    same = len({fit.flops for fit in laws}) == 1
+    scales.quantity(ax, "x", (table if same else rows)["flops"])
+    ax.set_xlabel(f"compute C, FLOPs ({described(convention).removesuffix(' convention')})")
+    ax.set_ylabel(inputs.loss_label(study))
+    _draw_panel(ax, rows, colour)
+    if named:
+        colour.key(ax)
+
+
+def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
+    """The figure of a table made by `numbers`, a panel for each fit; only the first has the scale of n."""
+    names = labels.in_order(table["panel"])
+    panels = [
+        layout.Panel(name, partial(on, table=table, study=study, panel=name, named=i == 0))
+        for i, name in enumerate(names)
+    ]
+    share = "xy" if len({fit.flops for fit in inputs.laws(study.fits, "L_C")}) == 1 else "y"
+    return layout.sheet(panels, style, share=share)
+
+
+def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
+    """What the figure shows, and its laws."""
+    laws = inputs.laws(study.fits, "L_C")
+    counts = " ".join(COUNTS[c] for c in dict.fromkeys(fit.flops or "" for fit in laws) if c in COUNTS)
+    return captions.caption(f"{TEXT} {counts}".strip(), study, laws)
 
 
 def _valid(curves: pd.DataFrame, flops: str) -> pd.DataFrame:
@@ -87,33 +106,18 @@ def _fitted(fit: FitResult, panel: str) -> list[pd.DataFrame]:
     ]
 
 
-def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours, look: styles.Style) -> None:
+def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours) -> None:
+    size = sizes()
     parts = {series: part for series, part in rows.groupby("series")}
     for _, run in parts["curve"].groupby("run_id", sort=False):
         marker = "." if len(run) == 1 else "None"  # the end of a run whose learning rate decays
         n = run["n_latents"].iloc[0]
         ax.plot(
-            run["flops"], run["nmse"], color=colour(n), linewidth=0.5 * look.line, alpha=0.8, marker=marker
+            run["flops"], run["nmse"], color=colour(n), linewidth=0.5 * size.line, alpha=0.8, marker=marker
         )
     law = parts["law"].sort_values("flops")
     ax.fill_between(law["flops"], law["low"], law["high"], color="black", alpha=0.18, linewidth=0, zorder=3)
     ax.plot(law["flops"], law["nmse"], "--", color="black", zorder=4)
     if "frontier" in parts:
         points = parts["frontier"]
-        ax.plot(points["flops"], points["nmse"], "o", color="black", markersize=0.5 * look.marker, zorder=5)
-
-
-def _keys(look: styles.Style) -> list[Line2D]:
-    return [
-        Line2D([], [], color="0.5", linewidth=0.5 * look.line, label="training curve"),
-        Line2D(
-            [],
-            [],
-            color="black",
-            marker="o",
-            linestyle="none",
-            markersize=0.5 * look.marker,
-            label="frontier",
-        ),
-        Line2D([], [], color="black", linestyle="--", label="law"),
-    ]
+        ax.plot(points["flops"], points["nmse"], "o", color="black", markersize=0.5 * size.marker, zorder=5)

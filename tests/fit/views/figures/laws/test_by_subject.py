@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fit.views.figures import by_subject as module
-from fit.views.figures import random_data
+from fit.views.figures.laws import by_subject as module
+from fit.views.figures.laws import random_data
 from fit.views.figures.shared import inputs
 from tests.fit.sweep_tables import N
 from tests.fit.views.figures.looking import assert_readable, lines
@@ -22,15 +22,17 @@ def test_at_the_k_that_both_models_have_a_law_each(subjects):
 
 
 @pytest.mark.parametrize("style", ["paper", "talk"])
-def test_legend_gives_each_subject_its_parameters(subjects, style):
+def test_caption_gives_each_subject_its_parameters(subjects, style):
     table = module.numbers(study(subjects.runs, None, subjects.fits))
     figure = module.draw(table, study(fits=subjects.fits), style)
     assert_readable(figure)
     (ax,) = figure.axes
     assert ax.get_title(loc="left") == "k = 32" and len(lines(ax, "-")) == 2
-    words = " ".join(text.get_text() for text in figure.legends[0].get_texts())
-    assert "model = small, layer = 8" in words and words.count("α 0.") == 2
-    drawn = np.concatenate([line.get_ydata() for line in lines(ax, "None", "o")])
+    assert {text.get_text() for text in ax.texts} >= {"small, 8", "large, 20"}
+    words = module.caption(table, study(subjects.runs, fits=subjects.fits)).markdown()
+    assert "model = small" in words and words.count("α 0.") == 2
+    dots = [line for marker in "os" for line in lines(ax, "None", marker)]
+    drawn = np.concatenate([line.get_ydata() for line in dots])
     np.testing.assert_array_equal(drawn, table[table["series"] == "run"]["nmse"])
 
 

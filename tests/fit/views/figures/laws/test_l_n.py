@@ -1,9 +1,9 @@
-"""L(N): runs, law, band, what was held out, the oracle, and a legend with the law in it."""
+"""L(N): runs, law, band, what was held out, the oracle, names at the curves, and a caption with the law in it."""
 
 import numpy as np
 import pytest
 
-from fit.views.figures import l_n
+from fit.views.figures.laws import l_n
 from fit.views.figures.shared import one_panel
 from tests.fit.views.figures.looking import WIDTHS, assert_readable_at_its_width, lines
 from tests.fit.views.figures.tables import KS, NS, all_fits, fit_l_n, l_n_law, many_ks, runs_table, study
@@ -65,17 +65,21 @@ def test_y_axis_shows_the_band_and_any_unit_of_loss():
     assert low < table["nmse"].min() and table["nmse"].max() < high
 
 
-def test_legend_gives_formula_and_parameters_with_intervals():
-    figure = READABLE["three k"]("paper")
-    (legend,) = figure.legends
-    assert legend.get_title().get_text() == "L(N) = E + A·$\\mathregular{N^{−α}}$, with 95 % intervals"
-    words = [text.get_text() for text in legend.get_texts()]
-    assert words[1] == "k = 32  E 0.141 [0.134, 0.148]  A 3.00 [2.85, 3.15]  α 0.300 [0.285, 0.315]"
-    assert words[-2:] == ["held out: predicted from the smaller n", "oracle: the n most frequent features"]
+def test_caption_gives_formula_and_parameters_with_intervals_and_the_curves_their_names():
+    made = study(runs_table(), None, all_fits())
+    table = l_n.numbers(made)
+    figure = l_n.draw(table, made)
+    assert not figure.legends
+    assert [text.get_text() for text in figure.axes[0].texts][: len(KS)] == [f"k = {k}" for k in KS]
+    words = l_n.caption(table, made).markdown()
+    assert "`L(N) = E + A·N^−α`, with 95 % intervals:" in words
+    assert "- k = 32: E 0.141 [0.134, 0.148], A 3.00 [2.85, 3.15], α 0.300 [0.285, 0.315]; 7 points" in words
+    assert "hollow: the largest scale" in words and "oracle" in words
 
 
 def test_without_oracle_or_held_out_has_neither_line_nor_words():
     fits = {"fits": [fit_l_n(32, held=False)]}
     table = l_n.numbers(study(runs_table(oracle=False), None, fits))
     assert set(table["series"]) == {"run", "law"}
-    assert len(l_n.draw(table, study(fits=fits)).legends[0].get_texts()) == 1
+    assert [text.get_text() for text in l_n.draw(table, study(fits=fits)).axes[0].texts] == ["k = 32"]
+    assert "oracle" not in l_n.caption(table, study(fits=fits)).text

@@ -1,6 +1,7 @@
 """The run with the largest n over tokens, and what laws fitted without it predict (Gao et al. 2024, Fig. 26)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -12,11 +13,13 @@ from fit.law.checks.held_out import HeldOut, HeldOutPoint
 from fit.law.result import FitResult
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
-from fit.views.figures.shared import inputs, labels
-from fit.views.figures.shared import style as styles
+from fit.views.figures.shared import captions, direct, inputs, labels, layout
+from fit.views.figures.shared.style import Style
 
 COLUMNS = ["panel", "series", "run_id", "n_latents", "k", "tokens", "nmse", "low", "high"]
 LAWS = {"L_N": "L(N)", "L_NK": "L(N, K)"}
+MARKS: dict[str, tuple[str, Any]] = {"L(N)": ("#2a6fbb", "--"), "L(N, K)": ("#c8680f", ":")}
+REACH = 1.6
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
@@ -78,35 +81,54 @@ def _largest(held_out: HeldOut) -> list[HeldOutPoint]:
     return [p for p in points if p.inputs["n_latents"] == max(q.inputs["n_latents"] for q in points)]
 
 
-def draw(table: pd.DataFrame, study: StudyTables, style: str = "paper") -> Figure:
-    """The figure of a table made by `numbers`."""
-    names = list(dict.fromkeys(table["panel"]))
-    drawn = [law for law in LAWS.values() if law in set(table["series"])]
-    colours = dict(zip(drawn, styles.colours(3)[1:], strict=False))
-    with styles.applied(style) as look:
-        n = {name: table.loc[table["panel"] == name, "n_latents"].iloc[0] for name in names}
-        heads = [", ".join(filter(None, [name, f"n = {n[name]:,.0f}"])) for name in names]
-        figure, axes = scales.titled(heads, look.abreast if len(names) < 4 else 2, look, words=4)
-        for name, ax in zip(names, axes, strict=True):
-            _draw_panel(ax, table[table["panel"] == name], colours, look)
-            scales.quantity(ax, "x", table["tokens"].dropna())
-            scales.nmse(ax, table)
-            ax.set_xlabel("tokens")
-        scales.y_label(figure, axes, inputs.loss_label(study), look)
-        keys = [Line2D([], [], color="black", label="the run of the largest n")]
-        words = "fitted to the smaller n, 95 % interval of a run"
-        keys += [
-            Line2D([], [], color=c, linestyle="--", label=f"{law}, {words}") for law, c in colours.items()
-        ]
-        figure.legend(handles=keys, loc="outside lower center")
-    return figure
+def on(ax: Axes, table: pd.DataFrame, study: StudyTables, panel: str | None = None) -> None:
+    """Draw one panel of a table made by `numbers` on any axes, by default the first.
 
-
-def _draw_panel(ax: Axes, rows: pd.DataFrame, colours: Mapping[str, str], look: styles.Style) -> None:
-    run = rows[rows["series"] == "run"]
-    for law, colour in colours.items():
+    The axes begin where the loss has come within `REACH` of the prediction: before, no prediction can be told from
+    another.
+    """
+    panel = table["panel"].iloc[0] if panel is None else panel
+    rows, near = table[table["panel"] == panel], _near(table)
+    scales.quantity(ax, "x", near["tokens"].dropna())
+    scales.nmse(ax, near)
+    ax.set_xlabel("tokens")
+    ax.set_ylabel(inputs.loss_label(study))
+    ends = []
+    for law, (colour, line) in MARKS.items():
         for _, row in rows[rows["series"] == law].iterrows():
-            ax.axhline(row["nmse"], color=colour, linestyle="--", linewidth=0.8 * look.line)
+            ax.axhline(row["nmse"], color=colour, linestyle=line, label=law)
             if pd.notna(row["low"]) and pd.notna(row["high"]):
                 ax.axhspan(row["low"], row["high"], color=colour, alpha=0.2, linewidth=0)
-    ax.plot(run["tokens"], run["nmse"], color="black")
+            ends.append(direct.End(ax.get_xlim()[1], row["nmse"], law, colour))
+    run = rows[rows["series"] == "run"]
+    ax.plot(run["tokens"], run["nmse"], color="black", label="run")
+    direct.note(ax, f"n = {rows['n_latents'].iloc[0]:,.0f}")
+    if table["panel"].nunique() == 1:
+        direct.at_ends(ax, ends)
+
+
+def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
+    """The figure of a table made by `numbers`."""
+    names = labels.in_order(table["panel"])
+    panels = [layout.Panel(name, partial(on, table=table, study=study, panel=name)) for name in names]
+    key = [Line2D([], [], color="black", label="run of the largest n")] + [
+        Line2D([], [], color=colour, linestyle=line, label=f"{law}, predicted")
+        for law, (colour, line) in MARKS.items()
+        if law in set(table["series"])
+    ]
+    return layout.sheet(panels, style, key=[] if len(names) == 1 else key)
+
+
+def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
+    """What the figure shows."""
+    text = (
+        "The run of the largest n over tokens (black), and its converged loss as predicted by laws fitted to the "
+        f"smaller n, with the 95 % interval of a run. Losses above {REACH:g} times the lowest are not drawn."
+    )
+    return captions.caption(text, study)
+
+
+def _near(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows with losses near the lowest prediction or run of their panel."""
+    lowest = table.groupby("panel")["nmse"].transform("min")
+    return table[table["nmse"] <= REACH * lowest]
