@@ -127,7 +127,7 @@ bench-kernels: .venv/peers/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.kernels
 
 coverage: .venv/core
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.coverage
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.laws.coverage
 
 # A real SLURM, 200 runs, a fault every few seconds for five minutes (tests/sweeps/slurm/soak.py).
 soak: .venv/dev

@@ -6,7 +6,6 @@ of log residuals, δ = 1e-3, at the fitted parameters (for L(N, K), half the sum
 minimises a different one, the squared residuals of the loss itself: its time is comparable, its objective is not.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -208,9 +207,7 @@ def as_table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    p = argparse.ArgumentParser(
-        "python -m benchmarks.fit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    p = record.parser("fit", __doc__)
     p.add_argument("--repeats", type=int, default=5)
     p.add_argument("--contender", choices=CONTENDERS, help="measure this one here and print its row as JSON")
     options = p.parse_args()

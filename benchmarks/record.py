@@ -1,5 +1,6 @@
-"""Append a benchmark's rows to results/<machine>.json, each with its time, commit and package versions."""
+"""What all benchmarks share: their rows in results/<machine>.json, each with its time and commit, and their parser."""
 
+import argparse
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,13 @@ from sae_core.files import write_text
 from sweeps.ledger.provenance import git_state, now
 
 RESULTS = Path(__file__).parent / "results"
+
+
+def parser(name: str, doc: str | None) -> argparse.ArgumentParser:
+    """The parser of `python -m benchmarks.<name>`, whose help is the module's docstring as it stands."""
+    return argparse.ArgumentParser(
+        f"python -m benchmarks.{name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def machine() -> str:

@@ -6,7 +6,6 @@ gradients alone, and the whole step with projection, Adam, unit norm and weight 
 the times are medians over the rounds.
 """
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -114,11 +113,7 @@ def as_table(rows: Sequence[Mapping[str, Any]], absent: Mapping[str, str]) -> st
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    p = argparse.ArgumentParser(
-        "python -m benchmarks.step_cpu",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = record.parser("step_cpu", __doc__)
     p.add_argument("--rounds", type=int, default=3, help="processes of each peer")
     p.add_argument("--laps", type=int, default=5, help="of each work a round")
     p.add_argument("--quick", action="store_true", help="tiny shapes, one round: does it run?")

@@ -10,7 +10,6 @@ than every second token. Errors are relative to float64, on a sample. Rows are w
 shape ends.
 """
 
-import argparse
 import gc
 import math
 import sys
@@ -181,11 +180,7 @@ def _until(rows: Iterator[Row], end: float) -> tuple[list[Row], str, bool]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    p = argparse.ArgumentParser(
-        "python -m benchmarks.kernels",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = record.parser("kernels", __doc__)
     p.add_argument("--quick", action="store_true", help="a tiny shape: does it run?")
     p.add_argument(
         "--budget", type=float, default=420.0, metavar="SECONDS", help="no shape is begun after these"

@@ -129,11 +129,7 @@ def _met(yes: bool) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    p = argparse.ArgumentParser(
-        "python -m benchmarks.train",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = record.parser("train", __doc__)
     p.add_argument("--rounds", type=int, default=3, help="processes of each contender, in turn")
     p.add_argument("--laps", type=int, default=5, help="steps timed in each process")
     p.add_argument("--quick", action="store_true", help="tiny shapes, one round: does it run?")

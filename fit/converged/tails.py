@@ -12,7 +12,7 @@ What the curves have in common is the gap in units of the last doubling's fall,
 Its median is 0.34 to 1 at cuts of 25 to 85 %. ln R has a standard deviation of 0.26 to 0.4 between the runs of a study,
 while the medians of studies and cuts differ by 0.3: an error that the runs of a study share. A few runs, trained on,
 had reached their limit without a sign of it in their curve, so the upper end is the last loss, plus its noise.
-`python -m benchmarks.tails` measures this and the coverage.
+`python -m benchmarks.laws.tails` measures this and the coverage.
 """
 
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ _POINTS = 5  # evaluations needed in the tail: three parameters, and two more to
 # curves is 0.5; with that, stopping added 0.12 % to the scatter of 0.09 % between seeds, and with 0.85 it added 0.10 %.
 _RATIO = 0.85
 _EXPONENTS = np.geomspace(0.25, 8.0, 72)
-# The gap that is expected, in the same units: L∞ is predicted with it. `python -m benchmarks.tails` measures how well.
+# The gap that is expected, in the same units: L∞ is predicted with it (measured: `python -m benchmarks.laws.tails`).
 _EXPECTED_RATIO = 0.5
 # The ends of the interval of L∞ are this many standard deviations of an evaluation further out: luck has many chances,
 # since the interval is looked at after each evaluation.

@@ -12,10 +12,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def names() -> list[str]:
-    """The modules and folders of benchmarks/ that can be run; empty in an installed package, which lacks the folder."""
+    """The modules and folders of benchmarks/ that can be run, as fit, laws.coverage and kernels.
+
+    Empty in an installed package, which lacks the folder.
+    """
     folder = ROOT / "benchmarks"
-    modules = [path.stem for path in folder.glob("*.py") if "__main__" in path.read_text("utf-8")]
-    return sorted([*modules, *(path.parent.name for path in folder.glob("*/__main__.py"))])
+    whole = [path.parent for path in folder.glob("*/__main__.py")]
+    modules = [path for path in (*folder.glob("*.py"), *folder.glob("*/*.py")) if path.parent not in whole]
+    runnable = [path.with_suffix("") for path in modules if "__main__" in path.read_text("utf-8")]
+    return sorted(".".join(path.relative_to(folder).parts) for path in (*runnable, *whole))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import converged
+from benchmarks.laws import converged
 
 
 def curves(n=32, k=8, seeds=(0, 1), late=0.0):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks import coverage
-from benchmarks.coverage import DESIGNS, Cell, Kept, covered, outside, swept
+from benchmarks.laws import coverage
+from benchmarks.laws.coverage import DESIGNS, Cell, Kept, covered, outside, swept
 from fit.law.laws import named
 
 

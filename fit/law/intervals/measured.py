@@ -31,7 +31,7 @@ class Coverage:
     quantity: str
 
 
-# The latest rows of `python -m benchmarks.coverage --record` in benchmarks/results/, with which a test compares them.
+# The latest rows of `python -m benchmarks.laws.coverage --record` in benchmarks/results/; a test compares them.
 MEASURED: tuple[Coverage, ...] = (
     Coverage(16, "L_N", "huber:0.001", "bootstrap", 60, 0.9166666666666666, 0.95, "L at 2×"),
     Coverage(16, "L_N", "huber:0.001", "delta", 60, 0.8833333333333333, 0.9666666666666667, "L at 2×"),

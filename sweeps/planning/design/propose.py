@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fit.study.answers.target import Target
 
 # Without a budget, the share of what the untrained cells cost that a design may spend: on the published GPT-4 SAEs this
-# share of the grid predicts the large ones as well as all of it (benchmarks/design.py).
+# share of the grid predicts the large ones as well as all of it (benchmarks/laws/design.py).
 SHARE = 0.35
 # Rows of a first fit beyond what the law needs at least.
 SPARE = 2

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.tails import LAW_CUTS, TARGET, Study, coverage, half, held, laws, stopped
+from benchmarks.laws.tails import LAW_CUTS, TARGET, Study, coverage, half, held, laws, stopped
 from fit.converged.runs import converged
 from fit.converged.tails import COLUMNS, RATIO, from_curve, limits
 from fit.study import fit_table

@@ -45,26 +45,26 @@ def test_a_contender_that_fails_is_a_row_and_no_traceback(monkeypatch):
 
 def test_verb_names_the_benchmarks_and_refuses_others(capfd):
     assert bench.names() == [
-        "backtest",
         "cli",
-        "converged",
         "coordinate_check",
-        "coverage",
-        "design",
         "fit",
         "kernels",
-        "lr_transfer",
-        "regimes",
+        "laws.backtest",
+        "laws.converged",
+        "laws.coverage",
+        "laws.design",
+        "laws.lr_transfer",
+        "laws.regimes",
+        "laws.tails",
         "step_cpu",
-        "tails",
         "train",
     ]
     assert bench.main(["--help"]) == 0 and bench.main([]) == 2
     assert bench.main(["speed"]) == 2
     assert (
-        "'speed' is not among the choices backtest, cli, converged, coordinate_check"
+        "'speed' is not among the choices cli, coordinate_check, fit, kernels, laws.backtest"
         in capfd.readouterr().err
     )
-    for name, phrase in {"coverage": "nominal 95 %", "kernels": "--tune", "train": "--quick"}.items():
+    for name, phrase in {"laws.coverage": "nominal 95 %", "kernels": "--tune", "train": "--quick"}.items():
         assert bench.main([name, "--help"]) == 0
         assert phrase in capfd.readouterr().out

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import coverage, record
+from benchmarks.laws import coverage, record
 from fit.law.fit import fit_law
 from fit.law.intervals import measured
 from fit.law.intervals.choose import FEW

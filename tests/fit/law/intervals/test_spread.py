@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from benchmarks.coverage import DESIGNS
+from benchmarks.laws.coverage import DESIGNS
 from fit.law.estimate import estimate
 from fit.law.intervals.choose import intervals
 from fit.law.intervals.spread import sandwich
@@ -21,7 +21,7 @@ TRUTH = {"E": 0.15, "A": 2.0, "alpha": 0.2}
 
 
 def sweeps(name, loss, seeds):
-    """Estimates of simulated sweeps of a design of `benchmarks.coverage`, whose noise is 1 %, and their rows."""
+    """Estimates of simulated sweeps of a design of `benchmarks.laws.coverage`, whose noise is 1 %, and their rows."""
     design = DESIGNS[name]
     law = named(design.law)
     every = [design.sweep(seed).rows for seed in seeds]

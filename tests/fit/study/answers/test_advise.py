@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks import backtest
+from benchmarks.laws import backtest
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
 from fit.law.laws import named

@@ -1,7 +1,7 @@
 """Is a run that is called converged within ε of what it reaches? Runs trained far beyond, judged at each evaluation.
 
-    python -m benchmarks.converged                  the table of the committed curves, a minute
-    python -m benchmarks.converged train 32,48 0,1  train the cells n = 32 and 48, k = 4, 8, 16, at seeds 0 and 1 first
+    python -m benchmarks.laws.converged             the table of the committed curves, a minute
+    … train 32,48 0,1    train the cells n = 32 and 48, k = 4, 8, 16, at seeds 0 and 1 first
 
 A cell has the demo's data, learning rate and cadence of evaluations. A seed is that of the initialisation and of the
 order of the data. The curves are kept in results/converged.parquet, and a run that the file holds is not trained again;
@@ -9,7 +9,6 @@ those `trained_by` a dense copy of the trainer's step differ from the trainer's 
 Each curve is judged as the trainer would, up to the demo's budget; it stops at the first verdict.
 """
 
-import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.record import RESULTS
+from benchmarks.record import RESULTS, parser
 from sae_core.config import DataKey, RunConfig, SAEConfig, TrainConfig
 from sae_core.data.configs import SyntheticConfig
 from sae_core.data.synthetic import Synthetic
@@ -180,11 +179,7 @@ def table(curves: pd.DataFrame) -> list[Stopped]:
 
 def main() -> int:
     """Train, or print the table. Return 1 if fewer than 95 % of the runs called converged are within ε."""
-    p = argparse.ArgumentParser(
-        "python -m benchmarks.converged",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = parser("laws.converged", __doc__)
     p.add_argument("train", nargs="*", metavar="train N,… SEED,…")
     p.add_argument("--file", type=Path, default=FILE, help="where the curves are kept (default: %(default)s)")
     args = p.parse_args()

@@ -11,7 +11,6 @@ size and n^0.6 by its tokens to convergence. Sequential designs (a start over n 
 The error is the root mean square of ln L at the target: of the measured loss, or of the loss without noise.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.record import append
+from benchmarks.record import append, parser
 from fit.datasets import load
 from fit.law.errors import FitError
 from fit.law.estimate import Estimate, estimate
@@ -183,11 +182,7 @@ def line(rows: list[Row]) -> str:
 
 def main() -> int:
     """Print a line for each table and share."""
-    p = argparse.ArgumentParser(
-        "python -m benchmarks.design",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = parser("laws.design", __doc__)
     p.add_argument("--seeds", type=int, default=20)
     p.add_argument("--tables", nargs="+", default=list(TABLES), choices=TABLES)
     p.add_argument("--shares", nargs="+", type=float, default=list(SHARES))

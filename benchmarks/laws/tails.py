@@ -1,7 +1,7 @@
 """Does the interval of an unfinished run's L∞ hold what the run reaches? Real curves, cut and compared with the whole.
 
-    python -m benchmarks.tails docs/smollm2 runs/demo
-    python -m benchmarks.tails early docs/smollm2 runs/demo benchmarks/results/converged.parquet --record
+    python -m benchmarks.laws.tails docs/smollm2 runs/demo
+    python -m benchmarks.laws.tails early docs/smollm2 runs/demo benchmarks/results/converged.parquet --record
 
 Each folder has runs.parquet and curves.parquet; a single file has the curves of runs that were trained far beyond their
 convergence. Every curve is cut at a share of its tokens, as if its run had stopped
@@ -15,7 +15,6 @@ run reaches; and whether L(N) of the stopped runs lies inside the intervals of L
 the rows in benchmarks/results.
 """
 
-import argparse
 import sys
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.record import append
+from benchmarks.record import append, parser
 from fit.converged.tails import RATIO, limits
 from fit.law.errors import FitError
 from fit.law.options import FitOptions
@@ -341,11 +340,7 @@ def early_ends(studies: Sequence[Study], record: bool) -> int:
 
 def main() -> int:
     """Print the tables. Return 1 if the intervals of L∞ hold too few, or one of a law does not hold."""
-    p = argparse.ArgumentParser(
-        "python -m benchmarks.tails",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = parser("laws.tails", __doc__)
     p.add_argument("folders", nargs="+", type=Path, metavar="[early] FOLDER")
     p.add_argument("--record", action="store_true", help="keep the rows of `early` in benchmarks/results")
     args = p.parse_args()

@@ -9,7 +9,6 @@ scale, and a new run at two octaves, with its noise. A share of 95 % has a stand
 of 0.7 % from 1,000.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -386,11 +385,7 @@ def measured(results: Iterable[Mapping[str, Any]]) -> tuple[Coverage, ...]:
 
 def main() -> int:
     """Print the coverage of every cell. Return 1 if any that `auto` picks is outside 92 to 98 %."""
-    p = argparse.ArgumentParser(
-        "python -m benchmarks.coverage",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = record.parser("laws.coverage", __doc__)
     p.add_argument("--design", action="append", choices=DESIGNS, help="one design; can be repeated")
     p.add_argument("--objective", action="append", choices=OBJECTIVES, help="one objective; can be repeated")
     p.add_argument("--method", action="append", choices=METHODS, help="one method; can be repeated")

@@ -1,7 +1,7 @@
 """What a learning rate transferred from small SAEs costs at a large one, against a full sweep of lr there.
 
-    python -m benchmarks.lr_transfer          the table of the committed curves, seconds
-    python -m benchmarks.lr_transfer train    train what is missing first: about 15 CPU minutes
+    python -m benchmarks.laws.lr_transfer          the table of the committed curves, seconds
+    python -m benchmarks.laws.lr_transfer train    train what is missing first: about 15 CPU minutes
 
 The small ones have n = 16, 32 and 64 latents, the large one n = 1,024: 16 times the largest of them. All have the
 demo's data, k = 4 and a budget of half a million tokens. Three rules choose the lr of the large one from the small
@@ -18,7 +18,6 @@ so one sweep has the regret at several D; the other rules take the small ones at
 Curves are kept in results/lr_transfer.parquet, and a run that the file holds is not trained again.
 """
 
-import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from benchmarks.record import RESULTS
+from benchmarks.record import RESULTS, parser
 from fit.converged.lr import lr_optima
 from fit.law.result import FitResult
 from fit.study import fit_table
@@ -185,9 +184,9 @@ def report(curves: pd.DataFrame) -> None:
 
 
 def main(argv: Iterable[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.lr_transfer")
-    parser.add_argument("what", nargs="?", choices=["train"])
-    arguments = parser.parse_args(list(argv))
+    p = parser("laws.lr_transfer", __doc__)
+    p.add_argument("what", nargs="?", choices=["train"])
+    arguments = p.parse_args(list(argv))
     if arguments.what == "train":
         for sweep in SWEEPS:
             train(FILE, sweep, sweep.lrs)

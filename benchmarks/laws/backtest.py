@@ -12,7 +12,6 @@ lowest measured loss of the set, minus 1. Four rules choose the cell with the lo
     upper end        upper end of the 95 % interval of L.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.record import parser
 from fit.datasets import load
 from fit.law.estimate import log_losses
 from fit.law.fit import fit_law
@@ -120,11 +120,7 @@ def line(every: Cells, rule: str, made: Sequence[Decision]) -> str:
 
 def main() -> int:
     """Print the table for the sets that concern the largest n, and for all sets."""
-    p = argparse.ArgumentParser(
-        "python -m benchmarks.backtest",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = parser("laws.backtest", __doc__)
     p.add_argument("--law", default="L_NK", choices=("L_NK", "L_NK_pure"))
     p.add_argument("--draws", type=int, default=1000, help="of the bootstrap")
     options = p.parse_args()

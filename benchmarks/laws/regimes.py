@@ -1,6 +1,6 @@
 """Can the study `regimes` tell the paper's claims on L(C) and L(N) from their opposites? Simulated tables of its grid.
 
-    python -m benchmarks.regimes [--tables 100] [study=regimes and overrides of its grid]
+    python -m benchmarks.laws.regimes [--tables 100] [study=regimes and overrides of its grid]
 
 The grid, the budgets and ε are those of the config; each table goes through the real comparison of the regimes, which
 `saescale fit` prints. The simulated loss of a run of n latents, batch size B and learning rate lr at D tokens is
@@ -19,7 +19,6 @@ how often the 95 % interval of ρ at each batch size holds the truth of that tab
 beside which that of a real study can be put.
 """
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -232,7 +231,7 @@ def _median(values: Sequence[float | None]) -> float | None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = record.parser("laws.regimes", __doc__)
     parser.add_argument(
         "overrides", nargs="*", default=["study=regimes"], help="the study, and overrides of its grid"
     )
