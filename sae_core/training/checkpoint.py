@@ -70,9 +70,9 @@ def newest(folder: Path) -> int:
     return int(paths[-1].stem.removeprefix("step-")) if paths else 0
 
 
-def clear(folder: Path) -> None:
-    """Remove all checkpoints of a run."""
-    for path in _steps(folder):
+def clear(folder: Path, but_newest: bool = False) -> None:
+    """Remove all checkpoints of a run, or all but the newest."""
+    for path in _steps(folder)[: -1 if but_newest else None]:
         path.unlink(missing_ok=True)
 
 

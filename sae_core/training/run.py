@@ -18,7 +18,7 @@ from sae_core.training.evaluation import Evaluation, evaluate, set_threshold_
 from sae_core.training.gradients import StepOptions, StepOutput, gradients_
 from sae_core.training.optimizer import Optimizer
 from sae_core.training.parametrization import lr_scales
-from sae_core.training.schedule import rate
+from sae_core.training.schedule import rate, trunk
 from sae_core.training.stopwatch import Stopwatch
 
 # Columns of a curve that depend on the machine, or on the other runs of the pack. All other columns are the same each
@@ -229,6 +229,30 @@ class Run:
         if not source.curve or source.curve[-1]["tokens"] != self.tokens:
             return self.evaluate(held_out, training)
         return self._append(source.curve[-1] | self._clocks())
+
+    def go_on_from(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Take over the saved state of an ended run with the same trunk, as if this run had been trained up to there.
+
+        tensors, meta: as of `tensors()` and `meta()`. The evaluations of the ended run that this run would have made
+        too become its own. It must not have one of its stops before, so it stops at its budget.
+
+        Raises
+        ------
+        CheckpointError
+            If the state is of another trunk, or is beyond the constant part of either run.
+        """
+        source = RunConfig.from_dict(meta["config"])
+        furthest = min(source.train.constant_tokens, self.config.train.constant_tokens)
+        if trunk(source) != trunk(self.config) or meta["tokens"] > furthest:
+            raise CheckpointError("The state of the ended run is not one that this run would have had.")
+        own = {"config": self.config.as_dict(), "evaluations": 0, "curve": []}
+        own |= {"train_seconds": 0.0, "wait_seconds": 0.0, "shared_tokens": meta["tokens"]}
+        self.restore(tensors, meta | own)
+        for row in meta["curve"]:
+            self.tokens = self.shared_tokens = row["tokens"]
+            if self.tokens >= self.next_evaluation():
+                self._append(row | self._clocks())
+        self.tokens = self.shared_tokens = meta["tokens"]
 
     def _evaluate(self, held_out: Tensor, training: Tensor | None) -> Evaluation:
         """Evaluate the weights that the SAE has now, with a θ that is theirs."""

@@ -64,6 +64,8 @@ class Launcher:
     device: str = "cpu"  # cpu | cuda
     timeout_min: int = 1440  # a job's time limit; a job that reaches it goes back into the queue and resumes
     checkpoint_s: float = 60.0  # seconds between checkpoints of a pack
+    # Keep the last checkpoint of runs with a constant lr, twice as large as their weights: later runs branch off it.
+    keep_state: bool = False
     heartbeat_s: float = 2.0  # seconds between heartbeats of a claim
     lease_s: float = 60.0  # a claim without a heartbeat for this long is free again
     gpu: str | None = None  # A100 | H100 | H200: hours by its data sheet until runs have been measured

@@ -57,9 +57,9 @@ def write_runs(plan: Plan) -> None:
     """Write a folder with a config for every run that has no result yet."""
     for run in plan.todo:
         data = run.data | ({"store": str(Path(run.data["store"]).absolute())} if run.data["store"] else {})
-        plan.study.run(run.run_id).create(
-            {"run_id": run.run_id, "study": plan.study.name, "data": data, "run": run.config.as_dict()}
-        )
+        config = {"run_id": run.run_id, "study": plan.study.name, "data": data, "run": run.config.as_dict()}
+        start = plan.starts.get(run.run_id)
+        plan.study.run(run.run_id).create(config | ({"branches_off": start.run_id} if start else {}))
 
 
 def missing(plan: Plan) -> list[PlannedRun]:

@@ -129,6 +129,14 @@ class RunFolder:
                 f"{self._config_path} cannot be read as a run's config ({_first_line(error)}); launch the study again."
             ) from error
 
+    def branches_off(self) -> str | None:
+        """The ended run off whose kept state this one branches, as its launch decided; None for most runs."""
+        try:
+            config = yaml.load(self._config_path.read_text(encoding="utf-8"), Loader=_Loader)
+            return str(config["branches_off"])
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError):
+            return None
+
     def status(self) -> Status:
         """The last status written; pending if there is none. `claims.current_status` also looks for a living worker."""
         text = _read(self._status_path)

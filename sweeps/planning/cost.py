@@ -70,10 +70,13 @@ def pack_bytes(runs: Iterable[RunConfig], memory_gb: float | None = None) -> int
     return sum(map(state_bytes, runs)) + max((step_bytes(run, memory_gb) for run in runs), default=0)
 
 
-def disk_bytes(run: RunConfig) -> tuple[int, int]:
-    """Bytes on disk while the run trains, for two checkpoints with moments, and after its end, for its weights."""
+def disk_bytes(run: RunConfig, keep_state: bool = False) -> tuple[int, int]:
+    """Bytes on disk while the run trains, for two checkpoints with moments, and after its end, for its weights.
+
+    keep_state: whether one checkpoint is kept too.
+    """
     size = FLOAT * parameters(run)
-    return 2 * 4 * size, 2 * size
+    return 2 * 4 * size, (2 + 4 * keep_state) * size
 
 
 def seconds(run: RunConfig, at: Throughput | None) -> float | None:

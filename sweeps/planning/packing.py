@@ -5,8 +5,9 @@ Runs that can branch off one another stay together, because only in one pack is 
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from sae_core.config import RunConfig
 from sae_core.training.schedule import trunk
@@ -54,10 +55,20 @@ def packs_of(runs: Sequence[PlannedRun], launcher: Launcher) -> list[list[Planne
     return found
 
 
-def trained_shares(runs: Sequence[PlannedRun], launcher: Launcher) -> list[float]:
-    """The share of its budget that each run is trained on itself, in the packs that a worker makes of these runs."""
-    each = packs_of(runs, launcher)
-    return [share for pack in each for share in packs.trained_shares([run.config for run in pack])]
+def trained_shares(
+    runs: Sequence[PlannedRun], launcher: Launcher, starts: Mapping[str, int] = MappingProxyType({})
+) -> list[float]:
+    """The share of its budget that each run is trained on itself, in the packs that a worker makes of these runs.
+
+    starts: the tokens at which runs go on from the kept state of an ended run, by run id.
+    """
+    return [
+        share
+        for pack in packs_of(runs, launcher)
+        for share in packs.trained_shares(
+            [run.config for run in pack], [starts.get(run.run_id, 0) for run in pack]
+        )
+    ]
 
 
 def families(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:

@@ -55,18 +55,21 @@ def _has_room(pack: Sequence[RunConfig], run: RunConfig, launcher: Launcher) -> 
     return limit is None or cost.pack_bytes([*pack, run], limit) <= limit * cost.GiB
 
 
-def trained_shares(runs: Sequence[RunConfig]) -> list[float]:
+def trained_shares(runs: Sequence[RunConfig], starts: Sequence[int] | None = None) -> list[float]:
     """The share of its budget that each run is trained on itself if these runs are trained together.
 
     Of runs with the same trunk, the one whose lr is constant for longest is trained on all of its budget, and the
-    others branch off it where their constant parts end.
+    others branch off it where their constant parts end. starts: the tokens at which each goes on from the state that an
+    ended run has kept; None for 0. Runs that start at different tokens share nothing: no constant part of one with
+    fewer reaches the start of the other, which it would have taken itself.
     """
-    longest: dict[RunConfig, int] = {}
-    trunks = [trunk(run) for run in runs]
-    for index, (key, run) in enumerate(zip(trunks, runs, strict=True)):
+    longest: dict[tuple[RunConfig, int], int] = {}
+    starts = [0] * len(runs) if starts is None else starts
+    keys = [(trunk(run), start) for run, start in zip(runs, starts, strict=True)]
+    for index, (key, run) in enumerate(zip(keys, runs, strict=True)):
         if key not in longest or run.train.constant_tokens > runs[longest[key]].train.constant_tokens:
             longest[key] = index
     return [
-        1.0 if longest[key] == index else 1 - run.train.constant_tokens / run.train.budget
-        for index, (key, run) in enumerate(zip(trunks, runs, strict=True))
+        1 - (key[1] if longest[key] == index else run.train.constant_tokens) / run.train.budget
+        for index, (key, run) in enumerate(zip(keys, runs, strict=True))
     ]

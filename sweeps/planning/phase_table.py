@@ -88,7 +88,9 @@ def show(plans: Sequence[Plan]) -> None:
     total = [f"{len(plans)} phases", str(sum(len(plan.runs) for plan in plans)), str(len(left))]
     total += [f"{sum(run.flops_sparse for run in left):.1e}", _hours(known)]
     total += [_money(known, price)] if price else []
-    disk = sum(cost.disk_bytes(run.config)[1] for plan in plans for run in plan.runs)
+    disk = sum(
+        cost.disk_bytes(run.config, plan.launcher.keep_state)[1] for plan in plans for run in plan.runs
+    )
     shown.add_row(*total, "", "", table.size_text(disk), "")
     Console(width=None if Console().is_terminal else 150).print(shown)
     for line in _budget(plans, known):
@@ -102,7 +104,7 @@ def _row(plan: Plan, price: float | None) -> list[str]:
     cells += [_money(hours, price)] if price else []
     longest = max((job.seconds for job in plan.jobs if job.seconds is not None), default=None)
     memory = max((job.memory(plan.launcher) for job in plan.jobs), default=0)
-    disk = sum(cost.disk_bytes(run.config)[1] for run in plan.runs)
+    disk = sum(cost.disk_bytes(run.config, plan.launcher.keep_state)[1] for run in plan.runs)
     values = "guesses" if plan.grid.waiting else "from the ledger" if plan.grid.specs else ""
     return [
         *cells,

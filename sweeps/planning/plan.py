@@ -9,12 +9,14 @@ from types import MappingProxyType
 
 from omegaconf import DictConfig
 
+from sae_core.training import checkpoint
 from sweeps.config.cells import Cell
 from sweeps.config.data import describe
 from sweeps.config.grid import Expansion, HoursOf, expand
 from sweeps.config.launcher import Launcher, check_launcher
 from sweeps.config.phases import Earlier
 from sweeps.errors import SweepError
+from sweeps.ledger.kept_states import EndedRun, EndedRuns, ended_runs
 from sweeps.ledger.phase_record import PhaseFolder, PhaseRecord
 from sweeps.ledger.run_folder import ENDED, Study
 from sweeps.planning import cost
@@ -123,8 +125,24 @@ class Plan:
     @cached_property
     def trained_shares(self) -> dict[str, float]:
         """The share of its budget that each run to train is trained on itself, by id; the rest another run is."""
-        shares = trained_shares(self.todo, self.launcher)
+        starts = {run_id: start.tokens for run_id, start in self.starts.items()}
+        shares = trained_shares(self.todo, self.launcher, starts)
         return {run.run_id: share for run, share in zip(self.todo, shares, strict=True)}
+
+    @cached_property
+    def ended_runs(self) -> EndedRuns:
+        """The runs of the study off which runs to train may branch."""
+        return ended_runs(self.study, [run.config for run in self.todo])
+
+    @cached_property
+    def starts(self) -> dict[str, EndedRun]:
+        """The ended runs off whose kept states runs to train branch, by the id of the latter."""
+        found = {}
+        for run in self.todo:
+            start = self.ended_runs.start(run.config)
+            if start is not None and checkpoint.newest(self.study.run(run.run_id).checkpoints) == 0:
+                found[run.run_id] = start
+        return found
 
     def check_ready(self) -> None:
         """Raise SweepError if this phase uses laws that an earlier phase has not fitted yet."""

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sae_core.training import checkpoint
 from sweeps.ledger.run_folder import ENDED
 from sweeps.planning import cost
 from sweeps.planning.plan import Plan
@@ -36,6 +37,7 @@ def show(plan: Plan) -> None:
     for line in (
         *duplicates(plan),
         *branches(plan),
+        *kept_states(plan),
         *guesses(plan),
         *data_absent(plan),
         *jobs(plan),
@@ -159,17 +161,57 @@ def duplicates(plan: Plan) -> list[str]:
 
 
 def branches(plan: Plan) -> list[str]:
-    """A line that counts the runs that branch off others, and the tokens that this saves."""
-    own, budgets = plan.trained_shares, {run.run_id: run.config.train.budget for run in plan.todo}
-    saved = sum(budgets[run_id] * (1 - share) for run_id, share in own.items())
-    count = sum(share < 1 for share in own.values())
+    """A line that counts the runs that branch off others of their pack, and the tokens that this saves."""
+    budgets = {run.run_id: run.config.train.budget for run in plan.todo}
+    saved = {run_id: round(budgets[run_id] * (1 - share)) for run_id, share in plan.trained_shares.items()}
+    saved = {run_id: tokens - _at_start(plan, run_id) for run_id, tokens in saved.items()}
+    count = sum(tokens > 0 for tokens in saved.values())
     if not count:
         return []
-    total = sum(budgets.values())
     return [
-        f"{count} runs branch off another run of their pack where their lr or budget first differs: {saved:.2e} of "
-        f"{total:.2e} tokens are trained by that other run, and the hours are without them."
+        f"{count} runs branch off another run of their pack where their lr or budget first differs: "
+        f"{sum(saved.values()):.2e} of {sum(budgets.values()):.2e} tokens are trained by that other run, and the hours "
+        "are without them."
     ]
+
+
+def _at_start(plan: Plan, run_id: str) -> int:
+    """The tokens of the kept state that a run goes on from, 0 without."""
+    start = plan.starts.get(run_id)
+    return 0 if start is None else start.tokens
+
+
+def kept_states(plan: Plan) -> list[str]:
+    """Lines on the runs that branch off ended runs, and on those that could if states had been kept, and their cost."""
+    lines = []
+    if plan.starts:
+        tokens = sum(start.tokens for start in plan.starts.values())
+        off = len({start.run_id for start in plan.starts.values()})
+        lines.append(
+            f"{len(plan.starts)} runs branch off the kept states of {off} ended runs: {tokens:.2e} tokens are not "
+            "trained again."
+        )
+    again: dict[str, int] = {}
+    for run in plan.todo:
+        if checkpoint.newest(plan.study.run(run.run_id).checkpoints):
+            continue
+        # Of the runs that share a trunk in a pack, one is trained on it.
+        own = round(plan.trained_shares[run.run_id] * run.config.train.budget)
+        decay = run.config.train.budget - run.config.train.constant_tokens
+        again[run.run_id] = min(plan.ended_runs.repeated(run.config), own - decay)
+    again = {run_id: tokens for run_id, tokens in again.items() if tokens > 0}
+    if again:
+        rate, hours = plan.throughput, ""
+        if rate is not None:
+            shares = [(run, again.get(run.run_id, 0) / run.config.train.budget) for run in plan.todo]
+            spent = sum(share * (cost.seconds(run.config, rate) or 0.0) for run, share in shares)
+            hours = f" and {spent / 3600:.2g} h"
+        lines.append(
+            f"{len(again)} runs train again on what an ended run was trained on, whose state there was not kept: "
+            f"{sum(again.values()):.2e} tokens{hours}. A launch with launcher.keep_state=true keeps the last states of "
+            "runs with a constant lr."
+        )
+    return lines
 
 
 def jobs(plan: Plan) -> list[str]:
@@ -206,9 +248,10 @@ def _disk(plan: Plan) -> str:
     """The disk space needed while every job trains its largest pack, and after all runs have ended."""
     at_once = sorted((cost.disk_bytes(run.config)[0] for run in plan.todo), reverse=True)
     most = plan.launcher.workers * plan.launcher.runs_per_pack
-    kept = sum(cost.disk_bytes(run.config)[1] for run in plan.runs)
+    kept = sum(cost.disk_bytes(run.config, plan.launcher.keep_state)[1] for run in plan.runs)
     on_the_way = size_text(sum(at_once[:most]))
-    return f"disk: {size_text(kept)} of weights in the end, up to {on_the_way} of checkpoints on the way"
+    what = "of weights and states" if plan.launcher.keep_state else "of weights"
+    return f"disk: {size_text(kept)} {what} in the end, up to {on_the_way} of checkpoints on the way"
 
 
 def size_text(size: float) -> str:

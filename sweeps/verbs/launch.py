@@ -29,8 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     from sweeps.planning.design.propose import refuse
     from sweeps.planning.phased import make_plans
 
-    refuse(arguments.overrides)
     if arguments.dry_run:
+        refuse(arguments.overrides)
         print("\n".join(map(script, make_plans(arguments.overrides))))
         return 0
     return launch_all(arguments.overrides, arguments.wait)
@@ -39,7 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
 def launch_all(overrides: Sequence[str], wait_for_end: bool = False) -> int:
     """Launch every study and phase of a command line, as far as they can be launched now. Returns the exit code."""
     from sweeps.dispatch import phases, planner
+    from sweeps.planning.design.propose import refuse
 
+    refuse(overrides)
     # Now, because the checkout may change while a phase trains, and its end must not mix two versions.
     for module in ("fit.study.fitting", "fit.study.study_tables"):
         import_module(module)

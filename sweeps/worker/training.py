@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sae_core.config import RunConfig
 from sae_core.data.source import Source
-from sae_core.errors import DataError
+from sae_core.errors import CheckpointError, DataError
 from sae_core.training import checkpoint
 from sae_core.training.evaluation import latent_histograms
 from sae_core.training.pack import Event, start_point, train_pack
@@ -23,7 +23,7 @@ from sweeps.ledger.claims import Claim, Heartbeat
 from sweeps.ledger.failures import Failure
 from sweeps.ledger.job_environment import slurm_job
 from sweeps.ledger.provenance import environment, now
-from sweeps.ledger.run_folder import ENDED, RunFolder, Status
+from sweeps.ledger.run_folder import ENDED, RunFolder, Status, Study
 from sweeps.worker.signals import Stop
 from sweeps.worker.trackers import Trackers
 
@@ -112,8 +112,21 @@ def _build(folder: RunFolder, source: Source, b_pre: Tensor, device: str) -> Run
     saved = checkpoint.latest(folder.checkpoints)
     if saved is not None:
         run.restore(*saved)
+    elif (start := folder.branches_off()) is not None:
+        _branch(run, Study(folder.path.parent).run(start))
     folder.rewind(run.curve)
     return run
+
+
+def _branch(run: Run, ended: RunFolder) -> None:
+    """Let a run go on from the state that an ended run has kept, if it is still there and can be read."""
+    try:
+        kept = checkpoint.latest(ended.checkpoints)
+        if kept is None:
+            raise CheckpointError(f"{ended.run_id} has kept no state any more.")
+        run.go_on_from(*kept)
+    except CheckpointError as error:
+        print(f"A run that was to branch off {ended.run_id} begins at its first step: {error}", flush=True)
 
 
 def _handle(one: _Held, event: Event, source: Source, launcher: Launcher, states: dict[str, str]) -> None:
@@ -184,9 +197,12 @@ def _finish(one: _Held, state: str, source: Source, launcher: Launcher) -> str:
     if state == "done":
         x = source.held_out().to(launcher.device)
         folder.set_latents(latent_histograms(run.sae, x))
+    keep = launcher.keep_state and state == "done" and run.config.train.lr_schedule == "constant"
+    if keep:
+        _save(one)
     folder.set_result(result(run, source.oracle(run.config.sae.n_latents), launcher.device))
     folder.set_status(Status(state, run.tokens))
-    checkpoint.clear(folder.checkpoints)
+    checkpoint.clear(folder.checkpoints, but_newest=keep)
     folder.set_traceback(None)  # of a failure before
     one.claim.release()
     return state
