@@ -43,8 +43,8 @@ SMALLER = {
     "train.max_tokens=4096,8192",
     "saescale launch study=demo train.stop=budget train.max_tokens=1000000 launcher.keep_state=true": f"{QUICK} "
     "name=kept sae.n_latents=32 sae.k=4 train.max_tokens=4096",
-    "saescale launch study=demo train.stop=budget train.lr_schedule=sqrt 'train.max_tokens=1250000,2000000'": f"{QUICK} "
-    "name=kept sae.n_latents=32 sae.k=4 train.max_tokens=5120,8192",
+    "saescale launch study=demo train.stop=budget train.lr_schedule=sqrt "
+    "'train.max_tokens=1250000,2000000'": f"{QUICK} name=kept sae.n_latents=32 sae.k=4 train.max_tokens=5120,8192",
     "saescale plan study=demo design=true design.target=alpha": DATA,
     # There is no SLURM: the script that would be submitted.
     "saescale launch study=demo launcher=slurm": "--dry-run",
