@@ -77,6 +77,10 @@ def changed(
 def _style_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FitError(f"There is no style file {path}.")
+    for line in path.read_text(errors="replace").splitlines():
+        key = line.split("#")[0].split(":")[0].strip()
+        if key and key not in mpl.rcParams:  # matplotlib only logs it
+            raise FitError(f"The style file {path} is not matplotlib's: it has no parameter {key!r}.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
