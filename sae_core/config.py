@@ -116,7 +116,8 @@ class RunConfig:
             steps is not None and steps >= 0 and not train.warmup_tokens
         ):  # anything else is for `validate` to refuse
             changes |= {"warmup_tokens": steps * train.batch_tokens, "warmup_steps": None}
-        return replace(self, sae=written, train=replace(train, **changes))
+        changed = any(getattr(train, name) != value for name, value in changes.items())
+        return replace(self, sae=written, train=replace(train, **changes) if changed else train)
 
     def as_dict(self) -> dict[str, Any]:
         parts = {"data": self.data, "sae": self.sae, "train": self.train}
