@@ -56,6 +56,9 @@ def sheet(
         if key and rows < 3 and look.height is None:
             height = min(height + 2 * look.small / 72, look.heights[-1])
         figure = Figure(figsize=(width, height), layout="constrained")
+        if y_labels:
+            # A label stands between the panels.
+            figure.set_layout_engine("constrained", wspace=0.04)
         cells = figure.subplots(rows, across, squeeze=False).flatten()
         shown = panels[: len(cells)]
         for spare in cells[len(shown) :]:
