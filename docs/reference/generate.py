@@ -17,13 +17,16 @@ from typing import Any, get_args, get_origin, get_type_hints
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
+from fit.data.columns import RUNS
 from sae_core import config as sae_config
 from sae_core.data import configs as data_configs
 from sweeps.config.keys import config_groups
-from sweeps.config.schema import Config
+from sweeps.config.schema import Config, Phase
 from sweeps.verbs.cli import VERBS, named
 
 ROOT = Path(__file__).parents[2]
+# What the table of columns says about a setting, where the dataclass has no comment beside it.
+COLUMNS = {column.key: column.meaning for column in RUNS if column.key}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -52,7 +55,7 @@ def config_keys() -> str:
         "An override sets a key, as `train.lr=1e-3`; several values are an axis of the grid, as `sae.k=16,32`.",
     ]
     sections: dict[str, list[str]] = {}
-    for key, kind, default, meaning in _keys(Config, ""):
+    for key, kind, default, meaning in (*_keys(Config, ""), *_keys(Phase, "phases.NAME.")):
         section = key.partition(".")[0] if "." in key else "the study"
         cells = (f"`{key}`", kind, f"`{default}`" if default else "", meaning.replace("|", "or"))
         sections.setdefault(section, []).append(f"| {' | '.join(cells)} |")
@@ -75,7 +78,8 @@ def _keys(cls: Any, prefix: str) -> Iterator[tuple[str, str, str, str]]:
         if below is not None:
             yield from _keys(below, f"{prefix}{each.name}.")
         else:
-            yield f"{prefix}{each.name}", _type(hint), _default(each), comments.get(each.name, "")
+            key = f"{prefix}{each.name}"
+            yield key, _type(hint), _default(each), comments.get(each.name) or COLUMNS.get(key, "")
 
 
 def _written(cls: type) -> type:

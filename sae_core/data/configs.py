@@ -19,7 +19,7 @@ _OF_ONE_STORE = ("layer", "hook", "prepare", "dtype", "format", "drop_above", *_
 class HarvestConfig:
     """The settings of a harvest. `model` and `text` may be `package:NAME/FOLDER` of an installed package."""
 
-    name: str
+    name: str  # of the data, in tables and reports
     model: str  # folder or hub id of a causal model or an encoder
     layer: int  # blocks passed: the residual stream after block `layer`, counted from 1; 0: before the first block
     text: str  # folder of .txt files, one document a file
@@ -35,15 +35,15 @@ class HarvestConfig:
     drop_first: int = 1  # positions at the start of a context that give no row; 0 keeps the prefix token
     drop_above: float | None = None  # drop rows whose norm is above this many medians; None: keep all
     held_out_every: int = 10  # one document in this many is held out
-    shard_rows: int = 65_536
-    prepare: str = "mean_off_unit_norm"
+    shard_rows: int = 65_536  # rows in a file of the store
+    prepare: str = "mean_off_unit_norm"  # of each row, Gao et al. 2024, §2.1; none: the rows as they are
     dtype: str = "float16"  # of the rows on disk
     format: str = "safetensors"  # of the shards; npy: raw arrays
     compute: str = "bfloat16"  # of the matrix products; the residual stream stays float32
-    batch_contexts: int = 32
+    batch_contexts: int = 32  # contexts that the model gets at once
     seed: int = 0  # of the choice of held-out documents and of the order of contexts
-    license: str = ""
-    source: str = ""
+    license: str = ""  # of the text and the model; kept in the store's manifest
+    source: str = ""  # where they come from; kept there too
 
     @property
     def site(self) -> "Site":
@@ -61,11 +61,11 @@ class ArrayConfig:
     """Activations in files. The last `held_out` rows are held out."""
 
     path: str  # .npy or .safetensors file of shape (rows, d), or a folder of such files
-    held_out: int = 16_384
-    prepare: str = "none"
-    dtype: str = "float16"
-    format: str = "safetensors"
-    shard_rows: int = 65_536
+    held_out: int = 16_384  # this many rows, the last ones
+    prepare: str = "none"  # mean_off_unit_norm: subtract the mean over d, then divide by the norm
+    dtype: str = "float16"  # of the rows on disk
+    format: str = "safetensors"  # of the shards; npy: raw arrays
+    shard_rows: int = 65_536  # rows in a file of the store
     drop_above: float | None = None  # drop rows whose norm is above this many medians; null: keep all
 
 
@@ -86,12 +86,12 @@ class SyntheticConfig:
     The defaults are those of `make demo`.
     """
 
-    d_model: int = 128
-    n_features: int = 65_536
+    d_model: int = 128  # d, the width of x
+    n_features: int = 65_536  # how many features f there are
     zipf: float = 1.2  # frequency of the i-th feature ∝ i^−zipf
     l0: float = 4.0  # features per token, on average
     tail: bool = True  # add the energy of the missing features i > n_features as isotropic noise
-    held_out: int = 16_384
+    held_out: int = 16_384  # tokens that are held out
     seed: int = 0  # of the feature directions
 
     def check(self) -> None:

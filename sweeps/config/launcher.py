@@ -31,21 +31,21 @@ _POSITIVE = (
 class Slurm:
     """What sbatch is asked for, for every job of the array. Null: not asked for, so the site's default holds."""
 
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    nodelist: str | None = None
+    partition: str | None = None  # --partition
+    account: str | None = None  # --account
+    qos: str | None = None  # --qos
+    constraint: str | None = None  # --constraint, as h100
+    nodelist: str | None = None  # --nodelist
     exclude: str | None = None  # nodes that failed a run of this study are added
-    gpus_per_node: int | None = None
-    cpus_per_task: int | None = None
+    gpus_per_node: int | None = None  # --gpus-per-node
+    cpus_per_task: int | None = None  # --cpus-per-task
     mem_gb: float | None = None  # of the host; after host_oom a job asks for half as much again
     # How long before the time limit SLURM warns a job: long enough to write every checkpoint of a pack.
     signal_s: int = 120
     setup: list[str] = field(default_factory=list)  # shell lines before the worker: module load, activate …
     python: str | None = None  # command that starts Python in the job, in a container too; null: this Python
-    srun_args: list[str] = field(default_factory=list)
-    use_srun: bool = True
+    srun_args: list[str] = field(default_factory=list)  # further arguments of srun
+    use_srun: bool = True  # false: the worker is started without srun
     sbatch: dict[str, Any] = field(default_factory=dict)  # any other sbatch option: mail-type, reservation …
     # What differs for the small job that plans the next phase of a study: {partition: cpu}. It asks for no GPU.
     planner: dict[str, Any] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Launcher:
     retries: dict[str, int] = field(default_factory=lambda: dict(RETRIES))  # per kind of failure
     tensorboard: bool = False  # also show each curve there: event files in the run's folder
     wandb: str = "off"  # off | offline | online: also show each curve there
-    wandb_project: str = "saescale"
+    wandb_project: str = "saescale"  # the project that wandb: true writes to
     slurm: Slurm = field(default_factory=Slurm)
 
     @property

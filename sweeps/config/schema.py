@@ -56,7 +56,7 @@ class Grid:
     axes: dict[str, Any] = field(
         default_factory=dict
     )  # config key: list of values, or a Hydra sweep ("1,2", geom(…))
-    zip: list[list[str]] = field(default_factory=list)
+    zip: list[list[str]] = field(default_factory=list)  # lists of axes that step together
     where: list[str] = field(default_factory=list)  # conditions; a cell is kept if all of them hold
     derive: dict[str, Any] = field(default_factory=dict)  # config key: expression over the cell
 
@@ -70,13 +70,13 @@ class Phase:
     grid: Grid = field(
         default_factory=Grid
     )  # a null removes an axis or a derived value of the study's own grid
-    sae: dict[str, Any] = field(default_factory=dict)
-    train: dict[str, Any] = field(default_factory=dict)
-    # A number, a list, an expression over the cell, or a rule: {from: PHASE, rule: NAME, …}
+    sae: dict[str, Any] = field(default_factory=dict)  # any keys of sae
+    train: dict[str, Any] = field(default_factory=dict)  # any keys of train
+    # Each a number, a list, an expression over the cell, or a rule: {from: PHASE, rule: NAME, …}
     n_latents: Any = None
-    batch_tokens: Any = None
-    tokens: Any = None
-    lr: Any = None
+    batch_tokens: Any = None  # as n_latents
+    tokens: Any = None  # as n_latents
+    lr: Any = None  # as n_latents
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Budget:
 
     gpu_hours: float | None = None  # worker-hours
     money: float | None = None  # in the currency of per_gpu_hour
-    per_gpu_hour: float | None = None
+    per_gpu_hour: float | None = None  # what a worker-hour costs
 
 
 @dataclass
@@ -108,7 +108,7 @@ class Design:
 @dataclass
 class Config:
     name: str = "sweep"  # the study's folder under `runs`
-    runs: str = "runs"
+    runs: str = "runs"  # the folder of the studies
     seed: int = 0
     data: Data = field(default_factory=Data)
     sae: SAE = field(default_factory=SAE)

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from fit.study import fits_file
-from fit.views.lines.text import text
+from fit.views.lines.screen import screen
+from fit.views.verbs.fit import WIDTH
 from sweeps.verbs.cli import main, named
 from tests.docs.pages import EVERY_PAGE, PAGES, ROOT, blocks, inline_commands, squeezed
 
@@ -23,6 +24,7 @@ DATA = "data.synthetic.n_features=500 data.synthetic.held_out=2048"
 QUICK = f"{DATA} launcher=debug train.first_eval_tokens=1024"
 LM = "the language model runs for minutes; tests/sae_core/data/ runs one of two layers"
 GPT4 = "saescale fit fit/datasets/gao2024_gpt4_lnk.csv --law L_NK --map n_latents=n,k=k,nmse=loss --out /tmp/gpt4"
+SMOLLM2 = "saescale fit docs/smollm2/runs.parquet --law L_N --out /tmp/smollm2"
 NOT_RUN = {
     "make demo": "5 minutes; its verbs are run one by one below",
     "make test": "this test is part of it",
@@ -46,6 +48,8 @@ SMALLER = {
     "saescale launch study=demo train.stop=budget train.lr_schedule=sqrt "
     "'train.max_tokens=1250000,2000000'": f"{QUICK} name=kept sae.n_latents=32 sae.k=4 train.max_tokens=5120,8192",
     "saescale plan study=demo design=true design.target=alpha": DATA,
+    # Runs as short as these do not converge, and have one k.
+    "saescale fit runs/demo --law L_N,L_NK -v": "--law L_N --unconverged keep",
     # There is no SLURM: the script that would be submitted.
     "saescale launch study=demo launcher=slurm": "--dry-run",
     "saescale launch study=demo_phases launcher=slurm": "--dry-run",
@@ -56,12 +60,14 @@ SMALLER = {
     "saescale launch study=smollm2 data=store data.store=stores/acts": "launcher=debug sae.n_latents=32 sae.k=4 "
     "train.max_tokens=4096",
     GPT4: "--out gpt4",
+    SMOLLM2: "--out smollm2_l_n",
+    "saescale fit tests/fit/cases/isoflop_unique_n.csv --law N_C -v --out /tmp/isoflop": "--out isoflop",
 }
 # What prints the output in a block without a command of its own: a command above it, or the fits of a long one.
 PRINTED_BY = {
-    "README.md: L(N) = E + A·N^−α k=16,": "docs/smollm2/fits.json",
+    "README.md: L_N: L(N) = E + A·N^−α a": SMOLLM2,
     "README.md: REFUTED: the best lr at": "docs/regimes/synthetic/fits.json",
-    "README.md: L(N, K) = exp(α + β_k ln": GPT4,
+    "README.md: L_NK: L(N, K) = exp(α +": GPT4,
     "docs/phases.md: all phases phase runs to": "saescale plan study=gpt2_small launcher=slurm",
 }
 NOT_PRINTED = {
@@ -156,7 +162,8 @@ class Reader:
         source = PRINTED_BY.get(block.name)
         if source is not None and not source.startswith("saescale"):
             file = fits_file.read(self.folder / source)
-            self.printed[source] = squeezed(text(file.fits, file.regimes))
+            lines = screen(file.fits, file.regimes, (), WIDTH)
+            self.printed[source] = squeezed(" ".join(line.text for line in lines))
         elif source is not None:
             self.run(source)
         return source

@@ -1,9 +1,11 @@
 """Every relative link of README and docs/ leads to a file, and every link to a heading to one that is there."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.docs.pages import EVERY_PAGE, ROOT
 
@@ -50,3 +52,11 @@ def test_a_lost_link_is_seen(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# One\n[a](#one) [b](#two) [c](other.md) [d](page.md#one) ![e](page.png)\n")
     assert broken(page) == ["#two", "other.md", "page.png"]
+
+
+def test_the_citation_and_the_changes_have_the_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["cff-version"], citation["version"]) == ("1.2.0", version)
+    assert [author["name"] for author in citation["authors"]] == ["The saescale developers"]
+    assert f"\n## {version}\n" in (ROOT / "CHANGELOG.md").read_text()

@@ -58,3 +58,13 @@ def test_what_loads_from_another_host_is_seen():
     assert LOADED.search('<script async src="https://cdn.example/x.js">')
     assert LOADED.search('<link rel="stylesheet" href="//fonts.example/css">')
     assert not LOADED.search('<a href="https://example.org">') and not LOADED.search('<link href="a.css">')
+
+
+@pytest.mark.slow
+def test_every_key_has_a_meaning(site):
+    """From the comment beside its field, or from the column that it fills."""
+    page = (site / "reference" / "config.html").read_text()
+    rows = [re.findall(r"<td>(.*?)</td>", row, re.S) for row in re.findall(r"<tr>(.*?)</tr>", page, re.S)]
+    keys = [row for row in rows if len(row) == 4]
+    assert len(keys) > 100
+    assert [row[0] for row in keys if not row[3].strip()] == []
