@@ -188,8 +188,8 @@ def kept_states(plan: Plan) -> list[str]:
         tokens = sum(start.tokens for start in plan.starts.values())
         off = len({start.run_id for start in plan.starts.values()})
         lines.append(
-            f"{len(plan.starts)} runs branch off the kept states of {off} ended runs: {tokens:.2e} tokens are not "
-            "trained again."
+            f"{_runs(len(plan.starts), 'branches', 'branch')} off the kept states of "
+            f"{off} ended run{'s' * (off != 1)}: {tokens:.2e} tokens are not trained again."
         )
     again: dict[str, int] = {}
     for run in plan.todo:
@@ -207,11 +207,16 @@ def kept_states(plan: Plan) -> list[str]:
             spent = sum(share * (cost.seconds(run.config, rate) or 0.0) for run, share in shares)
             hours = f" and {spent / 3600:.2g} h"
         lines.append(
-            f"{len(again)} runs train again on what an ended run was trained on, whose state there was not kept: "
-            f"{sum(again.values()):.2e} tokens{hours}. A launch with launcher.keep_state=true keeps the last states of "
+            f"{_runs(len(again), 'trains', 'train')} again on what an ended run was trained on, whose state there was "
+            f"not kept: {sum(again.values()):.2e} tokens{hours}. A launch with launcher.keep_state=true keeps the last states of "
             "runs with a constant lr."
         )
     return lines
+
+
+def _runs(count: int, one: str, several: str) -> str:
+    """`1 run branches`, `2 runs branch`."""
+    return f"1 run {one}" if count == 1 else f"{count} runs {several}"
 
 
 def jobs(plan: Plan) -> list[str]:

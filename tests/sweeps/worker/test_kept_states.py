@@ -40,7 +40,7 @@ def test_later_decays_branch_off_a_kept_state_to_the_last_bit(tiny, monkeypatch)
     later = tiny(*DECAYED, "sae.dead_tokens=500", "launcher.flops_per_s=1e6")
     plan = make_plan(later)
     assert kept_states(plan) == [
-        "2 runs branch off the kept states of 1 ended runs: 4.10e+03 tokens are not trained again."
+        "2 runs branch off the kept states of 1 ended run: 4.10e+03 tokens are not trained again."
     ]
     assert not branches(plan)
     each = (2 * 16 * 32 + 8 * 2 * 16) / 3600e6
@@ -66,7 +66,7 @@ def test_without_a_kept_state_the_plan_says_what_is_trained_again(tiny, monkeypa
     (line,) = kept_states(plan)
     hours = 2048 * (2 * 16 * 32 + 8 * 2 * 16) / 3600e6
     assert line.startswith(
-        "1 runs train again on what an ended run was trained on, whose state there was not kept"
+        "1 run trains again on what an ended run was trained on, whose state there was not kept"
     )
     assert f"2.05e+03 tokens and {hours:.2g} h." in line and "launcher.keep_state=true" in line
     taken = counted(monkeypatch)
