@@ -208,8 +208,8 @@ def kept_states(plan: Plan) -> list[str]:
             hours = f" and {spent / 3600:.2g} h"
         lines.append(
             f"{_runs(len(again), 'trains', 'train')} again on what an ended run was trained on, whose state there was "
-            f"not kept: {sum(again.values()):.2e} tokens{hours}. A launch with launcher.keep_state=true keeps the last states of "
-            "runs with a constant lr."
+            f"not kept: {sum(again.values()):.2e} tokens{hours}. A launch with "
+            "launcher.keep_state=true keeps the last states of runs with a constant lr."
         )
     return lines
 
