@@ -207,8 +207,8 @@ def _times(half: float, room: float) -> float | None:
 def _of_batch(claim: Claim, test: Batch, with_curves: bool) -> ClaimVerdict:
     """A batch effect against `SMALL`: the interval lies wholly beyond it, or wholly within ±`SMALL`, or it is open.
 
-    Where losses are upper bounds, since their lr* is beyond the lr that were tried, nothing is decided that they could
-    undo.
+    Where losses at the smallest batch size are upper bounds, L may rise more with B than the test says, so nothing is
+    decided but that it rises.
     """
     of_lr = tuple(Need.SMALLER_LR if end is End.SMALLEST else Need.LARGER_LR for end in test.ends)
     if test.spread is None or test.spread_low is None or test.spread_high is None:
@@ -216,8 +216,8 @@ def _of_batch(claim: Claim, test: Batch, with_curves: bool) -> ClaimVerdict:
         part = Part(None, Outcome.UNDECIDED, None, None, None, need)
         return ClaimVerdict(claim, part.outcome, (part,))
     low, high = test.spread_low, test.spread_high
-    moves = low > SMALL and not test.smaller or high < -SMALL and not test.larger
-    hardly = low > -SMALL and high < SMALL and not (test.smaller or test.larger)
+    moves = low > SMALL or high < -SMALL and not test.bounds
+    hardly = low > -SMALL and high < SMALL and not test.bounds
     yes, no = (moves, hardly) if claim is Claim.BATCH_COMPUTE else (hardly, moves)
     outcome = Outcome.HOLDS if yes else Outcome.REFUTED if no else Outcome.UNDECIDED
     across = low <= SMALL <= high or low <= -SMALL <= high

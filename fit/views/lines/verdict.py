@@ -172,7 +172,7 @@ def _batch(part: Part, test: Batch) -> str:
 
 
 def about_edges(test: Batch) -> str:
-    """`; 8 losses at an edge of the lr that count are left out, since lr* may be beyond it`, or empty."""
+    """`; 8 losses at an edge of the lr that count are left out, since lr* may be beyond it`; empty without an edge."""
     text = ""
     if test.left_out:
         losses_are = "1 loss at an edge of the lr that count is" if test.left_out == 1 else (
@@ -180,13 +180,10 @@ def about_edges(test: Batch) -> str:
         )  # fmt: skip
         text += f"; {losses_are} left out, since lr* may be beyond it"
     if test.bounds:
-        losses_are = "1 loss at an edge of the lr is an upper bound" if test.bounds == 1 else (
-            f"{test.bounds} losses at an edge of the lr are upper bounds"
-        )  # fmt: skip
-        directions = " or ".join(
-            name for name, may in (("larger", test.larger), ("smaller", test.smaller)) if may
+        losses_are = "1 loss" if test.bounds == 1 else f"{test.bounds} losses"
+        text += (
+            f"; {losses_are} at the smallest B only bounded from above, so that the true rise may be larger"
         )
-        text += f"; {losses_are}, so that the true effect may be {directions or 'another'}"
     return text
 
 

@@ -60,40 +60,43 @@ def test_an_lr_that_did_not_converge_shows_that_the_next_one_is_no_edge():
         assert batch.at_convergence(ends(cells), unconverged).left_out == left_out
 
 
-def test_a_loss_of_the_frontier_at_an_edge_is_a_bound_that_points_one_way():
+def test_a_loss_of_the_frontier_at_an_edge_is_a_bound_at_the_smallest_batch_and_left_out_at_others():
     """Of the sweep's lr only the smallest are kept, at which L(C) is not yet at its best."""
-    options = FitOptions()
-    few = LRS[1:4]
-    (part,) = compare.curve_groups(CURVES[CURVES["lr"].isin(few)], options)
-    points = compare.compute_optimal_points(part.frontier)
-    test = batch.at_compute(part.frontier.candidates, points)
-    assert test.bounds and End.LARGEST in test.ends and (test.larger or test.smaller)
-    (whole,) = compare.curve_groups(CURVES, options)
-    inside = batch.at_compute(whole.frontier.candidates, compare.compute_optimal_points(whole.frontier))
-    assert not inside.bounds and not inside.larger and not inside.smaller
+    few = CURVES["lr"].isin(LRS[1:4])
+
+    def tested(curves):
+        (part,) = compare.curve_groups(curves, FitOptions())
+        points = compare.compute_optimal_points(part.frontier)
+        return batch.at_compute(part.frontier.candidates, points)
+
+    inside = tested(CURVES)
+    assert not inside.bounds and not inside.left_out and not inside.ends
+    smallest = tested(CURVES[few | (CURVES["batch_tokens"] != BATCHES[0])])
+    assert smallest.bounds == smallest.cells and not smallest.left_out and smallest.ends == (End.LARGEST,)
+    largest = tested(CURVES[few | (CURVES["batch_tokens"] == BATCHES[0])])
+    assert largest.left_out and not largest.bounds
 
 
-@pytest.mark.parametrize(
-    ("bounds", "claim", "outcome"),
-    [
-        ({}, Claim.BATCH_COMPUTE, Outcome.HOLDS),
-        ({"larger": True}, Claim.BATCH_COMPUTE, Outcome.HOLDS),
-        ({"smaller": True}, Claim.BATCH_COMPUTE, Outcome.UNDECIDED),
-    ],
-)
-def test_nothing_is_decided_that_a_bound_could_undo(bounds, claim, outcome):
-    found = Batch(
+@pytest.mark.parametrize("bounds", [0, 1])
+def test_of_losses_that_are_bounds_nothing_is_decided_but_that_it_rises(bounds):
+    rising = Batch(
         "compute", 0.1, 0.05, 0.15, 0.01, 0.2, 3, (256.0, 1024.0), True, spread_low=0.1, spread_high=0.3
     )
-    found = replace(found, bounds=len(bounds), ends=(End.LARGEST,) if bounds else (), **bounds)
-    (part,) = verdict(None, (Batch("converged"), found)).of(claim).parts
-    assert part.outcome is outcome
-    assert part.needs == (() if outcome is Outcome.HOLDS else (Need.LARGER_LR,))
-    small = replace(found, spread=0.0, spread_low=-0.005, spread_high=0.005)
-    (part,) = verdict(None, (Batch("converged"), small)).of(claim).parts
-    assert part.outcome is (Outcome.UNDECIDED if bounds else Outcome.REFUTED)
-    assert Batch.from_dict(plain(found.to_dict())) == found
-    assert ("the true effect may be" in about_edges(found)) is bool(bounds)
+    rising = replace(rising, bounds=bounds, ends=(End.LARGEST,) * bounds)
+
+    def judged(test):
+        (part,) = verdict(None, (Batch("converged"), test)).of(Claim.BATCH_COMPUTE).parts
+        return part
+
+    assert judged(rising).outcome is Outcome.HOLDS
+    falling = judged(replace(rising, spread=-0.2, spread_low=-0.3, spread_high=-0.1))
+    none = judged(replace(rising, spread=0.0, spread_low=-0.005, spread_high=0.005))
+    if bounds:
+        assert falling.outcome is none.outcome is Outcome.UNDECIDED and none.needs == (Need.LARGER_LR,)
+    else:
+        assert (falling.outcome, none.outcome) == (Outcome.HOLDS, Outcome.REFUTED)
+    assert Batch.from_dict(plain(rising.to_dict())) == rising
+    assert ("the true rise may be larger" in about_edges(rising)) is bool(bounds)
 
 
 @pytest.mark.parametrize("curves", [CURVES, CURVES.drop(columns="flops_sparse")])

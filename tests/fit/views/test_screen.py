@@ -48,7 +48,7 @@ def test_every_estimate_of_a_law_of_the_loss_is_in_its_table_at_any_width(smollm
             if fit.response == "nmse":
                 values = [p.value for p in fit.params.values()]
                 assert values and all(name in text for name in ("held out", "E", "A"))
-        assert "0.357 [0.340, 0.374]" in text and "+0.46 %" in text and "967 [34, 60,215]" in text
+        assert "0.357 [0.304, 0.374]" in text and "+0.46 %" in text and "967 [34, 60,215]" in text
 
 
 def test_the_law_that_describes_the_rows_best_comes_first_and_a_refuted_one_says_so(smollm2):
@@ -70,7 +70,7 @@ def test_the_verdict_comes_before_the_laws(regimes):
     outcomes = [
         line.split(":")[0] for line in lines if line.split(":")[0] in ("REFUTED", "HOLDS", "UNDECIDED")
     ]
-    assert outcomes == ["REFUTED", "HOLDS", "HOLDS"] and lines[0].startswith("REFUTED: ")
+    assert outcomes == ["REFUTED", "HOLDS", "UNDECIDED"] and lines[0].startswith("REFUTED: ")
     assert "13.9 [9.8, 19.6]" in " ".join(line.strip() for line in lines[:2])
 
 
@@ -92,7 +92,8 @@ def test_cautions_are_five_lines_that_fit_and_name_who_has_them(smollm2):
     for width in (60, 80, 120):
         lines = caution_lines(smollm2.fits, smollm2.regimes, width)
         assert len(lines) == MOST_LINES and all(len(line) <= width for line in lines)
-    assert "! Outliers: L_C k=16" in lines
+    assert any("would mislead" in line and line.endswith("(L_N k=16)") for line in lines)
+    assert any(line.startswith("! also: Outliers") for line in lines)
     every = [Caution(kind, f"About {kind.value}.") for kind in Kind]
     one = replace(smollm2.fits[0], cautions=tuple(every))
     lines = caution_lines([one], None, 400)
