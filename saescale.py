@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fit.regimes.compare import Regimes
     from fit.study.answers.prediction import Predictions as Answers
     from fit.study.study_tables import StudyTables
+    from fit.views.figures.shared.captions import Caption
     from sweeps.planning.plan import Plan as PhasePlan
 
 __all__ = ["Fits", "Plan", "Plot", "Predictions", "Status", "Tables", "collect", "fit", "plan", "status"]
@@ -325,7 +326,7 @@ class Fits(_Result):
         --------
         >>> from fit.datasets import load
         >>> ss.fit(load("gao2024_gpt4_lnk"), "L_NK", mapping={"n_latents": "n"}).plot()
-        l_nk: 250 plotted numbers; .save(folder) writes PDF, PNG and CSV
+        l_nk: 250 plotted numbers; .save(folder) writes PDF, PNG, CSV and the caption
         """
         from fit.law.errors import FitError
         from fit.views.figures.gallery import FIGURES
@@ -334,7 +335,8 @@ class Fits(_Result):
         if name not in FIGURES:
             raise FitError(f"There is no figure {name!r}: choose among {', '.join(FIGURES)}.")
         numbers = FIGURES[name].numbers(self.tables)
-        return Plot(name, FIGURES[name].draw(numbers, self.tables, style), numbers, style)
+        drawn = FIGURES[name].draw(numbers, self.tables, style)
+        return Plot(name, drawn, numbers, FIGURES[name].caption(numbers, self.tables), style)
 
     def predict(
         self,
@@ -442,21 +444,24 @@ class Predictions(_Result):
 
 @dataclass(frozen=True, repr=False)
 class Plot(_Result):
-    """A drawn figure. figure: of matplotlib; numbers: what is plotted."""
+    """A drawn figure. figure: of matplotlib; numbers: what is plotted; caption: what a paper prints below it."""
 
     name: str
     figure: "Figure"
     numbers: "pd.DataFrame"
+    caption: "Caption"
     style: str = "paper"
 
     def save(self, folder: Path | str) -> list[Path]:
-        """Write the figure as PDF and PNG and its numbers as CSV into a folder, and return the paths."""
+        """Write PDF, PNG, the numbers as CSV and the caption as Markdown and LaTeX into a folder; return the paths."""
         from fit.views.figures.gallery import save
 
-        return save(self.figure, self.numbers, Path(folder), self.name, self.style)
+        return save(self.figure, self.numbers, Path(folder), self.name, self.style, self.caption)
 
     def _lines(self) -> Sequence[str]:
-        return [f"{self.name}: {len(self.numbers)} plotted numbers; .save(folder) writes PDF, PNG and CSV"]
+        return [
+            f"{self.name}: {len(self.numbers)} plotted numbers; .save(folder) writes PDF, PNG, CSV and the caption"
+        ]
 
     def _repr_html_(self) -> str:
         png = io.BytesIO()

@@ -72,7 +72,8 @@ def test_saved_fits_are_those_of_the_file_for_the_other_verbs(fits, tmp_path):
     again.save(tmp_path)
     read = StudyTables.read(tmp_path / "table.csv")
     assert read.outdated is None and read.fits == again.results
-    assert sorted(path.name for path in again.plot().save(tmp_path)) == ["l_nk.csv", "l_nk.pdf", "l_nk.png"]
+    names = sorted(path.suffix for path in again.plot().save(tmp_path))
+    assert names == [".csv", ".md", ".pdf", ".png", ".tex"]
 
 
 def test_a_mapping_and_a_condition_are_those_of_the_command_line():
