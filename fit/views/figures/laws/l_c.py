@@ -72,13 +72,13 @@ def on(
 
 def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
     """The figure of a table made by `numbers`, a panel for each fit; only the first has the scale of n."""
-    names = labels.in_order(table["panel"])
+    names, heads = labels.in_order(table["panel"]), labels.heads(inputs.laws(study.fits, "L_C"))
     panels = [
-        layout.Panel(name, partial(on, table=table, study=study, panel=name, named=i == 0))
+        layout.Panel(heads[name], partial(on, table=table, study=study, panel=name, named=i == 0))
         for i, name in enumerate(names)
     ]
     share = "xy" if len({fit.flops for fit in inputs.laws(study.fits, "L_C")}) == 1 else "y"
-    return layout.sheet(panels, style, share=share)
+    return layout.sheet(panels, style, share=share, titles=len(names) > 1 or "refuted" in heads[names[0]])
 
 
 def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:

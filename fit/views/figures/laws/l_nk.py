@@ -54,16 +54,18 @@ def on(
 
 def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
     """The figure of a table made by `numbers`, a panel for each fit."""
-    names = labels.in_order(table["panel"])
+    names, heads = labels.in_order(table["panel"]), labels.heads(inputs.laws(study.fits, "L_NK"))
     alone = len(names) == 1
     panels = [
-        layout.Panel(name, partial(on, table=table, study=study, panel=name, named=alone)) for name in names
+        layout.Panel(heads[name], partial(on, table=table, study=study, panel=name, named=alone))
+        for name in names
     ]
     key = [
         Line2D([], [], color=mark.colour, marker=mark.marker, ls="--", label=f"k = {k:g}")
         for k, mark in _marks(table, study).items()
     ]
-    return layout.sheet(panels, style, key=[] if alone else key)
+    titles = not alone or "refuted" in heads[names[0]]
+    return layout.sheet(panels, style, key=[] if alone else key, titles=titles)
 
 
 def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:

@@ -35,6 +35,14 @@ def group_names(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def heads(fits: Sequence[FitResult]) -> dict[str, str]:
+    """The title of each fit's panel by its name; where the rows refute the law, it says so."""
+    return {
+        name: ", ".join(filter(None, [name, "refuted by its rows" if fit.refutation else ""]))
+        for name, fit in zip(fit_names(fits), fits, strict=True)
+    }
+
+
 def telling(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     """A name for each group by what distinguishes it from the others alone: `k = 32`, `B = 512`; one group by its k."""
     keys = dict.fromkeys(key for group in groups for key in group)
