@@ -267,9 +267,9 @@ def losses_by_lr(
 
     Several runs at one lr, as seeds, count as their geometric mean. A smaller or larger lr whose runs did not converge
     counts too, with the lower 95 % end of its L∞, if even that is above the lowest converged loss, and if so is every
-    other such lr between it and the best.
+    other such lr between it and the best. Where a tail is not known, its lr may be the best.
     """
-    losses = _means(part, loss)
+    losses = {lr: mean for lr, mean in _means(part, loss).items() if np.isfinite(mean)}
     if unconverged.empty or not losses:
         return losses
     here = np.logical_and.reduce([unconverged[name] == value for name, value in cell.items()])
@@ -304,7 +304,7 @@ def _largest_within(losses: Mapping[float, float], room: float) -> float | None:
 
 
 def _surely_higher(losses: Mapping[float, float], lowest: Mapping[float, float]) -> dict[float, float]:
-    """Those of the `lowest` that are above the best loss, on each side up to the first that is not."""
+    """Those of the `lowest` that are above the best loss, on each side up to the first that is not, or is NaN."""
     best = min(losses, key=losses.__getitem__)
     above: dict[float, float] = {}
     for side in (
@@ -312,17 +312,17 @@ def _surely_higher(losses: Mapping[float, float], lowest: Mapping[float, float])
         sorted((lr for lr in lowest if lr < best), reverse=True),
     ):
         for lr in side:
-            if lowest[lr] <= losses[best]:
+            if not lowest[lr] > losses[best]:
                 break
             above[lr] = lowest[lr]
     return above
 
 
 def _means(part: pd.DataFrame, column: str) -> dict[float, float]:
-    """The mean ln of the losses of each lr, without the lr of which a loss is not known."""
+    """The mean ln of the losses of each lr; NaN where one of them is not known."""
     logs = np.log(part[column].where(part[column] > 0)).groupby(part["lr"])
-    known = logs.mean()[logs.count() == logs.size()]
-    return {float(lr): float(loss) for lr, loss in known.items()}
+    means = logs.mean().where(logs.count() == logs.size())
+    return {float(lr): float(mean) for lr, mean in means.items()}
 
 
 def _cell(n: float, B: float, tokens: float | None, losses: Mapping[float, float]) -> Iterator[CellLr]:

@@ -55,9 +55,12 @@ def test_an_lr_that_did_not_converge_shows_that_the_next_one_is_no_edge():
     cells = {(n, B): INSIDE for n in (32, 64, 128) for B in (256, 1024)}
     cells[(32, 256)] = {2e-3: 0.30, 4e-3: 0.31}
     other = {"n_latents": 32, "batch_tokens": 256, "lr": 1e-3}
+    further = {**other, "lr": 5e-4, "lowest": 0.33}
     for lowest, left_out in ((0.305, 0), (0.295, 1), (np.nan, 1)):
-        unconverged = pd.DataFrame([{**other, "lowest": lowest}])
-        assert batch.at_convergence(ends(cells), unconverged).left_out == left_out
+        for rows in ([{**other, "lowest": lowest}], [{**other, "lowest": lowest}, further]):
+            assert batch.at_convergence(ends(cells), pd.DataFrame(rows)).left_out == left_out
+    seeds = pd.DataFrame([{**other, "lowest": 0.305}, {**other, "lowest": np.nan}, further])
+    assert batch.at_convergence(ends(cells), seeds).left_out == 1
 
 
 def test_a_loss_of_the_frontier_at_an_edge_is_a_bound_at_the_smallest_batch_and_left_out_at_others():

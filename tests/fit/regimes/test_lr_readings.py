@@ -82,6 +82,7 @@ def test_an_lr_that_did_not_converge_bounds_the_optimum_where_even_its_limit_is_
     losses = {0.004: -1.0, 0.008: -0.9}
     assert readings_of._surely_higher(losses, {0.002: -0.95, 0.001: -0.8}) == {0.002: -0.95, 0.001: -0.8}
     assert readings_of._surely_higher(losses, {0.002: -1.05, 0.001: -0.8, 0.016: -0.5}) == {0.016: -0.5}
+    assert readings_of._surely_higher(losses, {0.002: np.nan, 0.001: -0.8, 0.016: -0.5}) == {0.016: -0.5}
 
 
 def test_a_larger_lr_counts_as_best_where_it_costs_little(group):
