@@ -94,3 +94,9 @@ def test_what_was_skipped_is_among_the_notes(fits):
 def test_an_unknown_figure_names_those_there_are(fits):
     with pytest.raises(FitError, match="l_nk"):
         fits.plot("l_kn")
+
+
+def test_a_table_of_two_columns_is_fitted_and_drawn():
+    table = pd.DataFrame({"n_latents": [64, 128, 256, 512, 1024], "nmse": [0.5, 0.4, 0.33, 0.29, 0.26]})
+    plot = ss.fit(table, "L_N", intervals="delta").plot()
+    assert plot.name == "l_n" and len(plot.figure.axes[0].lines) + len(plot.figure.axes[0].collections) > 1

@@ -49,7 +49,7 @@ def spread(count: int, quantity: str = "") -> list[str]:
     if not quantity:
         return [OTHER[i % len(OTHER)] for i in range(count)]
     colours = section(quantity)
-    return [to_hex(colours(x)) for x in (np.linspace(0.0, 1.0, count) if count > 1 else [0.3])]
+    return [to_hex(colours(x)) for x in (np.linspace(0.0, 1.0, count) if count > 1 else [0.3] * count)]
 
 
 def values(study: StudyTables, quantity: str, more: Iterable[Any] = ()) -> list[float]:
