@@ -127,29 +127,31 @@ def cell(law: "Law", runs: Sequence[PlannedRun], price: float, weight: float) ->
     return Cell(at, price, weight)
 
 
-def ended(plan: Plan, cells: Sequence[Runs]) -> "tuple[tuple[pd.DataFrame, pd.DataFrame] | None, list[str]]":
+def ended(plan: Plan) -> "tuple[tuple[pd.DataFrame, pd.DataFrame] | None, list[str]]":
     """The tables of the runs that have ended, of the study or of the phase, None if there are none; and notes.
 
-    Runs of earlier launches that differ from all of these cells in a setting that a law does not tell apart are left
-    out, with a note.
+    Runs of earlier launches that differ from all of the grid in a setting that a law does not tell apart are left out,
+    with a note.
     """
     from sweeps.ledger.tables import collect
 
     ids = None if plan.phase is None else [run.run_id for run in plan.runs]
     runs, curves = collect(plan.study, ids)
     runs = runs[runs["state"].isin(ENDED)]
-    runs, notes = _like(runs, cells)
+    runs, notes = _like(runs, plan)
     tables = (runs, curves[curves["run_id"].isin(runs["run_id"])]) if len(runs) else None
     return tables, notes
 
 
-def _like(runs: "pd.DataFrame", cells: Sequence[Runs]) -> "tuple[pd.DataFrame, list[str]]":
-    """The rows that agree with the cells in each setting that all cells share, and a note on those left out."""
+def _like(runs: "pd.DataFrame", plan: Plan) -> "tuple[pd.DataFrame, list[str]]":
+    """The rows of the plan, and those that agree with it in each setting that all of it shares; notes on the others."""
     import pandas as pd
 
     from fit.data.groups import GROUPS
 
-    wanted = [columns(one[0]) for one in cells]
+    # Of all cells, not of the untrained ones alone: a setting that follows n has one value at the last n that is left.
+    wanted = [columns(run) for run in plan.runs]
+    planned = runs["run_id"].isin({run.run_id for run in plan.runs})
     free = {*_INPUTS, *_REPEATS, *GROUPS}
     notes = []
     for name, value in wanted[0].items():
@@ -158,12 +160,12 @@ def _like(runs: "pd.DataFrame", cells: Sequence[Runs]) -> "tuple[pd.DataFrame, l
         column = runs[name]
         # Runs of an earlier version lack the settings that came later, and are as the defaults.
         usual = value in (getattr(TrainConfig, name, None), getattr(SAEConfig, name, None))
-        same = column.isna() if value is None else column.eq(value).fillna(usual)
+        same = (column.isna() if value is None else column.eq(value).fillna(usual)) | planned[runs.index]
         if not same.all():
             others = ", ".join("none" if pd.isna(one) else str(one) for one in column[~same].unique())
             count = int((~same).sum())
             notes.append(
-                f"{count} ended run{'s' * (count != 1)} with {_KEYS[name]} = {others} left out: the cells have {value}."
+                f"{count} ended run{'s' * (count != 1)} with {_KEYS[name]} = {others} left out: the grid has {value}."
             )
             runs = runs[same.to_numpy(dtype=bool)]
     return runs, notes

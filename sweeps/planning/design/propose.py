@@ -146,7 +146,7 @@ def propose(plan: Plan, want: Wanted) -> Proposal:
             f"Every cell of {plan.title} is trained: give a larger grid, as sae.n_latents=geom(…)."
         )
     _costs(plan, want, cells)  # a budget that pays nothing is refused before the fits
-    tables, notes = ended(plan, cells)
+    tables, notes = ended(plan)
     if tables is None:
         none = f"No {'other ' if notes else ''}run of {plan.title} has ended."
         return _first(plan, want, cells, [*notes, none])

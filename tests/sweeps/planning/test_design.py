@@ -129,8 +129,19 @@ def test_runs_with_another_setting_than_the_cells_are_no_rows_of_their_law(tiny,
     end(make_plan(tiny("sae.n_latents=16,24,32,48,64,96", "train.ema=0.9", "launcher=debug")), law_of_n)
     code, printed = shown(tiny(*SIZES, *ALPHA, "design.budget=1e18"), capsys)
     assert code == 0, printed.err
-    assert "6 ended runs with train.ema = 0.9 left out: the cells have 0.999." in printed.out
+    assert "6 ended runs with train.ema = 0.9 left out: the grid has 0.999." in printed.out
     assert "No other run of tiny has ended." in printed.out and "for a first fit of L_N" in printed.out
+
+
+def test_trained_cells_stay_rows_where_a_setting_follows_n(tiny, capsys):
+    """Before, the only untrained cell had warmup_tokens = 1024, and the trained ones were left out for theirs."""
+    warm = ("++grid.derive.train.warmup_tokens=4*n_latents", "launcher=debug")
+    sizes = "sae.n_latents=16,24,32,48,64,96,128,192"
+    end(make_plan(tiny(sizes, *warm)), law_of_n)
+    code, printed = shown(tiny(f"{sizes},256", *warm, *ALPHA[:2], "design.budget=1e18"), capsys)
+    assert code == 0, printed.err
+    assert "by L_N (k=2), 8 rows" in printed.out and "left out" not in printed.out
+    assert [run.config.sae.n_latents for run in launched(printed.out).runs] == [256]
 
 
 @pytest.mark.parametrize(
