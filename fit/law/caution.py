@@ -18,6 +18,7 @@ class Kind(StrEnum):
     NO_FLOOR = "no floor"
     RISING = "rising"
     ANOTHER_LAW = "another law better"
+    LOWER_AICC = "lower AICc"
     DISAGREEMENT = "disagreement"
     HELD_OUT = "held out"
     OUTLIERS = "outliers"
@@ -41,7 +42,8 @@ HEADINGS = {
     Kind.STARTS: "Starts that do not agree",
     Kind.NO_FLOOR: "No irreducible loss",
     Kind.RISING: "A loss that rises with scale",
-    Kind.ANOTHER_LAW: "Another law predicts better",
+    Kind.ANOTHER_LAW: "Another law describes the rows better",
+    Kind.LOWER_AICC: "Another law has the lower AICc, held-out scales do not decide",
     Kind.DISAGREEMENT: "Results that disagree with one another",
     Kind.HELD_OUT: "No check on held-out scales",
     Kind.OUTLIERS: "Outliers",

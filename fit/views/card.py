@@ -30,6 +30,7 @@ TOLD = (
     Kind.NO_FLOOR,
     Kind.RISING,
     Kind.ANOTHER_LAW,
+    Kind.LOWER_AICC,
     Kind.DISAGREEMENT,
     Kind.OUTLIERS,
     Kind.EDGE,

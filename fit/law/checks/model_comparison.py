@@ -207,10 +207,10 @@ def beaten(law: Law, laws: Sequence[Candidate]) -> list[Caution]:
         text = (
             f"{best.law} has the lower AICc: {best.formula}. One held-out scale ({errors}) does not decide."
         )
-        return [_better(best, text)]
+        return [_better(best, text, Kind.LOWER_AICC)]
     also = f" predicts held-out scales as well ({errors}) and" if errors else ""
-    return [_better(best, f"{best.law}{also} has the lower AICc: {best.formula}.")]
+    return [_better(best, f"{best.law}{also} has the lower AICc: {best.formula}.", Kind.LOWER_AICC)]
 
 
-def _better(best: Candidate, text: str) -> Caution:
-    return Caution(Kind.ANOTHER_LAW, text, (best.law,))
+def _better(best: Candidate, text: str, kind: Kind = Kind.ANOTHER_LAW) -> Caution:
+    return Caution(kind, text, (best.law,))

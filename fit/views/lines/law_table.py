@@ -168,7 +168,7 @@ def _fits_block(fits: Sequence[FitResult]) -> Block:
         cells += [_interval(fit.derived.get(name)) for name in single]
         for (_, last), of_method in beside.items():
             same = next((other for other in of_method if other.group == fit.group), None)
-            cells.append(MISSING if same is None else _interval(same.params.get(last[0])))
+            cells.append(MISSING if same is None else _interval(same.params.get(last)))
         rows.append((*cells, held_out(fit.held_out), runs_used(fit, several)))
     return Block(header, tuple(rows), len(keys), frozenset(others))
 
