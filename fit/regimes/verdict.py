@@ -211,6 +211,8 @@ def _of_batch(claim: Claim, test: Batch, with_curves: bool) -> ClaimVerdict:
     decided but that it rises.
     """
     of_lr = tuple(Need.SMALLER_LR if end is End.SMALLEST else Need.LARGER_LR for end in test.ends)
+    if not of_lr and (test.left_out or test.bounds):  # of two lr, nobody knows beyond which lr* lies
+        of_lr = (Need.LR_SWEEP,)
     if test.spread is None or test.spread_low is None or test.spread_high is None:
         need = of_lr or (Need.BATCH_SIZES if with_curves else Need.CURVES,)
         part = Part(None, Outcome.UNDECIDED, None, None, None, need)

@@ -24,7 +24,7 @@ NEEDS = {
     Need.SMALLER_LR: "smaller lr, trained until they converge",
     Need.LARGER_LR: "larger lr",
     Need.BATCH_SIZES: "converged runs and curves of two batch sizes or more at two n or more",
-    Need.RETUNED_LR: "two lr or more at each n and batch size",
+    Need.RETUNED_LR: "three lr or more at each n and batch size",
     Need.MORE_CELLS: "more n or seeds",
 }
 # Readings of ρ that are listed for a batch size.

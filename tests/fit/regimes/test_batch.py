@@ -49,6 +49,8 @@ def test_a_converged_loss_at_an_edge_of_the_lr_is_left_out_and_counted():
     assert (
         two_lr.left_out == 6 and not two_lr.ends
     )  # of two lr, both of which are ends, either side may be better
+    (part,) = verdict(None, (two_lr, Batch("compute"))).of(Claim.BATCH_CONVERGED).parts
+    assert part.needs == (Need.LR_SWEEP,)
 
 
 def test_an_lr_that_did_not_converge_shows_that_the_next_one_is_no_edge():
@@ -78,6 +80,9 @@ def test_a_loss_of_the_frontier_at_an_edge_is_a_bound_at_the_smallest_batch_and_
     assert smallest.bounds == smallest.cells and not smallest.left_out and smallest.ends == (End.LARGEST,)
     largest = tested(CURVES[few | (CURVES["batch_tokens"] == BATCHES[0])])
     assert largest.left_out and not largest.bounds
+    _, three = SWEEP.tables(ns=SIZES, lrs=LRS[1:10], batches=(512, 2048, 8192))
+    middle = tested(three[three["lr"].isin(LRS[1:4]) | (three["batch_tokens"] != 2048)])
+    assert middle.left_out and not middle.bounds
 
 
 @pytest.mark.parametrize("bounds", [0, 1])
@@ -96,6 +101,8 @@ def test_of_losses_that_are_bounds_nothing_is_decided_but_that_it_rises(bounds):
     none = judged(replace(rising, spread=0.0, spread_low=-0.005, spread_high=0.005))
     if bounds:
         assert falling.outcome is none.outcome is Outcome.UNDECIDED and none.needs == (Need.LARGER_LR,)
+        of_two_lr = replace(rising, ends=(), spread=0.0, spread_low=-0.005, spread_high=0.005)
+        assert judged(of_two_lr).needs == (Need.LR_SWEEP,)
     else:
         assert (falling.outcome, none.outcome) == (Outcome.HOLDS, Outcome.REFUTED)
     assert Batch.from_dict(plain(rising.to_dict())) == rising
