@@ -88,9 +88,14 @@ def _evaluations(
     half octaves of D between its evaluations. The end of a run whose lr decays, and a row without a run, stay as they
     are.
     """
-    finite = (tables.numbers(part, "nmse") > 0) & (tables.numbers(part, PROGRESS) > 0)
-    known = part[finite & np.isfinite(tables.numbers(part, "nmse"))]
-    left = [LeftOut(len(part) - len(known), "without a loss or tokens")]
+    needed = ["nmse", PROGRESS, "lr", *cell]
+    numbers = tables.numeric(part, *needed)[needed]
+    known = part[((numbers > 0) & np.isfinite(numbers)).all(axis=1).to_numpy()]
+    left = [LeftOut(len(part) - len(known), f"without a loss, {PROGRESS}, {', '.join(cell)} or lr")]
+    if known.empty:
+        raise FitError(
+            f"None of {len(part)} evaluations has a positive number in each of {', '.join(needed)}, which lr* needs."
+        )
     if "run_id" in known.columns:
         last = known[PROGRESS] >= known[PROGRESS].groupby(known["run_id"]).transform("max")
         counted = known[~decays(known) | last.to_numpy()]

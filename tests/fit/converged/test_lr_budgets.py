@@ -131,3 +131,20 @@ def test_sizes_with_fewer_than_three_lr_or_no_best_lr_are_left_out_and_counted(w
         FitError, match=r"lr\* needs three lr at each \(n_latents, batch_tokens\), and none has"
     ):
         fit(two)
+
+
+@pytest.mark.parametrize("column", ["lr", "n_latents", "nmse", "tokens"])
+def test_rows_that_lack_a_number_are_left_out_for_that_reason(column):
+    """Rows of new runs at a size that is used, so that only the missing number can leave them out."""
+    table = curves()
+    more = table.iloc[::9].assign(run_id=lambda rows: rows["run_id"] + "x")
+    more[column] = np.nan
+    (result,), (expected,) = fit(pd.concat([table, more], ignore_index=True)), fit(table)
+    by_rule = {part.rule: part.rows for part in result.rows_used.left_out}
+    assert by_rule["without a loss, tokens, n_latents, batch_tokens or lr"] == len(more)
+    assert "of a (n_latents, batch_tokens) with fewer than three lr" not in {
+        part.rule for part in result.rows_used.left_out if part.rows
+    }
+    assert result.rows_used.used == expected.rows_used.used and result.params == expected.params
+    with pytest.raises(FitError, match=f"None of {len(table)} evaluations has a positive number in each of"):
+        fit(table.assign(**{column: np.nan}))
