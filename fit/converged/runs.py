@@ -101,9 +101,12 @@ def select(
     every = len(rows)
     rows, copies = _without_copies(rows)
     cautions += copies
+    # A table of the trainer has the column k also where no run has one, as of ReLU with a penalty.
+    no_k = "k" not in part.columns or ("k" not in inputs and bool(part["k"].isna().all()))
     if len(rows):
-        tables.positive(rows, "n_latents", "nmse", *(["k"] if "k" in rows.columns else []))
-    cell = list(dict.fromkeys(name for name in ("n_latents", "k", *inputs) if name in part.columns))
+        tables.positive(rows, "n_latents", "nmse", *([] if no_k else ["k"]))
+    names = ("n_latents", *([] if no_k else ["k"]), *inputs)
+    cell = list(dict.fromkeys(name for name in names if name in part.columns))
     scale = [*cell, *(name for name in ("lr",) if name in rows.columns)]
     cautions += told_apart(rows, "nmse", scale, "the law", pooled)
     best, selection, edges = best_of_cells(rows, done, selection, cell)

@@ -435,3 +435,19 @@ def test_copies_of_rows_count_once_and_are_said():
     assert list(twice.rows["nmse"]) == list(once.rows["nmse"])
     assert [(used.rows, used.rule) for used in twice.left_out if used.rows] == [(12, "copies of another row")]
     assert any("12 rows repeat others in every column and count once" in each.text for each in twice.cautions)
+
+
+def test_a_k_that_no_run_of_a_group_has_is_no_part_of_its_cells():
+    """The trainer's table has the column k also where the activation is ReLU; the law is that of a table without it."""
+    table = runs(ks=(16,))
+    (absent,), (missing,) = converged(table.drop(columns="k")), converged(table.assign(k=np.nan))
+    assert absent.group == {} and missing.group == {"k": None}
+    assert missing.selection == absent.selection and missing.selection.rule.startswith(
+        "best lr of each (n_latents) by"
+    )
+    assert list(missing.rows["nmse"]) == list(absent.rows["nmse"])
+    some = table.assign(k=table["k"].where(table["n_latents"] > 512))
+    with pytest.raises(FitError, match="3 of 21 rows have no usable k"):
+        list(converged(some, asked=[]))
+    with pytest.raises(FitError, match="no usable k"):
+        list(converged(table.assign(k=np.nan), BOTH))
