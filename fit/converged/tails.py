@@ -15,6 +15,7 @@ had reached their limit without a sign of it in their curve, so the upper end is
 `python -m benchmarks.laws.tails` measures this and the coverage.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,6 +107,12 @@ def limits(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> tuple[pd.D
     for it. Without a curve the power law cannot be refuted, so the interval holds that of nmse_inf and nmse_inf_se.
     """
     tails, by_curve = _tails(runs, curves)
+    known, by_row = _limits(runs, tails)
+    return known, by_row | by_curve
+
+
+def _limits(runs: pd.DataFrame, tails: Sequence[Tail]) -> tuple[pd.DataFrame, np.ndarray]:
+    """The table of `limits` from the tail of each run, and which runs have the L∞ that they stopped by."""
     of_row, by_row = of_trainer(runs)
     rows = []
     for i, (tail, last) in enumerate(zip(tails, _column(runs, "nmse"), strict=True)):
@@ -114,7 +121,7 @@ def limits(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> tuple[pd.D
             continue
         limit = tail.limit()
         rows.append([*(last * np.array(limit[:3])), *limit[3:]])
-    return pd.DataFrame(rows, columns=list(COLUMNS), index=runs.index, dtype=float), by_row | by_curve
+    return pd.DataFrame(rows, columns=list(COLUMNS), index=runs.index, dtype=float), by_row
 
 
 def _tails(runs: pd.DataFrame, curves: pd.DataFrame | None) -> tuple[list[Tail], np.ndarray]:
@@ -132,8 +139,9 @@ def _tails(runs: pd.DataFrame, curves: pd.DataFrame | None) -> tuple[list[Tail],
 
 def ends(runs: pd.DataFrame, curves: pd.DataFrame | None = None) -> pd.DataFrame:
     """`limits` of each run. A loss that rises has no L∞, and what it has reached stands in for it; NaN: unknown."""
-    known, _ = limits(runs, curves)
-    rises = np.array([tail.rises for tail in _tails(runs, curves)[0]], dtype=bool)
+    tails, _ = _tails(runs, curves)
+    known, _ = _limits(runs, tails)
+    rises = np.array([tail.rises for tail in tails], dtype=bool)
     reached = pd.Series(np.where(rises, _column(runs, "nmse"), np.nan), index=runs.index)
     return known.assign(**{name: known[name].fillna(reached) for name in ("value", "low", "high")})
 

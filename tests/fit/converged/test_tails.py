@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.laws.tails import LAW_CUTS, TARGET, Study, coverage, half, held, laws, stopped
+from fit.converged import tails
 from fit.converged.runs import converged
 from fit.converged.tails import COLUMNS, RATIO, from_curve, limits
 from fit.study import fit_table
@@ -171,3 +172,17 @@ def test_what_a_converged_run_may_still_fall_is_its_tail_or_else_its_epsilon():
     assert "shared_low" not in kept.rows
     (nothing,) = converged(runs.drop(columns=["nmse_inf", "epsilon"]))
     assert "shared_low" not in nothing.rows
+
+
+def test_ends_are_the_limits_and_what_a_rising_loss_has_reached_from_one_look_at_each_tail(monkeypatch):
+    runs = pd.DataFrame({"run_id": ["falls", "rises", "unknown"], "nmse": [curve(1.0)[-1], 0.5, 0.4]})
+    losses = {"falls": curve(1.0), "rises": np.linspace(0.3, 0.5, len(D))}
+    curves = pd.concat([pd.DataFrame({"run_id": run, "tokens": D, "nmse": L}) for run, L in losses.items()])
+    looks = []
+    monkeypatch.setattr(tails, "from_curve", lambda *curve: looks.append(curve) or from_curve(*curve))
+    ends = tails.ends(runs, curves)
+    assert len(looks) == 2
+    known, _ = limits(runs, curves)
+    assert list(known["value"].notna()) == [True, False, False]
+    pd.testing.assert_frame_equal(ends.iloc[[0, 2]], known.iloc[[0, 2]])
+    assert list(ends.loc[1, ["value", "low", "high"]]) == [0.5] * 3
