@@ -168,7 +168,10 @@ def fit_lr(
     with_optimum = int(pd.Series(tables.numbers(usable, "n_latents")).isin(best["n_latents"]).sum())
     left_out = (
         LeftOut(len(part) - len(converged), "not done, or not converged"),
-        LeftOut(unknown_tails, "without a curve or last_doubling, so that L∞ is not known"),
+        LeftOut(
+            unknown_tails,
+            "without last_doubling or two evaluations in a last doubling, so that L∞ is not known",
+        ),
         LeftOut(len(usable) - with_optimum, "of n that have no best lr"),
     )
     runs = training_runs(usable, law.inputs, law.response, options.cluster)

@@ -286,8 +286,8 @@ def _without_limit(converged: int, unconverged: int) -> tuple[str, ...]:
     if not texts:
         return ()
     return (
-        f"{' and '.join(texts)} have neither a curve nor last_doubling, so their L∞ is not known, and they do not "
-        "count for lr*(L(N)) or for the batch size.",
+        f"{' and '.join(texts)} have no curve with two evaluations in its last doubling, and no last_doubling, so "
+        "their L∞ is not known, and they do not count for lr*(L(N)) or for the batch size.",
     )
 
 

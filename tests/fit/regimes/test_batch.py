@@ -134,7 +134,9 @@ def test_an_unknown_tail_says_nothing_of_an_lr_and_a_risen_loss_does():
     no_tail = CURVES[~CURVES["run_id"].isin(ids)]
     unknown = compare._converged(runs, no_tail, FitOptions())
     assert unknown.unconverged["lowest"].isna().all() and len(unknown.unconverged) == len(ids)
-    assert any(f"{len(ids)} of those not converged have neither a curve" in text for text in unknown.reasons)
+    assert any(
+        f"{len(ids)} of those not converged have no curve with two" in text for text in unknown.reasons
+    )
     rising = CURVES.assign(nmse=CURVES["nmse"].where(~CURVES["run_id"].isin(ids), CURVES["tokens"] / 1e9))
     risen = compare._converged(runs, rising, FitOptions()).unconverged
     np.testing.assert_allclose(risen["lowest"], risen["nmse"])
@@ -145,7 +147,7 @@ def test_a_converged_run_without_a_tail_is_not_compared_with_the_limits_of_other
     some = CURVES[CURVES["run_id"] != runs["run_id"].iloc[0]]
     found = compare._converged(runs, some, FitOptions())
     assert len(found.at_limits) == len(runs) - 1 and found.at_limits[LIMIT].notna().all()
-    assert any("1 of those converged have neither a curve" in text for text in found.reasons)
+    assert any("1 of those converged have no curve with two" in text for text in found.reasons)
     none = compare._converged(runs, None, FitOptions())
     assert LIMIT not in none.at_limits and len(none.at_limits) == len(runs)
 
