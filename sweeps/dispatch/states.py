@@ -96,20 +96,37 @@ def states_now(study: Study) -> tuple[pd.DataFrame, str]:
     return frame, f"{study.path}: {text}{note}{''.join(stopped)}"
 
 
-def run_detail(folder: RunFolder) -> list[str]:
-    """Return the details of one run as lines: where it ran, how it ended, why it failed, and its logs."""
+def run_facts(folder: RunFolder) -> dict[str, Any]:
+    """Everything about one run as plain data: its state, where it ran, how it ended, why it failed, and its logs."""
     status = current_status(folder)
-    lines = [f"{folder.path}: {status.state} at {status.tokens:,} tokens"]
-    if status.message:
-        lines.append(f"  {status.message}")
-    for facts in (folder.environment() or {}, folder.result() or {}):
-        lines += [f"  {key}: {value}" for key, value in facts.items() if value is not None]
+    return {
+        "path": str(folder.path),
+        "state": status.state,
+        "tokens": status.tokens,
+        "message": status.message,
+        "environment": folder.environment() or {},
+        "result": folder.result() or {},
+        "failures": [vars(one) for one in failures.failures(folder, since_retry=False)],
+        "logs": [str(path) for path in logs(folder)],
+        "traceback": folder.traceback(),
+    }
+
+
+def run_detail(folder: RunFolder) -> list[str]:
+    """`run_facts` as lines."""
+    facts = run_facts(folder)
+    lines = [f"{facts['path']}: {facts['state']} at {facts['tokens']:,} tokens"]
+    if facts["message"]:
+        lines.append(f"  {facts['message']}")
+    for known in (facts["environment"], facts["result"]):
+        lines += [f"  {key}: {value}" for key, value in known.items() if value is not None]
     lines += [
-        f"  failed {one.at}: {one.kind}, {one.message}" + (f" ({one.host})" if one.host else "")
-        for one in failures.failures(folder, since_retry=False)
+        f"  failed {one['at']}: {one['kind']}, {one['message']}"
+        + (f" ({one['host']})" if one["host"] else "")
+        for one in facts["failures"]
     ]
-    lines += [f"  log: {path}" for path in logs(folder)]
-    return lines + (folder.traceback() or "").splitlines()
+    lines += [f"  log: {path}" for path in facts["logs"]]
+    return lines + (facts["traceback"] or "").splitlines()
 
 
 def logs(folder: RunFolder) -> list[Path]:

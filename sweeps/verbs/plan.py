@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     with Waiting("planning", arguments.quiet):
         plans = make_plans(arguments.overrides)
     if want is not None:
-        return _design(plans, want)
+        return _design(plans, want, arguments.json)
     if arguments.dry_run:
         print("\n".join(map(submit.script, plans)))
         return 0
@@ -88,13 +88,17 @@ def _content(plan: "Plan") -> dict[str, Any]:
     }
 
 
-def _design(plans: "Sequence[Plan]", want: "Wanted") -> int:
+def _design(plans: "Sequence[Plan]", want: "Wanted", as_json: bool) -> int:
     """Print which cells are best trained next, of the first phase that has any left."""
     from sweeps.planning.design import table
     from sweeps.planning.design.propose import propose
 
     plan = next((one for one in plans if one.todo), plans[-1])
-    table.show(propose(plan, want))
+    proposal = propose(plan, want)
+    if as_json:
+        print(json.dumps(table.content(proposal), indent=1, ensure_ascii=False, default=str))
+    else:
+        table.show(proposal)
     return 0
 
 

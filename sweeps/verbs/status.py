@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from sweeps.ledger.run_folder import Study
 
 WATCH_S = 5.0
+# Nobody works on a study in which for this long no run trained, waited in a queue or was held by a worker: a worker
+# imports torch for up to 30 s before it takes its first run, and a launch that waits tries a failed run again in 10 s.
+QUIET_S = 120.0
 # States that stay as they are until somebody launches, retries or repairs.
 AT_REST = ("done", "diverged", "cancelled", "unreadable")
+ENDED = "every run has ended"
 
 
 def clock(seconds: float | None) -> str:
@@ -75,19 +79,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare STUDY, runs of it, --watch and --plot."""
     add_study(parser, ids=True)
     parser.add_argument(
-        "--watch", action="store_true", help=f"refresh every {WATCH_S:.0f} seconds until every run has ended"
+        "--watch",
+        action="store_true",
+        help=f"refresh every {WATCH_S:.0f} seconds until nothing runs any more",
     )
     parser.add_argument(
         "--plot",
         action="store_true",
         help="also collect, and draw the curves so far into the study's figures/",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON: the counts, and a row for each run")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON: the counts and a row for each run, or the named runs"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Show the runs of the study, or all details of the named runs. Returns 1 if a run has failed or stopped."""
-    from sweeps.dispatch.states import run_detail
+    from sweeps.dispatch.states import run_detail, run_facts
     from sweeps.errors import SweepError
 
     ids = [a for a in arguments.study if RUN_ID.fullmatch(a)]
@@ -95,15 +103,55 @@ def run(arguments: argparse.Namespace) -> int:
     for run_id in ids:
         if not study.run(run_id).path.is_dir():
             raise SweepError(f"There is no run {run_id} in {study.path}.")
-        print("\n".join(run_detail(study.run(run_id))))
+    if ids and (arguments.watch or arguments.plot):
+        raise SweepError("--watch and --plot are about all runs of a study: leave out the run ids.")
     if ids:
+        folders = [study.run(run_id) for run_id in ids]
+        if arguments.json:
+            print(_dumped({"study": str(study.path), "runs": [run_facts(folder) for folder in folders]}))
+        else:
+            print("\n".join(line for folder in folders for line in run_detail(folder)))
         return 0
     return _as_json(study) if arguments.json else _show(study, arguments.watch, arguments.plot)
 
 
-def over(frame: "pd.DataFrame") -> bool:
-    """Whether no run will change any more by itself: each has a result, has failed for good, or is cancelled."""
-    return all(state in AT_REST or state.startswith("failed") for state in frame.state)
+class Watched:
+    """Says when there is nothing more to watch in a study: every run has ended, or nobody works on it."""
+
+    def __init__(self, study: "Study") -> None:
+        self.study = study
+        self._moved = time.monotonic()
+
+    def over(self, frame: "pd.DataFrame") -> str | None:
+        """A sentence on why nothing changes any more by itself, None while something may.
+
+        A run that failed and may be tried again has not ended while a launch may still do it.
+        """
+        if all(map(self._rests, frame.run_id, frame.state)):
+            return ENDED
+        now = time.monotonic()
+        if any(map(self._moves, frame.run_id, frame.state)):
+            self._moved = now
+        if now - self._moved < QUIET_S:
+            return None
+        counts = Counter(state for state in frame.state if state not in AT_REST)
+        left = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        return (
+            f"for {QUIET_S:.0f} s no run trained, waited in a queue or was held by a worker, and not all have ended "
+            f"({left}): saescale launch goes on with them"
+        )
+
+    def _rests(self, run_id: str, state: str) -> bool:
+        from sweeps.ledger import failures
+
+        if state.startswith("failed"):
+            return not failures.may_retry(self.study.run(run_id), failures.RETRIES)
+        return state in AT_REST
+
+    def _moves(self, run_id: str, state: str) -> bool:
+        from sweeps.ledger.claims import held
+
+        return state in ("running", "queued") or (state not in AT_REST and held(self.study.run(run_id)))
 
 
 def _code(frame: "pd.DataFrame") -> int:
@@ -118,8 +166,12 @@ def _as_json(study: "Study") -> int:
     frame, counts = states_now(study)
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     content = {"study": str(study.path), "text": counts, "states": dict(Counter(frame.state)), "runs": rows}
-    print(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
+    print(_dumped(content))
     return _code(frame)
+
+
+def _dumped(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def _show(study: "Study", watch: bool, with_plot: bool) -> int:
@@ -131,8 +183,9 @@ def _show(study: "Study", watch: bool, with_plot: bool) -> int:
 
     console = Console(width=None if Console().is_terminal else 150)
     frame, counts = states_now(study)
+    watched, end = Watched(study), None
     with Live(console=console, auto_refresh=False, screen=False) if watch else nullcontext() as live:
-        while live is not None and not over(frame):
+        while live is not None and (end := watched.over(frame)) is None:
             live.update(Group(table(frame), Text(counts)), refresh=True)
             time.sleep(WATCH_S)
             frame, counts = states_now(study)
@@ -140,6 +193,8 @@ def _show(study: "Study", watch: bool, with_plot: bool) -> int:
             live.update(Text(""), refresh=True)
     console.print(table(frame))
     print(counts)
+    if end is not None:
+        print(f"{end[0].upper()}{end[1:]}.")
     if with_plot:
         plot(study)
     return _code(frame)

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.verbs.arguments import SweepVerb, add_study, find_study
-from sweeps.verbs.status import clock, over
+from sweeps.verbs.status import AT_REST, ENDED, Watched, clock
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from fit.law.result import FitResult
     from fit.study.study_tables import StudyTables
-    from sweeps.ledger.run_folder import Study
 
 EVERY_S = 30
 # The laws that a page of a running study shows: they are fitted in a second, where L(C) and its optima take many.
@@ -46,39 +45,47 @@ def _seconds(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the page again and again until every run has ended; its last version does not reload itself."""
+    """Write the page again and again until nothing changes any more; its last version does not reload itself.
+
+    Returns 1 if runs are left that nobody works on.
+    """
+    from sweeps.errors import SweepError
+
     study = find_study(arguments.study)
     out = arguments.out or study.path / "live.html"
-    told = False
+    if out.is_dir():
+        raise SweepError(f"--out {out} is a folder: name the file of the page, as {out / 'live.html'}.")
+    watched, is_told = Watched(study), False
     while True:
         started = time.process_time()
-        ended = write(study, out, arguments.every)
-        if not told:
+        end = write(watched, out, arguments.every)
+        if end is not None:
+            print(f"{end}; {out} is complete. With every law: saescale report {study.path}")
+            return 0 if end == ENDED else 1
+        if not is_told:
             print(
                 f"wrote {out}: open it in a browser, it reloads itself every {arguments.every} s", flush=True
             )
-            told = True
-        if ended:
-            print(f"every run has ended; {out} is complete. With every law: saescale report {study.path}")
-            return 0
+            is_told = True
         time.sleep(max(arguments.every, (time.process_time() - started) / SHARE))
 
 
-def write(study: "Study", out: Path, every_s: int) -> bool:
-    """Collect the tables and write the page. Returns whether every run has ended."""
+def write(watched: Watched, out: Path, every_s: int) -> str | None:
+    """Collect the tables and write the page. Returns why nothing changes any more, None while something may."""
     from fit.data import files
     from fit.study.study_tables import StudyTables
     from fit.views.page.page import Live, page
     from sweeps.dispatch.states import states_now
     from sweeps.ledger.tables import write_tables
 
+    study = watched.study
     frame, counts = states_now(study)
     write_tables(study)
     tables, notes = _fitted(StudyTables.read(study.path, with_fits=False, lenient=True))
-    ended = over(frame)
+    end = watched.over(frame)
     lines = (counts.partition(": ")[2], *_pace(frame), *map(law_line, tables.fits), *notes)
-    files.write(out, page(tables, None if ended else Live(every_s, lines)).encode())
-    return ended
+    files.write(out, page(tables, None if end is not None else Live(every_s, lines)).encode())
+    return end
 
 
 def _fitted(tables: "StudyTables") -> "tuple[StudyTables, list[str]]":
@@ -97,15 +104,20 @@ def _fitted(tables: "StudyTables") -> "tuple[StudyTables, list[str]]":
 
 
 def _pace(frame: "pd.DataFrame") -> Iterator[str]:
-    """`51,200 tokens/s in 4 runs; at most 1:02:03 left at this pace`: at most, since runs that converge end earlier."""
+    """`51,200 tokens/s in 4 runs; at most 1:02:03 left at this pace`: at most, since runs that converge end earlier.
+
+    Runs that failed or stopped count only when they are launched again, and the line says how many they are.
+    """
     running = frame[frame.state == "running"]
     rate = float(running.rate.sum()) if "rate" in running else 0.0
     if not rate:
         return
-    unfinished = frame[~frame.state.isin(["done", "diverged", "cancelled"])]
+    idle = (frame.state == "stopped") | frame.state.str.startswith("failed")
+    unfinished = frame[~frame.state.isin(AT_REST) & ~idle]
     left = float((unfinished.budget - unfinished.tokens).clip(lower=0).sum())
     most = "at most " if (unfinished.stop != "budget").any() else ""
-    yield f"{rate:,.0f} tokens/s in {len(running)} runs; {most}{clock(left / rate)} left at this pace"
+    without = f", without the {idle.sum()} that failed or stopped" if idle.any() else ""
+    yield f"{rate:,.0f} tokens/s in {len(running)} runs; {most}{clock(left / rate)} left at this pace{without}"
 
 
 def law_line(fit: "FitResult") -> str:
@@ -129,7 +141,9 @@ main = SweepVerb(
     saescale watch runs/demo
     saescale watch study=demo --every 60 --out /tmp/demo.html
     """,
-    notes="It ends when every run has ended, and writes neither fits.json nor report.html.",
+    failure="runs are left that nobody works on: for two minutes none trained, was queued or was held by a worker",
+    notes="It ends when every run has ended, or when nobody works on the study any more. It writes neither fits.json\n"
+    "nor report.html.",
     interrupted="interrupted; the page stays as it is, and the runs go on.",
 )
 

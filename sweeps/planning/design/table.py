@@ -22,6 +22,24 @@ def show(proposal: Proposal) -> None:
     print("\n".join(launching(proposal)))
 
 
+def content(proposal: Proposal) -> dict[str, Any]:
+    """The proposal as plain data: the cells in their order, each with its runs; costs are in `unit`."""
+    return {
+        "target": str(proposal.target),
+        "law": proposal.law,
+        "rows": proposal.rows,
+        "unit": proposal.unit,
+        "budget": proposal.budget,
+        "cost_of_all": proposal.whole,
+        "present": [vars(one) for one in proposal.present],
+        "cells": [
+            vars(line) | {"runs": [{"run_id": run.run_id, **run.varied} for run in line.runs]}
+            for line in proposal.lines
+        ],
+        "notes": list(proposal.notes),
+    }
+
+
 def heading(proposal: Proposal) -> Iterator[str]:
     """What is wanted, what is known of it now, and what may be spent."""
     by = f", by {proposal.law}, {proposal.rows} rows" if proposal.law else ""

@@ -1,5 +1,6 @@
 """`plan design=true`: the cells that it proposes after runs made by hand, and that its command trains just these."""
 
+import json
 import re
 import shlex
 import shutil
@@ -72,6 +73,11 @@ def test_the_command_trains_the_proposed_cells_and_no_others(tiny, capsys):
         (run.config.sae.n_latents, run.config.sae.k, run.config.seed) for run in made.runs
     )
     assert {run.run_id for run in made.runs} <= {run.run_id for run in make_plan(tiny(*grid)).runs}
+    code, printed = shown(tiny(*grid, "design=true", "design.target=L(n=1024,k=4)", "--json"), capsys)
+    content = json.loads(printed.out)
+    assert (code, content["law"], content["target"]) == (0, None, "L(n_latents=1024, k=4)")
+    ids = [run["run_id"] for cell in content["cells"] for run in cell["runs"]]
+    assert sorted(ids) == sorted(run.run_id for run in made.runs) and content["budget"] > 0
 
 
 def test_several_lr_at_one_size_are_one_cell_of_a_law_of_all_k(tiny, capsys):

@@ -107,7 +107,7 @@ def test_ctrl_c_is_a_sentence_and_exit_code_130(tmp_path, tiny, monkeypatch, cap
     def ctrl_c(seconds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sweeps.verbs.status.time", SimpleNamespace(sleep=ctrl_c))
+    monkeypatch.setattr("sweeps.verbs.status.time", SimpleNamespace(sleep=ctrl_c, monotonic=lambda: 0.0))
     assert main(["status", str(tmp_path / "tiny"), "--watch"]) == 130
     assert capsys.readouterr().err == "saescale status: interrupted.\n"
     launching.send_signal(signal.SIGINT)

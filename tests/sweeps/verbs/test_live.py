@@ -7,11 +7,14 @@ from types import SimpleNamespace
 import pytest
 
 from sweeps.dispatch.launch import write_runs
-from sweeps.dispatch.states import progress_text
+from sweeps.dispatch.states import progress_text, states
+from sweeps.ledger import failures
+from sweeps.ledger.claims import claim
 from sweeps.ledger.run_folder import Status
 from sweeps.planning.plan import make_plan
 from sweeps.verbs import watch
 from sweeps.verbs.cli import main
+from sweeps.verbs.status import Watched
 
 
 @pytest.mark.parametrize(
@@ -56,7 +59,7 @@ def test_watch_of_status_ends_when_every_run_has(study, tiny, monkeypatch, capsy
             set_all(study.study, "done")
         assert len(naps) < 3, "it goes on after the study has ended"
 
-    monkeypatch.setattr("sweeps.verbs.status.time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr("sweeps.verbs.status.time", SimpleNamespace(sleep=sleep, monotonic=lambda: 0.0))
     assert main(["status", str(study.study.path), "--watch"]) == 0
     assert len(naps) == 2 and "2 done" in capsys.readouterr().out
     # The plan of a study that has ended says so, and costs nothing.
@@ -109,3 +112,75 @@ def test_the_pace_is_what_the_running_runs_do_and_hours_are_a_bound_where_runs_c
     frame["stop"] = "converged"
     assert list(watch._pace(frame)) == ["400 tokens/s in 2 runs; at most 0:12 left at this pace"]
     assert list(watch._pace(frame[frame.state == "done"])) == []
+    frame["state"] = ["running", "running", "failed (oom)", "stopped"]
+    (line,) = watch._pace(frame)
+    assert (
+        line == "400 tokens/s in 2 runs; at most 0:08 left at this pace, without the 2 that failed or stopped"
+    )
+
+
+@pytest.mark.parametrize(
+    ("verb", "state"),
+    [
+        (["status", "--watch"], "pending"),
+        (["status", "--watch"], "failed"),
+        (["watch", "--every", "60"], "running"),
+    ],
+)
+def test_watching_ends_where_nobody_works_on_the_study(verb, state, study, monkeypatch, capsys):
+    """Not at once, since a launch may be starting its workers; a run whose worker is gone counts as stopped."""
+    now = [0.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+        assert now[0] < 300, "it goes on though nobody works on the study"
+
+    clock = SimpleNamespace(sleep=sleep, monotonic=lambda: now[0], process_time=lambda: 0.0)
+    monkeypatch.setattr("sweeps.verbs.status.time", clock)
+    monkeypatch.setattr(watch, "time", clock)
+    for folder in study.study.runs():
+        folder.set_status(Status(state, tokens=4096, failure="oom" if state == "failed" else None))
+        if state == "failed":
+            failures.record(folder, failures.Failure("oom", "no memory"))
+    code = main([verb[0], str(study.study.path), *verb[1:]])
+    assert code == (0 if state == "pending" else 1)
+    shown = {"pending": "2 pending", "running": "2 stopped", "failed": "2 failed (oom)"}[state]
+    assert 120 <= now[0] < 130 and f"not all have ended ({shown}): saescale launch" in capsys.readouterr().out
+
+
+def test_a_run_that_failed_for_good_has_ended_and_a_held_one_goes_on(study, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("sweeps.verbs.status.time", SimpleNamespace(monotonic=lambda: now[0]))
+    watched, (first, second) = Watched(study.study), study.study.runs()
+    first.set_status(Status("failed", failure="bug"))
+    failures.record(first, failures.Failure("bug", "an error"))
+    held = claim(second, lease_s=1000.0)
+    now[0] = 500.0
+    assert watched.over(states(study.study)) is None
+    held.release()
+    now[0] = 700.0
+    assert "1 failed (bug), 1 pending" in watched.over(states(study.study))
+    second.set_status(Status("done"))
+    assert watched.over(states(study.study)) == "every run has ended"
+
+
+def test_watch_of_a_study_that_has_ended_promises_no_reload_and_takes_no_folder(study, tmp_path, capsys):
+    set_all(study.study, "done")
+    assert main(["watch", str(study.study.path), "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == (
+        f"saescale watch: --out {tmp_path} is a folder: name the file of the page, as {tmp_path / 'live.html'}.\n"
+    )
+    assert main(["watch", str(study.study.path)]) == 0
+    out = capsys.readouterr().out
+    assert "reloads itself" not in out and "live.html is complete" in out
+
+
+def test_status_of_one_run_as_json(study, capsys):
+    run = study.study.runs()[0]
+    failures.record(run, failures.Failure("nan", "diverged [at once]"))
+    assert main(["status", str(study.study.path), run.run_id, "--json"]) == 0
+    (facts,) = json.loads(capsys.readouterr().out)["runs"]
+    assert (facts["path"], facts["state"]) == (str(run.path), "pending")
+    assert facts["failures"][0]["message"] == "diverged [at once]"
+    assert main(["status", str(study.study.path), run.run_id, "--watch"]) == 1
+    assert "leave out the run ids" in capsys.readouterr().err
