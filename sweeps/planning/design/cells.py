@@ -1,9 +1,10 @@
 """The untrained cells of a design: which runs are one cell, which cells can be in one law, and which rows go with them.
 
-A law takes one row of the runs that differ in nothing but lr, the best of them, so these are one cell. Runs with other
-inputs of the law, another seed or another order of the tokens are other cells. Those that differ in a column that
-splits a table, as the batch size does, belong to laws of their own. In no other setting may cells of equal inputs
-differ, because a law would take its values for noise.
+A law takes one row of the runs that differ in nothing but lr, the best of them, so these are one cell, with what
+`grid.derive` computes from lr. A law without tokens takes one row of all budgets too. Runs with other inputs of the
+law, another seed or another order of the tokens are other cells. Those that differ in a column that splits a table, as
+the batch size does, belong to laws of their own. In no other setting may cells of equal inputs differ, because a law
+would take its values for noise.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,41 +40,69 @@ _KEYS = {
 }
 
 
-def untrained(plan: Plan) -> list[Runs]:
-    """The runs of each cell of which no run has ended.
+def untrained(plan: Plan, law: "Law | None" = None) -> list[Runs]:
+    """The runs of each cell of which no run has ended, as the law takes them; without a law, as one with tokens does.
 
     Raises SweepError if cells of equal inputs differ in a setting that a law does not tell apart.
     """
+    from fit.data.groups import GROUPS
+
+    # Derived settings of the training that differ where all else is equal follow lr, and so do those zipped with it.
+    zipped = {key for group in plan.grid.zips if "train.lr" in group for key in group}
+    follow = {
+        name
+        for name, key in _KEYS.items()
+        if key.startswith("train.") and (key in plan.grid.derived or key in zipped)
+    } - {*_REPEATS, *GROUPS}
+    if law is not None and "tokens" not in law.inputs:
+        follow.add("max_tokens")  # one row is of all budgets; `_check_follows_lr` tests that these follow lr
+    known = [name for name in (*_INPUTS, *_REPEATS, *GROUPS) if name not in follow]
+    apart = [name for name in columns(plan.runs[0]) if name in _KEYS and name not in follow]
     cells: dict[tuple[Any, ...], Runs] = {}
     trained = set()
     for run in plan.runs:
-        key = tuple(value for name, value in columns(run).items() if name in _KEYS)
+        here = columns(run)
+        key = tuple(here[name] for name in apart)
+        cells.setdefault(key, []).append(run)
         if plan.states.get(run.run_id) in ENDED:
             trained.add(key)
-        else:
-            cells.setdefault(key, []).append(run)
-    found = [runs for key, runs in cells.items() if key not in trained]
-    _check_alike(found)
-    return found
+    left = [runs for key, runs in cells.items() if key not in trained]
+    _check_alike(left, known, apart)
+    for runs in left:
+        _check_follows_lr(runs)
+    return left
 
 
-def _check_alike(cells: Sequence[Runs]) -> None:
-    """Raise SweepError if two cells differ in nothing that a law tells apart."""
-    from fit.data.groups import GROUPS
-
-    known = (*_INPUTS, *_REPEATS, *GROUPS)
+def _check_alike(cells: Sequence[Runs], known: Sequence[str], apart: Sequence[str]) -> None:
+    """Raise SweepError if two cells differ in nothing that a law tells apart. apart: the settings that make a cell."""
     first: dict[tuple[Any, ...], dict[str, Any]] = {}
     for runs in cells:
         here = columns(runs[0])
         other = first.setdefault(tuple(here.get(name) for name in known), here)
-        differ = [name for name in here if name in _KEYS and here[name] != other[name]]
-        if differ:
-            name, key = differ[0], _KEYS[differ[0]]
-            at = ", ".join(f"{one}={here[one]}" for one in _INPUTS if here[one] is not None)
-            raise SweepError(
-                f"At {at} the grid has {key} = {other[name]} and {here[name]}, and a law takes both as one cell: give "
-                f"one of them, as {key}={other[name]}."
-            )
+        for name in apart:
+            if here[name] != other[name]:
+                raise _alike(here, other, name)
+
+
+def _check_follows_lr(runs: Runs) -> None:
+    """Raise SweepError if two runs of a cell with one lr differ in a setting, as in max_tokens."""
+    first: dict[float, dict[str, Any]] = {}
+    for run in runs:
+        here = columns(run)
+        other = first.setdefault(run.config.train.lr, here)
+        for name in here:
+            if name in _KEYS and here[name] != other[name]:
+                raise _alike(here, other, name, f" at lr={run.config.train.lr:g}")
+
+
+def _alike(here: dict[str, Any], other: dict[str, Any], name: str, lr: str = "") -> SweepError:
+    """The refusal of a setting of which two values would be one row of a law."""
+    key = _KEYS[name]
+    at = ", ".join(f"{one}={here[one]}" for one in _INPUTS if here[one] is not None and one != name)
+    return SweepError(
+        f"At {at} the grid has {key} = {other[name]} and {here[name]}{lr}, and a law takes both as one cell: give "
+        f"one of them, as {key}={other[name]}."
+    )
 
 
 def columns(run: PlannedRun) -> dict[str, Any]:
@@ -123,6 +152,8 @@ def cell(law: "Law", runs: Sequence[PlannedRun], price: float, weight: float) ->
     count = OCTAVES + 1 if "tokens" in law.inputs else 1
     at = {name: np.full(count, float(known[name])) for name in law.inputs}
     if "tokens" in at:
+        # All lr reach the smallest budget; beyond it the best lr may have stopped.
+        at["tokens"] = np.full(count, float(min(run.config.train.budget for run in runs)))
         at["tokens"] = at["tokens"] / 2.0 ** np.arange(OCTAVES, -1, -1)
     return Cell(at, price, weight)
 

@@ -149,22 +149,31 @@ def propose(plan: Plan, want: Wanted) -> Proposal:
     tables, notes = ended(plan)
     if tables is None:
         none = f"No {'other ' if notes else ''}run of {plan.title} has ended."
-        return _first(plan, want, cells, [*notes, none])
+        return _first(plan, want, [*notes, none])
     reasons = []
     for name in want.target.laws:
         law = LAWS[name]
+        try:
+            cells = untrained(plan, law)
+        except SweepError:
+            continue  # `_first` gives the reason if no other law takes this grid
         fits, why = _fits(name, tables)
         reasons += why
         for fit in fits:
             own = [runs for runs in cells if of_group(runs[0], fit, law)]
             if own and _matches(fit.group, want.target):
                 return _designed(plan, want, law, fit, own, [*notes, *_other(len(cells) - len(own), fit)])
-    return _first(plan, want, cells, [*notes, *reasons])
+    return _first(plan, want, [*notes, *reasons])
 
 
 def _other(count: int, fit: "FitResult") -> list[str]:
     """A note on the cells that a law cannot be designed for, because they are of another group."""
-    return [f"{count} cells are of another group than {_label(fit)}, and left out."] if count else []
+    return [_other_group(count, _label(fit))] if count else []
+
+
+def _other_group(count: int, label: str) -> str:
+    cells_are = "1 cell is" if count == 1 else f"{count} cells are"
+    return f"{cells_are} of another group than {label}, and left out."
 
 
 def _designed(
@@ -210,13 +219,21 @@ def _designed(
     )
 
 
-def _first(plan: Plan, want: Wanted, cells: Sequence[Runs], reasons: Sequence[str]) -> Proposal:
+def _first(plan: Plan, want: Wanted, reasons: Sequence[str]) -> Proposal:
     """Cells for a first fit, spread over the grid, where the runs so far have none."""
     from fit.law.laws import LAWS
 
     why = []
     for name in want.target.laws:
         law = LAWS[name]
+        try:
+            cells = untrained(plan, law)
+        except SweepError as error:
+            why.append(f"{name}: {str(error).rstrip('.')}")
+            continue
+        if not cells:
+            why.append(f"every cell of {name} is trained")
+            continue
         if not all(has_inputs(runs[0], law) for runs in cells):
             why.append(f"{name} takes {', '.join(law.inputs)}")
             continue
@@ -227,7 +244,7 @@ def _first(plan: Plan, want: Wanted, cells: Sequence[Runs], reasons: Sequence[st
             label, left_out = _labelled(name, group), len(cells) - len(own)
             notes = [*reasons]
             if left_out:
-                notes.append(f"{left_out} cells are of another group than {label}, and left out.")
+                notes.append(_other_group(left_out, label))
             made = _start(plan, want, law, own, notes)
             if isinstance(made, Proposal):
                 return made
@@ -334,5 +351,5 @@ def _label(fit: "FitResult") -> str:
 
 
 def _labelled(law: str, group: Mapping[str, Any]) -> str:
-    values = ", ".join(f"{name}={value}" for name, value in group.items())
+    values = ", ".join(f"{name}={value}" for name, value in group.items() if value is not None)
     return f"{law} ({values})" if values else law

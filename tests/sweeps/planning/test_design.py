@@ -8,9 +8,11 @@ import shutil
 import numpy as np
 import pytest
 
+from fit.law.laws import LAWS
 from sweeps.config import schema
 from sweeps.dispatch.launch import write_runs
 from sweeps.ledger.run_folder import Status
+from sweeps.planning.design.cells import cell, untrained
 from sweeps.planning.plan import make_plan
 from sweeps.verbs import launch, plan
 
@@ -148,6 +150,39 @@ def test_trained_cells_stay_rows_where_a_setting_follows_n(tiny, capsys):
     assert code == 0, printed.err
     assert "by L_N (k=2), 8 rows" in printed.out and "left out" not in printed.out
     assert [run.config.sae.n_latents for run in launched(printed.out).runs] == [256]
+
+
+def test_all_lr_of_a_size_are_one_cell_where_max_tokens_follows_lr(tiny, capsys):
+    """Before, each lr was a cell by its max_tokens, and the seven of a first fit of L_N were of two lr alone."""
+    grid = ("sae.n_latents=geom(16,1024,2)", "train.lr=3e-3,6e-3,12e-3", "train.max_tokens=2048,1024,512")
+    zipped = (*grid, "grid.zip=[[train.lr,train.max_tokens]]")
+    code, printed = shown(tiny(*zipped, *ALPHA, "design.budget=1e18"), capsys)
+    assert code == 0, printed.err
+    assert "for a first fit of L_N:" in printed.out
+    pairs = [(run.config.sae.n_latents, run.config.train.lr) for run in launched(printed.out).runs]
+    sizes = (16, 32, 64, 128, 256, 512, 1024)
+    assert sorted(pairs) == [(n, lr) for n in sizes for lr in (3e-3, 6e-3, 12e-3)]
+    cells = untrained(make_plan(tiny(*zipped)), LAWS["L_ND"])
+    assert len(cells) == 7
+    assert {cell(LAWS["L_ND"], runs, 1.0, 1.0).at["tokens"][-1] for runs in cells} == {512}
+
+
+def test_two_budgets_at_one_lr_are_no_cell_of_a_law_without_tokens(tiny, capsys):
+    given = ("sae.n_latents=16,32,64,128,256,512,1024", "train.max_tokens=512,1024", *ALPHA)
+    code, printed = shown(tiny(*given, "design.law=L_N"), capsys)
+    assert code == 1 and "the grid has train.max_tokens = " in printed.err and "at lr=" in printed.err
+    assert "a law takes both as one cell: give one of them" in printed.err and printed.err.count("\n") == 1
+
+
+def test_one_cell_of_another_group_is_one_cell_and_a_missing_k_has_no_name(tiny, capsys):
+    where = "grid.where=['batch_tokens == 32 or n_latents == 16']"
+    more = ("train.batch_tokens=32,64", where, *ALPHA, "design.budget=1e18")
+    code, printed = shown(tiny("sae.n_latents=geom(16,2048,2)", *more), capsys)
+    assert code == 0, printed.err
+    assert "1 cell is of another group than L_N (k=2, batch_tokens=32), and left out." in printed.out
+    relu = ("sae.n_latents=16,32", "sae.activation=relu", "sae.k=null", "sae.sparsity_coef=1e-3", *ALPHA)
+    code, printed = shown(tiny(*relu), capsys)
+    assert code == 1 and "L_N needs 3 values" in printed.err and "None" not in printed.err
 
 
 @pytest.mark.parametrize(
