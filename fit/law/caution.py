@@ -11,6 +11,9 @@ class Kind(StrEnum):
 
     REFUTED = "refuted"
     NOT_IDENTIFIED = "not identified"
+    ROWS = "rows used"
+    EDGE = "edge of the grid"
+    DISAGREEMENT = "disagreement"
     TRADE_OFF = "trade-off"
     INTERVALS = "intervals"
     CORRELATED = "correlated rows"
@@ -19,12 +22,9 @@ class Kind(StrEnum):
     RISING = "rising"
     ANOTHER_LAW = "another law better"
     LOWER_AICC = "lower AICc"
-    DISAGREEMENT = "disagreement"
     HELD_OUT = "held out"
     OUTLIERS = "outliers"
-    EDGE = "edge of the grid"
     EXTRAPOLATION = "extrapolation"
-    ROWS = "rows used"
     OTHER = "other"
 
     @property

@@ -15,6 +15,8 @@ MISSING = "–"
 RUNS = "runs"
 GAP = "  "
 REGIMES = {"compute": "at the compute optimum", "converged": "at convergence"}
+# Of rows of a table without the column `converged`.
+ASSUMED = "at convergence (assumed: no column converged)"
 METHODS = {CROSSOVERS: "crossovers", ISOFLOP: "isoFLOP vertices"}
 # A block of derived quantities has at most this many rows: tokens to convergence can be given at twelve n.
 MOST_ROWS = 6
@@ -126,8 +128,8 @@ def _rank(fits: Sequence[FitResult]) -> tuple[bool, bool, float]:
 def _table(fits: Sequence[FitResult]) -> LawTable:
     first = fits[0]
     refuted = [fit for fit in fits if fit.refutation]
-    facts = [REGIMES.get(first.regime or "", "")]
-    methods = dict.fromkeys(filter(None, map(_method, by_method(fits)[0])))
+    facts = [ASSUMED if _assumed_converged(fits) else REGIMES.get(first.regime or "", "")]
+    methods = dict.fromkeys(filter(None, map(method_name, bymethod_name(fits)[0])))
     facts += [f"by {' or '.join(methods)}"] if methods else []
     return LawTable(
         first.law,
@@ -135,6 +137,13 @@ def _table(fits: Sequence[FitResult]) -> LawTable:
         ", ".join(filter(None, facts)),
         _refuted(refuted) if refuted else None,
         (_fits_block(fits), *_derived_blocks(fits)),
+    )
+
+
+def _assumed_converged(fits: Sequence[FitResult]) -> bool:
+    """Whether the table could not say which of its runs converged."""
+    return any(
+        isinstance(fit.selection, ConvergedSelection) and fit.selection.unconverged is None for fit in fits
     )
 
 
@@ -152,8 +161,8 @@ def _refuted(fits: Sequence[FitResult]) -> str:
 
 def _fits_block(fits: Sequence[FitResult]) -> Block:
     """A row for each group. An optimum law found by two methods has the exponents of the second beside the first."""
-    main, beside = by_method(fits)
-    several = len({_method(fit) for fit in main}) > 1
+    main, beside = bymethod_name(fits)
+    several = len({method_name(fit) for fit in main}) > 1
     keys = tuple(dict.fromkeys(name for fit in main for name in fit.group))
     params = tuple(dict.fromkeys(name for fit in main for name in fit.params))
     single = tuple(
@@ -173,7 +182,7 @@ def _fits_block(fits: Sequence[FitResult]) -> Block:
     return Block(header, tuple(rows), len(keys), frozenset(others))
 
 
-def by_method(
+def bymethod_name(
     fits: Sequence[FitResult],
 ) -> tuple[list[FitResult], dict[tuple[str, str], list[FitResult]]]:
     """The fits of the method with the most points, and those of the other methods by method and last parameter.
@@ -182,7 +191,7 @@ def by_method(
     """
     of_method: dict[str, list[FitResult]] = {}
     for fit in fits:
-        of_method.setdefault(_method(fit), []).append(fit)
+        of_method.setdefault(method_name(fit), []).append(fit)
     ordered = sorted(of_method, key=lambda method: -sum(fit.rows for fit in of_method[method]))
     beside = {(method, list(of_method[method][0].params)[-1]): of_method[method] for method in ordered[1:]}
     main = list(of_method[ordered[0]])
@@ -191,7 +200,7 @@ def by_method(
     return main, beside
 
 
-def _method(fit: FitResult) -> str:
+def method_name(fit: FitResult) -> str:
     """`isoFLOP vertices` for the optima of L(C); empty for any other fit."""
     chosen = fit.selection
     return METHODS.get(chosen.method, chosen.method) if isinstance(chosen, OptimumSelection) else ""
@@ -244,7 +253,7 @@ def runs_used(fit: FitResult, with_method: bool = False) -> str:
         case FrontierSelection():
             return f"{chosen.runs_on_frontier}/{chosen.runs}"
         case OptimumSelection():
-            points = f"{fit.rows} {_method(fit)}" if with_method else f"{fit.rows} points"
+            points = f"{fit.rows} {method_name(fit)}" if with_method else f"{fit.rows} points"
             return points if runs is None else f"{runs} ({points})"
         case ConvergedSelection():
             what = f"{runs or fit.rows}/{chosen.runs}"

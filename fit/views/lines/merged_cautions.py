@@ -1,6 +1,8 @@
 """The cautions of all fits of a study merged into a few lines, each a kind of caution with the fits that have it."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fit.law.caution import Caution, Kind
@@ -8,81 +10,149 @@ from fit.law.errors import SkippedLaw
 from fit.law.result import FitResult
 from fit.regimes.compare import Regimes
 from fit.views.format import greek
-from fit.views.lines.law_table import merged_groups
+from fit.views.lines.law_table import GAP, merged_groups, method_name
 
-MOST_LINES = 5
+MOST_CAUTIONS = 5
+# Lines that one caution takes: a sentence about rows or optima is seldom shorter than 100 characters.
+MOST_LINES = 2
 IN_FULL = "-v has every sentence"
-# Who has a caution: the law with its group; the comparison of the regimes has no group.
-Owner = tuple[str, Mapping[str, Any]]
+# What a caution of several sentences claims, where the heading of its kind names a subject and claims nothing.
+CLAIMS = {
+    Kind.INTERVALS: "Intervals that may mislead",
+    Kind.ROWS: "Rows left out or taken on an assumption",
+}
+# Kinds whose sentences change how the numbers are read, so that one of several is given as an example.
+BY_EXAMPLE = (Kind.ROWS, Kind.EDGE, Kind.DISAGREEMENT, Kind.INTERVALS)
+# Kinds of which each caution names a law that is not the one fitted.
+OTHER_LAWS = (Kind.ANOTHER_LAW, Kind.LOWER_AICC)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who has a caution: a law, its group, and the method by which it was fitted where there are several.
+
+    The comparison of the regimes has no group.
+    """
+
+    law: str
+    group: Mapping[str, Any]
+    method: str = ""
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The cautions of one kind, each with its owner."""
+
+    kind: Kind
+    cautions: tuple[tuple[Caution, Owner], ...]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Each sentence once, and what is so without the advice."""
+        return {caution.text: caution.for_readers for caution, _ in self.cautions}
+
+    @property
+    def owners(self) -> list[Owner]:
+        """Who has a caution of this kind."""
+        return [owner for _, owner in self.cautions]
+
+    @property
+    def claim(self) -> str:
+        """`Parameters that trade off against each other`; of another law, its name with it."""
+        claim = CLAIMS.get(self.kind, self.kind.heading)
+        names = dict.fromkeys(name for caution, _ in self.cautions for name in caution.of)
+        return f"{claim} ({', '.join(names)})" if self.kind in OTHER_LAWS and names else claim
 
 
 def caution_lines(fits: Sequence[FitResult], regimes: Regimes | None, width: int) -> list[str]:
-    """At most five lines of at most `width`: a kind each, as its sentence where it is but one that fits, and its fits.
+    """At most five cautions of at most two lines of at most `width`: a kind each, and the fits that have it.
 
     Refuted laws are not among them: each is marked in the heading of its table.
     """
-    by_kind = _by_kind(fits, regimes)
-    every = {fit.law: len([other for other in fits if other.law == fit.law]) for fit in fits}
-    kinds = [kind for kind in Kind if kind in by_kind and kind is not Kind.REFUTED]
-    alone = kinds if len(kinds) <= MOST_LINES else kinds[: MOST_LINES - 1]
-    lines = [_first_that_fits(_ways(kind, by_kind[kind], every), width) for kind in alone]
-    rest = kinds[len(alone) :]
-    if rest:
-        with_owners = [f"{kind.heading} ({_owners(_all_owners(by_kind[kind]), every)})" for kind in rest]
+    merged = _merged(fits, regimes)
+    every = [Owner(fit.law, fit.group, method_name(fit)) for fit in fits]
+    alone = merged if len(merged) <= MOST_CAUTIONS else merged[: MOST_CAUTIONS - 1]
+    texts = [_first_that_fits(_ways(each, every), width) for each in alone]
+    if rest := merged[len(alone) :]:
+        with_owners = [f"{each.claim} ({_owners(each.owners, every)})" for each in rest]
+        with_laws = [f"{each.claim} ({_laws(each.owners)})" for each in rest]
         ways = [
             f"also: {'; '.join(with_owners)}",
-            f"also: {'; '.join(kind.heading for kind in rest)}",
-            f"also: {'; '.join(kind.value for kind in rest)}",
+            f"also: {'; '.join(with_laws)}",
+            f"also: {'; '.join(f'{each.kind.value} ({_laws(each.owners)})' for each in rest)}",
+            f"also: {'; '.join(each.kind.value for each in rest)}; {IN_FULL}",
             f"also: {len(rest)} further kinds of caution; {IN_FULL}",
         ]
-        lines.append(_first_that_fits(ways, width))
-    return [f"! {line}" for line in lines]
+        texts.append(_first_that_fits(ways, width))
+    return [line for text in texts for line in _broken(text, width)]
 
 
-def _by_kind(fits: Sequence[FitResult], regimes: Regimes | None) -> dict[Kind, dict[str, list[Owner]]]:
-    """The owners of each sentence, by kind."""
-    found: dict[Kind, dict[str, list[Owner]]] = {}
-
-    def add(caution: Caution, owner: Owner) -> None:
-        found.setdefault(caution.kind, {}).setdefault(caution.text, []).append(owner)
-
-    for fit in fits:
-        for caution in fit.cautions:
-            add(caution, (fit.law, fit.group))
-    for caution in regimes.cautions if regimes else ():
-        add(caution, ("L(C) against L(N)", {}))
-    return found
-
-
-def _all_owners(by_text: Mapping[str, Sequence[Owner]]) -> list[Owner]:
-    return [owner for owners in by_text.values() for owner in owners]
-
-
-def _ways(kind: Kind, by_text: Mapping[str, Sequence[Owner]], every: Mapping[str, int]) -> Iterator[str]:
-    """Ways to write a kind in one line, the fullest first."""
-    owners = _all_owners(by_text)
-    laws = ", ".join(dict.fromkeys(law for law, _ in owners))
-    if len(by_text) == 1:
-        (text,) = by_text
-        yield f"{greek(text)} ({_owners(owners, every)})"
-        yield f"{greek(text)} ({laws})"
-    yield f"{kind.heading}: {_owners(owners, every)}"
-    yield f"{kind.heading}: {laws}"
-    yield f"{kind.heading}: {len(owners)} fits"
-    yield f"{kind.value}: {len(owners)} fits"
-
-
-def _owners(owners: Sequence[Owner], every: Mapping[str, int]) -> str:
-    """`L_C, L_N k=16, 32`: the laws, with the groups where not all fits of the law have the caution."""
-    by_law: dict[str, list[Mapping[str, Any]]] = {}
-    for law, group in owners:
-        groups = by_law.setdefault(law, [])
-        if group not in groups:
-            groups.append(group)
-    texts = [
-        law if len(groups) >= every.get(law, 1) or groups == [{}] else f"{law} {merged_groups(groups)}"
-        for law, groups in by_law.items()
+def _merged(fits: Sequence[FitResult], regimes: Regimes | None) -> list[Merged]:
+    """The cautions by kind, without those that the rows refute a law."""
+    known = [
+        (caution, Owner(fit.law, fit.group, method_name(fit))) for fit in fits for caution in fit.cautions
     ]
+    known += [(caution, Owner("L(C) against L(N)", {})) for caution in (regimes.cautions if regimes else ())]
+    of_kind = {kind: tuple(each for each in known if each[0].kind is kind) for kind in Kind}
+    return [Merged(kind, each) for kind, each in of_kind.items() if each and kind is not Kind.REFUTED]
+
+
+def _ways(merged: Merged, every: Sequence[Owner]) -> Iterator[str]:
+    """Ways to write a kind, the fullest first."""
+    owners, laws = _owners(merged.owners, every), _laws(merged.owners)
+    facts = merged.facts
+    if len(facts) == 1:
+        for text in dict.fromkeys((*facts, *facts.values())):
+            yield f"{greek(text)} ({owners})"
+            yield f"{greek(text)} ({laws})"
+    elif merged.kind in BY_EXAMPLE:
+        subjects = _subjects(merged, every)
+        for of_whom in (subjects, laws):
+            for fact in facts.values():
+                yield f"{merged.claim}: {of_whom}; for one: {greek(fact)}"
+        for fact in facts.values():
+            yield f"{greek(fact)} ({laws}; -v has {len(facts) - 1} more like it)"
+        yield f"{merged.claim}: {subjects}"
+    yield f"{merged.claim}: {owners}"
+    yield f"{merged.claim}: {laws}"
+    fits = len({(owner.law, str(owner.group)) for owner in merged.owners})
+    yield f"{merged.claim}: {'1 fit' if fits == 1 else f'{fits} fits'}"
+    yield f"{merged.kind.value}: {'1 fit' if fits == 1 else f'{fits} fits'}"
+
+
+def _subjects(merged: Merged, every: Sequence[Owner]) -> str:
+    """`batch_tokens in L_C, converged in L_N, T_N`: the owners by the columns that the cautions are about."""
+    of_subject: dict[tuple[str, ...], list[Owner]] = {}
+    for caution, owner in merged.cautions:
+        of_subject.setdefault(caution.of, []).append(owner)
+    if merged.kind is not Kind.ROWS or len(of_subject) == 1 or () in of_subject:
+        return _owners(merged.owners, every)
+    return "; ".join(f"{', '.join(names)} in {_owners(each, every)}" for names, each in of_subject.items())
+
+
+def _laws(owners: Sequence[Owner]) -> str:
+    return ", ".join(dict.fromkeys(owner.law for owner in owners))
+
+
+def _owners(owners: Sequence[Owner], every: Sequence[Owner]) -> str:
+    """`L_C, L_N k=16, 32, N_C by crossovers`: the laws, with the groups and the method where not all have the caution.
+
+    every: all fits.
+    """
+    by_name: dict[tuple[str, str], list[Owner]] = {}
+    for owner in owners:
+        alike = [each for each in every if (each.law, each.group) == (owner.law, owner.group)]
+        one_of_several = any(each.method != owner.method and each not in owners for each in alike)
+        method = owner.method if one_of_several else ""
+        having = by_name.setdefault((owner.law, method), [])
+        if owner.group not in [each.group for each in having]:
+            having.append(owner)
+    texts = []
+    for (law, method), having in by_name.items():
+        groups = [owner.group for owner in having]
+        every_group = {str(each.group) for each in every if each.law == law and method in ("", each.method)}
+        name = law if len(groups) >= len(every_group) or groups == [{}] else f"{law} {merged_groups(groups)}"
+        texts.append(f"{name} by {method}" if method else name)
     return ("; " if any("," in text for text in texts) else ", ").join(texts)
 
 
@@ -104,10 +174,17 @@ def skipped_line(skipped: Sequence[SkippedLaw], fits: Sequence[FitResult]) -> st
     return f"skipped: {', '.join(texts)}; -v says why"
 
 
+def _broken(text: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        f"! {text}", width, subsequent_indent=GAP, break_long_words=False, break_on_hyphens=False
+    )
+
+
 def _first_that_fits(ways: Sequence[str] | Iterator[str], width: int) -> str:
-    """The first of these texts that fits beside the mark of a caution; the last, if none does."""
+    """The first of these texts that fits in the lines of a caution; the last, if none does."""
     text = ""
     for text in ways:
-        if len(text) + 2 <= width:
+        lines = _broken(text, width)
+        if len(lines) <= MOST_LINES and all(len(line) <= width for line in lines):
             return text
     return text

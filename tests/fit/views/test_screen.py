@@ -11,7 +11,7 @@ from fit.law.errors import SkippedLaw
 from fit.study import fits_file
 from fit.views.format import with_interval
 from fit.views.lines.law_table import METHODS, Block, law_tables
-from fit.views.lines.merged_cautions import MOST_LINES, caution_lines, skipped_line
+from fit.views.lines.merged_cautions import CLAIMS, MOST_CAUTIONS, MOST_LINES, caution_lines, skipped_line
 from fit.views.lines.screen import screen
 from fit.views.verbs.waiting import Waiting
 
@@ -112,15 +112,49 @@ def test_a_lower_aicc_alone_is_not_called_better(smollm2):
 def test_cautions_are_five_lines_that_fit_and_name_who_has_them(smollm2):
     for width in (60, 80, 120):
         lines = caution_lines(smollm2.fits, smollm2.regimes, width)
-        assert len(lines) == MOST_LINES and all(len(line) <= width for line in lines)
-    assert any("would mislead" in line and line.endswith("(L_N k=16)") for line in lines)
-    assert any(line.startswith("! also: ") and "utliers" in line for line in lines)
+        assert sum(line.startswith("! ") for line in lines) == MOST_CAUTIONS
+        assert len(lines) <= MOST_CAUTIONS * MOST_LINES and all(len(line) <= width for line in lines)
+    assert "Every cell was trained at one lr" in " ".join(lines)
+    last = " ".join(lines).partition("! also: ")[2]
+    assert "Intervals that may mislead (L_N k=16)" in last and "(L_N_pure) (L_N k=32)" in last
     every = [Caution(kind, f"About {kind.value}.") for kind in Kind]
     one = replace(smollm2.fits[0], cautions=tuple(every))
-    lines = caution_lines([one], None, 400)
-    assert len(lines) == MOST_LINES and not any(Kind.REFUTED.heading in line for line in lines)
+    lines = caution_lines([one], None, 800)
+    assert len(lines) == MOST_CAUTIONS and not any(Kind.REFUTED.heading in line for line in lines)
     for kind in [kind for kind in Kind if kind is not Kind.REFUTED]:
-        assert sum(f"About {kind.value}." in line or kind.heading in line for line in lines) == 1
+        claim = CLAIMS.get(kind, kind.heading)
+        assert sum(f"About {kind.value}." in line or claim in line for line in lines) == 1
+
+
+def test_what_changes_the_reading_comes_before_what_trades_off(regimes):
+    text = " ".join(line.strip() for line in caution_lines(regimes.fits, regimes.regimes, 100))
+    order = [
+        text.index(part)
+        for part in (
+            "batch_tokens in L_C; converged in L_N, T_N",
+            "smallest that was tried",
+            "The floors of L_N",
+        )
+    ]
+    assert order == sorted(order) and "trade-off" in text[order[-1] :]
+
+
+def test_a_caution_of_one_of_two_methods_names_the_method(smollm2):
+    fits = [replace(fit, cautions=()) for fit in smollm2.fits if fit.law == "N_C"]
+    caution = Caution(Kind.HELD_OUT, "No check at the largest scale.")
+    by_crossovers = [fit.selection.method == "crossovers" for fit in fits]
+    some = [replace(f, cautions=(caution,)) if yes else f for f, yes in zip(fits, by_crossovers, strict=True)]
+    assert caution_lines(some, None, 100) == [f"! {caution.text} (N_C by crossovers)"]
+    k_16 = [replace(fit, cautions=(caution,)) if fit.group["k"] == 16 else fit for fit in fits]
+    assert caution_lines(k_16, None, 100) == [f"! {caution.text} (N_C k=16)"]
+    assert caution_lines(k_16, None, 12)[-1].endswith("1 fit")
+
+
+def test_rows_taken_as_converged_are_said_in_the_heading(smollm2):
+    (fit, *_) = [fit for fit in smollm2.fits if fit.law == "L_N"]
+    assert law_tables([fit])[0].facts == "at convergence"
+    assumed = replace(fit, selection=replace(fit.selection, unconverged=None))
+    assert law_tables([assumed])[0].facts == "at convergence (assumed: no column converged)"
 
 
 def test_a_sentence_that_all_fits_share_is_written_out(smollm2):
