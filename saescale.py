@@ -108,7 +108,7 @@ def collect(study: Path | str) -> "Tables":
 
 def fit(
     table: "Tables | pd.DataFrame | Path | str",
-    *laws: str,
+    *laws: str | Sequence[str],
     curves: "pd.DataFrame | Path | str | None" = None,
     mapping: Mapping[str, str] | None = None,
     where: str | None = None,
@@ -120,7 +120,7 @@ def fit(
     Parameters
     ----------
     table : the outcome of `collect`, a DataFrame with one row per run, or the path of a table or a study's folder.
-    laws : names of laws, as "L_NK"; by default every law that the table supports.
+    laws : names of laws, as "L_N", "L_NK" or "L_N,L_NK"; by default every law that the table supports.
     curves : one row per evaluation; by default those of `collect`, or curves.parquet beside the table.
     mapping : our column names to those of the table, as {"nmse": "loss"}.
     where : which rows to use, as "k == 32 and n_latents > 512".
@@ -140,11 +140,13 @@ def fit(
     27
     """
     from fit.law.options import FitOptions
+    from fit.study.asked import check_mapped, law_names
     from fit.study.fitting import fit_study, prepared
     from fit.study.study_tables import StudyTables
 
     notes: list[str] = []
-    chosen = FitOptions(**options)
+    chosen, wanted = FitOptions(**options), law_names(laws)
+    check_mapped(mapping or {}, wanted, "mapping")
     if isinstance(table, Tables):
         read = table.tables
         if curves is not None or sheet is not None:
@@ -159,7 +161,7 @@ def fit(
     assert read.runs is not None
     source = prepared(read.runs, evaluations, mapping, where, chosen, notes.append, read.as_read)
     fitted = fit_study(
-        source.runs, source.curves, laws or None, options=chosen, say=notes.append, as_read=source.as_read
+        source.runs, source.curves, wanted or None, options=chosen, say=notes.append, as_read=source.as_read
     )
     tables = replace(
         read, runs=source.runs, curves=source.curves, fits=fitted.fits, regimes=fitted.regimes,
@@ -328,12 +330,16 @@ class Fits(_Result):
         >>> ss.fit(load("gao2024_gpt4_lnk"), "L_NK", mapping={"n_latents": "n"}).plot()
         l_nk: 250 plotted numbers; .save(folder) writes PDF, PNG, CSV and the caption
         """
+        from fit.data.near_names import did_you_mean
         from fit.law.errors import FitError
         from fit.views.figures.gallery import FIGURES
 
-        name = figure or next((one.law.lower() for one in self.results if one.law.lower() in FIGURES), None)
-        if name not in FIGURES:
-            raise FitError(f"There is no figure {name!r}: choose among {', '.join(FIGURES)}.")
+        names = (figure,) if figure is not None else (one.law for one in self.results)
+        name = next((name.lower() for name in names if name.lower() in FIGURES), None)
+        if name is None:
+            what = "None of these laws has a figure" if figure is None else f"There is no figure {figure!r}"
+            near = did_you_mean(figure or "", FIGURES)
+            raise FitError(f"{what}: choose among {', '.join(FIGURES)}.{near}")
         numbers = FIGURES[name].numbers(self.tables)
         drawn = FIGURES[name].draw(numbers, self.tables, style)
         return Plot(name, drawn, numbers, FIGURES[name].caption(numbers, self.tables), style)

@@ -178,6 +178,7 @@ def _fit_all(
     source = source.with_inputs([name for law in wanted for name in law.inputs])
     results: list[FitResult] = []
     failed: list[str] = []
+    skipped: list[SkippedLaw] = []
     for law in wanted:
         fits, reasons = _fit_groups(law, source, laws is None, say, at)
         results += fits
@@ -186,11 +187,12 @@ def _fit_all(
             failed.append(f"{law.name} cannot be fitted. {why}")
             continue
         for text, names in reasons.items():
-            skipped = f"{law.name} skipped{'' if not fits else ' in part'}: {_reason(names, text)}"
-            say(SkippedLaw(skipped, law.name, names if fits else ()))
+            sentence = f"{law.name} skipped{'' if not fits else ' in part'}: {_reason(names, text)}"
+            skipped.append(SkippedLaw(sentence, law.name, names if fits else ()))
     if not results:
-        raise FitError(" ".join(failed) or "No law could be fitted to this table: see the reasons above.")
-    for sentence in failed:
+        lines = "\n".join(["No law could be fitted to this table.", *dict.fromkeys(skipped)])
+        raise FitError(" ".join(failed) or lines)
+    for sentence in (*skipped, *failed):
         say(sentence)
     name = source.as_read.loss_name
     results = [replace(fit, loss_name=name) if fit.response == "nmse" else fit for fit in results]
@@ -378,5 +380,7 @@ def _cautioned(fit: Callable[[], list[FitResult]], split_by: Split) -> list[FitR
 def _some(runs: pd.DataFrame, source: Source) -> pd.DataFrame:
     """The runs; FitError if a condition on evaluations left none of them."""
     if runs.empty:
+        if source.where is None:
+            raise FitError("The table has no rows.")
         raise FitError(f"No run has {source.where} in its own row: only the laws of curves have rows here.")
     return runs

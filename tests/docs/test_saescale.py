@@ -100,3 +100,39 @@ def test_a_table_of_two_columns_is_fitted_and_drawn():
     table = pd.DataFrame({"n_latents": [64, 128, 256, 512, 1024], "nmse": [0.5, 0.4, 0.33, 0.29, 0.26]})
     plot = ss.fit(table, "L_N", intervals="delta").plot()
     assert plot.name == "l_n" and len(plot.figure.axes[0].lines) + len(plot.figure.axes[0].collections) > 1
+
+
+@pytest.mark.parametrize(
+    ("laws", "more", "says"),
+    [
+        (("L_NN",), {}, "There is no law 'L_NN'.* Did you mean L_N"),
+        (("L_NK", "L_NN"), {}, "Did you mean L_N"),
+        (
+            ("L_N",),
+            {"mapping": {"nmsee": "nmse"}},
+            "^mapping: nmsee is not one of our columns. Did you mean nmse",
+        ),
+    ],
+)
+def test_a_mistyped_name_is_answered_with_the_near_ones(laws, more, says):
+    with pytest.raises(FitError, match=says):
+        ss.fit(gpt4(), *laws, **more)
+
+
+def test_laws_may_stand_between_commas_or_in_a_list(fits):
+    for laws in ("L_NK, L_ND",), (["L_NK", "L_ND"],), ("L_NK", ["L_ND"]):
+        asked = ss.fit(gpt4(), *laws, intervals="delta")
+        assert asked.results == fits.results and any(note.startswith("L_ND cannot") for note in asked.notes)
+
+
+def test_what_can_fit_nothing_says_why():
+    with pytest.raises(FitError, match=r"(?s)^No law could be fitted.*L_N skipped: .* have no usable nmse"):
+        ss.fit(gpt4().assign(nmse=float("nan")))
+    with pytest.raises(FitError, match=r"^L_N cannot be fitted. The table has no rows.$"):
+        ss.fit(gpt4()[:0], "L_N")
+
+
+def test_a_figure_is_found_in_any_case_and_near_its_name(fits):
+    assert fits.plot("L_NK").name == "l_nk"
+    with pytest.raises(FitError, match=r"There is no figure 'l_nn'.* Did you mean l_n"):
+        fits.plot("l_nn")

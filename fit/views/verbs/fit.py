@@ -1,7 +1,6 @@
 """`saescale fit TABLE`: fits the laws that a table supports. `python -m fit.views.verbs.fit runs.parquet --law L_N`"""
 
 import argparse
-import difflib
 import math
 import os
 from pathlib import Path
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from fit.study import Study
 
 OBJECTIVES = ("log", "linear", "huber", "asymmetric")
-# A name on the left of --map that is this similar to one of our columns is taken for that one, mistyped.
-MISTYPED = 0.8
 WIDTH = 100  # of what is not printed on a terminal, whose width is not known
 
 
@@ -126,20 +123,21 @@ def run(options: argparse.Namespace) -> int:
     from fit.law.errors import FitError
     from fit.law.losses import objective
     from fit.study import fit_study
+    from fit.study.asked import check_mapped, law_names
     from fit.study.fits_file import NAME, write_json
     from fit.study.study_tables import StudyTables
     from fit.views.card import cards
     from fit.views.lines import text
 
     tell = remarks(options)
-    laws = [_law_name(name) for name in options.law or []]
+    laws = law_names(options.law or [])
     try:
         objective(options.objective)
     except FitError as error:
         near = did_you_mean(options.objective.partition(":")[0], OBJECTIVES)
         raise FitError(f"{error}{near}") from error
     mapping = tables.parse_mapping(options.map)
-    _check_mapped(mapping, laws)
+    check_mapped(mapping, laws)
     data = StudyTables.read(
         options.table, mapping, options.where, options.curves, with_fits=False, sheet=options.sheet
     )
@@ -161,7 +159,7 @@ def run(options: argparse.Namespace) -> int:
                 at=waiting.at,
             )
     except FitError:
-        for note in notes:  # the error may point to the reasons above it
+        for note in notes:  # what was converted or dropped may be why
             tell(note)
         raise
     out = Path(options.out) if options.out else data.path.parent
@@ -195,33 +193,6 @@ def _show(study: "Study", notes: list[str]) -> None:
         console.width = WIDTH
     for line in screen(study.fits, study.regimes, notes, console.width):
         console.print(Text(line.text, line.style), soft_wrap=True)
-
-
-def _law_name(name: str) -> str:
-    """The registered name of a law. Raises FitError with near names if there is no such law."""
-    from fit.law.errors import FitError
-    from fit.law.laws import LAWS, named
-
-    try:
-        return named(name).name
-    except FitError as error:
-        raise FitError(f"{error}{'' if ':' in name else did_you_mean(name, LAWS)}") from error
-
-
-def _check_mapped(mapping: dict[str, str], laws: list[str]) -> None:
-    """Refuse a name on the left of --map that is near one of our columns and is itself none, nor an input of a law.
-
-    Any other name is the user's own, for a condition or a law of their own.
-    """
-    from fit.data.columns import CURVES, LATENTS, RUNS
-    from fit.law.errors import FitError
-    from fit.law.laws import named
-
-    inputs = {name for law in map(named, laws) for name in (*law.inputs, law.response)}
-    ours = {column.name for column in (*RUNS, *CURVES, *LATENTS)} | {"flops"}
-    for name in mapping.keys() - inputs - ours:
-        if difflib.get_close_matches(name, ours, 1, MISTYPED):
-            raise FitError(f"--map: {name} is not one of our columns.{did_you_mean(name, ours)}")
 
 
 def _choices(options: argparse.Namespace) -> FitOptions:

@@ -238,6 +238,14 @@ def test_wrong_usage_is_exit_code_2(capsys, options, words):
     assert error.endswith(" See saescale fit --help.\n") and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("options", [["-q"], ["--json", "-q"], ["-v"], []])
+def test_what_can_fit_nothing_says_why_once(tmp_path, capsys, options):
+    runs_table()[["n_latents", "nmse"]].assign(nmse=np.nan).to_csv(tmp_path / "t.csv", index=False)
+    assert main([str(tmp_path / "t.csv"), *options]) == 1
+    printed = capsys.readouterr()
+    assert "L_N skipped: 21 of 21 rows have no usable nmse" in printed.err and "skipped" not in printed.out
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main([GAO, *MAP, "--law", "L_N", "--out", str(tmp_path / "file")]) == 1
