@@ -1,6 +1,6 @@
 """L(N), L(N, K), T(n) and lr*(n) of one group of converged runs, and L(N, D) of their curves."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -8,9 +8,9 @@ import pandas as pd
 
 from fit.converged.budget_rows import budget_rows
 from fit.converged.error_weights import error_weights
-from fit.converged.lr import lr_optima
+from fit.converged.lr import comparable, lr_optima
 from fit.converged.runs import Converged
-from fit.converged.tails import LIMIT, at_limits, loss_column, shared_errors
+from fit.converged.tails import LIMIT, loss_column, shared_errors
 from fit.converged.tokens import to_convergence
 from fit.data import tables
 from fit.data.correlation import correlated_rows, correlated_within
@@ -21,6 +21,7 @@ from fit.law.caution import Caution, Kind, texts
 from fit.law.diagnostics import all_unfinished
 from fit.law.errors import FitError
 from fit.law.fit import fit_law
+from fit.law.json_values import integral
 from fit.law.law import Array, Law
 from fit.law.losses import objective
 from fit.law.options import PROFILE, FitOptions
@@ -151,7 +152,8 @@ def fit_lr(
     Only converged runs are used, whatever `options` choose for unconverged runs. curves: may show the tails.
     """
     converged, left = _usable(part)
-    usable, unknown_tails = at_limits(converged, curves)
+    compared = comparable(converged, curves)
+    usable = compared.rows
     best, reasons = lr_optima(usable)
     if best.empty:
         raise FitError(" ".join(reasons) or "No n was trained at three lr.")
@@ -160,16 +162,26 @@ def fit_lr(
     )
     loss = "L∞" if loss_column(usable) == LIMIT else "L"
     selection = LrSelection(len(part), f"vertex of ln {loss} over ln lr", len(best), tuple(reasons))
-    about = (
-        "L∞ of each run by its tail" if loss == "L∞" else "the last loss L of each run, as no tail is known"
-    )
+    few = _joined_sizes(compared.by_last_loss)
+    about = "the last loss L of each run, as no tail is known"
+    if loss == "L∞":
+        about = "L∞ of each run by its tail" + (f", and the last loss at n_latents={few}" if few else "")
+    elif few:
+        about = "the last loss L of each run, as the tails of fewer than three lr are known at each n"
     note = f"lr* of each n is the {selection.rule}, with {about}."
     unknown = [Caution(Kind.ROWS, reason, ("lr",)) for reason in reasons]
+    if few:
+        count = int(pd.Series(tables.numbers(usable, "n_latents")).isin(compared.by_last_loss).sum())
+        text = (
+            f"At n_latents={few} the tails of fewer than three lr are known, so the {count} runs there are compared by "
+            "their last losses; runs at small lr end further above their L∞, so lr* may be too high."
+        )
+        unknown.append(Caution(Kind.ROWS, text, ("lr",)))
     with_optimum = int(pd.Series(tables.numbers(usable, "n_latents")).isin(best["n_latents"]).sum())
     left_out = (
         LeftOut(len(part) - len(converged), "not done, or not converged"),
         LeftOut(
-            unknown_tails,
+            compared.left_out,
             "without last_doubling or two evaluations in a last doubling, so that L∞ is not known",
         ),
         LeftOut(len(usable) - with_optimum, "of n that have no best lr"),
@@ -208,6 +220,10 @@ def fit_budgets(
         result = replace(result, flops=compute.convention)
         cautions += [Caution(Kind.ROWS, compute.note, ("flops",))] if compute.note else []
     return [result.with_runs({"run_id": rows.get("run_id")}).with_cautions(before=cautions)]
+
+
+def _joined_sizes(sizes: Iterable[float]) -> str:
+    return ", ".join(f"{integral(n):,}" for n in sizes)
 
 
 def _some(chosen: Converged) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fit.converged.tails import loss_column
+from fit.converged.tails import LIMIT, at_limits, loss_column
 from fit.data import tables
 from fit.data.vertex import LR_REACH, Vertex, lowest, short_number
 from fit.law.json_values import integral
@@ -42,6 +42,39 @@ class AtEnd:
             f"the {self.end} of {self.tried} lr, {short_number(self.lr)}, is the best, and the best of all may be "
             f"{further}"
         )
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """Converged runs to compare the lr of each n by, with L∞ in the column `LIMIT`, or by nmse where they lack it.
+
+    left_out: how many runs are left out, as nothing is known of their tails. by_last_loss: the n whose runs have their
+    last loss in that column; empty where no tail at all is known.
+    """
+
+    rows: pd.DataFrame
+    left_out: int = 0
+    by_last_loss: tuple[float, ...] = ()
+
+
+def comparable(runs: pd.DataFrame, curves: pd.DataFrame | None) -> Comparable:
+    """Converged runs by L∞, see `tails.at_limits`; an n with known tails at too few lr, by the last losses of all.
+
+    An n needs three lr for a vertex. All runs of one n are compared by the same kind of loss.
+    """
+    known, left_out = at_limits(runs, curves)
+    if not left_out or not {"n_latents", "lr", "nmse"} <= set(runs.columns):
+        return Comparable(known, left_out)
+    every, limited = (tables.numeric(each, "n_latents", "lr", "nmse") for each in (runs, known))
+    rates = every[(every["lr"] > 0) & (every["nmse"] > 0)].groupby("n_latents")["lr"].nunique()
+    with_limit = limited[limited["lr"] > 0].groupby("n_latents")["lr"].nunique()
+    few = rates.index[(rates >= 3) & (with_limit.reindex(rates.index, fill_value=0) < 3)]
+    ends = runs[every["n_latents"].isin(few)]
+    others = known[~limited["n_latents"].isin(few)]
+    rows = pd.concat([others, ends.assign(**{LIMIT: ends["nmse"]})]).sort_index()
+    if others.empty:
+        rows = rows.drop(columns=LIMIT)
+    return Comparable(rows, len(runs) - len(rows), tuple(float(n) for n in few))
 
 
 def lr_optima(table: pd.DataFrame, by: Sequence[str] = ("n_latents",)) -> tuple[pd.DataFrame, list[str]]:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from fit.converged.lr import lr_optima
+from fit.converged.lr import comparable, lr_optima
+from fit.converged.tails import LIMIT
 from fit.law.errors import FitError
 from fit.study import fit_table
 from tests.fit.sweep_tables import LRS, N, Sweep
@@ -50,3 +51,28 @@ def test_without_a_sweep_of_lr_there_is_no_law():
         FitError, match=r"lr\* is unknown at n_latents=256, 512, .*: a parabola needs 3 lr, there is 1"
     ):
         fit_table(runs, laws=["LR_N"])
+
+
+def test_an_n_with_known_tails_at_too_few_lr_is_compared_by_its_last_losses():
+    runs, _ = SWEEP.tables()
+    runs, lrs = runs.drop(columns=["nmse_inf", "nmse_inf_se"]), np.unique(runs["lr"])
+    (last,) = fit_table(runs, laws=["LR_N"], say=str)
+    assert not any("last losses" in caution.text for caution in last.cautions)
+    falls = np.where(runs["n_latents"] == N[0], np.where(runs["lr"] <= lrs[1], 0.002, np.nan), 0.002)
+    falls[(runs["n_latents"] == N[1]) & (runs["lr"] == lrs[-1])] = np.nan
+    mixed = comparable(runs.assign(last_doubling=falls), None)
+    assert mixed.by_last_loss == (N[0],) and mixed.left_out == 1 and mixed.rows[LIMIT].notna().all()
+    of_first = mixed.rows["n_latents"] == N[0]
+    assert (mixed.rows[LIMIT] == mixed.rows["nmse"])[of_first].all()
+    assert (mixed.rows[LIMIT] < mixed.rows["nmse"])[~of_first].all()
+    (fit,) = fit_table(runs.assign(last_doubling=falls), laws=["LR_N"], say=str)
+    assert any(
+        f"At n_latents={N[0]} " in each.text and f"the {len(lrs)} runs" in each.text for each in fit.cautions
+    )
+    assert fit.rows_used.used + sum(part.rows for part in fit.rows_used.left_out) == len(runs)
+    one = np.where(np.arange(len(runs)) == 0, 0.002, np.nan)
+    (fit,) = fit_table(runs.assign(last_doubling=one), laws=["LR_N"], say=str)
+    assert fit.params == last.params and fit.rows_used.used == len(runs)
+    assert any(
+        f"the {len(runs)} runs there are compared by their last losses" in each.text for each in fit.cautions
+    )
