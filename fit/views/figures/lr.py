@@ -12,9 +12,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from fit.converged.lr import lr_optima
+from fit.converged.lr import comparable, lr_optima
 from fit.converged.runs import GROUPS, groups
-from fit.converged.tails import LIMIT, at_limits, loss_column
+from fit.converged.tails import loss_column
 from fit.converged.tokens import to_convergence
 from fit.data import tables
 from fit.law.errors import FitError
@@ -35,7 +35,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers, a panel for each group: the series run (`tokens`: to convergence), optimum and law.
 
     Only converged runs are plotted, with the geometric mean over seeds. nmse is their L∞, as for LR_N and the lr* of
-    `fit.regimes`, or their last loss where no tail of a panel is known; `loss` says which. law:
+    `fit.regimes`, or their last loss where too few tails of a panel or of an n are known; `loss` says which. law:
     lr*(n) with low and high, drawn at the nmse of the optimum. Raises inputs.Missing if no n has runs at three lr.
     """
     known = inputs.finished(study.runs, "n_latents", "lr", "nmse")
@@ -68,9 +68,9 @@ def on(
     scales.quantity(ax, "x", table["lr"])
     scales.nmse(ax, table[["nmse"]])
     ax.set_xlabel("learning rate")
-    limits = bool((table["loss"] == LIMITS).all())
-    ax.set_ylabel(f"L∞, {inputs.loss_label(study)}" if limits else inputs.loss_label(study, converged=True))
-    _draw_panel(ax, table[table["panel"] == panel], colour)
+    rows = table[table["panel"] == panel]
+    ax.set_ylabel(_loss_label(rows, study))
+    _draw_panel(ax, rows, colour)
     if named:
         colour.key(ax)
 
@@ -84,24 +84,47 @@ def with_tokens(ax: Axes, table: pd.DataFrame, panel: str) -> None:
 
 
 def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:
-    """The figure of a table made by `numbers`, a panel for each group; only the first has the scale of n."""
+    """The figure of a table made by `numbers`, a panel for each group; only the first has the scale of n.
+
+    Where the loss of some panels is L∞ and that of others the last one, the titles say which.
+    """
     names = labels.in_order(table["panel"])
+    kinds = {name: " or ".join(dict.fromkeys(part["loss"])) for name, part in table.groupby("panel")}
+    differ = len(set(kinds.values())) > 1
+    titles = [f"{name}: {kinds[name]}" if differ else name for name in names]
     panels = [
-        layout.Panel(name, partial(on, table=table, study=study, panel=name, named=i == 0))
-        for i, name in enumerate(names)
+        layout.Panel(title, partial(on, table=table, study=study, panel=name, named=i == 0))
+        for i, (title, name) in enumerate(zip(titles, names, strict=True))
     ]
     figure = layout.sheet(panels, style, titles=True)
     with styles.applied(style):
+        for ax in figure.axes:
+            if ax.get_ylabel():  # it stands for all panels of its row
+                ax.set_ylabel(_loss_label(table, study))
         for ax, name in zip(figure.axes, names, strict=False):
             with_tokens(ax, table, name)
     return figure
 
 
+def _loss_label(rows: pd.DataFrame, study: StudyTables) -> str:
+    """The label of the y axis: `L∞, normalized MSE`, `L∞ or last loss, …`, or `converged …` for last losses alone."""
+    kinds = set(rows["loss"])
+    if kinds == {ENDS}:
+        return inputs.loss_label(study, converged=True)
+    name = LIMITS if kinds == {LIMITS} else f"{LIMITS} or {ENDS}"
+    return f"{name}, {inputs.loss_label(study)}"
+
+
 def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
     """What the figure shows, and the law of the best learning rate."""
     drawn = set(table["series"])
-    limits = (table["loss"] == LIMITS).all()
-    loss = "The loss at convergence, L∞," if limits else "The last loss of converged runs"
+    loss = {
+        frozenset([LIMITS]): "The loss at convergence, L∞,",
+        frozenset([ENDS]): "The last loss of converged runs",
+    }.get(
+        frozenset(table["loss"]),
+        "The loss at convergence, L∞, or where too few tails are known the last loss of converged runs,",
+    )
     parts = [f"{loss} over the learning rate, for each number of latents n."]
     parts += ["Stars: lr* of each n, the vertex of a parabola."] * ("optimum" in drawn)
     parts += ["Dashed: the law lr*(n) with its 95 % band."] * ("law" in drawn)
@@ -113,15 +136,16 @@ def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
 def _panel(part: pd.DataFrame, curves: pd.DataFrame | None, law: FitResult | None) -> pd.DataFrame:
     """Runs, optima and law of one group."""
     tokens = _tokens(part, curves)
-    part, _ = at_limits(part, curves)
-    loss = loss_column(part)
-    part = part.assign(to=part.index.map(tokens), nmse=part[loss])
+    compared = comparable(part, curves)
+    loss = loss_column(compared.rows)
+    part = compared.rows.assign(to=compared.rows.index.map(tokens), nmse=compared.rows[loss])
     cell = part.assign(log_l=np.log(part["nmse"])).groupby(["n_latents", "lr"], as_index=False)
     points = cell.agg(log_l=("log_l", "mean"), tokens=("to", "median"))
     points = points.assign(series="run", nmse=np.exp(points["log_l"]))
     best = lr_optima(part)[0].assign(series="optimum")
     frames = pd.concat([frame for frame in (points, best, _along(best, law)) if len(frame)])
-    return frames.assign(loss=LIMITS if loss == LIMIT else ENDS)
+    ends = frames["n_latents"].isin(compared.by_last_loss) | (loss == "nmse")
+    return frames.assign(loss=np.where(ends, ENDS, LIMITS))
 
 
 def _tokens(part: pd.DataFrame, curves: pd.DataFrame | None) -> dict[Any, float]:

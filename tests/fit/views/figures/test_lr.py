@@ -75,6 +75,27 @@ def test_without_curves_and_fits_there_is_neither_law_nor_word(swept):
     assert len(lr.draw(table, study()).axes[0].texts) == 2
 
 
+def test_panels_of_limits_and_of_last_losses_say_so_each(swept):
+    """Only the runs of one batch size have curves, or of one n."""
+    runs = swept.runs.drop(columns=["nmse_inf", "nmse_inf_se"])
+    table = lr.numbers(study(runs, swept.curves[swept.curves["batch_tokens"] == 512]))
+    kinds = {panel: set(part["loss"]) for panel, part in table.groupby("panel")}
+    assert kinds == {"k = 32, B = 512": {"L∞"}, "k = 32, B = 2048": {"last loss"}}
+    figure = lr.draw(table, study())
+    assert_readable(figure)
+    assert [ax.get_title("left") for ax in figure.axes[:2]] == [
+        "k = 32, B = 512: L∞",
+        "k = 32, B = 2048: last loss",
+    ]
+    assert figure.axes[0].get_ylabel() == "L∞ or last loss, normalized MSE"
+    assert "L∞, or where too few tails are known the last loss" in lr.caption(table, study()).text
+    ids = runs["run_id"][(runs["n_latents"] == N[0]) & (runs["lr"] != LRS[0])]
+    few = lr.numbers(study(runs, swept.curves[~swept.curves["run_id"].isin(ids)]))
+    of_first = few["n_latents"] == N[0]
+    assert set(few["loss"][of_first]) == {"last loss"} and set(few["loss"][~of_first]) == {"L∞"}
+    assert lr.draw(few, study()).axes[0].get_ylabel() == "L∞ or last loss, normalized MSE"
+
+
 def test_two_lr_are_too_few(swept):
     few = swept.runs[swept.runs["lr"].isin(LRS[:2])]
     with pytest.raises(inputs.Missing, match="converged runs of one n_latents at three lr"):
