@@ -91,7 +91,9 @@ def states_now(study: Study) -> tuple[pd.DataFrame, str]:
         in_jobs, note = {}, f" (SLURM: {error}; from the folders alone)"
     frame = states(study, in_jobs)
     counts = Counter(frame.state)
-    stopped = [f"\n{record.phase} stopped: {record.stopped}" for record in records(study) if record.stopped]
+    launched, unreadable = records(study)
+    stopped = [f"\n{record.phase} stopped: {record.stopped}" for record in launched if record.stopped]
+    stopped += [f"\n{text}" for text in unreadable]
     text = ", ".join(f"{c} {s}" for s, c in sorted(counts.items()))
     return frame, f"{study.path}: {text}{note}{''.join(stopped)}"
 

@@ -109,7 +109,7 @@ class PhaseFolder:
         content = read_json(self.path / "phase.json")
         try:
             return None if content is None else PhaseRecord.from_dict(content)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SweepError(
                 f"{self.path / 'phase.json'} cannot be read ({type(error).__name__}: {error}); delete it and launch "
                 "again."
@@ -134,12 +134,17 @@ class PhaseFolder:
         write_text(self.path / "fitted.json", dumps(dict(results), indent=1) + "\n")
 
 
-def records(study: Study) -> list[PhaseRecord]:
-    """The records of the phases that were launched."""
-    folders = (
-        PhaseFolder(study, path.parent.name) for path in sorted(study.path.glob("phases/*/phase.json"))
-    )
-    return [record for folder in folders if (record := folder.record()) is not None]
+def records(study: Study) -> tuple[list[PhaseRecord], list[str]]:
+    """The records of the phases that were launched, and a sentence on each that cannot be read."""
+    known, unreadable = [], []
+    for path in sorted(study.path.glob("phases/*/phase.json")):
+        try:
+            record = PhaseFolder(study, path.parent.name).record()
+        except SweepError as error:
+            unreadable.append(str(error))
+        else:
+            known += [] if record is None else [record]
+    return known, unreadable
 
 
 def results(study: Study, run_ids: Sequence[str]) -> dict[str, str]:

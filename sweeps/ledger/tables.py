@@ -1,6 +1,7 @@
 """Rebuild the tables of a study from its run folders.  Schema: docs/tables.md"""
 
-from collections.abc import Collection, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,24 @@ from sweeps.ledger.run_folder import RunFolder, Study
 
 # The order and type of the columns, which do not depend on the progress of the runs: a column can be all missing.
 RUN_COLUMNS, CURVE_COLUMNS, LATENT_COLUMNS = map(dtypes, (RUNS, CURVES, LATENTS))
+Say = Callable[[str], None]
 _REPEATED = ("study", *(column.name for column in REPEATED))
 
 
-def collect(study: Study, ids: Collection[str] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def on_stderr(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def collect(
+    study: Study, ids: Collection[str] | None = None, say: Say = on_stderr
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The current tables `runs` and `curves` of a study. Failed and pending runs have rows too.
 
-    ids: of the runs to collect; None for all.
+    ids: of the runs to collect; None for all. say: called with a sentence on a phase that cannot be read.
     """
     runs: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
-    phases = phases_of_runs(study)
+    phases = phases_of_runs(study, say)
     for folder in _folders(study, ids):
         curve = folder.curve()
         row = run_row(folder, study.name, curve, phases)
@@ -57,10 +65,16 @@ def run_row(
     return row | _config_columns(config) | last | facts[0] | facts[1]
 
 
-def phases_of_runs(study: Study) -> dict[str, str]:
-    """The phase of each run that the latest launches of the study's phases have, or several, `main, tune`."""
+def phases_of_runs(study: Study, say: Say = on_stderr) -> dict[str, str]:
+    """The phase of each run that the latest launches of the study's phases have, or several, `main, tune`.
+
+    A phase with a phase.json that cannot be read is missing from the runs that it has, as `say` is told.
+    """
     phases: dict[str, str] = {}
-    for record in sorted(records(study), key=lambda record: record.phase):
+    launched, unreadable = records(study)
+    for text in unreadable:
+        say(f"{text} Until then no run is known to be of this phase.")
+    for record in sorted(launched, key=lambda record: record.phase):
         for run_id in record.runs:
             phases[run_id] = f"{phases[run_id]}, {record.phase}" if run_id in phases else record.phase
     return phases

@@ -119,13 +119,19 @@ def runs_named(arguments: Sequence[str]) -> "tuple[Study, list[RunFolder]]":
         if run_id not in known:
             raise SweepError(f"There is no run {run_id} in {study.path}.")
     runs = [known[run_id] for run_id in ids] or list(known.values())
-    return study, [folder for folder in runs if all(_holds(text, study, folder) for text in conditions)]
+    return study, _meeting(conditions, study, runs) if conditions else runs
 
 
-def _holds(condition: str, study: "Study", folder: "RunFolder") -> bool:
-    """Whether the condition holds for the row of this run in runs.parquet, as it would be collected now."""
+def _meeting(conditions: Sequence[str], study: "Study", runs: Sequence["RunFolder"]) -> "list[RunFolder]":
+    """The runs with rows in runs.parquet, as these would be collected now, for which the conditions hold."""
     from sweeps.config.expression import holds
     from sweeps.ledger.tables import RUN_COLUMNS, phases_of_runs, run_row
 
-    row = run_row(folder, study.name, folder.curve(), phases_of_runs(study))
-    return holds(condition, {column: row.get(column) for column in RUN_COLUMNS})
+    phases = phases_of_runs(study)  # reads the phase.json of every phase
+    chosen = []
+    for folder in runs:
+        known = run_row(folder, study.name, folder.curve(), phases)
+        row = {column: known.get(column) for column in RUN_COLUMNS}
+        if all(holds(text, row) for text in conditions):
+            chosen.append(folder)
+    return chosen

@@ -12,6 +12,7 @@ from sweeps.ledger.phase_record import PhaseRecord
 from sweeps.ledger.tables import collect
 from sweeps.planning.phased import make_plans, stale
 from sweeps.verbs import cancel, launch, plan, status
+from sweeps.verbs import collect as collect_verb
 from sweeps.verbs.arguments import runs_named
 from tests.sweeps.dispatch.phase_study import LAWS, STUDY, N, PhaseStudy
 
@@ -78,6 +79,8 @@ def test_the_tables_say_which_phase_a_run_belongs_to(study):
     runs = collect(tune.study)[0].set_index("run_id")
     both = {run.run_id for run in tune.runs} & {run.run_id for run in main.runs}
     assert runs.loc[sorted(both), "phase"].eq("main, tune").all() and len(both) == 3
+    either = runs_named([str(tune.study.path), "where=phase in ['main', 'main, tune']"])[1]
+    assert {folder.run_id for folder in either} == {run.run_id for run in main.runs}
     only = [run.run_id for run in tune.runs if run.run_id not in both]
     assert runs.loc[only, "phase"].eq("tune").all() and len(runs) == len(tune.runs)
     begin(make_plans(study.overrides(*given, "phases.main.tokens=32768"))[1])
@@ -85,6 +88,29 @@ def test_the_tables_say_which_phase_a_run_belongs_to(study):
     assert runs.loc[sorted(both), "phase"].eq("tune").all()
     _, where = runs_named([str(tune.study.path), "where=phase == 'tune' and n_latents == 8"])
     assert len(where) == sum(run.config.sae.n_latents == 8 for run in tune.runs)
+
+
+def test_a_torn_phase_is_missing_from_the_tables_and_blocks_nothing(study, capsys):
+    """Before, `saescale collect` wrote no table. The records are read once for all runs, not once for each."""
+    tune, main = make_plans(
+        study.overrides("phases.main.lr=6e-3", "phases.main.stop=budget", "phases.main.tokens=32768")
+    )
+    for each in (tune, main):
+        begin(each)
+        study.end(each)
+    (main.folder.path / "phase.json").write_text('{"phase": "ma')
+    assert collect_verb.main([str(tune.study.path)]) == 0
+    text = capsys.readouterr().err
+    assert "main/phase.json is torn" in text and "no run is known to be of this phase." in text
+    assert text.count("\n") == 1
+    phase = collect(tune.study)[0].set_index("run_id").phase
+    assert phase[[run.run_id for run in tune.runs]].eq("tune").all()
+    assert phase.eq("tune").sum() == len(tune.runs) < len(phase)
+    capsys.readouterr()
+    assert len(runs_named([str(tune.study.path), "where=phase == 'tune'"])[1]) == len(tune.runs)
+    assert capsys.readouterr().err.count(" is torn") == 1
+    status.main([str(tune.study.path)])
+    assert "main/phase.json is torn" in capsys.readouterr().out
 
 
 def test_the_command_line_overrides_each_value(study):
