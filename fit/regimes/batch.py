@@ -131,7 +131,8 @@ def at_convergence(converged: pd.DataFrame, unconverged: pd.DataFrame | None = N
     x, y, cells = np.array(rows, dtype=float).reshape(-1, 3).T
     test = _tested(regime, x, y, cells, _tuned(runs, cell))
     if edges and test.b is None:
-        text = f"without the {len(edges)} losses at an edge of the lr that count, {test.reason}"
+        edge_losses = "loss" if len(edges) == 1 else f"{len(edges)} losses"
+        text = f"without the {edge_losses} at an edge of the lr that count, {test.reason}"
         test = replace(test, reason=text)
     return replace(test, left_out=len(edges), ends=_ends(edges))
 

@@ -162,7 +162,8 @@ def bound_text(each: CellLr) -> str:
 def _batch(part: Part, test: Batch) -> str:
     """`+54 % [+31, +80] from B = 256 to 4,096, in 3 cells; an effect of 12 % would have been seen.`"""
     if part.value is None or part.low is None or part.high is None:
-        return test.reason or "There is no test."
+        reason = test.reason or "there is no test."
+        return reason[0].upper() + reason[1:]
     interval = f"[{percent(part.low, signed=True)}, {percent(part.high, signed=True)}]"
     text = f"{percent(part.value, signed=True)} {interval} from B = {test.batches[0]:,.0f} to {test.batches[-1]:,.0f}"
     text += f", in {test.cells} cells"

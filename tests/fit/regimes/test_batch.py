@@ -1,6 +1,7 @@
 """What the tests over the batch size count: an lr* at an edge is a bound, and L(C) needs no run that converged."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -43,8 +44,13 @@ def test_a_converged_loss_at_an_edge_of_the_lr_is_left_out_and_counted():
     assert "1 loss at an edge of the lr that count is left out" in about_edges(test)
     at_edge = batch.at_convergence(ends({key: SMALLEST for key in cells}))
     assert at_edge.b is None and at_edge.left_out == 6 and "without the 6 losses at an edge" in at_edge.reason
-    (part,) = verdict(None, (at_edge, Batch("compute"))).of(Claim.BATCH_CONVERGED).parts
+    tests = (at_edge, Batch("compute"))
+    judged = verdict(None, tests)
+    (part,) = judged.of(Claim.BATCH_CONVERGED).parts
     assert part.needs == (Need.SMALLER_LR,)
+    group = SimpleNamespace(verdict=judged, batch=tests, batch_by_tokens=(Batch("compute"),), lr=None)
+    text = "\n".join(verdict_lines(group))
+    assert ". Without the 6 losses at an edge of the lr that count, " in text
     two_lr = batch.at_convergence(ends({key: {1e-3: 0.3, 2e-3: 0.31} for key in cells}))
     assert (
         two_lr.left_out == 6 and not two_lr.ends
