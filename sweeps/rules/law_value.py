@@ -116,8 +116,9 @@ def check_known(cell: Mapping[str, Any], names: Iterable[str]) -> None:
 def group_of(fits: Sequence[FitResult], cell: Mapping[str, Any], laws: Sequence[str]) -> dict[str, Any]:
     """The columns of a cell that choose among fits of some laws: those that are in a group or, as k, an input."""
     names = {name for fit in fits if fit.law in laws for name in (*fit.group, *fit.inputs)}
+    names.discard("n_latents")  # a size is no part of the choice, and a rule may be for the size itself
     check_known(cell, names)
-    return {name: cell[name] for name in sorted(names) if name in cell and name != "n_latents"}
+    return {name: cell[name] for name in sorted(names) if name in cell}
 
 
 def _differing(fit: FitResult, cell: Mapping[str, Any]) -> list[str]:
