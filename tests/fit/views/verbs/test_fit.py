@@ -414,8 +414,9 @@ def test_the_screen_has_the_width_and_the_colours_of_the_terminal(study, capsys,
     assert "\x1b[3" not in capsys.readouterr().out
 
 
-def test_reasons_are_printed_before_the_error_that_points_to_them(tmp_path, capsys):
+def test_a_table_without_n_has_the_reasons_of_every_law_in_the_error(tmp_path, capsys):
     runs_table()[["k", "nmse"]].to_csv(tmp_path / "t.csv", index=False)
     assert main([str(tmp_path / "t.csv")]) == 1
     printed = capsys.readouterr()
-    assert "see the reasons above" in printed.err and "L_N skipped: " in printed.out
+    for law in ("L_N", "L_C", "L_NK", "T_N", "LR_N"):
+        assert f"\n{law} skipped: The table has no column " in printed.err
