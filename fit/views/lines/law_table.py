@@ -47,17 +47,28 @@ class Block:
         return replace(self, header=tuple(self.header[i] for i in kept), rows=rows)
 
     def narrowed(self, width: int) -> tuple["Block", str]:
-        """The block for this width, and what then stands in the heading: the runs used, as `4/7, 5/7 runs`."""
-        block, aside = self, ""
-        if block.width() > width:
+        """The block for this width, and what then stands in the heading, as `runs: 7/7 at k=16, 6/7 at k=32`."""
+        block, aside = self, []
+        if block.width(" ") > width:
             block = block.without(self.optional)
+            aside = [f"{name.partition(' by ')[2]}: -v" for name in self.header if name in self.optional]
         if RUNS in block.header:
             without = block.without({RUNS})
             if len(without._bands(width)) < len(block._bands(width)):
-                at = block.header.index(RUNS)
-                aside = f"{', '.join(dict.fromkeys(row[at] for row in block.rows))} runs"
+                aside.append(block._runs())
                 block = without
-        return block, aside
+        return block, ", ".join(aside)
+
+    def _runs(self) -> str:
+        """The runs of each row, with what the row is of where they differ."""
+        used = [row[self.header.index(RUNS)] for row in self.rows]
+        if len(set(used)) == 1:
+            return used[0] if " " in used[0] else f"{used[0]} runs"
+        names = [
+            ", ".join(f"{name}={value}" for name, value in zip(self.header[: self.keys], row, strict=False))
+            for row in self.rows
+        ]
+        return f"runs: {', '.join(f'{runs} at {name}' for runs, name in zip(used, names, strict=True))}"
 
     def lines(self, width: int) -> Iterator[str]:
         """The block in lines of at most `width`: columns that do not fit stand in a further band below."""
@@ -148,14 +159,18 @@ def _assumed_converged(fits: Sequence[FitResult]) -> bool:
 
 
 def _refuted(fits: Sequence[FitResult]) -> str:
-    """`k=32: residuals 1.28 %, noise 0.063 %`: the fits that their rows refute, and the clearest case of them."""
+    """`k=16, 32; worst k=32: residuals 1.28 %, noise 0.063 %`: what the rows refute, and the clearest case of it."""
     groups = merged_groups([fit.group for fit in fits]) if any(fit.group for fit in fits) else ""
     known = [
-        fit.lack_of_fit for fit in fits if fit.lack_of_fit is not None and fit.lack_of_fit.noise is not None
+        (fit.lack_of_fit, fit.group)
+        for fit in fits
+        if fit.lack_of_fit is not None and fit.lack_of_fit.noise is not None
     ]
     if not known:
         return groups or "by all of them"
-    worst = max(known, key=lambda misfit: misfit.ratio or 0.0)
+    worst, group = max(known, key=lambda each: each[0].ratio or 0.0)
+    if len({str(fit.group) for fit in fits}) > 1:
+        groups += f"; worst {merged_groups([group])}"
     return f"{groups}{': ' if groups else ''}residuals {percent(worst.rms_log)}, noise {percent(worst.noise or 0.0)}"
 
 
@@ -246,15 +261,14 @@ def held_out(held: HeldOut | None) -> str:
 
 
 def runs_used(fit: FitResult, with_method: bool = False) -> str:
-    """`5/7`, of seven, with the points that these were made into where they are not one each: `7 (9 points)`."""
+    """`5/7`, of seven; of an optimum, whose points are of a part of the runs that is not known here, `9 points`."""
     chosen = fit.selection
     runs = None if fit.rows_used is None else fit.rows_used.runs
     match chosen:
         case FrontierSelection():
             return f"{chosen.runs_on_frontier}/{chosen.runs}"
         case OptimumSelection():
-            points = f"{fit.rows} {method_name(fit)}" if with_method else f"{fit.rows} points"
-            return points if runs is None else f"{runs} ({points})"
+            return f"{fit.rows} {method_name(fit)}" if with_method else f"{fit.rows} points"
         case ConvergedSelection():
             what = f"{runs or fit.rows}/{chosen.runs}"
             return f"{what} ({chosen.extrapolated} at L∞)" if chosen.extrapolated else what

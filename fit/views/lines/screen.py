@@ -1,7 +1,7 @@
 """The fits of a study on one screen: the verdict, a table a law, what to be careful with, and what was skipped."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,6 +17,8 @@ from fit.views.lines.verdict import Judgement, judgements
 
 # Where the tables with an empty line between them take more lines than this, they stand without.
 ONE_SCREEN = 48
+# Values over n that rise and fall and are listed each.
+LISTED = 5
 # `fit.compute.frontier.LOOSER` in fewer words.
 LOOSER_SHORT = "a larger n has the looser bottleneck: a lower loss at equal C is not yet a better dictionary"
 
@@ -80,6 +82,9 @@ def _verdict(regimes: Regimes | None, width: int) -> Iterator[Line]:
             )
         for claim in claims:
             yield from _wrapped(_claim(claim), width, Style.PLAIN)
+            if claim.brief:
+                brief = f"{GAP}{'; '.join(claim.brief)}; -v has the rest"
+                yield from _wrapped(brief, width, Style.PLAIN)
 
 
 def _claim(judged: Judgement) -> str:
@@ -107,15 +112,15 @@ def _against(regimes: Regimes | None, width: int) -> Iterator[Line]:
     judged = any(judgements(group) for group in groups)
     ratios = [MISSING if judged else _ratio(group) for group in groups]
     with_ratio = any(text != MISSING for text in ratios)
-    header = (*map(symbol, keys), "n", "D converged / D compute-optimal", "L lower at convergence by")
+    header = (*map(symbol, keys), "n", "D converged / compute", "L compute / converged − 1")
     rows = []
     for group, ratio in zip(groups, ratios, strict=True):
         rows.append(
             (
                 *(str(group.group.get(name, MISSING)) for name in keys),
-                _span([f"{row.n_latents:,.0f}" for row in group.budgets]),
-                _span([f"{row.token_ratio:.1f}" for row in group.budgets]),
-                _span([percent(row.loss_gap / (1 + row.loss_gap)) for row in group.budgets]),
+                _span([row.n_latents for row in group.budgets], "{:,.0f}".format),
+                _span([row.token_ratio for row in group.budgets], "{:.1f}".format),
+                _span([row.loss_gap for row in group.budgets], lambda gap: percent(gap, signed=True)),
                 *([ratio] if with_ratio else []),
             )
         )
@@ -131,21 +136,24 @@ def _ratio(group: Group) -> str:
     return MISSING if ratio.value is None else with_interval(ratio.value, ratio.low, ratio.high)
 
 
-def _span(texts: Sequence[str]) -> str:
-    """`18.0 to 3.2`: from the smallest to the largest n."""
-    return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
+def _span(values: Sequence[float], text: Callable[[float], str]) -> str:
+    """`18.0 to 3.2`, from the smallest to the largest n; each value where they rise and fall, or their range."""
+    texts = list(map(text, values))
+    if list(values) in (sorted(values), sorted(values, reverse=True)):
+        return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
+    if len(texts) <= LISTED:
+        return ", ".join(texts)
+    return f"between {text(min(values))} and {text(max(values))}"
 
 
 def _legend(fits: Sequence[FitResult], regimes: Regimes | None) -> str:
     """How to read the tables: what was minimised, the method of the intervals, the held-out error, and what C is."""
-    methods = dict.fromkeys(param.method for fit in fits for param in fit.params.values())
-    named = ["none" if method == NONE else method for method in methods]
     minimised = dict.fromkeys(fit.loss_text for fit in fits)
     if len(minimised) > 1:
         minimised = dict.fromkeys(f"{text.partition(' on ')[0]} on logs" for text in minimised)
     parts = [
         " and ".join(minimised),
-        f"95 % intervals by {' or '.join(named)}",
+        _intervals(fits),
         "held out: error at the largest scale",
     ]
     conventions = dict.fromkeys(described(fit.flops) for fit in fits if fit.flops)
@@ -153,3 +161,15 @@ def _legend(fits: Sequence[FitResult], regimes: Regimes | None) -> str:
     parts += [LOOSER_SHORT] if regimes is not None or conventions else []
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _intervals(fits: Sequence[FitResult]) -> str:
+    """`95 % intervals by profile`; of several methods, each with its laws: `… by bootstrap (L_C), by profile (L_N)`."""
+    laws: dict[str, dict[str, None]] = {}
+    for fit in fits:
+        for param in fit.params.values():
+            laws.setdefault("none" if param.method == NONE else param.method, {})[fit.law] = None
+    if len(laws) == 1:
+        return f"95 % intervals by {next(iter(laws))}"
+    texts = [f"by {method} ({', '.join(names)})" for method, names in laws.items()]
+    return f"95 % intervals {', '.join(texts)}"

@@ -33,12 +33,13 @@ LISTED = 3
 
 @dataclass(frozen=True)
 class Judgement:
-    """One claim in words. evidence: the numbers, a sentence; details: further sentences."""
+    """One claim in words. evidence: the numbers, a sentence; details: further sentences; brief: what they come to."""
 
     outcome: Outcome
     claim: str
     evidence: str
     details: tuple[str, ...]
+    brief: tuple[str, ...] = ()
 
 
 def judgements(group: Group) -> list[Judgement]:
@@ -64,12 +65,45 @@ def _nothing_known(each: ClaimVerdict) -> bool:
 def _judgement(each: ClaimVerdict, group: Group) -> Judgement:
     if each.claim is Claim.LR_RATIO:
         evidence, details = _ratios(each, group.lr), list(_about_ratios(group.lr))
+        brief = list(_brief_ratios(group.lr))
     else:
         regime = "compute" if each.claim is Claim.BATCH_COMPUTE else "converged"
         test = next(test for test in group.batch if test.regime == regime)
         evidence = _batch(each.parts[0], test)
-        details = list(_by_tokens(group.batch_by_tokens)) if regime == "compute" else []
-    return Judgement(each.outcome, CLAIMS[each.claim], evidence, (*details, *_open(each)))
+        details, brief = list(_by_tokens(group.batch_by_tokens)) if regime == "compute" else [], []
+    texts = (*details, *_open(each))
+    return Judgement(each.outcome, CLAIMS[each.claim], evidence, texts, (*brief, *_brief_needs(each)))
+
+
+def _brief_ratios(readings: LrReadings | None) -> Iterator[str]:
+    """`lr* only bounded in 6 of 10 cells`, and how far ρ moves with the tokens at which L(C) is read."""
+    if readings is None:
+        return
+    cells = (*readings.at_optimum.optima, *readings.converged)
+    if bounded := sum(cell.end is not None for cell in cells):
+        yield f"lr* only bounded in {bounded} of {len(cells)} cells"
+    known = [
+        (reading.tokens, ratio.value, ratio.batch_tokens)
+        for reading in readings.by_tokens
+        for ratio in reading.ratios
+        if ratio.value is not None and reading.tokens is not None
+    ]
+    for B in dict.fromkeys(batch for _, _, batch in known):
+        here = [(tokens, value) for tokens, value, batch in known if batch == B]
+        (fewest, first), (most, last) = here[0], here[-1]
+        if fewest < most:
+            yield f"ρ is {number(first, 1)} at D = {fewest:,.0f}, {number(last, 1)} at {most:,.0f} (B = {B:,.0f})"
+            return
+
+
+def _brief_needs(each: ClaimVerdict) -> Iterator[str]:
+    """`to decide: smaller lr, trained until they converge`."""
+    open_parts = list(each.having(Outcome.UNDECIDED))
+    needs = dict.fromkeys(NEEDS[need] for part in open_parts for need in part.needs if part.times is None)
+    factors = [max(2, math.ceil(part.times)) for part in open_parts if part.times is not None]
+    texts = [*needs, *([f"about {max(factors)} times as many n or seeds"] if factors else [])]
+    if texts:
+        yield f"to decide: {', and '.join(texts)}"
 
 
 def _ratios(each: ClaimVerdict, readings: LrReadings | None) -> str:

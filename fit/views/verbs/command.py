@@ -187,6 +187,8 @@ def guarded(
         sys.stdout.flush()  # here, where a closed pipe can be caught, and not when the interpreter ends
         return code
     except SystemExit as stop:  # --help and --version
+        if isinstance(stop.__context__, BrokenPipeError):  # rich ends with 1 where the reader closed the pipe
+            return DONE
         return int(stop.code or 0)
     except UsageError as error:
         return _tell(command, f"{_sentence(str(error))} See {command} --help.", USAGE)

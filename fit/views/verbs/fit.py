@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from fit.study import Study
 
 OBJECTIVES = ("log", "linear", "huber", "asymmetric")
+NARROWEST = 20  # columns; COLUMNS=0 and terminals of no width say less
 WIDTH = 100  # of what is not printed on a terminal, whose width is not known
 
 
@@ -162,6 +164,9 @@ def run(options: argparse.Namespace) -> int:
         for note in notes:  # what was converted or dropped may be why
             tell(note)
         raise
+    missing = [name for name in laws if name not in {fit.law for fit in study.fits}]
+    if missing and options.quiet:  # the exit code is 0, since other laws were fitted
+        print(f"{', '.join(missing)}: not fitted; without -q a sentence says why.", file=sys.stderr)
     out = Path(options.out) if options.out else data.path.parent
     try:
         written = write_json(study.fits, str(data.path), out / NAME, study.regimes, data.made_from)
@@ -191,6 +196,7 @@ def _show(study: "Study", notes: list[str]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDTH
+    console.width = max(console.width, NARROWEST)
     for line in screen(study.fits, study.regimes, notes, console.width):
         console.print(Text(line.text, line.style), soft_wrap=True)
 

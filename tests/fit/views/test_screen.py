@@ -9,9 +9,10 @@ import pytest
 from fit.law.caution import Caution, Kind
 from fit.law.errors import SkippedLaw
 from fit.study import fits_file
-from fit.views.format import with_interval
+from fit.views.format import percent, with_interval
 from fit.views.lines.law_table import METHODS, Block, law_tables
 from fit.views.lines.merged_cautions import CLAIMS, MOST_CAUTIONS, MOST_LINES, caution_lines, skipped_line
+from fit.views.lines.regimes import regime_lines
 from fit.views.lines.screen import screen
 from fit.views.verbs.waiting import Waiting
 
@@ -161,6 +162,58 @@ def test_a_sentence_that_all_fits_share_is_written_out(smollm2):
     shared = Caution(Kind.EDGE, "Every cell was trained at one lr.")
     fits = [replace(fit, cautions=(shared,)) for fit in smollm2.fits if fit.law in ("L_N", "T_N")]
     assert caution_lines(fits, None, 100) == ["! Every cell was trained at one lr. (L_N, T_N)"]
+
+
+def test_the_second_exponent_is_shown_at_usual_widths_or_named_in_the_heading(smollm2):
+    (table,) = law_tables([fit for fit in smollm2.fits if fit.law == "N_C"])
+    block, aside = table.blocks[0].narrowed(100)
+    assert "a by crossovers" in block.header and not aside
+    block, aside = table.blocks[0].narrowed(75)
+    assert "a by crossovers" not in block.header and aside.startswith("crossovers: -v")
+
+
+def test_runs_in_the_heading_say_of_which_row_they_are():
+    block = Block(("k", "E", "runs"), (("16", "0.1 [0.0, 0.2]", "7/7"), ("32", "0.1 [0.0, 0.2]", "6/7")), 1)
+    assert block.narrowed(22)[1] == "runs: 7/7 at k=16, 6/7 at k=32"
+    assert replace(block, rows=block.rows[:1]).narrowed(22)[1] == "7/7 runs"
+
+
+def test_the_worst_of_several_refuted_groups_is_named(smollm2):
+    fits = [fit for fit in smollm2.fits if fit.law == "L_C"]
+    misfit = next(fit.lack_of_fit for fit in fits if fit.refutation)
+    small = replace(misfit, ratio=(misfit.ratio or 0) / 2)
+    refuted = Caution(Kind.REFUTED, "Residuals 3 % where seeds scatter by 0.1 %.")
+    both = [
+        fit if fit.refutation else replace(fit.with_cautions(before=[refuted]), lack_of_fit=small)
+        for fit in fits
+    ]
+    assert (law_tables(both)[0].refuted or "").startswith("k=16, 32; worst k=32: residuals 1.28 %")
+
+
+def test_numbers_that_rise_and_fall_are_not_given_by_their_ends(regimes):
+    text = "\n".join(printed(regimes, 100))
+    assert "42.3, 105.0, 36.8, 30.2" in text and "+21.6 %, +34.6 %, +17.8 %, +16.1 %" in text
+    gaps = [row.loss_gap for group in regimes.regimes.groups for row in group.budgets]
+    in_full = "\n".join(regime_lines(regimes.regimes))
+    assert all(percent(gap, signed=True) in text and percent(gap, signed=True) in in_full for gap in gaps)
+
+
+def test_the_verdict_says_what_limits_it_and_what_would_decide_it(regimes):
+    text = " ".join(line.strip() for line in printed(regimes, 100))
+    assert "lr* only bounded in 9 of 23 cells; ρ is 22.1 at D = 8,192, 2.5 at 1,048,576 (B = 256)" in text
+    assert text.count("to decide: smaller lr") == 2
+
+
+def test_the_legend_says_which_law_has_intervals_by_which_method(smollm2):
+    text = " ".join(line.strip() for line in printed(smollm2, 100))
+    assert (
+        "by bootstrap over runs (L_C, N_C, D_C), by bootstrap over runs, widened by the misfit (L_C)" in text
+    )
+
+
+def test_an_optimum_has_its_points_and_not_the_runs_of_the_table(regimes):
+    (table,) = law_tables([fit for fit in regimes.fits if fit.law == "LR_C"])
+    assert table.blocks[0].rows[0][-1] == "14 points"
 
 
 def test_what_one_of_two_ways_could_not_fit_is_not_skipped(smollm2):

@@ -94,3 +94,19 @@ def test_a_closed_pipe_ends_the_command_quietly():
     command = f"{sys.executable} -m fit.views.verbs.fit --help | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "0\n" and not done.stderr
+
+
+def test_a_pipe_that_is_closed_before_rich_writes_is_no_failure():
+    code = """
+import sys, time
+from rich.console import Console
+from tests.fit.views.verbs.test_command import a_verb
+def show(arguments):
+    time.sleep(0.3)
+    Console().print("a line")
+    return 0
+sys.exit(a_verb(show)([]))
+"""
+    command = f"{sys.executable} -c '{code}' | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "0\n" and not done.stderr

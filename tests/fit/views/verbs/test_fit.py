@@ -395,11 +395,25 @@ def test_a_screen_by_default_and_every_fit_in_full_with_v(study, capsys):
     assert main([*options, "-v"]) == 0
     full = capsys.readouterr().out
     assert full.count("L(N) = E + A·N^−α      k=") == 3 and "16/16 starts agree" in full
-    assert main([*options, "--where", "k == 32", "-q"]) == 0 and capsys.readouterr() == ("", "")
+    expected = "L_NK: not fitted; without -q a sentence says why.\n"
+    assert main([*options, "--where", "k == 32", "-q"]) == 0 and capsys.readouterr() == ("", expected)
     assert main([*options, "--json"]) == 0
     answer = capsys.readouterr()
     assert json.loads(answer.out) == fits(study) and answer.err.endswith(f"wrote {study / 'fits.json'}\n")
     assert (study / "fits.json").read_bytes() == written
+
+
+def test_a_law_asked_for_that_has_no_fit_is_told_with_q_and_no_width_is_no_traceback(
+    tmp_path, capsys, monkeypatch
+):
+    table = pd.DataFrame({"n_latents": 2 ** np.arange(6, 12), "nmse": [0.5, 0.4, 0.33, 0.29, 0.26, 0.24]})
+    table.to_csv(tmp_path / "good.csv", index=False)
+    assert main([str(tmp_path / "good.csv"), "--law", "L_N,L_NK", "-q"]) == 0
+    printed = capsys.readouterr()
+    assert not printed.out and printed.err.startswith("L_NK: not fitted")
+    monkeypatch.setenv("COLUMNS", "0")
+    assert main([str(tmp_path / "good.csv"), "--law", "L_N"]) == 0
+    assert "E" in capsys.readouterr().out
 
 
 def test_the_screen_has_the_width_and_the_colours_of_the_terminal(study, capsys, monkeypatch):
