@@ -1,5 +1,7 @@
 """What every test shares: one torch thread, and a tiny study that trains in a second or two."""
 
+import os
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -8,6 +10,8 @@ from sae_core.data.import_array import from_array
 
 pytest_plugins = ["tests.cost"]
 torch.set_num_threads(1)
+# In a worker of pytest-xdist something has asked for 80 columns, as no user has.
+os.environ.pop("COLUMNS", None)
 # Examples are about values, and a busy machine takes any time for one: no deadline. On a cold install the first example
 # also loads torch's operators from disk: too_slow fired there, and not on a rerun.
 settings.register_profile("saescale", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -157,6 +157,13 @@ def fit_lr(
     best, reasons = lr_optima(usable)
     if best.empty:
         raise FitError(" ".join(reasons) or "No n was trained at three lr.")
+    least = len(law.internal) + 2  # as for any law, but here with the reasons why lr* is unknown
+    if len(best) < least:
+        known = _joined_sizes(tuple(tables.numbers(best, "n_latents")))
+        why = " ".join(reasons)
+        raise FitError(
+            f"{law.name} needs lr* at {least} n or more, and it is known at n_latents={known}. {why}".strip()
+        )
     result = fit_law(
         law, {"n_latents": tables.numbers(best, "n_latents")}, tables.numbers(best, "lr"), **options.of_law
     )

@@ -10,9 +10,12 @@ BEHIND = 0.26
 
 
 def near_names(name: str, known: Iterable[str]) -> list[str]:
-    """Return up to three of the known names that resemble `name`, the most similar first, ignoring case."""
-    spelled = {candidate.lower(): candidate for candidate in map(str, known)}
-    typed = name.lower()
+    """Return up to three of the known names that resemble `name`, the most similar first, ignoring case.
+
+    The dashes before an option do not count: they alone would make --quiet resemble --wiat.
+    """
+    spelled = {candidate.lower().lstrip("-"): candidate for candidate in map(str, known)}
+    typed = name.lower().lstrip("-")
     close = difflib.get_close_matches(typed, spelled, n=MOST, cutoff=CUTOFF)
     alike = [difflib.SequenceMatcher(None, candidate, typed).ratio() for candidate in close]
     return [spelled[one] for one, ratio in zip(close, alike, strict=True) if ratio >= alike[0] - BEHIND]

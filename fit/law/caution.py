@@ -36,6 +36,9 @@ class Kind(StrEnum):
 HEADINGS = {
     Kind.REFUTED: "Laws that the rows refute",
     Kind.NOT_IDENTIFIED: "Parameters that these rows do not identify",
+    Kind.ROWS: "Which rows were used",
+    Kind.EDGE: "Optima at the edge of what was tried",
+    Kind.DISAGREEMENT: "Results that disagree with one another",
     Kind.TRADE_OFF: "Parameters that trade off against each other",
     Kind.INTERVALS: "How far the intervals can be trusted",
     Kind.CORRELATED: "Rows whose errors are not independent",
@@ -44,12 +47,9 @@ HEADINGS = {
     Kind.RISING: "A loss that rises with scale",
     Kind.ANOTHER_LAW: "Another law describes the rows better",
     Kind.LOWER_AICC: "Another law has the lower AICc, held-out scales do not decide",
-    Kind.DISAGREEMENT: "Results that disagree with one another",
     Kind.HELD_OUT: "No check on held-out scales",
     Kind.OUTLIERS: "Outliers",
-    Kind.EDGE: "Optima at the edge of what was tried",
     Kind.EXTRAPOLATION: "Predictions far beyond the rows",
-    Kind.ROWS: "Which rows were used",
     Kind.OTHER: "Other cautions",
 }
 

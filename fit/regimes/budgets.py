@@ -98,7 +98,9 @@ def budgets(
     """
     at_end = {
         float(n): (float(loss), float(D))
-        for n, loss, D in zip(*(converged[c] for c in ("n_latents", "nmse", "tokens")), strict=True)
+        for n, loss, D in zip(
+            *(tables.numbers(converged, name) for name in ("n_latents", "nmse", "tokens")), strict=True
+        )
     }
     usable = [n for n in points if n in at_end and np.isfinite([at_end[n][1], points[n].log_d]).all()]
     return [_row(points[n], *at_end[n]) for n in usable], list(_reasons(points, at_end))

@@ -13,6 +13,7 @@ import shutil
 import numpy as np
 import pytest
 
+from fit.law import laws
 from fit.study import fits_file
 from fit.views.lines.screen import screen
 from fit.views.verbs.fit import WIDTH
@@ -116,6 +117,16 @@ def smaller(command: str) -> list[str]:
             del words[words.index(key) : words.index(key) + 2]
         words = [word for word in words if not word.startswith(f"{key}=")]
     return [*words, *more]
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    """The laws of the pages are registered for one test only."""
+    kept, origins = dict(laws.LAWS), dict(laws.ORIGINS)
+    yield
+    for table, before in ((laws.LAWS, kept), (laws.ORIGINS, origins)):
+        table.clear()
+        table.update(before)
 
 
 @pytest.fixture(scope="module")

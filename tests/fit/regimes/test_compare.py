@@ -16,6 +16,7 @@ from fit.law.json_values import plain
 from fit.law.options import FitOptions
 from fit.law.result import DerivedQuantity, Param
 from fit.regimes import batch, floors
+from fit.regimes.budgets import budgets
 from fit.regimes.compare import compare
 from fit.regimes.lr_ratio import lr_ratio
 from fit.study import fit_study
@@ -263,3 +264,9 @@ def test_groups_of_k_stand_apart():
     runs, curves = (pd.concat(parts) for parts in zip(SWEEP.tables(), SWEEP.tables(ks=(64,)), strict=True))
     assert [group.group for group in regimes(runs, curves).groups] == [{"k": 32}, {"k": 64}]
     assert len(N) == 6
+
+
+def test_budgets_of_runs_whose_time_to_convergence_is_missing_are_left_out():
+    """`tokens` of a nullable column, as tables of runs that converged before their first evaluation have it."""
+    converged = pd.DataFrame({"n_latents": [16.0], "nmse": [0.3], "tokens": pd.array([pd.NA], "Float64")})
+    assert budgets({}, converged)[0] == []

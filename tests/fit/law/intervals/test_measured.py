@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.laws import coverage, record
+from benchmarks import record
+from benchmarks.laws import coverage
 from fit.law.fit import fit_law
 from fit.law.intervals import measured
 from fit.law.intervals.choose import FEW
