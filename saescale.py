@@ -20,6 +20,7 @@ runs/pilot: 2 done
 
 import base64
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -170,11 +171,12 @@ def fit(
     return Fits(tables, (*read.notes, *notes))
 
 
-class _Result:
+class _Result(ABC):
     """What a notebook shows: `_lines` as text; in HTML, `_frame` is a table below the first line."""
 
+    @abstractmethod
     def _lines(self) -> Sequence[str]:
-        raise NotImplementedError
+        """The lines of the result's text."""
 
     def _frame(self) -> "pd.DataFrame | None":
         return None
