@@ -140,7 +140,7 @@ def _table(fits: Sequence[FitResult]) -> LawTable:
     first = fits[0]
     refuted = [fit for fit in fits if fit.refutation]
     facts = [ASSUMED if _assumed_converged(fits) else REGIMES.get(first.regime or "", "")]
-    methods = dict.fromkeys(filter(None, map(method_name, bymethod_name(fits)[0])))
+    methods = dict.fromkeys(filter(None, map(method_name, by_method(fits)[0])))
     facts += [f"by {' or '.join(methods)}"] if methods else []
     return LawTable(
         first.law,
@@ -176,7 +176,7 @@ def _refuted(fits: Sequence[FitResult]) -> str:
 
 def _fits_block(fits: Sequence[FitResult]) -> Block:
     """A row for each group. An optimum law found by two methods has the exponents of the second beside the first."""
-    main, beside = bymethod_name(fits)
+    main, beside = by_method(fits)
     several = len({method_name(fit) for fit in main}) > 1
     keys = tuple(dict.fromkeys(name for fit in main for name in fit.group))
     params = tuple(dict.fromkeys(name for fit in main for name in fit.params))
@@ -188,16 +188,16 @@ def _fits_block(fits: Sequence[FitResult]) -> Block:
     rows = []
     for fit in main:
         cells = [MISSING if fit.group.get(name) is None else str(fit.group[name]) for name in keys]
-        cells += [_interval(fit.params.get(name)) for name in params]
-        cells += [_interval(fit.derived.get(name)) for name in single]
+        cells += [_interval(fit.params, name) for name in params]
+        cells += [_interval(fit.derived, name) for name in single]
         for (_, last), of_method in beside.items():
             same = next((other for other in of_method if other.group == fit.group), None)
-            cells.append(MISSING if same is None else _interval(same.params.get(last)))
+            cells.append(MISSING if same is None else _interval(same.params, last))
         rows.append((*cells, held_out(fit.held_out), runs_used(fit, several)))
     return Block(header, tuple(rows), len(keys), frozenset(others))
 
 
-def bymethod_name(
+def by_method(
     fits: Sequence[FitResult],
 ) -> tuple[list[FitResult], dict[tuple[str, str], list[FitResult]]]:
     """The fits of the method with the most points, and those of the other methods by method and last parameter.
@@ -228,7 +228,9 @@ def _derived_blocks(fits: Sequence[FitResult]) -> Iterator[Block]:
         for quantity in fit.derived.values():
             if quantity.at:
                 at = tuple({**(fit.group if len(fits) > 1 else {}), **quantity.at}.items())
-                rows.setdefault(at, {})[quantity.name] = _interval(quantity)
+                rows.setdefault(at, {})[quantity.name] = with_interval(
+                    quantity.value, quantity.low, quantity.high
+                )
     for keys, part in groupby(rows, key=lambda at: tuple(name for name, _ in at)):
         listed = list(part)
         names = tuple(dict.fromkeys(name for at in listed for name in rows[at]))
@@ -243,8 +245,10 @@ def _derived_blocks(fits: Sequence[FitResult]) -> Iterator[Block]:
         yield Block(header, cells, len(keys), more=max(len(listed) - MOST_ROWS, 0))
 
 
-def _interval(param: Any) -> str:
-    return MISSING if param is None else with_interval(param.value, param.low, param.high)
+def _interval(values: Mapping[str, Any], name: str) -> str:
+    return (
+        with_interval(values[name].value, values[name].low, values[name].high) if name in values else MISSING
+    )
 
 
 def held_out(held: HeldOut | None) -> str:

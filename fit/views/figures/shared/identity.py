@@ -15,6 +15,7 @@ from matplotlib.colors import Colormap, ListedColormap, to_hex
 
 from fit.data import tables
 from fit.study.study_tables import StudyTables
+from fit.views.figures.shared import labels
 
 # The part of each map that is dark enough for a thin line on white.
 MAPS = {
@@ -60,7 +61,8 @@ def values(study: StudyTables, quantity: str, more: Iterable[Any] = ()) -> list[
             numbers = np.asarray(tables.numbers(table, quantity), dtype=float)
             known |= {float(value) for value in np.unique(numbers[np.isfinite(numbers)])}
     for fit in study.fits:
-        known |= {float(v) for v in [fit.group.get(quantity)] if isinstance(v, int | float)}
+        if labels.has(fit.group, quantity) and isinstance(fit.group[quantity], int | float):
+            known.add(float(fit.group[quantity]))
         if quantity in fit.inputs:
             known |= {float(point.inputs[quantity]) for point in fit.points}
     return sorted(known)
@@ -77,27 +79,23 @@ def marks(groups: Sequence[Mapping[str, Any]], study: StudyTables) -> list[Mark]
 
     Groups that differ in neither have a colour each.
     """
-    quantity = next((name for name in ("k", "batch_tokens") if _differ(groups, name)), None)
+    quantity = next((name for name in ("k", "batch_tokens") if labels.differ(groups, name)), None)
     if quantity is None and len(groups) > 1:
         return [
             Mark(colour, marker=MARKERS[i % len(MARKERS)]) for i, colour in enumerate(spread(len(groups)))
         ]
     quantity = quantity or "k"
-    shades = colours(study, quantity, (group.get(quantity) for group in groups))
+    shades = colours(study, quantity, (group[quantity] for group in groups if labels.has(group, quantity)))
     rest = [_rest(group, quantity) for group in groups]
     kinds = list(dict.fromkeys(rest))
     return [
         Mark(
-            shades.get(float(group[quantity]), "black") if group.get(quantity) is not None else "black",
+            shades[float(group[quantity])] if labels.has(group, quantity) else "black",
             LINES[kinds.index(kind) % len(LINES)],
             MARKERS[kinds.index(kind) % len(MARKERS)],
         )
         for group, kind in zip(groups, rest, strict=True)
     ]
-
-
-def _differ(groups: Sequence[Mapping[str, Any]], name: str) -> bool:
-    return len({str(group.get(name)) for group in groups}) > 1
 
 
 def _rest(group: Mapping[str, Any], quantity: str) -> str:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from fit.law.result import FitResult
 from fit.views.format import greek, symbol, with_interval
 
@@ -29,10 +31,7 @@ def fit_names(fits: Sequence[FitResult]) -> list[str]:
 def group_names(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     """A name for each group: its k, and whatever else distinguishes it from the others (`k = 32, data = toy`)."""
     keys = dict.fromkeys(key for group in groups for key in group)
-    telling = [key for key in keys if key == "k" or len({str(group.get(key)) for group in groups}) > 1]
-    return [
-        ", ".join(_pair(key, group[key]) for key in telling if group.get(key) is not None) for group in groups
-    ]
+    return _names(groups, [key for key in keys if key == "k" or differ(groups, key)])
 
 
 def heads(fits: Sequence[FitResult]) -> dict[str, str]:
@@ -46,10 +45,21 @@ def heads(fits: Sequence[FitResult]) -> dict[str, str]:
 def telling(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     """A name for each group by what distinguishes it from the others alone: `k = 32`, `B = 512`; one group by its k."""
     keys = dict.fromkeys(key for group in groups for key in group)
-    differ = [key for key in keys if len({str(group.get(key)) for group in groups}) > 1] or ["k"]
-    return [
-        ", ".join(_pair(key, group[key]) for key in differ if group.get(key) is not None) for group in groups
-    ]
+    return _names(groups, [key for key in keys if differ(groups, key)] or ["k"])
+
+
+def differ(groups: Sequence[Mapping[str, Any]], key: str) -> bool:
+    """Whether groups have different values of a key; one without the key differs from those that have it."""
+    return len({str(group.get(key)) for group in groups}) > 1
+
+
+def has(group: Mapping[str, Any], key: str) -> bool:
+    """Whether a group has a value of a key: fits of all k have none of k."""
+    return key in group and bool(pd.notna(group[key]))
+
+
+def _names(groups: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
+    return [", ".join(_pair(key, group[key]) for key in keys if has(group, key)) for group in groups]
 
 
 def in_order(names: Iterable[str]) -> list[str]:
