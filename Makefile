@@ -11,7 +11,7 @@ help:
 	@echo "make demo-lm   the same on a real language model's residual stream, under 45 minutes on 2 cores"
 	@echo "make regimes   do lr and batch size differ between L(C) and L(N)? synthetic data, under 40 minutes on 2 idle cores"
 	@echo "make regimes-lm  the same question on a language model, hours on 2 cores; the same command goes on where it stopped"
-	@echo "make test      the tests, 11 minutes on 2 cores    make test-all  the slow ones too"
+	@echo "make test      the tests, 9 minutes on 2 cores    make test-all  the slow ones too"
 	@echo "make lint      ruff, mypy, imports        make format"
 	@echo "make gpu       the tests that need a GPU, then the kernels' benchmark; installs nothing"
 	@echo "make test-triton-3.6  the kernels' two legs without a GPU, on the oldest Triton (a wheel of 188 MB)"
