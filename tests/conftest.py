@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from sae_core.data.import_array import from_array
+from sae_core.data.disk.import_array import from_array
 
 pytest_plugins = ["tests.cost"]
 torch.set_num_threads(1)

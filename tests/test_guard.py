@@ -43,7 +43,7 @@ for name in ("hydra", "omegaconf", "submitit", "pandas", "scipy", "matplotlib", 
     sys.modules[name] = None
 import kernels.gather_sum, kernels.segment_sum, kernels.gather_dot, kernels.plan, kernels.reference
 import sae_core.training.pack, sae_core.training.checkpoint
-import sae_core.data.store, sae_core.data.harvest, sae_core.data.synthetic
+import sae_core.data.disk.store, sae_core.data.lm.harvest, sae_core.data.synthetic
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -91,8 +91,8 @@ def pack(case: Case, x: Tensor, folder: Path, runs: int) -> list[dict[str, Any]]
 
 def store(case: Case, x: Tensor, folder: Path) -> list[dict[str, Any]]:
     """A pack of one run, alternately from a store on disk and memory. wait_share: share of time spent waiting."""
-    from sae_core.data.import_array import from_array  # here, because only this task needs safetensors
-    from sae_core.data.store import Store
+    from sae_core.data.disk.import_array import from_array  # here, because only this task needs safetensors
+    from sae_core.data.disk.store import Store
 
     memory = Memory(x.cpu())
     disk = Store(from_array(memory.x, folder / f"store-{case.n}", held_out=_HELD_OUT, dtype="float16"))

@@ -13,7 +13,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-from sae_core.data.text import locate
+from sae_core.data.lm.text import locate
 
 SAMPLE = re.compile(r"package/(c[a-r]\d\d)")
 

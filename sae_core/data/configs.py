@@ -4,15 +4,27 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sae_core.errors import ConfigError, DataError, one_of
 
-if TYPE_CHECKING:
-    from sae_core.data.language_model import Site
-
+COMPUTE = ("bfloat16", "float16", "float32")  # dtypes of the matrix products, by their names in torch
 _NOTES = ("name", "license", "source")  # these describe the rows and do not change them
 _OF_ONE_STORE = ("layer", "hook", "prepare", "dtype", "format", "drop_above", *_NOTES)
+# Settings added after stores had been written without them. Left out of the identity where they stand at their default,
+# which is what those stores did: an old store stays the finished store of its config, and a stream keeps its rows.
+_ADDED: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where activations are read: the output of block `layer`, or of its submodule `hook` ("mlp", "self_attn" …).
+
+    Layer 0 is the input of the first block: the embeddings, with those of the positions where a model adds them there.
+    """
+
+    layer: int  # counted from 1, or 0
+    hook: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,14 +58,13 @@ class HarvestConfig:
     source: str = ""  # where they come from; kept there too
 
     @property
-    def site(self) -> "Site":
-        from sae_core.data.language_model import Site
-
+    def site(self) -> Site:
         return Site(self.layer, self.hook)
 
     def identity(self) -> dict[str, Any]:
         """The settings that determine the rows."""
-        return {key: value for key, value in asdict(self).items() if key not in _NOTES}
+        standing = [key for key in _ADDED if getattr(self, key) == getattr(HarvestConfig, key)]
+        return {key: value for key, value in asdict(self).items() if key not in (*_NOTES, *standing)}
 
 
 @dataclass(frozen=True)
@@ -116,9 +127,8 @@ class SyntheticConfig:
 
 def check(cfg: HarvestConfig) -> None:
     """Raise DataError for values that are wrong for any model and text."""
-    from sae_core.data.language_model import COMPUTE
-    from sae_core.data.prepare import PREPARATIONS
-    from sae_core.data.shards import DTYPES, FORMATS
+    from sae_core.data.disk.prepare import PREPARATIONS
+    from sae_core.data.disk.shards import DTYPES, FORMATS
 
     least = {"layer": 0, "context": 2, "held_out": 1, "held_out_every": 2, "shard_rows": 1}
     for key, low in (least | {"batch_contexts": 1, "drop_first": 0}).items():

@@ -29,7 +29,7 @@ class About:
     layer: int | None = None  # block number from 0, as these tools count; a harvest config counts from 1
     # Module of the block, e.g. mlp; None: the residual stream after the block; RESID_PRE: the one before it.
     hook: str | None = None
-    prepare: str | None = None  # a key of `sae_core.data.prepare.PREPARATIONS`
+    prepare: str | None = None  # a key of `sae_core.data.disk.prepare.PREPARATIONS`
     dataset: str | None = None
     context: int | None = None  # tokens
     weights: str = "live"  # or "ema"

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae_core.data.configs import HarvestConfig, StreamingConfig, SyntheticConfig
-from sae_core.data.store import Store
+from sae_core.data.disk.store import Store
 from sweeps.errors import SweepError
 
 if TYPE_CHECKING:  # a plan needs neither, and torch, which they use, takes seconds to import
-    from sae_core.data.streaming import Streaming
+    from sae_core.data.lm.streaming import Streaming
     from sae_core.data.synthetic import Synthetic
 
 
@@ -79,7 +79,7 @@ def _source(data: Mapping[str, Any]) -> "Synthetic | Streaming | Store":
 
             return Synthetic(SyntheticConfig(**data["synthetic"]))
         case "streaming":
-            from sae_core.data.streaming import Streaming
+            from sae_core.data.lm.streaming import Streaming
 
             return Streaming(HarvestConfig(**data["harvest"]), StreamingConfig(**data["streaming"]))
         case _:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sae_core.config import RunConfig, SAEConfig
 from sae_core.data.configs import HarvestConfig
-from sae_core.data.manifest import Manifest, read_manifest
+from sae_core.data.disk.manifest import Manifest, read_manifest
 from sae_core.errors import DataError
 from sae_core.export import canonical
 from sae_core.export.about import RESID_PRE, About, ExportError

@@ -9,9 +9,9 @@ from typing import Any
 from omegaconf import MISSING, OmegaConf
 
 from sae_core.data.configs import HarvestConfig
-from sae_core.data.harvest import harvest_layers
-from sae_core.data.import_array import from_array
-from sae_core.data.store import Store
+from sae_core.data.disk.import_array import from_array
+from sae_core.data.disk.store import Store
+from sae_core.data.lm.harvest import harvest_layers
 from sweeps.config.compose import compose, hydra_session, parse
 from sweeps.errors import SweepError
 

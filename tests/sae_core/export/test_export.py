@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from sae_core.config import DataKey, RunConfig, TrainConfig
-from sae_core.data.store import Store
+from sae_core.data.disk.store import Store
 from sae_core.data.synthetic import Synthetic, SyntheticConfig
 from sae_core.errors import CheckpointError
 from sae_core.export import canonical, formats

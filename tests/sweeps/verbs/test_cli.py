@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from sae_core.data.import_array import from_array
-from sae_core.data.store import Store
+from sae_core.data.disk.import_array import from_array
+from sae_core.data.disk.store import Store
 from sweeps.dispatch.launch import write_runs
 from sweeps.planning.plan import make_plan
 from sweeps.verbs.cli import VERBS, main

@@ -5,9 +5,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sae_core.data.arrays import opened
-from sae_core.data.import_array import from_array
-from sae_core.data.store import Store
+from sae_core.data.disk.arrays import opened
+from sae_core.data.disk.import_array import from_array
+from sae_core.data.disk.store import Store
 from sae_core.errors import DataError
 from sweeps.config.data import open_source
 from sweeps.verbs.cli import main

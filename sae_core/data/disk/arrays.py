@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from sae_core.data.shards import sha256_of
+from sae_core.data.disk.shards import sha256_of
 from sae_core.errors import DataError
 
 _SUFFIXES = (".npy", ".safetensors")

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from sae_core.data.configs import HarvestConfig
-from sae_core.data.corpus import Corpus
-from sae_core.data.harvest import harvest
-from sae_core.data.store import Store
-from sae_core.data.streaming import Streaming, StreamingConfig
+from sae_core.data.disk.store import Store
+from sae_core.data.lm.corpus import Corpus
+from sae_core.data.lm.harvest import harvest
+from sae_core.data.lm.streaming import Streaming, StreamingConfig
 from sae_core.errors import DataError
 from sweeps.config.data import describe, open_source
 from sweeps.dispatch.launch import launch
@@ -137,11 +137,11 @@ def test_one_thread_may_read_ahead(cfg):
 
 
 def test_planning_does_not_load_the_model_and_a_moved_one_is_the_same_stream(cfg, tmp_path, monkeypatch):
-    import sae_core.data.corpus
+    import sae_core.data.lm.corpus
 
     data = {"name": "s", "harvest": dataclasses.asdict(cfg), "streaming": {"buffer_tokens": BLOCK}}
     monkeypatch.setattr(
-        sae_core.data.corpus, "load_language_model", lambda *_: pytest.fail("the model was loaded")
+        sae_core.data.lm.corpus, "load_language_model", lambda *_: pytest.fail("the model was loaded")
     )
     facts = describe(data)
     assert (facts.d_model, facts.train_tokens, facts.held_out_tokens) == (WIDTH, EPOCH, 48)

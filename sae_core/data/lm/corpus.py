@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sae_core.data.configs import HarvestConfig
-from sae_core.data.language_model import LanguageModel, Site, load_language_model
-from sae_core.data.model_files import ModelFiles
-from sae_core.data.text import Contexts, Document, contexts, documents, fingerprint, split_documents
+from sae_core.data.configs import HarvestConfig, Site
+from sae_core.data.lm.language_model import LanguageModel, load_language_model
+from sae_core.data.lm.model_files import ModelFiles
+from sae_core.data.lm.text import Contexts, Document, contexts, documents, fingerprint, split_documents
 from sae_core.errors import DataError
 
 _MEDIAN_CONTEXTS = 64  # 8,000 rows of 127-row contexts know the median norm within 0.3 % (SmolLM2, layer 15)

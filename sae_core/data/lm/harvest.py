@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sae_core.data.configs import HarvestConfig, check_one_pass
-from sae_core.data.corpus import Corpus
-from sae_core.data.language_model import Site
-from sae_core.data.store_writer import StoreWriter, finished
+from sae_core.data.configs import HarvestConfig, Site, check_one_pass
+from sae_core.data.disk.store_writer import StoreWriter, finished
+from sae_core.data.lm.corpus import Corpus
 from sae_core.errors import DataError
 
 Progress = Callable[[int, int], None]

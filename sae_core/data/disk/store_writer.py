@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sae_core.data import manifest as m
-from sae_core.data.prepare import PREPARATIONS, prepared
-from sae_core.data.row_statistics import mean_row, mean_square, norm_statistics
-from sae_core.data.shards import (
+from sae_core.data.disk import manifest as m
+from sae_core.data.disk.prepare import PREPARATIONS, prepared
+from sae_core.data.disk.row_statistics import mean_row, mean_square, norm_statistics
+from sae_core.data.disk.shards import (
     DTYPES,
     FORMATS,
     Dropped,

@@ -9,25 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sae_core.data.model_files import ModelFiles, loading
+from sae_core.data.configs import Site
+from sae_core.data.lm.model_files import ModelFiles, loading
 from sae_core.errors import DataError
-
-COMPUTE = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
 class _Stop(Exception):
     """Raised by the last hook: nothing after it, a head included, is computed."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where activations are read: the output of block `layer`, or of its submodule `hook` ("mlp", "self_attn" …).
-
-    Layer 0 is the input of the first block: the embeddings, with those of the positions where a model adds them there.
-    """
-
-    layer: int  # counted from 1, or 0
-    hook: str | None = None
 
 
 @dataclass
@@ -162,7 +150,7 @@ def load_language_model(
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return LanguageModel(model, tokenizer, sites, COMPUTE[compute], chosen, files.origin)
+    return LanguageModel(model, tokenizer, sites, getattr(torch, compute), chosen, files.origin)
 
 
 @contextmanager

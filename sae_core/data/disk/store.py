@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sae_core.data.manifest import (
+from sae_core.data.disk.manifest import (
     SPLITS,
     ShardEntry,
     note_checked,
@@ -20,7 +20,7 @@ from sae_core.data.manifest import (
     settled,
     times_of,
 )
-from sae_core.data.shards import map_rows, sha256_of
+from sae_core.data.disk.shards import map_rows, sha256_of
 from sae_core.data.shuffle import permuted
 from sae_core.errors import DataError
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sae_core.data.configs import HarvestConfig, StreamingConfig, check
-from sae_core.data.corpus import Corpus
-from sae_core.data.model_files import ModelFiles
-from sae_core.data.prepare import prepared
-from sae_core.data.row_statistics import mean_row, mean_square
+from sae_core.data.disk.prepare import prepared
+from sae_core.data.disk.row_statistics import mean_row, mean_square
+from sae_core.data.lm.corpus import Corpus
+from sae_core.data.lm.model_files import ModelFiles
+from sae_core.data.lm.text import documents, fingerprint, split_documents
 from sae_core.data.shuffle import permuted
-from sae_core.data.text import documents, fingerprint, split_documents
 from sae_core.errors import DataError
 
 _KEPT_BLOCKS = 2  # a batch, or the runs of a pack between two steps, may span the end of a block

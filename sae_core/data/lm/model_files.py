@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sae_core.data.shards import sha256_of
-from sae_core.data.text import locate
+from sae_core.data.disk.shards import sha256_of
+from sae_core.data.lm.text import locate
 from sae_core.errors import DataError
 
 # The rows depend on the weights, the config and the tokenizer.

@@ -6,8 +6,8 @@ from pathlib import Path
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sae_core.data.arrays import Array, opened
-from sae_core.data.store_writer import StoreWriter, finished
+from sae_core.data.disk.arrays import Array, opened
+from sae_core.data.disk.store_writer import StoreWriter, finished
 from sae_core.errors import DataError
 
 _MEDIAN_ROWS = 65_536  # the median norm is taken over the first training rows, so many

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sae_core.data.shards import Dropped
+from sae_core.data.disk.shards import Dropped
 from sae_core.errors import DataError
 
 # A row whose spread over d is below this share of its norm is constant up to float32 rounding (2^-24 per element).

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from sae_core.data.configs import HarvestConfig
-from sae_core.data.harvest import harvest, harvest_layers
-from sae_core.data.manifest import MANIFEST
-from sae_core.data.store import Store
-from sae_core.data.text import contexts, documents, locate, split_documents
+from sae_core.data.disk.manifest import MANIFEST
+from sae_core.data.disk.store import Store
+from sae_core.data.lm.harvest import harvest, harvest_layers
+from sae_core.data.lm.text import contexts, documents, locate, split_documents
 from sae_core.errors import DataError
 from tests.sae_core.data.tiny_models import WIDTH, overrides, save_bert
 
@@ -273,7 +273,7 @@ sys.exit(main(sys.argv[1:]))
 HELD = (
     """
 import time
-from sae_core.data.store_writer import StoreWriter
+from sae_core.data.disk.store_writer import StoreWriter
 shards, write = [], StoreWriter.write
 def held(self, *arguments, **options):
     if len(shards) == 2:

@@ -10,14 +10,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sae_core.data import manifest
-from sae_core.data import store as store_module
-from sae_core.data.import_array import from_array
-from sae_core.data.manifest import CHECKED, MANIFEST, UNFINISHED
-from sae_core.data.prepare import mean_off_unit_norm
-from sae_core.data.shards import sha256_of, shard_name
-from sae_core.data.store import Store
-from sae_core.data.store_writer import StoreWriter
+from sae_core.data.disk import manifest
+from sae_core.data.disk import store as store_module
+from sae_core.data.disk.import_array import from_array
+from sae_core.data.disk.manifest import CHECKED, MANIFEST, UNFINISHED
+from sae_core.data.disk.prepare import mean_off_unit_norm
+from sae_core.data.disk.shards import sha256_of, shard_name
+from sae_core.data.disk.store import Store
+from sae_core.data.disk.store_writer import StoreWriter
 from sae_core.errors import DataError
 
 D, TRAIN, HELD_OUT = 12, 1003, 97

@@ -2,7 +2,7 @@
 
 import torch
 
-from sae_core.data.prepare import mean_off_unit_norm
+from sae_core.data.disk.prepare import mean_off_unit_norm
 
 
 def test_rows_have_zero_mean_and_unit_norm():
