@@ -9,11 +9,10 @@ from fit.law.json_values import finite
 from fit.study.answers.advise import Advice, Plan, Quantity, furthest
 from fit.study.answers.inverse import Needed, Needs
 from fit.study.answers.prediction import Prediction, Predictions
-from fit.views.format import greek, significant, with_interval
+from fit.views.format import REGIMES, greek, significant, with_interval
 
-# What each response is called, and in which regime a law gives it.
+# What each response is called.
 QUANTITIES = {"tokens": "tokens D", "n_latents": "n", "lr": "lr"}
-REGIMES = {"converged": "at convergence", "compute": "best at this compute", None: ""}
 DIGITS = 4
 
 
@@ -66,7 +65,7 @@ def _line(one: Prediction) -> tuple[str, ...]:
     if one.low is None and one.high is None:
         law, new = f"{significant(one.value, DIGITS)} (no interval)", "–"
     quantity = " ".join(
-        filter(None, (QUANTITIES.get(one.response, one.response_name), REGIMES.get(one.regime)))
+        filter(None, (QUANTITIES.get(one.response, one.response_name), REGIMES.get(one.regime or "")))
     )
     return _name(one), quantity, law, new, str(one.reach)
 

@@ -1,23 +1,19 @@
-"""One table a law for the terminal: a row for each k, a column for each estimate, the held-out error, the runs used."""
+"""One table a law for terminal and page: a row for each k, columns for estimates, the held-out error and the runs."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from fit.compute.optima import CROSSOVERS, ISOFLOP
 from fit.law.checks.held_out import HeldOut
-from fit.law.result import FitResult
+from fit.law.result import DerivedQuantity, FitResult
 from fit.law.selection import ConvergedSelection, FrontierSelection, OptimumSelection
-from fit.views.format import greek, percent, symbol, with_interval
+from fit.views.format import METHODS, MISSING, REGIMES, greek, in_one_notation, percent, symbol
 
-MISSING = "–"
 RUNS = "runs"
 GAP = "  "
-REGIMES = {"compute": "at the compute optimum", "converged": "at convergence"}
 # Of rows of a table without the column `converged`.
 ASSUMED = "at convergence (assumed: no column converged)"
-METHODS = {CROSSOVERS: "crossovers", ISOFLOP: "isoFLOP vertices"}
 # A block of derived quantities has at most this many rows: tokens to convergence can be given at twelve n.
 MOST_ROWS = 6
 
@@ -107,25 +103,31 @@ class Block:
 
 @dataclass(frozen=True)
 class LawTable:
-    """The fits of one law. refuted: which of them their rows refute, `k=32`; None where they refute none."""
+    """The fits of one law, as blocks: first a row for each group, then what is derived from the parameters.
+
+    refuted: which of the fits their rows refute, `k=32`; None where they refute none.
+    """
 
     law: str
     formula: str
     facts: str
     refuted: str | None
     blocks: tuple[Block, ...]
+    fits: tuple[FitResult, ...]
 
 
-def law_tables(fits: Sequence[FitResult]) -> list[LawTable]:
+def law_tables(fits: Sequence[FitResult], most_rows: int | None = MOST_ROWS) -> list[LawTable]:
     """A table for each law, the one that describes the rows best first.
 
     Laws of the loss stand before those of n, D, lr and tokens; laws that the rows refute behind those that they do not;
     and of two laws the one with the smaller error at the scales that were held out is the better.
+
+    most_rows: how many rows of derived quantities a block shows; None for all.
     """
     by_law: dict[tuple[str, str], list[FitResult]] = {}
     for fit in fits:
         by_law.setdefault((fit.law, fit.formula), []).append(fit)
-    return [_table(each) for each in sorted(by_law.values(), key=_rank)]
+    return [_table(each, most_rows) for each in sorted(by_law.values(), key=_rank)]
 
 
 def _rank(fits: Sequence[FitResult]) -> tuple[bool, bool, float]:
@@ -136,7 +138,7 @@ def _rank(fits: Sequence[FitResult]) -> tuple[bool, bool, float]:
     return not of_loss, refuted and of_loss, worst if of_loss else 0.0
 
 
-def _table(fits: Sequence[FitResult]) -> LawTable:
+def _table(fits: Sequence[FitResult], most_rows: int | None) -> LawTable:
     first = fits[0]
     refuted = [fit for fit in fits if fit.refutation]
     facts = [ASSUMED if _assumed_converged(fits) else REGIMES.get(first.regime or "", "")]
@@ -147,7 +149,8 @@ def _table(fits: Sequence[FitResult]) -> LawTable:
         first.formula,
         ", ".join(filter(None, facts)),
         _refuted(refuted) if refuted else None,
-        (_fits_block(fits), *_derived_blocks(fits)),
+        (_fits_block(fits), *_derived_blocks(fits, most_rows)),
+        tuple(fits),
     )
 
 
@@ -185,16 +188,21 @@ def _fits_block(fits: Sequence[FitResult]) -> Block:
     )
     others = tuple(f"{greek(last)} by {method}" for method, last in beside)
     header = (*map(symbol, keys), *map(greek, params), *map(greek, single), *others, "held out", RUNS)
-    rows = []
-    for fit in main:
-        cells = [MISSING if fit.group.get(name) is None else str(fit.group[name]) for name in keys]
-        cells += [_interval(fit.params, name) for name in params]
-        cells += [_interval(fit.derived, name) for name in single]
-        for (_, last), of_method in beside.items():
-            same = next((other for other in of_method if other.group == fit.group), None)
-            cells.append(MISSING if same is None else _interval(same.params, last))
-        rows.append((*cells, held_out(fit.held_out), runs_used(fit, several)))
-    return Block(header, tuple(rows), len(keys), frozenset(others))
+    columns = [[_key(fit.group.get(name)) for fit in main] for name in keys]
+    columns += [in_one_notation([fit.params.get(name) for fit in main]) for name in params]
+    columns += [in_one_notation([fit.derived.get(name) for fit in main]) for name in single]
+    for (_, last), of_method in beside.items():
+        same = [next((other for other in of_method if other.group == fit.group), None) for fit in main]
+        columns.append(in_one_notation([None if other is None else other.params.get(last) for other in same]))
+    columns += [[held_out(fit.held_out) for fit in main], [runs_used(fit, several) for fit in main]]
+    return Block(header, tuple(zip(*columns, strict=True)), len(keys), frozenset(others))
+
+
+def _key(value: Any) -> str:
+    """`1,024`; a dash for a fit whose rows do not share the value."""
+    if value is None:
+        return MISSING
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def by_method(
@@ -221,34 +229,25 @@ def method_name(fit: FitResult) -> str:
     return METHODS.get(chosen.method, chosen.method) if isinstance(chosen, OptimumSelection) else ""
 
 
-def _derived_blocks(fits: Sequence[FitResult]) -> Iterator[Block]:
+def _derived_blocks(fits: Sequence[FitResult], most_rows: int | None) -> Iterator[Block]:
     """What follows from the parameters at given inputs, as E and α at each k: a row for each of these inputs."""
-    rows: dict[tuple[tuple[str, Any], ...], dict[str, str]] = {}
+    rows: dict[tuple[tuple[str, Any], ...], dict[str, DerivedQuantity]] = {}
     for fit in fits:
         for quantity in fit.derived.values():
             if quantity.at:
                 at = tuple({**(fit.group if len(fits) > 1 else {}), **quantity.at}.items())
-                rows.setdefault(at, {})[quantity.name] = with_interval(
-                    quantity.value, quantity.low, quantity.high
-                )
+                rows.setdefault(at, {})[quantity.name] = quantity
     for keys, part in groupby(rows, key=lambda at: tuple(name for name, _ in at)):
         listed = list(part)
         names = tuple(dict.fromkeys(name for at in listed for name in rows[at]))
-        cells = tuple(
-            (
-                *(f"{value:,}" if isinstance(value, int) else str(value) for _, value in at),
-                *(rows[at].get(name, MISSING) for name in names),
-            )
-            for at in listed[:MOST_ROWS]
-        )
+        columns = [
+            [_key(value) for value in values]
+            for values in zip(*([v for _, v in at] for at in listed), strict=True)
+        ]
+        columns += [in_one_notation([rows[at].get(name) for at in listed]) for name in names]
+        cells = tuple(zip(*columns, strict=True))
         header = (*map(symbol, keys), *map(greek, names))
-        yield Block(header, cells, len(keys), more=max(len(listed) - MOST_ROWS, 0))
-
-
-def _interval(values: Mapping[str, Any], name: str) -> str:
-    return (
-        with_interval(values[name].value, values[name].low, values[name].high) if name in values else MISSING
-    )
+        yield Block(header, cells[:most_rows], len(keys), more=len(cells) - len(cells[:most_rows]))
 
 
 def held_out(held: HeldOut | None) -> str:

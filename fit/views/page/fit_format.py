@@ -1,28 +1,13 @@
 """Writes a fit as text: the rows that it describes, its parameters with their intervals, and its held-out error."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from fit.law.checks.held_out import HeldOut
 from fit.law.result import FitResult
 from fit.law.selection import OptimumSelection
-from fit.views.format import percent, symbol, with_interval
-from fit.views.page.render import MISSING
+from fit.views.format import METHODS, MISSING, Estimate, percent, symbol, with_interval
 from fit.views.page.run_table import cell_text
-
-METHODS = {"crossovers": "by crossovers", "isoflop": "by isoFLOP vertices"}
-REGIMES = {"compute": "at the best use of compute", "converged": "at convergence"}
-
-
-class Interval(Protocol):
-    """A value with an interval: a parameter, a derived quantity or a floor."""
-
-    @property
-    def value(self) -> float | None: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
 
 
 def group_name(group: Mapping[str, Any]) -> str:
@@ -35,10 +20,10 @@ def group_name(group: Mapping[str, Any]) -> str:
 def fit_name(fit: FitResult) -> str:
     """`k = 32, by crossovers`; empty for a fit that has neither a group nor a choice of method."""
     method = METHODS.get(fit.selection.method) if isinstance(fit.selection, OptimumSelection) else None
-    return ", ".join(filter(None, [group_name(fit.group), method]))
+    return ", ".join(filter(None, [group_name(fit.group), method and f"by {method}"]))
 
 
-def interval(param: Interval | None) -> str:
+def interval(param: Estimate | None) -> str:
     """`0.357 [0.340, 0.374]`; a dash if the law does not have the parameter or its value is undefined."""
     if param is None or param.value is None:
         return MISSING

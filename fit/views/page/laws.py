@@ -7,10 +7,9 @@ from fit.data.flops import described
 from fit.law.checks.held_out import HeldOutPoint
 from fit.law.intervals.choose import NONE
 from fit.law.result import Choice, FitResult, Param
-from fit.views.format import percent, scale, significant, with_interval
+from fit.views.format import MISSING, REGIMES, percent, scale, significant, with_interval
 from fit.views.lines.rows import row_lines
 from fit.views.page.fit_format import (
-    REGIMES,
     fit_name,
     group_name,
     held_out_error,
@@ -18,7 +17,6 @@ from fit.views.page.fit_format import (
     interval,
     optional_percent,
 )
-from fit.views.page.render import MISSING
 from fit.views.page.run_table import cell_text
 from fit.views.page.study_report import StudyReport
 

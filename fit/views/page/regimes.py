@@ -9,10 +9,9 @@ from fit.law.result import FitResult
 from fit.regimes import compare
 from fit.regimes.budgets import Budgets
 from fit.regimes.floors import Floor
-from fit.views.format import number, percent, significant
+from fit.views.format import MISSING, REGIMES, number, percent, significant
 from fit.views.lines.regimes import batch_effect, lr_ratio
-from fit.views.page.fit_format import REGIMES, group_name, held_out_error, interval
-from fit.views.page.render import MISSING
+from fit.views.page.fit_format import group_name, held_out_error, interval
 from fit.views.page.run_table import cell_text
 from fit.views.page.study_report import StudyReport
 

@@ -12,9 +12,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from fit.views.format import greek
+from fit.views.format import MISSING, greek
 
-MISSING = "–"
 TEMPLATES = Path(__file__).parent / "templates"
 
 

@@ -8,8 +8,7 @@ import pandas as pd
 
 from fit.data import tables
 from fit.law.errors import FitError
-from fit.views.format import number, percent, significant
-from fit.views.page.render import MISSING
+from fit.views.format import MISSING, number, percent, significant
 
 SHARES = ("dead_fraction", "tail_gap", "last_doubling")
 STATES = ("done", "running", "pending", "stopped", "diverged", "failed", "cancelled", "unreadable")

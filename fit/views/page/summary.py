@@ -7,11 +7,10 @@ import pandas as pd
 
 from fit.law.laws import L_NK
 from fit.law.result import FitResult, Param
-from fit.views.format import greek
+from fit.views.format import MISSING, REGIMES, greek
 from fit.views.lines.verdict import Judgement, judgements
 from fit.views.page.cost import hours
-from fit.views.page.fit_format import REGIMES, fit_name, group_name, held_out_error, held_out_inside, interval
-from fit.views.page.render import MISSING
+from fit.views.page.fit_format import fit_name, group_name, held_out_error, held_out_inside, interval
 from fit.views.page.run_table import (
     as_floats,
     cell_text,

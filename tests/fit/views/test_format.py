@@ -2,13 +2,14 @@
 
 import re
 from decimal import Decimal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fit.data.vertex import short_number
 from fit.views.figures.shared.labels import short
-from fit.views.format import number, percent, scale, significant, with_interval
+from fit.views.format import in_one_notation, number, percent, scale, significant, with_interval
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,28 @@ from fit.views.format import number, percent, scale, significant, with_interval
 )
 def test_an_interval_decides_the_digits(value, low, high, text):
     assert with_interval(value, low, high) == text
+
+
+def test_the_numbers_of_a_column_are_in_one_notation():
+    def texts(*rows):
+        return in_one_notation(
+            [row and SimpleNamespace(value=row[0], low=row[1], high=row[2]) for row in rows]
+        )
+
+    # One of 3e+05 gives the column its powers of ten, and so does one of 1.1e−05.
+    assert texts((222, 23, 4460), None, (9e4, 1e4, 3e5)) == [
+        "2.2e+02 [2.3e+01, 4.5e+03]",
+        "–",
+        "9.0e+04 [1.0e+04, 3.0e+05]",
+    ]
+    assert texts((0.0034, 1.1e-5, 0.33), (0.5, 0.4, 0.6)) == [
+        "3.4e−03 [1.1e−05, 3.3e−01]",
+        "5.0e−01 [4.0e−01, 6.0e−01]",
+    ]
+    # What is next to nothing beside the rest of its interval does not, and still is not written as 0.
+    assert texts((0.13, 4.6e-10, 0.19), (0.12, 0.0, 0.18)) == ["0.13 [<0.01, 0.19]", "0.12 [0.00, 0.18]"]
+    assert texts((0.4, -4.3e-17, 0.61), (5.8e-16, -0.36, 1.38)) == ["0.40 [>−0.01, 0.61]", "<0.1 [−0.4, 1.4]"]
+    assert texts((None, None, None), (0.3, None, 0.5)) == ["undefined", "0.300 (−∞, 0.500]"]
 
 
 def test_at_least_so_many_digits_where_they_are_asked_for():

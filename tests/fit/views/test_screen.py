@@ -9,8 +9,8 @@ import pytest
 from fit.law.caution import Caution, Kind
 from fit.law.errors import SkippedLaw
 from fit.study import fits_file
-from fit.views.format import percent, with_interval
-from fit.views.lines.law_table import METHODS, Block, law_tables
+from fit.views.format import METHODS, percent, with_interval
+from fit.views.lines.law_table import Block, law_tables
 from fit.views.lines.merged_cautions import CLAIMS, MOST_CAUTIONS, MOST_LINES, caution_lines, skipped_line
 from fit.views.lines.regimes import regime_lines
 from fit.views.lines.screen import screen
