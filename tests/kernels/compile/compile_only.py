@@ -85,6 +85,7 @@ class Resources:
     wide_loads: int  # 128-bit loads from global memory
     spills: int  # loads and stores of local memory
     barriers: int
+    instructions: int  # of a warp, each once: those of a loop too
 
 
 def resources(kernel, folder: Path) -> Resources:
@@ -108,6 +109,7 @@ def resources(kernel, folder: Path) -> Resources:
         wide_loads=count(r"LDG\.E[\w.]*\.128"),
         spills=count(r"(?:LDL|STL)[\w.]*"),
         barriers=count(r"BAR[\w.]*"),
+        instructions=len(re.findall(r"/\*[0-9a-f]{4,}\*/ +(?:@\S+ +)?(?!NOP)[A-Z]", code)),
     )
 
 
@@ -124,6 +126,7 @@ class Budget(NamedTuple):
     shared: int = 0
     barriers: int = 0
     wide_loads: int = 0
+    instructions: int | None = None
 
 
 _FOUND: dict[str, Resources] = {}  # by hash, since calls of several widths launch one kernel; 0.4 s each
@@ -141,4 +144,5 @@ def hold(budgets: dict[str, Budget], arch: int, call: Callable[[], object]) -> N
             of = _FOUND[kernel.hash]
             within = of.registers <= budget.registers and of.shared <= budget.shared
             within &= of.barriers <= budget.barriers and of.wide_loads >= budget.wide_loads
+            within &= budget.instructions is None or of.instructions <= budget.instructions
             assert within and (of.stack, of.local, of.spills) == (0, 0, 0), (kernel.metadata.name, of, budget)

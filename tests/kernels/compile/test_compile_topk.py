@@ -30,7 +30,10 @@ def test_goal_shape(arch, dtype):
     """
     whole = 2 if dtype == torch.float32 else 1  # 128 threads take 2,048 places: 16 of 2 bytes are two loads
     merge = Budget(72, 4 * KIB if whole == 2 else KIB, barriers=8, wide_loads=2 * whole)  # 60, Triton 3.7.1
-    hold(budgets(Budget(72, KIB, 1, 4 * whole), merge, merge), arch, call(dtype, 131072, 32))
+    # 1,024 elements a warp: 129 to 151 instructions, 233 to 240 of float32, Triton 3.7.1. Ordering the bits of each
+    # element took 499, for which the loads had to wait.
+    maxima = Budget(48, KIB, 1, 4 * whole, instructions=165 * whole)
+    hold(budgets(maxima, merge, merge), arch, call(dtype, 131072, 32))
 
 
 @pytest.mark.slow  # 20 to 45 CPU s each: tl.topk of 128
