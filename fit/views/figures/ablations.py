@@ -10,6 +10,7 @@ from fit.data import tables
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import captions, identity, inputs, layout
+from fit.views.figures.shared.run_marks import stand_for_runs
 from fit.views.figures.shared.style import Style, sizes
 
 # Options of the SAE or its training that a table may have as columns, ours or another's.
@@ -102,7 +103,8 @@ def on(ax: Axes, table: pd.DataFrame, study: StudyTables, panel: str | None = No
         label = value
         for _, run in rows[rows["value"] == value].groupby("run_id", sort=False):
             width = 0.8 * sizes().line
-            ax.plot(run["tokens"], run["nmse"], line, color=colour, linewidth=width, label=label)
+            (drawn,) = ax.plot(run["tokens"], run["nmse"], line, color=colour, linewidth=width, label=label)
+            stand_for_runs(drawn, run.iloc[-1:])
             label = "_"  # one entry a value
     ax.legend(loc="upper right", borderpad=0, labelspacing=0.2)
 

@@ -1,6 +1,7 @@
 """NMSE over L0 at one n, and over n at one L0, with a curve for each activation function (Gao et al. 2024, Fig. 2)."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,10 @@ from fit.converged.runs import groups
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import captions, identity, inputs, labels, layout
+from fit.views.figures.shared.run_marks import stand_for_runs
 from fit.views.figures.shared.style import Style
 
-COLUMNS = ["panel", "activation", "n_latents", "l0", "nmse"]
+COLUMNS = ["panel", "activation", "n_latents", "l0", "nmse", "run_id"]
 OVER_L0, OVER_N = "over L0", "over n"
 DATA = ("data_fingerprint", "data", "d_model")
 
@@ -44,8 +46,8 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     reached = best.groupby("n_latents")["activation"].agg(["nunique", "size"]).reset_index()
     n = reached.sort_values(["nunique", "size", "n_latents"])["n_latents"].iloc[-1]
     at_n = best[best["n_latents"] == n].sort_values(["activation", "l0"]).assign(panel=OVER_L0)
-    table = pd.concat([at_n, _at_one_l0(best)], ignore_index=True)[COLUMNS]
-    return table.astype(dict.fromkeys(COLUMNS[2:], "float64"))
+    table = pd.concat([at_n, _at_one_l0(best)], ignore_index=True).reindex(columns=COLUMNS)
+    return table.astype(dict.fromkeys(COLUMNS[2:5], "float64"))
 
 
 def _of_the_same_weights(known: pd.DataFrame) -> pd.DataFrame:
@@ -94,7 +96,9 @@ def on(ax: Axes, table: pd.DataFrame, study: StudyTables, panel: str = OVER_L0) 
     x = "l0" if panel == OVER_L0 else "n_latents"
     for name, mark in _marks(table).items():
         rows = half[half["activation"] == name]
-        ax.plot(rows[x], rows["nmse"], "-", marker=mark.marker, color=mark.colour, clip_on=False, label=name)
+        look: Any = {"marker": mark.marker, "color": mark.colour, "clip_on": False, "label": name}
+        (line,) = ax.plot(rows[x], rows["nmse"], "-", **look)
+        stand_for_runs(line, rows)
 
 
 def draw(table: pd.DataFrame, study: StudyTables, style: str | Style = "paper") -> Figure:

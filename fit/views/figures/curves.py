@@ -12,6 +12,7 @@ from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import captions, inputs, layout
 from fit.views.figures.shared.colours import Colours
+from fit.views.figures.shared.run_marks import stand_for_runs
 from fit.views.figures.shared.style import Style, sizes
 
 COLUMNS = ["run_id", "k", "n_latents", "tokens", "nmse", "ended"]
@@ -48,13 +49,15 @@ def on(
     ax.set_ylabel(inputs.loss_label(study))
     for _, run in rows.groupby("run_id", sort=False):
         shade = colour(run["n_latents"].iloc[0])
-        ax.plot(run["tokens"], run["nmse"], color=shade, linewidth=0.5 * size.line)
+        (line,) = ax.plot(run["tokens"], run["nmse"], color=shade, linewidth=0.5 * size.line)
         last = run.iloc[-1]
         marker = ENDS.get(last["ended"], "none")
         above = bool(last["nmse"] > scales.TOP)
-        ax.plot(
+        (end,) = ax.plot(
             last["tokens"], last["nmse"], marker, color=shade, markersize=0.8 * size.marker, clip_on=above
         )
+        stand_for_runs(line, run.iloc[-1:])
+        stand_for_runs(end, run.iloc[-1:])
     if named:
         colour.key(ax)
 

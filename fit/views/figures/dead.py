@@ -11,6 +11,7 @@ from fit.converged.runs import GROUPS, groups
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import captions, direct, identity, inputs, labels, layout
+from fit.views.figures.shared.run_marks import stand_for_runs
 from fit.views.figures.shared.style import Style
 
 COLUMNS = ["panel", "k", "n_latents", "dead_fraction", "run_id"]
@@ -57,7 +58,7 @@ def on(
         if part.empty:
             continue
         label = "" if pd.isna(k) else f"k = {k:g}"
-        ax.plot(
+        (line,) = ax.plot(
             part["n_latents"],
             part["dead_fraction"],
             mark.line,
@@ -66,6 +67,7 @@ def on(
             clip_on=False,
             label=label or None,
         )
+        stand_for_runs(line, part)
         last = part.sort_values("n_latents").iloc[-1]
         ends.append(direct.End(last["n_latents"], last["dead_fraction"], label, mark.colour))
     if named:

@@ -11,6 +11,7 @@ from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import captions, inputs, labels, layout
 from fit.views.figures.shared.colours import Colours
+from fit.views.figures.shared.run_marks import stand_for_runs
 from fit.views.figures.shared.style import Style
 
 COLUMNS = ["panel", "quantity", "run_id", "n_latents", "k", "low", "high", "count", "share"]
@@ -112,4 +113,5 @@ def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours) -> None:
         shares = np.zeros(at.max() + 3)
         shares[at + 1] = run["share"]
         middles = run["low"].min() + width * (np.arange(len(shares)) - 0.5)
-        ax.plot(middles, shares, color=colour(run["n_latents"].iloc[0]))
+        (line,) = ax.plot(middles, shares, color=colour(run["n_latents"].iloc[0]))
+        stand_for_runs(line, run.iloc[-1:])

@@ -21,12 +21,12 @@ from fit.law.errors import FitError
 from fit.law.result import FitResult
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
-from fit.views.figures.shared import captions, inputs, labels, layout
+from fit.views.figures.shared import captions, inputs, labels, layout, run_marks
 from fit.views.figures.shared import style as styles
 from fit.views.figures.shared.colours import Colours
 from fit.views.figures.shared.style import Style, sizes
 
-COLUMNS = ["panel", "series", "n_latents", "lr", "nmse", "tokens", "low", "high", "loss"]
+COLUMNS = ["panel", "series", "n_latents", "lr", "nmse", "tokens", "low", "high", "loss", "run_id"]
 # What nmse is, in the column `loss`.
 LIMITS, ENDS = "L∞", "last loss"
 
@@ -53,7 +53,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
             "it needs converged runs of one n_latents at three lr or more in the table runs."
         )
     table = pd.concat(rows, ignore_index=True).reindex(columns=COLUMNS)
-    return table.astype(dict.fromkeys(COLUMNS[2:-1], "float64"))
+    return table.astype(dict.fromkeys(COLUMNS[2:-2], "float64"))
 
 
 def on(
@@ -140,7 +140,7 @@ def _panel(part: pd.DataFrame, curves: pd.DataFrame | None, law: FitResult | Non
     loss = loss_column(compared.rows)
     part = compared.rows.assign(to=compared.rows.index.map(tokens), nmse=compared.rows[loss])
     cell = part.assign(log_l=np.log(part["nmse"])).groupby(["n_latents", "lr"], as_index=False)
-    points = cell.agg(log_l=("log_l", "mean"), tokens=("to", "median"))
+    points = cell.agg(log_l=("log_l", "mean"), tokens=("to", "median"), run_id=("run_id", run_marks.joined))
     points = points.assign(series="run", nmse=np.exp(points["log_l"]))
     best = lr_optima(part)[0].assign(series="optimum")
     frames = pd.concat([frame for frame in (points, best, _along(best, law)) if len(frame)])
@@ -179,7 +179,8 @@ def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours) -> None:
     parts = {series: part.sort_values(["n_latents", "lr"]) for series, part in rows.groupby("series")}
     for n, part in parts["run"].groupby("n_latents"):
         shade = colour(float(str(n)))
-        ax.plot(part["lr"], part["nmse"], ".-", color=shade, linewidth=0.7 * look.line)
+        (line,) = ax.plot(part["lr"], part["nmse"], ".-", color=shade, linewidth=0.7 * look.line)
+        run_marks.stand_for_runs(line, part)
     if "law" in parts:
         law = parts["law"].sort_values("nmse")
         ax.fill_betweenx(law["nmse"], law["low"], law["high"], color="black", alpha=0.12, linewidth=0)

@@ -15,9 +15,10 @@ from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import captions, direct, identity, inputs, labels, layout
 from fit.views.figures.shared.identity import Mark
+from fit.views.figures.shared.run_marks import stand_for_runs
 from fit.views.figures.shared.style import Style, sizes
 
-COLUMNS = ["panel", "series", "fit", "input", "x", "error", "low", "high"]
+COLUMNS = ["panel", "series", "fit", "input", "x", "error", "low", "high", "run_id"]
 WORDS = {"n_latents": "number of latents n", "flops": "compute, FLOPs", "tokens": "tokens", "k": "k"}
 
 
@@ -40,7 +41,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     if not rows:
         raise inputs.Missing("it needs fits.json with a fit of any law: run `saescale fit TABLE` first.")
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
-    return table.astype(dict.fromkeys(COLUMNS[4:], "float64"))
+    return table.astype(dict.fromkeys(COLUMNS[4:8], "float64"))
 
 
 def _rows(fit: FitResult) -> list[dict[str, Any]]:
@@ -48,6 +49,7 @@ def _rows(fit: FitResult) -> list[dict[str, Any]]:
     x = next(name for name in (*WORDS, *fit.inputs) if name in fit.inputs)
     rows: list[dict[str, Any]] = [
         {"series": "run", "input": x, "x": p.inputs[x], "error": p.response / p.predicted - 1}
+        | {"run_id": p.run.run_id}
         for p in fit.points
     ]
     for held in fit.held_out.points if fit.held_out else ():
@@ -81,7 +83,8 @@ def on(ax: Axes, table: pd.DataFrame, study: StudyTables, panel: str | None = No
         part, mark = rows[rows["fit"] == name], marks[name]
         run, held = part[part["series"] == "run"], part[part["series"] == "held_out"]
         style: Any = {"color": mark.colour, "linestyle": "none", "marker": mark.marker}
-        ax.plot(run["x"], run["error"], zorder=3, markersize=0.8 * size.marker, **style)
+        (line,) = ax.plot(run["x"], run["error"], zorder=3, markersize=0.8 * size.marker, **style)
+        stand_for_runs(line, run)
         at, low, high = (held[column].to_numpy(dtype=float) for column in ("x", "low", "high"))
         direct.bars(ax, at, low, high, mark.colour)
         ax.plot(held["x"], held["error"], markerfacecolor="none", markersize=1.5 * size.marker, **style)

@@ -50,6 +50,9 @@ const conditions = (() => {
   const tooLong = (text) => new ConditionError(`${quoted(text.slice(0, 40))}... is too long: at most `
     + `${MOST_CHARACTERS.toLocaleString("en")} characters and ${MOST_LEVELS} levels of nesting.`);
 
+  const listed = (texts, word) =>
+    (texts.length < 2 ? texts.join("") : `${texts.slice(0, -1).join(", ")} ${word} ${texts.at(-1)}`);
+
   // Near names, as Python's difflib finds them: the share of characters in matching blocks.
   const matching = (a, b) => {
     let length = 0, endA = 0, endB = 0, previous = [];
@@ -70,12 +73,12 @@ const conditions = (() => {
     const near = [...spelled.keys()]
       .map((each) => [2 * matching([...each], wanted) / ([...each].length + wanted.length || 1), each])
       .filter(([ratio]) => ratio >= 0.6)
-      .sort(([p, a], [q, b]) => q - p || (a < b ? 1 : -1)).slice(0, 3).map(([, each]) => spelled.get(each));
-    const last = near.pop();
-    return last === undefined ? "" : ` Did you mean ${near.length ? `${near.join(", ")} or ${last}` : last}?`;
+      .sort(([p, a], [q, b]) => q - p || (a < b ? 1 : -1)).slice(0, 3)
+      .filter(([ratio], _, [[best]]) => ratio >= best - 0.26).map(([, each]) => spelled.get(each));
+    return near.length ? ` Did you mean ${listed(near, "or")}?` : "";
   };
 
-  // Tokens: { kind: "number" | "text" | "name" | "column" | "sign" | "end", value }.
+  // Tokens: { kind: "number" | "text" | "name" | "column" | "sign" | "end", value, start, end }, of the trimmed text.
   const TEXT = String.raw`'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"`;
   const SCAN = new RegExp(`${TEXT}|\`[^\`]*\`|[=<>!:]=+|[#\\\\\`;=]`, "g");
   const DIGITS = String.raw`\d+(?:_\d+)*`;
@@ -92,12 +95,13 @@ const conditions = (() => {
     const list = [], source = text.trim();
     TOKEN.lastIndex = 0;
     while (TOKEN.lastIndex < source.length) {
-      const groups = TOKEN.exec(source)?.groups;
-      if (!groups) throw notUnderstood(text);
-      const [kind, value] = Object.entries(groups).find(([, each]) => each !== undefined);
-      if (kind === "text") list.push({ kind, value: plain(value) });
-      else if (kind === "number") list.push({ kind, value: Number(value.replaceAll("_", "")) });
-      else list.push({ kind, value });
+      const match = TOKEN.exec(source);
+      if (!match) throw notUnderstood(text);
+      const [kind, value] = Object.entries(match.groups).find(([, each]) => each !== undefined);
+      const end = TOKEN.lastIndex, start = match.index + match[0].search(/\S/);
+      if (kind === "text") list.push({ kind, value: plain(value), start, end });
+      else if (kind === "number") list.push({ kind, value: Number(value.replaceAll("_", "")), start, end });
+      else list.push({ kind, value, start, end });
     }
     return [...list, { kind: "end" }];
   };
@@ -338,5 +342,61 @@ const conditions = (() => {
       throw new ConditionError(`${quoted(text)} is not true or false: compare a column, as k == 32.`);
     };
   };
-  return { test, ConditionError };
+
+  // What a condition is joined from by `and`, as texts: `a and (b or c)` is a, and (b or c).
+  const parts = (text) => {
+    const source = text.trim(), list = tokens(text), found = [];
+    let depth = 0, start = 0;
+    for (const { kind, value, start: at, end } of list) {
+      if (kind === "sign") depth += "([".includes(value) - ")]".includes(value);
+      if (kind !== "name" || depth) continue;
+      if (["or", "if", "else"].includes(value)) return [source];
+      if (value === "and") { found.push(source.slice(start, at).trim()); start = end; }
+    }
+    const whole = found.length === 0 && list[0].value === "(" && closes(list) === list.length - 2;
+    return whole && list.length > 3 ? parts(source.slice(1, -1)) : [...found, source.slice(start).trim()];
+  };
+  const closes = (list) => {  // where the bracket that opens first is closed
+    let depth = 0;
+    return list.findIndex(({ kind, value }) =>
+      kind === "sign" && "([)]".includes(value) && (depth += "([".includes(value) ? 1 : -1) === 0);
+  };
+
+  // Why a condition holds for none of these rows, in a sentence or more: the parts of which each leaves none, or else
+  // the first part that leaves none of what those before it leave. `named` is what a row is called: ["run", "runs"].
+  const MOST_VALUES = 5;
+  const why = (text, columns, rows, show, named = ["row", "rows"]) => {
+    const tests = parts(text).map((part) => [part, test(part, columns), [...columnsOf(part)]]);
+    const alone = tests.filter(([, holds]) => !rows.some(holds));
+    if (alone.length) return alone.map(([part, , names]) => `No ${named[0]} has ${part}: ${values(names, rows, show)}.`).join(" ");
+    let left = rows;
+    for (const [i, [part, holds, names]] of tests.entries()) {
+      const next = left.filter(holds);
+      if (next.length) { left = next; continue; }
+      const before = tests.slice(0, i).map(([each]) => each).join(" and ");
+      const count = `${left.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} ${named[1]}`;
+      return `${before} leaves ${count}, and none of them has ${part}: there ${values(names, left, show)}.`;
+    }
+    return "";
+  };
+  const columnsOf = (text) => {
+    const parser = new Parser(text);
+    parser.parse();
+    return parser.names;
+  };
+  // `k is 16 or 32`, `nmse is 0.21 to 0.43 (missing in 2 of 7)`. show: (column, row) => the text of a cell.
+  const values = (names, rows, show) => listed(names.map((name) => {
+    const known = rows.filter((row) => row(name) !== null), missing = rows.length - known.length;
+    if (!known.length) return `${name} is missing`;
+    const order = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
+    const sorted = [...known].sort((one, other) => order(one(name), other(name)));
+    const texts = [...new Set(sorted.map((row) => show(name, row)))];
+    const many = texts.length > MOST_VALUES;
+    const range = typeof sorted[0](name) === "number" ? `${texts[0]} to ${texts.at(-1)}`
+      : `one of ${texts.length.toLocaleString("en")} texts, as ${listed(texts.slice(0, 2), "or")}`;
+    const share = missing ? ` (missing in ${missing.toLocaleString("en")} of ${rows.length.toLocaleString("en")})` : "";
+    return `${name} is ${many ? range : listed(texts, "or")}${share}`;
+  }), "and") || "it names no column";
+
+  return { test, why, parts, ConditionError };
 })();

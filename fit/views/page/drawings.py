@@ -16,6 +16,8 @@ from fit.law.result import FitResult
 from fit.views.figures import gallery
 from fit.views.figures.shared import style as styles
 from fit.views.page.fit_format import fit_name
+from fit.views.page.marked_runs import RunRows, prepared, write_rows
+from fit.views.page.runs import ordered
 from fit.views.page.study_report import StudyReport
 
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
@@ -62,14 +64,14 @@ class Figures:
 
 def figures(report: StudyReport) -> Figures:
     """The facts of the section."""
-    tables = report.tables
+    tables, rows = report.tables, RunRows(ordered(report.runs))
     drawn, missing = [], []
     for name, module in gallery.FIGURES.items():
         try:
             numbers = module.numbers(tables)
             figure, text = module.draw(numbers, tables, STYLE), module.caption(numbers, tables).text
             caption = " ".join([text, *_refutations(name, report.fits)])
-            svg, width = inline(figure, name, _label(module))
+            svg, width = inline(figure, name, _label(module), rows)
         except FitError as error:
             missing.append(Missing(name, str(error)))
         except Exception as error:  # an unexpected table that breaks one figure must not break the others
@@ -94,12 +96,13 @@ def _refutations(name: str, fits: Sequence[FitResult]) -> list[str]:
     ]
 
 
-def inline(figure: Figure, name: str, label: str) -> tuple[Markup, float]:
+def inline(figure: Figure, name: str, label: str, rows: RunRows) -> tuple[Markup, float]:
     """The figure as an <svg> element, and its width in points.
 
     Its ids begin with `name`, so that no two figures share one. It has no style sheet, which would apply to the whole
-    page. Letters are outlines, so that the page needs no font.
+    page. Letters are outlines, so that the page needs no font. Elements that stand for runs name their rows.
     """
+    marked = prepared(figure, rows)
     out = io.BytesIO()
     with styles.applied(STYLE):
         FigureCanvasSVG(figure)
@@ -110,6 +113,7 @@ def inline(figure: Figure, name: str, label: str) -> tuple[Markup, float]:
         for child in list(parent):
             if child.tag in (f"{SVG}metadata", f"{SVG}style"):
                 parent.remove(child)
+    write_rows(root, marked, SVG)
     for element in root.iter():
         element.tag = element.tag.replace(SVG, "")
         for key in list(element.attrib):

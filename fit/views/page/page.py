@@ -74,7 +74,8 @@ def page(tables: StudyTables, live: Live | None = None) -> str:
     live: of a study that still trains; the page then reloads itself from its file.
     """
     report = study_report(tables)
-    script, style = _file("conditions.js") + _file("page.js"), _file("page.css")
+    script = "".join(map(_file, ("conditions.js", "marks.js", "page.js")))
+    style = _file("page.css") + _file("marks.css")
     html = render(
         "page",
         name=report.name,

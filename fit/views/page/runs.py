@@ -69,7 +69,7 @@ class RunTable:
 
 def run_table(report: StudyReport) -> RunTable:
     """The facts of the section."""
-    runs = _ordered(report.runs)
+    runs = ordered(report.runs)
     settings = axes()
     empty = tuple(name for name in runs.columns if not runs[name].notna().any())
     columns = {name: _column(runs, name) for name in runs.columns if name not in empty}
@@ -86,7 +86,7 @@ def run_table(report: StudyReport) -> RunTable:
     return RunTable(len(runs), tuple(columns[name] for name in first), empty, data)
 
 
-def _ordered(runs: pd.DataFrame) -> pd.DataFrame:
+def ordered(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs sorted by their configuration, with numbers sorted as numbers. The order in the file does not matter."""
     keys = [name for name in ORDER if name in runs.columns]
     floats = {name: as_floats(runs, name) for name in keys}

@@ -1,6 +1,7 @@
 """L(C): every training curve over compute, the frontier, and the law fitted to it (Gao et al. 2024, Fig. 1 left)."""
 
 from functools import partial
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,6 +14,7 @@ from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import captions, inputs, labels, layout
 from fit.views.figures.shared.colours import Colours
+from fit.views.figures.shared.run_marks import stand_for_runs
 from fit.views.figures.shared.style import Style, sizes
 
 COLUMNS = ["panel", "series", "run_id", "n_latents", "flops", "nmse", "low", "high"]
@@ -112,12 +114,15 @@ def _draw_panel(ax: Axes, rows: pd.DataFrame, colour: Colours) -> None:
     for _, run in parts["curve"].groupby("run_id", sort=False):
         marker = "." if len(run) == 1 else "None"  # the end of a run whose learning rate decays
         n = run["n_latents"].iloc[0]
-        ax.plot(
+        (line,) = ax.plot(
             run["flops"], run["nmse"], color=colour(n), linewidth=0.5 * size.line, alpha=0.8, marker=marker
         )
+        stand_for_runs(line, run.iloc[-1:])
     law = parts["law"].sort_values("flops")
     ax.fill_between(law["flops"], law["low"], law["high"], color="black", alpha=0.18, linewidth=0, zorder=3)
     ax.plot(law["flops"], law["nmse"], "--", color="black", zorder=4)
     if "frontier" in parts:
         points = parts["frontier"]
-        ax.plot(points["flops"], points["nmse"], "o", color="black", markersize=0.5 * size.marker, zorder=5)
+        look: Any = {"color": "black", "markersize": 0.5 * size.marker, "zorder": 5}
+        (line,) = ax.plot(points["flops"], points["nmse"], "o", **look)
+        stand_for_runs(line, points)

@@ -14,6 +14,7 @@ from fit.law.result import FitResult
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import captions, direct, inputs, labels, layout
+from fit.views.figures.shared.run_marks import stand_for_runs
 from fit.views.figures.shared.style import Style
 
 COLUMNS = ["panel", "series", "run_id", "n_latents", "k", "tokens", "nmse", "low", "high"]
@@ -101,7 +102,8 @@ def on(ax: Axes, table: pd.DataFrame, study: StudyTables, panel: str | None = No
                 ax.axhspan(row["low"], row["high"], color=colour, alpha=0.2, linewidth=0)
             ends.append(direct.End(ax.get_xlim()[1], row["nmse"], law, colour))
     run = rows[rows["series"] == "run"]
-    ax.plot(run["tokens"], run["nmse"], color="black", label="run")
+    (line,) = ax.plot(run["tokens"], run["nmse"], color="black", label="run")
+    stand_for_runs(line, run.iloc[-1:])
     direct.note(ax, f"n = {rows['n_latents'].iloc[0]:,.0f}")
     if table["panel"].nunique() == 1:
         direct.at_ends(ax, ends)

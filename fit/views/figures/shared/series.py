@@ -10,6 +10,7 @@ from fit.law.result import FitResult
 from fit.views.figures.shared import direct
 from fit.views.figures.shared.identity import Mark
 from fit.views.figures.shared.inputs import k_of
+from fit.views.figures.shared.run_marks import stand_for_runs
 from fit.views.figures.shared.style import sizes
 
 N, L = "n_latents", "nmse"
@@ -22,7 +23,9 @@ def rows(fit: FitResult, panel: str, x: str = N, y: str = L) -> list[dict[str, A
     x: an input of the law; y: its response. held_out: the prediction for a run at the largest scale, by the law fitted
     to the smaller scales, with its interval.
     """
-    runs = [_row(fit, panel, "run", p.inputs, x, {y: p.response}) for p in fit.points]
+    runs = [
+        {**_row(fit, panel, "run", p.inputs, x, {y: p.response}), "run_id": p.run.run_id} for p in fit.points
+    ]
     runs.sort(key=lambda row: (row["k"] or 0, row[x]))
     law = [
         _row(fit, panel, "law", p.inputs, x, {y: p.value, "low": p.low, "high": p.high}) for p in fit.curve
@@ -47,9 +50,13 @@ def _row(
 
 
 def table(rows: list[dict[str, Any]], x: str = N, y: str = L) -> pd.DataFrame:
-    """The rows as the table of a figure, with numbers as floats and missing ones as NaN."""
+    """The rows as the table of a figure, with numbers as floats and missing ones as NaN.
+
+    run_id: of the run behind a point, if it is one run and the table has ids.
+    """
     floats = [x, y, "low", "high"]
-    frame = pd.DataFrame(rows, columns=["panel", "series", "k", *floats])
+    frame = pd.DataFrame(rows, columns=["panel", "series", "k", *floats, "run_id"])
+    frame["run_id"] = frame["run_id"].where(frame["run_id"].notna())  # NaN, as in the other columns
     return frame.astype(dict.fromkeys(floats, "float64"))
 
 
@@ -75,7 +82,8 @@ def band(ax: Axes, rows: pd.DataFrame, mark: Mark, x: str = N, y: str = L, label
 
 def dots(ax: Axes, rows: pd.DataFrame, mark: Mark, x: str = N, y: str = L) -> None:
     """One dot per run."""
-    ax.plot(rows[x], rows[y], mark.marker, color=mark.colour, clip_on=False)
+    (line,) = ax.plot(rows[x], rows[y], mark.marker, color=mark.colour, clip_on=False)
+    stand_for_runs(line, rows)
 
 
 def draw_held_out(ax: Axes, rows: pd.DataFrame, mark: Mark, x: str = N, y: str = L) -> None:

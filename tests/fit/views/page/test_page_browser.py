@@ -40,6 +40,61 @@ for (const width of [1280, 400]) {
 }
 </script></body>"""
 
+# A reader of the page: points at a dot, clicks it, presses Escape, goes over the runs of a figure by keys, and filters.
+READER = """<!doctype html><body><script>
+const frame = document.createElement('iframe');
+frame.style = 'width:WIDTHpx;height:900px;border:0';
+const read = () => {
+  const page = frame.contentDocument, all = (selector) => [...page.querySelectorAll(selector)];
+  const svg = page.querySelector('#figure-l_nk svg'), dot = svg.querySelectorAll('use[data-run]')[3];
+  const tip = page.getElementById('run-tip'), seen = {};
+  svg.scrollIntoView({ behavior: 'instant' });
+  const box = dot.getBoundingClientRect(), at = { clientX: box.x + box.width / 2, clientY: box.y + box.height / 2 };
+  const press = (target, key) => target.dispatchEvent(
+    new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
+  const values = () => [tip.querySelector('b').textContent, ...[...tip.querySelectorAll('dt')].map(
+    (name) => `${name.textContent}=${name.nextSibling.textContent}`)];
+  const state = () => ({
+    figures: all('figure').filter((figure) => figure.querySelector('.picked')).map((figure) => figure.id),
+    row: all('#runs-table tr.picked').map((row) => row.textContent), hash: frame.contentWindow.location.hash });
+  const near = (offset) => svg.dispatchEvent(
+    new PointerEvent('pointermove', { ...at, clientX: at.clientX + offset, bubbles: true }));
+  near(4);
+  seen.tip = values();
+  const place = tip.getBoundingClientRect();
+  seen.inside = place.left >= 0 && place.right <= frame.clientWidth && place.top >= 0 && place.bottom <= 900;
+  svg.dispatchEvent(new PointerEvent('pointermove', { clientX: 1, clientY: 1, bubbles: true }));
+  seen.away = tip.hidden;
+  svg.dispatchEvent(new MouseEvent('click', { ...at, bubbles: true }));
+  seen.clicked = state();
+  press(page.body, 'Escape');
+  seen.undone = state();
+  frame.contentWindow.focus();
+  svg.focus();
+  press(svg, 'Home');
+  seen.first = values();
+  press(svg, 'ArrowRight');
+  seen.second = values();
+  press(svg, 'Enter');
+  seen.entered = state();
+  press(svg, 'Escape');
+  const filter = page.querySelector('#runs-controls input');
+  const type = (text) => { filter.value = text; filter.dispatchEvent(new Event('input')); };
+  type('k == 32');
+  const out = all('[data-run]').filter((mark) => mark.classList.contains('out'));
+  seen.out = [out.length, all('[data-run]').length, Math.max(...out.map((mark) => +getComputedStyle(mark).opacity))];
+  seen.bar = page.getElementById('run-bar').textContent;
+  seen.reason = ['k == 32 and nmse > 0.35', 'k == 7', 'nonsense', 'k == 32'].map((text) => {
+    type(text);
+    return page.querySelector('.reason').textContent;
+  });
+  document.body.append(JSON.stringify(seen));
+};
+frame.onload = read;
+frame.src = 'report.html';
+document.body.append(frame);
+</script></body>"""
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
@@ -90,6 +145,35 @@ def test_it_fits_its_window_at_1280_and_400_pixels_and_a_click_sorts(browser, re
         assert look["sort"][1] == "descending" and look["hash"] == "#sort=-n_latents"
         assert look["column"][0] == "2,048" and look["column"][-1] == "128" and look["focus"] == "n_latents"
         assert look["styled"] == 0, "a figure's style reaches beyond it"
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_run_is_pointed_at_highlighted_and_filtered_in_every_figure(browser, report, width):
+    (report.parent / "reader.html").write_text(READER.replace("WIDTH", str(width)))
+    address = f"file://{report.parent}/reader.html"
+    dom, console = browser.dom(address, "--allow-file-access-from-files", "--window-size=1400,1000")
+    assert not console
+    seen = json.loads(html.unescape(re.findall(r"\{.*\}", dom.split("</script>")[-1])[0]))
+    runs = pd.read_parquet(SMOLLM2 / "runs.parquet")
+    name, *values = seen["tip"]
+    run = runs.set_index("run_id").loc[name.removeprefix("run ")]
+    assert f"n_latents={run['n_latents']:,}" in values and f"nmse={run['nmse']:.4g}" in values
+    assert f"k={run['k']}" in values and seen["inside"] and seen["away"]
+    figures = {"figure-fig1", "figure-l_n", "figure-l_nk", "figure-l_c", "figure-curves", "figure-residuals"}
+    clicked = seen["clicked"]
+    assert figures <= set(clicked["figures"]) and f"run={run.name}" in clicked["hash"]
+    assert len(clicked["row"]) == 1 and run.name in clicked["row"][0]
+    assert seen["undone"] == {"figures": [], "row": [], "hash": ""}
+    first, second = (
+        runs.set_index("run_id").loc[seen[at][0].removeprefix("run ")] for at in ("first", "second")
+    )
+    assert first.name != second.name and second.name in seen["entered"]["row"][0]
+    out, marks, opacity = seen["out"]
+    assert 0.3 < out / marks < 0.7 and opacity < 0.2
+    assert seen["bar"].startswith("7 of 14 runs are left by k == 32")
+    both, *others = seen["reason"]
+    assert both.startswith("k == 32 leaves 7 of 14 runs, and none of them has nmse > 0.35: there nmse is 0.")
+    assert others == ["No run has k == 7: k is 16 or 32.", "No cell of any run has “nonsense”.", ""]
 
 
 def test_the_address_sorts_and_filters(browser, mess_file):
