@@ -1,4 +1,4 @@
-"""`saescale report STUDY`: collects the current tables of the study and writes its page, see `fit.views.page`."""
+"""`saescale report STUDY`, or `A B`: collects the tables of each study and writes the page, see `fit.views.page`."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,14 +11,26 @@ from sweeps.verbs.arguments import USER_ERRORS, find_study
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the page. If the arguments name a study by its folder or overrides, its tables are collected first."""
-    if not _is_table(arguments.study):
-        from sweeps.verbs import collect
-
-        study = find_study(arguments.study)
-        arguments.study = [str(study.path)]
-        collect.run(arguments)
+    """Write the page. Where an argument names a study by its folder or overrides, its tables are collected first."""
+    named = list(arguments.study)
+    several = len(named) > 1 and not any("=" in each for each in named)
+    arguments.study = (
+        [_collected(each, arguments) for each in ([one] for one in named)]
+        if several
+        else [_collected(named, arguments)]
+    )
     return of_tables.run(arguments)
+
+
+def _collected(named: Sequence[str], arguments: argparse.Namespace) -> str:
+    """The path of the tables of one study, which are collected first if there are runs that they came from."""
+    if _is_table(named):
+        return named[0]
+    from sweeps.verbs import collect
+
+    path = str(find_study(named).path)
+    collect.run(argparse.Namespace(**{**vars(arguments), "study": [path]}))
+    return path
 
 
 def _is_table(named: Sequence[str]) -> bool:

@@ -16,6 +16,8 @@ ATTRIBUTE = "data-run"
 # The columns by which a point finds its row in a table without ids; the loss alone is nearly unique.
 SETTINGS = ("n_latents", "k", "lr", "batch_tokens", "seed")
 LOSS = "nmse"
+# The column that tells the runs of two studies apart on one page.
+SIDE = "side"
 
 
 class RunRows:
@@ -39,7 +41,8 @@ class RunRows:
         if self.by_id:
             run_id = str(point["run_id"]) if "run_id" in point.index else ""
             ids = [run_id] if run_id in self.by_id else run_id.split(SEVERAL)
-            return sorted(row for each in ids for row in self.by_id.get(each, ()))
+            named = [row for each in ids for row in self.by_id.get(each, ())]
+            return sorted(row for row in named if self._same_side(row, point))
         if LOSS not in self.runs.columns or LOSS not in point.index:
             return []
         names = [LOSS] + [
@@ -48,10 +51,18 @@ class RunRows:
             if name in point.index and name in self.runs.columns and pd.notna(point[name])
         ]
         same = np.ones(len(self.runs), dtype=bool)
+        if SIDE in point.index and SIDE in self.runs.columns:
+            same &= (self.runs[SIDE] == point[SIDE]).to_numpy()
         for name in names:
             same &= np.asarray(tables.numbers(self.runs, name) == float(point[name]))
         rows = np.flatnonzero(same)
         return [int(rows[0])] if len(rows) == 1 else []
+
+    def _same_side(self, row: int, point: pd.Series) -> bool:
+        """Whether a row is of the study that the point is of, on a page of two."""
+        if SIDE not in self.runs.columns or SIDE not in point.index:
+            return True
+        return bool(self.runs[SIDE].iloc[row] == point[SIDE])
 
 
 @dataclass(frozen=True)

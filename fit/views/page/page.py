@@ -5,7 +5,7 @@
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,22 +74,36 @@ def page(tables: StudyTables, live: Live | None = None) -> str:
     live: of a study that still trains; the page then reloads itself from its file.
     """
     report = study_report(tables)
+    sections = [
+        Rendered(part.anchor, part.title, section_html(part.template, part.facts, report))
+        for part in SECTIONS
+    ]
+    head = section_html("summary", summary, report)
+    return document(report.name, head, sections, ended_count(report.runs), len(report.runs), live)
+
+
+def document(
+    name: str,
+    head: Markup,
+    sections: Sequence[Rendered],
+    ended: int = 0,
+    runs: int = 0,
+    live: Live | None = None,
+) -> str:
+    """The HTML around the sections: the policy, style and script. ended: how many of the runs have ended."""
     script = "".join(map(_file, ("conditions.js", "marks.js", "page.js")))
     style = _file("page.css") + _file("marks.css")
     html = render(
         "page",
-        name=report.name,
+        name=name,
         style=style,
         script=script,
         script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        summary=section_html("summary", summary, report),
-        ended=ended_count(report.runs),
-        runs=len(report.runs),
+        summary=head,
+        ended=ended,
+        runs=runs,
         live=live,
-        sections=[
-            Rendered(part.anchor, part.title, section_html(part.template, part.facts, report))
-            for part in SECTIONS
-        ],
+        sections=sections,
     )
     return str(html)  # a plain str, because text joined to a Markup is escaped
 
@@ -100,7 +114,16 @@ def _file(name: str) -> str:
 
 def section_html(template: str, facts: Callable[[StudyReport], Any], report: StudyReport) -> Markup:
     """One section. If it fails on an unexpected table, only that section is replaced by the error."""
+    return rendered("", "", template, lambda: facts(report)).html
+
+
+def rendered(anchor: str, title: str, template: str, facts: Callable[[], Any]) -> Rendered:
+    """A section with its facts. If it fails on an unexpected table, only that section is replaced by the error."""
+    return Rendered(anchor, title, _html(template, facts))
+
+
+def _html(template: str, facts: Callable[[], Any]) -> Markup:
     try:
-        return render(template, section=facts(report))
+        return render(template, section=facts())
     except Exception as error:
         return render("failed", reason=f"{type(error).__name__}: {' '.join(str(error).split())}")

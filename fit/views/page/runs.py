@@ -21,12 +21,12 @@ from fit.views.page.study_report import StudyReport
 
 # Columns that are visible at first, if they are known; settings only if they differ between runs.
 SHOWN_FIRST = (
-    "state", "n_latents", "k", "lr", "batch_tokens", "seed", "data", "model", "layer", "d_model", "activation",
+    "side", "state", "n_latents", "k", "lr", "batch_tokens", "seed", "data", "model", "layer", "d_model", "activation",
     "tokens", "nmse", "converged", "dead_fraction", "flops_sparse", "tokens_per_second", "run_id", "failure", "message",
 )  # fmt: skip
 # The number of columns that are visible at first in a table that has none of these.
 MOST_FOREIGN = 12
-ORDER = ("study", "data", "d_model", "k", "n_latents", "lr", "batch_tokens", "seed", "run_id")
+ORDER = ("side", "study", "data", "d_model", "k", "n_latents", "lr", "batch_tokens", "seed", "run_id")
 
 
 @dataclass(frozen=True)

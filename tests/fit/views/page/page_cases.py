@@ -16,6 +16,7 @@ EVIL = "</script><script>alert('x')</script><img src=https://evil.example/x.png>
 # Figures of the pages that do not show all of them: each page has one that it can draw; GPT-4's table has no curves.
 MESS_FIGURES = ("curves", "dead")
 GPT4_FIGURES = ("l_nk", "curves", "latents")
+FACTOR = 0.8  # by which the study that is compared with docs/smollm2 differs from it
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 
 

@@ -276,7 +276,7 @@ def test_the_command(tmp_path, capsys, few_figures):
     for arguments, words in (
         (["absent.parquet"], "absent.parquet"),
         ([str(tmp_path)], "saescale collect"),
-        (["one", "two"], "name one"),
+        (["one", "two", "three"], "name one"),
         ([str(GPT4), "--map", "nmse"], "is not a mapping"),
     ):
         assert cli.main(arguments) == 1
