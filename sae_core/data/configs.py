@@ -10,21 +10,23 @@ from sae_core.errors import ConfigError, DataError, one_of
 
 COMPUTE = ("bfloat16", "float16", "float32")  # dtypes of the matrix products, by their names in torch
 _NOTES = ("name", "license", "source")  # these describe the rows and do not change them
-_OF_ONE_STORE = ("layer", "hook", "prepare", "dtype", "format", "drop_above", *_NOTES)
+_OF_ONE_STORE = ("layer", "site", "hook", "prepare", "dtype", "format", "drop_above", *_NOTES)
 # Settings added after stores had been written without them. Left out of the identity where they stand at their default,
 # which is what those stores did: an old store stays the finished store of its config, and a stream keeps its rows.
-_ADDED: tuple[str, ...] = ()
+_ADDED = ("site",)
+# Tensors by their meaning in the stream. `*_out` is what is added to it, after a norm where there is one.
+SITES = ("resid_pre", "resid_mid", "resid_post", "mlp_in", "mlp_out", "attn_out")
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where activations are read: the output of block `layer`, or of its submodule `hook` ("mlp", "self_attn" …).
+    """Where activations are read: at block `layer`, one of SITES, or the output of a module of the block by its path.
 
     Layer 0 is the input of the first block: the embeddings, with those of the positions where a model adds them there.
     """
 
     layer: int  # counted from 1, or 0
-    hook: str | None = None
+    name: str = "resid_post"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class HarvestConfig:
     tokens: int  # rows in total: training, held-out, and those dropped for their norm
     held_out: int  # how many of them are held out
     gguf_file: str | None = None  # a file in the model's folder, dequantised when loaded
-    hook: str | None = None  # module of the block whose output is read instead: mlp, self_attn …
+    site: str = "resid_post"  # or resid_pre, resid_mid, mlp_in, mlp_out, attn_out, or a module path
+    hook: str | None = None  # the older name of `site` for the path of a module: mlp, self_attn …
     context: int = 128  # tokens per context, including its prefix and suffix tokens
     prefix: str | None = None  # token at position 0; None: the tokenizer's BOS, or CLS
     suffix: str | None = (
@@ -58,13 +61,15 @@ class HarvestConfig:
     source: str = ""  # where they come from; kept there too
 
     @property
-    def site(self) -> Site:
-        return Site(self.layer, self.hook)
+    def place(self) -> Site:
+        return Site(self.layer, self.hook or self.site)
 
     def identity(self) -> dict[str, Any]:
-        """The settings that determine the rows."""
-        standing = [key for key in _ADDED if getattr(self, key) == getattr(HarvestConfig, key)]
-        return {key: value for key, value in asdict(self).items() if key not in (*_NOTES, *standing)}
+        """The settings that determine the rows. A module's path stands under `hook`, as before there was `site`."""
+        path = None if self.place.name in SITES else self.place.name
+        settings = asdict(self) | {"hook": path, "site": self.site if path is None else HarvestConfig.site}
+        standing = [key for key in _ADDED if settings[key] == getattr(HarvestConfig, key)]
+        return {key: value for key, value in settings.items() if key not in (*_NOTES, *standing)}
 
 
 @dataclass(frozen=True)
@@ -134,10 +139,16 @@ def check(cfg: HarvestConfig) -> None:
     for key, low in (least | {"batch_contexts": 1, "drop_first": 0}).items():
         if getattr(cfg, key) < low:
             raise DataError(f"{key} is {getattr(cfg, key)}; it must be at least {low}.")
-    if cfg.layer == 0 and cfg.hook is not None:
+    if cfg.hook is not None and (cfg.site != HarvestConfig.site or cfg.hook in SITES):
         raise DataError(
-            f"hook is {cfg.hook!r} with layer = 0, the residual stream before the first block, which has no modules; "
-            "set hook to null, or layer to 1."
+            f"hook is {cfg.hook!r} and site is {cfg.site!r}; hook is the older name of site for the path of a module: "
+            "set site alone."
+        )
+    if cfg.layer == 0 and cfg.place.name != HarvestConfig.site:
+        key = "site" if cfg.hook is None else "hook"
+        raise DataError(
+            f"{key} is {cfg.place.name!r} with layer = 0, the residual stream before the first block, which has no "
+            f"modules; leave {key} out, or set layer to 1."
         )
     if cfg.tokens <= cfg.held_out:
         raise DataError(f"tokens is {cfg.tokens:,} with {cfg.held_out:,} held out; it must be larger.")

@@ -1,7 +1,10 @@
 """The provenance stored with an exported SAE: its run, its weights, and the layer of the model it was trained on."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from sae_core.data.names import Named, lens_hook
 
 # How to prepare the inputs, as text in the metadata of an export, for users who have nothing but the export.
 _PREPARED = {
@@ -14,21 +17,19 @@ _PREPARED = {
 FORMAT_NAMES = ("saelens", "sparsify", "dictionary_learning", "openai")
 
 
-RESID_PRE = "resid_pre"
-
-
 class ExportError(ValueError):
     """Raised if an export cannot be written or read. The message is one sentence."""
 
 
 @dataclass(frozen=True)
 class About:
-    """Provenance of an exported SAE. A field that is None is unknown, except `hook`."""
+    """Provenance of an exported SAE. A field that is None is unknown."""
 
     model: str | None = None
     layer: int | None = None  # block number from 0, as these tools count; a harvest config counts from 1
-    # Module of the block, e.g. mlp; None: the residual stream after the block; RESID_PRE: the one before it.
-    hook: str | None = None
+    site: str = "resid_post"  # one of `sae_core.data.configs.SITES`, or the path of a module of the block
+    # What other tools call the tensor, by `transformer_lens` and `sparsify`, as the harvest found it in the model.
+    names: Mapping[str, Named] = field(default_factory=dict)
     prepare: str | None = None  # a key of `sae_core.data.disk.prepare.PREPARATIONS`
     dataset: str | None = None
     context: int | None = None  # tokens
@@ -43,11 +44,27 @@ class About:
             return "not known"
         return _PREPARED.get(self.prepare, self.prepare)
 
+    @property
+    def hook(self) -> Named:
+        """TransformerLens' hook."""
+        if self.layer is None:
+            return Named(None, "the layer is not known")
+        return self.names.get("transformer_lens") or lens_hook(self.site, self.layer)
+
+    @property
+    def module(self) -> Named:
+        """The path of the module whose output was read, in the model without its head."""
+        return self.names.get("sparsify") or Named(
+            None, "it is not known which: add --module PATH, as layers.3.mlp"
+        )
+
     def note(self) -> dict[str, Any]:
         """The JSON object that every layout stores in its metadata."""
         return {
             "run_id": self.run_id,
             "weights": self.weights,
+            "site": None if self.layer is None else self.site,
+            "module": self.module.name,
             "input_preparation": self.preparation,
             "input_preparation_folded": False,
             "run": self.run,

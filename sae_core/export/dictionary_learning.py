@@ -34,7 +34,7 @@ def write(folder: Path, sae: SAE, about: About) -> None:
 def _config(sae: SAE, about: About) -> dict[str, Any]:
     trainer_class, dict_class = CLASSES[sae.config.activation]
     n, d = sae.W_dec.shape
-    place = None if about.layer is None else f"{about.hook or 'resid_post'}_layer_{about.layer}"
+    place = None if about.layer is None else f"{about.site}_layer_{about.layer}"
     trainer = {
         "trainer_class": trainer_class,
         "dict_class": dict_class,

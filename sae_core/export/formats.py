@@ -11,7 +11,7 @@ from pickle import UnpicklingError
 from safetensors import SafetensorError
 
 from sae_core.export import dictionary_learning, openai, saelens, sparsify
-from sae_core.export.about import RESID_PRE, About, ExportError
+from sae_core.export.about import About, ExportError
 from sae_core.model import SAE
 
 
@@ -25,7 +25,7 @@ class Format:
     write: Callable[[Path, SAE, About], None]
     read: Callable[[Path], SAE]
     folder: Callable[[About], str] = lambda about: ""  # the subfolder of --out that the tool opens
-    needs_layer: bool = False
+    needs_module: bool = False
 
 
 FORMATS = {
@@ -45,7 +45,7 @@ FORMATS = {
             sparsify.write,
             sparsify.read,
             sparsify.folder_name,
-            needs_layer=True,
+            needs_module=True,
         ),
         Format(
             "dictionary_learning",
@@ -66,15 +66,13 @@ def refusal(name: str, activation: str, about: About) -> str | None:
     if activation not in layout.holds:
         can = ", ".join(each.name for each in FORMATS.values() if activation in each.holds)
         return f"{name} has no {activation} SAE, only {', '.join(layout.holds)}; {can} can hold it."
-    if layout.needs_layer and about.layer is None:
-        return f"{name} names its folder after the layer, and the run's data has none: add --layer L, from 0."
-    if layout.needs_layer and about.hook == RESID_PRE:
-        return f"{name} names its folder after the module whose output was read, and this run read a block's input."
+    if layout.needs_module and about.module.name is None:
+        return f"{name} names its folder after the module whose output was read: {about.module.why}."
     return None
 
 
 def target(name: str, out: Path, about: About) -> Path:
-    """The folder that the tool opens: `out` itself, `out`/layers.L or `out`/trainer_0."""
+    """The folder that the tool opens: `out` itself, `out`/MODULE or `out`/trainer_0."""
     return out / FORMATS[name].folder(about)
 
 

@@ -30,7 +30,7 @@ def write(folder: Path, sae: SAE, about: About) -> None:
     if sae.config.activation == "topk":
         state["activation_state_dict"] = {"k": sae.k, "postact_fn": "ReLU"}
     torch.save(state, folder / WEIGHTS)
-    place = {"model": about.model, "layer": about.layer, "hook": about.hook}
+    place = {"model": about.model, "layer": about.layer, "hook": about.hook.name}
     (folder / NOTE).write_text(json.dumps(place | about.note(), indent=1) + "\n", encoding="utf-8")
 
 

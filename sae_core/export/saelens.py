@@ -7,7 +7,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sae_core.export.about import RESID_PRE, About, ExportError
+from sae_core.export.about import About, ExportError
 from sae_core.export.canonical import sae_of, tensors_of
 from sae_core.model import SAE
 
@@ -22,13 +22,6 @@ ARCHITECTURES = {
 }
 WEIGHTS, CONFIG = "sae_weights.safetensors", "cfg.json"
 _LAYOUT = "6.0.0"  # SAELens converts a config from older layouts unless its metadata has a version ≥ 6
-_HOOKS = {
-    None: "hook_resid_post",
-    RESID_PRE: "hook_resid_pre",
-    "mlp": "hook_mlp_out",
-    "self_attn": "hook_attn_out",
-    "attn": "hook_attn_out",
-}
 
 
 def write(folder: Path, sae: SAE, about: About) -> None:
@@ -62,7 +55,7 @@ def _config(sae: SAE, d: int, about: About) -> dict[str, Any]:
             "sae_lens_version": _LAYOUT,
             "sae_lens_training_version": None,  # SAELens did not train it
             "model_name": about.model,
-            "hook_name": hook_name(about),
+            "hook_name": about.hook.name,
             "hook_head_index": None,
             "dataset_path": about.dataset,
             "context_size": about.context,
@@ -70,11 +63,6 @@ def _config(sae: SAE, d: int, about: About) -> dict[str, Any]:
             "saescale": about.note() | {"activation": sae.config.activation, "k": sae.config.k},
         },
     }
-
-
-def hook_name(about: About) -> str | None:
-    """The hook point as TransformerLens names it, e.g. blocks.3.hook_resid_post; None if the layer is unknown."""
-    return None if about.layer is None else f"blocks.{about.layer}.{_HOOKS.get(about.hook, about.hook)}"
 
 
 def read(folder: Path) -> SAE:

@@ -1,4 +1,4 @@
-"""The layout of sparsify: cfg.json and sae.safetensors in a folder layers.L, read by `SparseCoder.load_from_disk`."""
+"""The layout of sparsify: cfg.json and sae.safetensors in a folder named after a module, which `SparseCoder` loads."""
 
 import json
 from pathlib import Path
@@ -14,8 +14,10 @@ WEIGHTS, CONFIG = "sae.safetensors", "cfg.json"
 
 
 def folder_name(about: About) -> str:
-    """The hookpoint, which `load_many` looks up by folder name: layers.3 or layers.3.mlp."""
-    return f"layers.{about.layer}" + (f".{about.hook}" if about.hook else "")
+    """The hookpoint, which `load_many` looks up by folder name and `get_submodule` finds: layers.3, h.3.mlp …"""
+    if about.module.name is None:
+        raise ExportError(f"sparsify has no name for what was read: {about.module.why}.")
+    return about.module.name
 
 
 def write(folder: Path, sae: SAE, about: About) -> None:

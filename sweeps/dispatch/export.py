@@ -1,5 +1,6 @@
 """Writes the SAEs of finished runs in the formats of other tools."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 from sae_core.config import RunConfig, SAEConfig
 from sae_core.data.configs import HarvestConfig
 from sae_core.data.disk.manifest import Manifest, read_manifest
+from sae_core.data.names import Named
 from sae_core.errors import DataError
 from sae_core.export import canonical
-from sae_core.export.about import RESID_PRE, About, ExportError
+from sae_core.export.about import About, ExportError
 from sae_core.export.formats import FORMATS, export, refusal, refuse_taken, target
 from sweeps.errors import SweepError
 from sweeps.ledger.run_folder import RunFolder, open_study
@@ -23,8 +25,8 @@ class Request:
     """The request for an export.
 
     path: the folder of a run, or of a study, whose finished runs are exported. format: a name in FORMATS, or "all".
-    out: the folder to write; a study's runs go to out/RUN_ID. weights: best, live or ema. model, layer, hook: replace
-    the values that the run's data has recorded.
+    out: the folder to write; a study's runs go to out/RUN_ID. weights: best, live or ema. model, layer, site, module:
+    replace what the run's data has recorded; hook is the older name of site.
     """
 
     path: Path
@@ -34,6 +36,8 @@ class Request:
     model: str | None = None
     layer: int | None = None
     hook: str | None = None
+    site: str | None = None
+    module: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,14 @@ def planned(request: Request) -> list[RunExport]:
     """Check all configs, curves and folders before the first folder is written."""
     if request.layer is not None and request.layer < 0:
         raise SweepError(f"--layer is {request.layer}; blocks are counted from 0.")
+    if request.hook and request.site:
+        raise SweepError(
+            f"--hook is {request.hook} and --site {request.site}: --hook is its older name, give --site."
+        )
+    if request.module and not all(
+        part.isidentifier() or part.isdecimal() for part in request.module.split(".")
+    ):
+        raise SweepError(f"--module is {request.module!r}; it must be the path of a module, as layers.3.mlp.")
     if is_run(request.path):
         return [_plan_run(RunFolder(request.path), request, request.out)]
     return [_plan_run(folder, request, request.out / folder.run_id) for folder in _done(request.path)]
@@ -106,10 +118,8 @@ def _plan_run(folder: RunFolder, request: Request, out: Path) -> RunExport:
     curve = folder.curve()
     which = best(curve) if request.weights == "best" else request.weights
     run = RunConfig.from_dict(config["run"])
-    options = {key: getattr(request, key) for key in ("model", "layer", "hook")}
-    replaced = {key: value for key, value in options.items() if value is not None}
-    about = describe(config["data"], run.data.fingerprint)
-    about = replace(about, weights=which, run_id=folder.run_id, run=run.as_dict(), **replaced)
+    about = replaced(describe(config["data"], run.data.fingerprint), request)
+    about = replace(about, weights=which, run_id=folder.run_id, run=run.as_dict())
     everything = request.format == "all"
     layouts = tuple(FORMATS) if everything else (request.format,)
     refusals = {name: refusal(name, run.sae.activation, about) for name in layouts}
@@ -134,8 +144,18 @@ def best(curve: Sequence[dict[str, Any]]) -> str:
     return min(known, key=known.__getitem__)  # live where they are equal
 
 
+def replaced(about: About, request: Request) -> About:
+    """With what the user gives. Names that were found for the recorded place are not those of another one."""
+    layer = about.layer if request.layer is None else request.layer
+    site = request.site or request.hook or about.site
+    names = dict(about.names) if (layer, site) == (about.layer, about.site) else {}
+    if request.module:
+        names["sparsify"] = Named(request.module)
+    return replace(about, model=request.model or about.model, layer=layer, site=site, names=names)
+
+
 def describe(data: dict[str, Any], fingerprint: str) -> About:
-    """Model, layer, hook and preparation of a run's data, from the store's manifest or, failing that, its config."""
+    """Model, layer, site and preparation of a run's data, from the store's manifest or, failing that, its config."""
     harvest = data.get("harvest") or {}
     prepare = "none" if data.get("synthetic") else None
     if harvest:
@@ -144,14 +164,28 @@ def describe(data: dict[str, Any], fingerprint: str) -> About:
     if store:
         harvest, prepare = store.config, store.prepare
     layer = harvest.get("layer")
+    site = harvest.get("hook") or harvest.get("site") or HarvestConfig.site
     return About(
         model=harvest.get("model"),
         layer=max(layer - 1, 0) if isinstance(layer, int) else None,
-        hook=RESID_PRE if layer == 0 else harvest.get("hook"),
+        site="resid_pre" if layer == 0 else site,
+        names=_names(store.about) if store else {},
         prepare=prepare,
         dataset=harvest.get("text"),
         context=harvest.get("context"),
     )
+
+
+def _names(about: dict[str, Any]) -> dict[str, Named]:
+    """What other tools call the rows of a store, from its manifest."""
+    if site := about.get("site"):
+        return {tool: Named(name, site["unnamed"].get(tool)) for tool, name in site["names"].items()}
+    # Before there were sites, the manifest had a sentence that begins with the module's path; in an encoder-decoder,
+    # whose class is not called a model, the path began at the encoder.
+    old = re.match(r"output of (\S+)\[(\d+)\](\.\S+)?, ", str(about.get("hook")))
+    if old and str(about.get("model")).endswith("Model"):
+        return {"sparsify": Named(f"{old[1]}.{old[2]}{old[3] or ''}")}
+    return {}
 
 
 def _manifest(store: str | None, fingerprint: str) -> Manifest | None:
@@ -173,6 +207,10 @@ def usage_notes(exports: Sequence[RunExport]) -> list[str]:
         notes.append(
             "The model or its layer is not known, which SAEBench and hooks ask for: give --model and --layer."
         )
+    for why in sorted(
+        {str(one.about.hook.why) for one in exports if one.about.layer is not None and one.about.hook.why}
+    ):
+        notes.append(f"SAELens' hook_name is left empty: {why}.")
     if any(one.sae.activation == "topk" and name == "openai" for one in exports for name, _ in one.wanted):
         notes.append(
             "openai: set `normalize = False` once loaded: that tool turns on a LayerNorm for every TopK."

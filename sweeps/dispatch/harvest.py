@@ -17,13 +17,13 @@ from sweeps.errors import SweepError
 
 # `showing(unit)` is a context manager that yields progress(done, total).
 Showing = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
-_IN_ONE_PASS = ("data.harvest.layer", "data.harvest.hook")
+_IN_ONE_PASS = ("data.harvest.layer", "data.harvest.site", "data.harvest.hook")
 
 
 def harvest(overrides: Sequence[str], showing: Showing) -> list[Path]:
     """Fill `data.store` from `data.harvest` or `data.array`; a store that is already complete is not changed.
 
-    Several values of data.harvest.layer give one store each, all filled in a single pass through the model.
+    Several values of data.harvest.layer or data.harvest.site give one store each, filled in one pass of the model.
     """
     cells = _data(overrides)
     if array := cells[0].get("array"):

@@ -32,7 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--model", metavar="NAME", help="the language model (default: the one harvested)")
     add("--layer", type=int, metavar="L", help="its block, from 0 (default: the harvest's layer − 1)")
-    add("--hook", metavar="NAME", help="module of the block, as mlp (default: as harvested)")
+    add(
+        "--site",
+        metavar="SITE",
+        help="resid_post, mlp_out … or a module of the block (default: as harvested)",
+    )
+    add("--hook", metavar="NAME", help="the older name of --site for a module of the block, as mlp")
+    add(
+        "--module",
+        metavar="PATH",
+        help="module whose output was read, as layers.3.mlp (default: as harvested)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -67,7 +77,7 @@ main = SweepVerb(
     notes="""
 formats, what opens them, and the activations that they hold:
   saelens              SAE.load_from_disk(DIR)                   topk, batchtopk (as jumprelu), relu, jumprelu, gated
-  sparsify             SparseCoder.load_from_disk(DIR/layers.L)  topk
+  sparsify             SparseCoder.load_from_disk(DIR/MODULE)    topk
   dictionary_learning  load_dictionary(DIR/trainer_0, "cpu")     all; SAEBench reads topk of unit rows
   openai               DIR/autoencoder.pt                        topk, relu
   all                  each of them that can hold the run, in DIR/FORMAT

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sae_core.data.configs import HarvestConfig, Site, check_one_pass
+from sae_core.data.configs import HarvestConfig, check_one_pass
 from sae_core.data.disk.store_writer import StoreWriter, finished
 from sae_core.data.lm.corpus import Corpus
+from sae_core.data.lm.language_model import Place
 from sae_core.errors import DataError
 
 Progress = Callable[[int, int], None]
@@ -36,7 +37,7 @@ def harvest_layers(
     progress: Progress | None = None,
     device: str | None = None,
 ) -> list[Path]:
-    """`harvest` into one store per config in one forward pass. Configs may differ in layer, hook and kind of rows."""
+    """`harvest` into one store per config in one forward pass. Configs may differ in layer, site and kind of rows."""
     check_one_pass(cfgs)
     paths = [Path(out) for out in outs]
     if len({path.resolve() for path in paths}) < len(paths):
@@ -48,7 +49,7 @@ def harvest_layers(
 
 
 def _fill(cfgs: list[HarvestConfig], outs: list[Path], progress: Progress | None, device: str | None) -> None:
-    cfg, sites = cfgs[0], [each.site for each in cfgs]
+    cfg, sites = cfgs[0], [each.place for each in cfgs]
     corpus = Corpus(cfg, sites, device)
     writers = _writers(cfgs, outs, corpus)
     done = 0
@@ -63,8 +64,8 @@ def _fill(cfgs: list[HarvestConfig], outs: list[Path], progress: Progress | None
                 for i in lacking:
                     writers[i].write(split, index, raw[i][:rows])
             done += rows
-    for writer, each in zip(writers, cfgs, strict=True):
-        writer.finish(_about(each, corpus), _dropped(each, corpus))
+    for writer, each, place in zip(writers, cfgs, corpus.model.places, strict=True):
+        writer.finish(_about(each, corpus, place), _dropped(each, corpus))
 
 
 def _writers(cfgs: list[HarvestConfig], outs: list[Path], corpus: Corpus) -> list[StoreWriter]:
@@ -90,13 +91,13 @@ def _within(progress: Progress | None, done: int, rows: int, total: int) -> Call
     return progress and (lambda filled: progress(done + min(filled, rows), total))
 
 
-def _about(cfg: HarvestConfig, corpus: Corpus) -> dict[str, Any]:
+def _about(cfg: HarvestConfig, corpus: Corpus, place: Place) -> dict[str, Any]:
     model, cut = corpus.model, {"held_out": corpus.held_out, "train": corpus.train}
     return {
         "name": cfg.name,
         "model": type(model.model).__name__,
         "layer": f"{cfg.layer} of {model.n_layers}",
-        "hook": _hook(cfg.site, model.described(cfg.site)),
+        "site": place.about(),
         "tokenizer": f"{type(model.tokenizer).__name__}, {len(model.tokenizer):,} tokens",
         "prefix_token": _token(corpus, corpus.prefix),
         "suffix_token": None if corpus.suffix is None else _token(corpus, corpus.suffix),
@@ -110,13 +111,6 @@ def _about(cfg: HarvestConfig, corpus: Corpus) -> dict[str, Any]:
         "license": cfg.license,
         "source": cfg.source,
     }
-
-
-def _hook(site: Site, described: str) -> str:
-    if site.layer == 0:
-        return f"input of {described}, the residual stream before block 1"
-    where = f"the residual stream after block {site.layer}" if site.hook is None else f"in block {site.layer}"
-    return f"output of {described}, {where}"
 
 
 def _token(corpus: Corpus, token: int) -> str:

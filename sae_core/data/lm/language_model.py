@@ -9,13 +9,40 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sae_core.data.configs import Site
+from sae_core.data.configs import SITES, Site
 from sae_core.data.lm.model_files import ModelFiles, loading
+from sae_core.data.lm.sites import Block, Reading, named, resolved
+from sae_core.data.lm.trace import Tap, Trace, by_token, first_argument, first_tensor, traced
+from sae_core.data.names import Named
 from sae_core.errors import DataError
+
+_TRACED = (2, 8)  # contexts and tokens of the forward pass in which sites are found
 
 
 class _Stop(Exception):
     """Raised by the last hook: nothing after it, a head included, is computed."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A site that was found in a model."""
+
+    site: Site
+    block: str  # the path of the block in the model, as layers.3
+    reading: Reading
+    width: int
+    form: str | None  # what was checked to hold for this block
+    names: dict[str, Named]  # by the tool whose name for this tensor it is
+
+    def about(self) -> dict[str, Any]:
+        """For the manifest: the tensor, how it is read, what was checked, and what other tools call it."""
+        return {
+            "name": self.site.name,
+            "arithmetic": self.reading.arithmetic(self.block),
+            "checked": self.form,
+            "names": {tool: named.name for tool, named in self.names.items()},
+            "unnamed": {tool: named.why for tool, named in self.names.items() if named.name is None},
+        }
 
 
 @dataclass
@@ -28,43 +55,51 @@ class LanguageModel:
     compute: torch.dtype
     device: torch.device
     origin: str  # `ModelFiles.origin`
-    blocks_name: str = field(init=False)
-    widths: list[int] = field(init=False)  # of each site's activations
+    stack: str = ""  # path of `model` in the whole model, as `encoder`
+    blocks_name: str = field(init=False)  # path of the blocks in the whole model
+    places: list[Place] = field(init=False)  # of each site
 
     def __post_init__(self) -> None:
         self.model.to(self.device).eval().requires_grad_(False)
         self.model.config.use_cache = False
-        self.blocks_name, blocks = _blocks(self.model)
+        name, blocks = _blocks(self.model)
+        self.blocks_name = f"{self.stack}.{name}" if self.stack else name
         self.n_layers = len(blocks)
-        self._seen: dict[int, Tensor] = {}
-        modules = [self._module(blocks, site) for site in self.sites]
+        for site in self.sites:
+            if not 0 <= site.layer <= len(blocks):
+                raise DataError(
+                    f"layer is {site.layer}; this model has blocks 1 … {len(blocks)}, and 0 is before the first."
+                )
         del blocks[max(1, *(site.layer for site in self.sites)) :]
-        for index, (module, site) in enumerate(zip(modules, self.sites, strict=True)):
-            if site.layer == 0:
-                module.register_forward_pre_hook(partial(self._read_input, index), with_kwargs=True)
+        self._seen: dict[tuple[int, Tap], Tensor] = {}
+        self.places = self._found(blocks)
+        self._wanted = {(_index(place.site), tap) for place in self.places for tap in place.reading.taps}
+        for index, tap in self._wanted:
+            module = blocks[index].get_submodule(tap.module)
+            if tap.part == "input":
+                module.register_forward_pre_hook(partial(self._read_input, (index, tap)), with_kwargs=True)
             else:
-                module.register_forward_hook(partial(self._read, index))
-        self.widths = [x.shape[-1] for x in self.activations(torch.zeros(1, 2, dtype=torch.long))]
+                module.register_forward_hook(partial(self._read, (index, tap)))
+
+    @property
+    def widths(self) -> list[int]:
+        return [place.width for place in self.places]
 
     def activations(self, ids: Tensor) -> list[Tensor]:
         """From ids (contexts, length) to each site's activations, (contexts, length, width), float32, on the CPU.
 
         Matrix products run in `compute` by autocast; norms and the residual stream itself stay float32.
         """
-        reduced = self.compute != torch.float32
         self._seen.clear()
-        with torch.inference_mode(), torch.autocast(self.device.type, self.compute, enabled=reduced):
-            try:
-                self.model(input_ids=ids.to(self.device))
-            except _Stop:
-                return [self._checked(self._seen[index], ids) for index in range(len(self.sites))]
-        missing = next(site for index, site in enumerate(self.sites) if index not in self._seen)
+        try:
+            self._forward(ids)
+        except _Stop:
+            return [self._rows(place, ids) for place in self.places]
+        missing = next(key for key in self._wanted if key not in self._seen)
         raise DataError(
-            f"{self.described(missing)} was never called by {type(self.model).__name__}; name another."
+            f"{missing[1].described(f'{self.blocks_name}[{missing[0]}]')} was never read in "
+            f"{type(self.model).__name__}; name another site."
         )
-
-    def described(self, site: Site) -> str:
-        return f"{self.blocks_name}[{max(site.layer, 1) - 1}]{'.' + site.hook if site.hook else ''}"
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
@@ -93,38 +128,105 @@ class LanguageModel:
             raise DataError(f"{key} is {token!r}, which is not a token of the tokenizer; give one that is.")
         return int(vocabulary[token])
 
-    def _module(self, blocks: nn.ModuleList, site: Site) -> nn.Module:
-        if not 0 <= site.layer <= len(blocks):
+    def _forward(self, ids: Tensor) -> None:
+        reduced = self.compute != torch.float32
+        with torch.inference_mode(), torch.autocast(self.device.type, self.compute, enabled=reduced):
+            self.model(input_ids=ids.to(self.device))
+
+    def _found(self, blocks: nn.ModuleList) -> list[Place]:
+        """Every site, from a small forward pass. Raises DataError if a block does not have it."""
+        indices = sorted({_index(site) for site in self.sites})
+        contexts, length = _TRACED
+        table = self.model.get_input_embeddings()
+        size = table.num_embeddings if isinstance(table, nn.Embedding) else contexts * length
+        ids = torch.arange(contexts * length).mul(7919).remainder(size).reshape(_TRACED)
+        with traced(
+            {index: blocks[index] for index in {*indices, *(i - 1 for i in indices if i)}}, ids
+        ) as traces:
+            self._forward(ids)
+        constants = [x for x in self.model.config.to_dict().values() if isinstance(x, float)]
+        found = {index: resolved(traces[index], constants) for index in indices}
+        return [self._place(site, blocks[_index(site)], found[_index(site)], traces) for site in self.sites]
+
+    def _place(self, site: Site, block: nn.Module, found: Block, traces: dict[int, Trace]) -> Place:
+        index, path = _index(site), f"{self.blocks_name}.{_index(site)}"
+        trace = traces[index]
+        reading = _reading(site, block, found, trace)
+        value = (trace.inputs if reading.tap.part == "input" else trace.outputs).get(reading.tap.module)
+        if value is None:
             raise DataError(
-                f"layer is {site.layer}; this model has blocks 1 … {len(blocks)}, and 0 is before the first."
+                f"site is {site.name!r}, whose output is not one vector for each token; {_choices(block, found)}."
             )
-        block = blocks[max(site.layer, 1) - 1]
-        try:
-            return block.get_submodule(site.hook or "")
-        except AttributeError:
-            names = ", ".join(name for name, _ in block.named_children())
-            raise DataError(
-                f"hook is {site.hook!r}, which is not a module of {type(block).__name__}; it has {names}."
-            ) from None
+        before = traces[index - 1].outputs.get("") if index else None
+        same = before is not None and value.equals(before)
+        names = named(reading, found, trace, path, f"{self.blocks_name}.{index - 1}" if same else None)
+        if self.stack:
+            names["transformer_lens"] = Named(
+                None, f"TransformerLens has no name for the blocks of {self.stack!r}"
+            )
+        return Place(site, path, reading, value.x.shape[1], found.form, names)
 
-    def _read(self, index: int, module: nn.Module, inputs: Any, output: Any) -> None:
-        self._keep(index, output[0] if isinstance(output, tuple) else output)
+    def _read(self, key: tuple[int, Tap], module: nn.Module, inputs: Any, output: Any) -> None:
+        self._keep(key, first_tensor(output))
 
-    def _read_input(self, index: int, module: nn.Module, inputs: Any, named: Any) -> None:
-        # A copy, since a block may add to its input in place.
-        self._keep(index, (inputs[0] if inputs else named["hidden_states"]).clone())
+    def _read_input(self, key: tuple[int, Tap], module: nn.Module, inputs: Any, others: Any) -> None:
+        self._keep(key, first_argument(inputs, others))
 
-    def _keep(self, index: int, x: Tensor) -> None:
-        self._seen[index] = x
-        if len(self._seen) == len(self.sites):
+    def _keep(self, key: tuple[int, Tap], x: Tensor | None) -> None:
+        if x is None:
+            return
+        # A copy, since a block may add to a tensor in place after it was read.
+        self._seen[key] = x.clone()
+        if len(self._seen) == len(self._wanted):
             raise _Stop
 
-    def _checked(self, x: Tensor, ids: Tensor) -> Tensor:
-        if x.ndim != 3 or x.shape[:2] != ids.shape:
-            raise DataError(
-                f"the hook read an output of shape {tuple(x.shape)}; it must be (contexts, length, d)."
-            )
-        return x.float().cpu()
+    def _rows(self, place: Place, ids: Tensor) -> Tensor:
+        index = _index(place.site)
+        taken = {}
+        for tap in place.reading.taps:
+            read = self._seen[index, tap]
+            x = by_token(read, tuple(ids.shape))
+            if x is None:
+                raise DataError(
+                    f"{tap.described(place.block)} has the shape {tuple(read.shape)}; it must be (contexts, length, d)."
+                )
+            taken[tap] = x.float()
+        return place.reading.rows(taken).cpu().reshape(*ids.shape, place.width)
+
+
+def _index(site: Site) -> int:
+    return max(site.layer, 1) - 1
+
+
+def _reading(site: Site, block: nn.Module, found: Block, trace: Trace) -> Reading:
+    """How the site is read. Raises DataError, with the sites that the block has, if it does not have this one."""
+    if site.layer == 0:
+        return Reading(Tap("", "input"))
+    if site.name in SITES:
+        if site.name in found.sites:
+            return found.sites[site.name]
+        why = found.lacking[site.name]
+        raise DataError(
+            f"site is {site.name!r}, which this model does not have: {why}; {_choices(block, found)}."
+        )
+    try:
+        block.get_submodule(site.name)
+    except AttributeError:
+        raise DataError(
+            f"site is {site.name!r}, which is not a module of {type(block).__name__}; {_choices(block, found)}."
+        ) from None
+    if (calls := trace.calls.get(site.name, 0)) != 1:
+        times = f"{calls} times" if calls else "never"
+        raise DataError(
+            f"site is {site.name!r}, a module called {times} in a forward pass; {_choices(block, found)}."
+        )
+    return Reading(Tap(site.name))
+
+
+def _choices(block: nn.Module, found: Block) -> str:
+    sites = ", ".join(name for name in SITES if name in found.sites)
+    modules = ", ".join(name for name, _ in block.named_children())
+    return f"it has {sites or 'none of the named sites'}, and the modules {modules}"
 
 
 def load_language_model(
@@ -147,10 +249,12 @@ def load_language_model(
             f"the language model {files.model!r} lacks {len(missing)} weights, {missing[0]} the first; a random one "
             "would take their place."
         )
+    whole = model
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
+    stack = next(name for name, module in whole.named_modules() if module is model)
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return LanguageModel(model, tokenizer, sites, getattr(torch, compute), chosen, files.origin)
+    return LanguageModel(model, tokenizer, sites, getattr(torch, compute), chosen, files.origin, stack)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sae_core.data.configs import HarvestConfig, StreamingConfig, check
+from sae_core.data.configs import SITES, HarvestConfig, StreamingConfig, check
 from sae_core.data.disk.prepare import prepared
 from sae_core.data.disk.row_statistics import mean_row, mean_square
 from sae_core.data.lm.corpus import Corpus
@@ -60,7 +60,7 @@ class Streaming:
 
     @property
     def d_model(self) -> int:
-        return self._files.d_model if self.cfg.hook is None else self._corpus.model.widths[0]
+        return self._files.d_model if self.cfg.place.name in SITES else self._corpus.model.widths[0]
 
     @property
     def n_train(self) -> int:
@@ -102,7 +102,7 @@ class Streaming:
 
     @cached_property
     def _corpus(self) -> Corpus:
-        return Corpus(self.cfg, [self.cfg.site], self.device)
+        return Corpus(self.cfg, [self.cfg.place], self.device)
 
     @cached_property
     def _norm_limit(self) -> float | None:

@@ -5,12 +5,20 @@ import torch.nn.functional as F
 
 from sae_core.activations import BatchTopK, Gated, JumpReLU, build
 from sae_core.config import SAEConfig
+from sae_core.data.names import Named
 from sae_core.export.about import About
 from sae_core.export.formats import FORMATS
 from sae_core.model import SAE
 
 N, D, K = 67, 24, 5  # n is no multiple of d: sparsify's expansion_factor cannot give it
-ABOUT = About(model="some/model", layer=3, prepare="mean_off_unit_norm", dataset="text", context=128)
+ABOUT = About(
+    model="some/model",
+    layer=3,
+    names={"sparsify": Named("layers.3")},
+    prepare="mean_off_unit_norm",
+    dataset="text",
+    context=128,
+)
 ACTIVATIONS = ("topk", "batchtopk", "relu", "jumprelu", "gated")
 HELD = [(name, activation) for name, layout in FORMATS.items() for activation in layout.holds]
 

@@ -262,7 +262,7 @@ def test_a_study_is_exported_run_by_run(study, tmp_path, capsys):
     said = capsys.readouterr().out
     runs = sorted(p.parent.name for p in study.glob("*/config.yaml"))
     assert sorted(p.name for p in out.iterdir()) == runs and len(runs) == 2
-    assert "left out: openai has no batchtopk SAE" in said and "add --layer" in said
+    assert "left out: openai has no batchtopk SAE" in said and "add --module PATH" in said
     assert "give --model and --layer" in said and "Inputs to prepare" in said and "normalize = False" in said
     for run in runs:
         row = [json.loads(line) for line in (study / run / "curve.jsonl").read_text().splitlines()][-1]
@@ -284,8 +284,8 @@ def test_one_run_and_what_is_said_of_its_place(study, tmp_path):
         "ema",
         "--layer",
         "7",
-        "--hook",
-        "mlp",
+        "--site",
+        "mlp_out",
         "--model",
         "some/model",
     ]
@@ -328,8 +328,8 @@ def test_layer_0_is_the_input_of_the_first_block(tmp_path):
     about = describe(data, "f")
     config = json.loads((export("saelens", an_sae("topk"), about, tmp_path / "o") / "cfg.json").read_text())
     assert config["metadata"]["hook_name"] == "blocks.0.hook_resid_pre"
-    assert "read a block's input" in refusal("sparsify", "topk", about)
-    assert describe({"harvest": data["harvest"] | {"layer": 1}}, "f").hook is None
+    assert "add --module PATH" in refusal("sparsify", "topk", about)
+    assert describe({"harvest": data["harvest"] | {"layer": 1}}, "f").site == "resid_post"
 
 
 def test_the_place_of_a_store_is_the_stores_unless_it_is_another_by_now(a_store):
@@ -340,7 +340,7 @@ def test_the_place_of_a_store_is_the_stores_unless_it_is_another_by_now(a_store)
     assert describe(data, "another") == About(model="m", layer=14, dataset="t", prepare="none")
     assert describe(data | {"store": "gone", "harvest": None}, fingerprint) == About()
     streamed = {"streaming": {}, "harvest": {"model": "m", "layer": 1, "hook": "mlp"}}
-    assert describe(streamed, "f") == About(model="m", layer=0, hook="mlp", prepare="mean_off_unit_norm")
+    assert describe(streamed, "f") == About(model="m", layer=0, site="mlp", prepare="mean_off_unit_norm")
     assert describe({"synthetic": {"d_model": 8}}, "f") == About(prepare="none")
 
 

@@ -78,7 +78,13 @@ def test_rows_are_the_hidden_states_of_transformers(cfg, lm, tmp_path):
 def test_manifest_tells_where_the_rows_come_from(cfg, tmp_path):
     manifest = Store(run(cfg, tmp_path / "s")).manifest
     assert manifest.config["layer"] == LAYER and manifest.config["model"] == cfg.model
-    assert manifest.about["hook"] == "output of layers[1], the residual stream after block 2"
+    assert manifest.about["site"] == {
+        "name": "resid_post",
+        "arithmetic": "output of layers.1",
+        "checked": "resid_pre + attn_out = resid_mid, resid_mid + mlp_out = resid_post",
+        "names": {"transformer_lens": "blocks.1.hook_resid_post", "sparsify": "layers.1"},
+        "unnamed": {},
+    }
     assert manifest.about["layer"] == "2 of 4"
     assert manifest.about["prefix_token"] == "<bos> (0)"
     assert manifest.about["documents"] == {"held_out": 3, "train": 9}
@@ -132,7 +138,8 @@ def test_an_encoder_is_harvested_between_cls_and_sep(cfg, bert, tmp_path):
     expected = states[3][:, 1:-1].reshape(-1, D)[:50]
     torch.testing.assert_close(store.held_out(), expected, atol=1e-5, rtol=1e-5)
     manifest = store.manifest
-    assert manifest.about["hook"] == "output of encoder.layer[2], the residual stream after block 3"
+    assert manifest.about["site"]["arithmetic"] == "output of encoder.layer.2"
+    assert "norms the stream" in manifest.about["site"]["unnamed"]["transformer_lens"]
     assert manifest.about["prefix_token"] == "[CLS] (0)" and manifest.about["suffix_token"] == "[SEP] (1)"
     assert manifest.dropped["first_positions"] == manifest.dropped["suffix_positions"] == 8 + 36
 
@@ -148,7 +155,7 @@ def test_layer_0_is_the_residual_stream_before_the_first_block(cfg, bert, tmp_pa
         model = AutoModel.from_pretrained(bert).eval()
         states = model(bert_contexts(cfg, "held_out", 8), output_hidden_states=True).hidden_states
     torch.testing.assert_close(store.held_out(), states[0][:, 1:-1].reshape(-1, D)[:50], atol=1e-5, rtol=1e-5)
-    assert store.manifest.about["hook"] == "input of encoder.layer[0], the residual stream before block 1"
+    assert store.manifest.about["site"]["arithmetic"] == "input of encoder.layer.0"
     assert store.manifest.about["layer"].startswith("0 of")
 
 
@@ -165,8 +172,11 @@ def test_layer_0_of_a_causal_model(cfg, lm, tmp_path):
 def test_any_module_of_a_block_can_be_hooked(cfg, lm, tmp_path):
     store = Store(run(dataclasses.replace(cfg, hook="mlp.act_fn"), tmp_path / "s"))
     assert store.d_model == 48  # the MLP's inner width
-    assert store.manifest.about["hook"] == "output of layers[1].mlp.act_fn, in block 2"
-    with pytest.raises(DataError, match=r"hook is 'attn', which is not a module of .*it has self_attn, mlp"):
+    assert store.manifest.about["site"]["arithmetic"] == "output of layers.1.mlp.act_fn"
+    assert store.manifest.about["site"]["names"]["transformer_lens"] is None
+    with pytest.raises(
+        DataError, match=r"site is 'attn', which is not a module of .*the modules self_attn, mlp"
+    ):
         run(dataclasses.replace(cfg, hook="attn"), tmp_path / "t")
 
 
@@ -360,6 +370,8 @@ def test_a_harvest_is_not_continued_with_another_text(cfg, text, tmp_path):
         ({"layer": 5}, "layer is 5; this model has blocks 1 … 4"),
         ({"layer": -1}, "layer is -1; it must be at least 0"),
         ({"layer": 0, "hook": "mlp"}, "hook is 'mlp' with layer = 0, .* has no modules"),
+        ({"layer": 0, "site": "mlp_out"}, "site is 'mlp_out' with layer = 0, .* has no modules"),
+        ({"hook": "mlp", "site": "mlp_out"}, "hook is 'mlp' and site is 'mlp_out'; .* set site alone"),
         ({"tokens": 50}, "tokens is 50 with 50 held out"),
         ({"tokens": 5000}, "9 train documents .* fewer than the 4,950 asked for"),
         ({"held_out": 299}, "3 held_out documents .* fewer than the 299 asked for"),
