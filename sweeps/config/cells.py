@@ -5,7 +5,8 @@ import itertools
 import pickle
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fit.data.conditions import columns_of
 from fit.law.errors import FitError
-from sweeps.config.compose import Overrides, compose, sentences
+from sweeps.config.compose import Overrides, compose, rounded, sentences
 from sweeps.config.data import describe
 from sweeps.config.earlier_fit import Fitted
 from sweeps.config.expression import compute, holds
@@ -31,11 +32,14 @@ class Cell:
     """One point of the grid: its resolved config, and the values by which it differs from the other points.
 
     taken: the values that come from laws of earlier phases.
+    unrounded: makes the same cell with its computed values as they were before they were rounded; None where they are
+    the same.
     """
 
     config: dict[str, Any]
     varied: dict[str, Any]
     taken: tuple[Taken, ...] = ()
+    unrounded: "Callable[[], Cell] | None" = field(default=None, compare=False, repr=False)
 
 
 def own_config(config: DictConfig, phase: str | None, line: Overrides) -> PhaseConfig:
@@ -90,8 +94,7 @@ class Builders:
             seen += 1
             names = names_of(cell.config) if where else {}
             if all(holds(text, names) for text in where):
-                also = {key: cell.varied[key] for key in cell.varied if key in varied}
-                cells.append(Cell(cell.config, point | also, cell.taken))
+                cells.append(_at(point, varied, cell))
         return cells, seen
 
     def _builder(self, point: Mapping[str, Any]) -> "_Builder":
@@ -101,6 +104,14 @@ class Builders:
             composed = own_config(compose([*self.line.fixed, *choices]), self.phase or None, self.line).config
             self.made[choice] = _Builder(composed, self.derived, self.values)
         return self.made[choice]
+
+
+def _at(point: Mapping[str, Any], computed: set[str], cell: Cell) -> Cell:
+    """The cell with the values of its point, groups among them, and its computed ones as what varies."""
+    varied = {**point, **{key: value for key, value in cell.varied.items() if key in computed}}
+    make = cell.unrounded
+    before = None if make is None else lambda: _at(point, computed, make())
+    return replace(cell, varied=varied, unrounded=before)
 
 
 class _Builder:
@@ -118,7 +129,7 @@ class _Builder:
         self.scratch = copy.deepcopy(config)
         self.computed: dict[tuple[str, ...], Any] = {}
 
-    def cell(self, values: dict[str, Any]) -> Cell:
+    def cell(self, values: dict[str, Any], rounding: bool = True) -> Cell:
         """The cell at these values of the axes.
 
         A derived value can be used only by those after it: a size from a rule first, then those that the grid derives
@@ -137,8 +148,13 @@ class _Builder:
         computed: dict[str, Any] = {}
         taken: list[Taken] = []
 
+        changed = False
+
         def put(key: str, value: Any) -> None:
-            computed[key] = names[key.split(".")[-1]] = self._typed(key, value)
+            nonlocal changed
+            kept = rounded(value) if rounding else value
+            changed |= kept != value
+            computed[key] = names[key.split(".")[-1]] = self._typed(key, kept)
             _set(config, key, computed[key])
 
         for spec in sizes:
@@ -149,7 +165,8 @@ class _Builder:
             fitted.taken.clear()
         for spec in others:
             self._by_rule(spec, known, put, taken)
-        return Cell(config, values | computed, tuple(taken))
+        unrounded = partial(self.cell, values, rounding=False) if changed else None
+        return Cell(config, values | computed, tuple(taken), unrounded)
 
     def _computed(self, text: str, names: Mapping[str, Any], fitted: Fitted) -> Any:
         """The value of an expression; the cells of a large grid have few different values of the columns in it."""

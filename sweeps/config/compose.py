@@ -102,7 +102,12 @@ def geom(start: Number, stop: Number, ratio: Number) -> ChoiceSweep:
     steps = math.floor(math.log(stop / start) / math.log(ratio) + 1e-9)
     values = [start * ratio**i for i in range(steps + 1)]
     whole = isinstance(start, int) and all(float(v).is_integer() for v in values)
-    return ChoiceSweep(list=[int(v) for v in values] if whole else [float(f"{v:.12g}") for v in values])
+    return ChoiceSweep(list=[int(v) for v in values] if whole else [rounded(v) for v in values])
+
+
+def rounded(value: Any) -> Any:
+    """A computed number to 12 significant digits, so that 3*1e-4 and 3e-4 are one run. Whole numbers stay."""
+    return float(f"{value:.12g}") if isinstance(value, float) and not value.is_integer() else value
 
 
 def parse(loader: ConfigLoader, overrides: Sequence[str]) -> Overrides:

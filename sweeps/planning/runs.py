@@ -11,6 +11,7 @@ from sweeps.config.cells import Cell
 from sweeps.config.data import describe
 from sweeps.config.grid import Expansion
 from sweeps.errors import SweepError
+from sweeps.ledger.run_folder import Study
 from sweeps.planning import cost
 
 # Increased when a change of the code means that equal configs no longer give equal curves. For batchtopk that is 2: its
@@ -56,12 +57,30 @@ def run_id(config: RunConfig) -> str:
 
 
 def planned_runs(grid: Expansion) -> list[PlannedRun]:
-    """One run per cell; cells with the same science config share one. Raises SweepError for an impossible cell."""
-    runs = (planned_run(cell) for cell in grid.cells)
+    """One run per cell; cells with the same science config share one. Raises SweepError for an impossible cell.
+
+    A run that was launched before computed values were rounded keeps its id and its value: where the study has the
+    folder of the unrounded value and none of the rounded one, that run is the cell's.
+    """
+    study = Study(grid.runs / grid.name)
+    there = (
+        {folder.run_id for folder in study.runs()} if any(cell.unrounded for cell in grid.cells) else set()
+    )
+    runs = (_launched(cell, there) for cell in grid.cells)
     unique = {run.run_id: run for run in runs}
     if not unique:
         raise SweepError(f"The grid has no cells: grid.where leaves out all {grid.dropped}.")
     return list(unique.values())
+
+
+def _launched(cell: Cell, there: set[str]) -> PlannedRun:
+    """The run of a cell, or the one with its unrounded values if only that is among the ids of launched runs."""
+    run = planned_run(cell)
+    if there and cell.unrounded is not None and run.run_id not in there:
+        before = planned_run(cell.unrounded())
+        if before.run_id in there:
+            return before
+    return run
 
 
 def planned_run(cell: Cell) -> PlannedRun:

@@ -158,6 +158,39 @@ def test_equal_science_is_one_run_whatever_it_is_written_like():
     assert len(planned_runs(expand([*BASE, "train.lr=1e-4,0.0001"]))) == 1
 
 
+LR, OTHERS = "++grid.derive.train.lr", [text for text in BASE if not text.startswith("train.lr")]
+
+
+def test_a_computed_value_is_the_run_of_the_same_value_written_down():
+    """3*1e-4 is 3.0000000000000003e-4 in floating point: two runs of one value, if it is not rounded."""
+    assert 3 * 1e-4 != 3e-4
+    written = planned_runs(expand([*BASE, "train.lr=3e-4"]))
+    for text in ("3*1e-4", "k*0.75e-4", "min(1, 3*1e-4)"):
+        (run,) = planned_runs(expand([*OTHERS, f"{LR}='{text}'"]))
+        assert (run.run_id, run.config) == (written[0].run_id, written[0].config), text
+    third = planned_runs(expand([*OTHERS, f"{LR}='1/3'"]))[0].config.train.lr
+    assert third == 0.333333333333
+    others = [text for text in BASE if "max_tokens" not in text]
+    huge = expand([*others, "++grid.derive.train.max_tokens='3*1e12 + 1'"]).cells
+    assert huge[0].config["train"]["max_tokens"] == 3_000_000_000_001
+
+
+def test_a_run_launched_before_computed_values_were_rounded_keeps_its_id(tmp_path):
+    """The id and lr of the expression at commit f7b2800. A run of the rounded value has precedence over it."""
+    line = [*OTHERS, "name=old", f"runs={tmp_path}", f"{LR}='3*1e-4'"]
+    (new,) = planned_runs(expand(line))
+    old = "e4f9db73da88"
+    assert new.run_id != old and new.config.train.lr == 3e-4
+    (tmp_path / "old" / old).mkdir(parents=True)
+    assert planned_runs(expand(line)) == [new]  # a folder without a config is no run
+    (tmp_path / "old" / old / "config.yaml").write_text("")
+    (kept,) = planned_runs(expand(line))
+    assert (kept.run_id, kept.config.train.lr, kept.varied["train.lr"]) == (old, 3 * 1e-4, 3 * 1e-4)
+    (tmp_path / "old" / new.run_id).mkdir()
+    (tmp_path / "old" / new.run_id / "config.yaml").write_text("")
+    assert planned_runs(expand(line)) == [new]
+
+
 def test_a_setting_that_was_added_later_changes_no_id_unless_it_is_set():
     """The id is that of these settings at commit b34ace3, before `train.target` was added, which one stop reads."""
     before, unread, first, second = (

@@ -52,7 +52,7 @@ def test_values_have_intervals_and_what_they_rest_on(study):
     one = lr[32]
     assert one.low <= one.value <= one.high and (one.phase, one.law, one.rows) == ("tune", "LR_N", 5)
     assert one.rule == "lr_law(from tune, regime=ln)"
-    assert {run.config.train.lr for run in main.runs} == {one.value for one in lr.values()}
+    assert {run.config.train.lr for run in main.runs} == {float(f"{one.value:.12g}") for one in lr.values()}
     assert not main.grid.waiting
 
 
