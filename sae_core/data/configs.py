@@ -14,6 +14,8 @@ _OF_ONE_STORE = ("layer", "site", "hook", "prepare", "dtype", "format", "drop_ab
 # Settings added after stores had been written without them. Left out of the identity where they stand at their default,
 # which is what those stores did: an old store stays the finished store of its config, and a stream keeps its rows.
 _ADDED = ("site",)
+# Settings whose default is not what stores did before there was the setting, with what they did.
+BEFORE: dict[str, Any] = {"duplicates": "keep", "near_duplicates": None, "special_tokens": "keep"}
 # Tensors by their meaning in the stream. `*_out` is what is added to it, after a norm where there is one.
 SITES = ("resid_pre", "resid_mid", "resid_post", "mlp_in", "mlp_out", "attn_out")
 
@@ -57,6 +59,15 @@ class HarvestConfig:
     compute: str = "bfloat16"  # of the matrix products; the residual stream stays float32
     batch_contexts: int = 32  # contexts that the model gets at once
     seed: int = 0  # of the choice of held-out documents and of the order of contexts
+    duplicates: str = (
+        "drop"  # of documents that differ in case, white space and Unicode form at most; keep: read them
+    )
+    near_duplicates: float | None = (
+        None  # also drop those as similar as this to an earlier one, 0.8 say: MinHash of five words in a row
+    )
+    special_tokens: str = (
+        "drop"  # those that the tokenizer finds inside the text, as a literal <bos>; keep: they stay
+    )
     license: str = ""  # of the text and the model; kept in the store's manifest
     source: str = ""  # where they come from; kept there too
 
@@ -154,6 +165,14 @@ def check(cfg: HarvestConfig) -> None:
         raise DataError(f"tokens is {cfg.tokens:,} with {cfg.held_out:,} held out; it must be larger.")
     if cfg.drop_above is not None and not cfg.drop_above > 1:
         raise DataError(f"drop_above is {cfg.drop_above}; it counts medians and must be above 1.")
+    one_of("duplicates", cfg.duplicates, ("drop", "keep"))
+    one_of("special_tokens", cfg.special_tokens, ("drop", "keep"))
+    near = cfg.near_duplicates
+    if near is not None and (cfg.duplicates == "keep" or not 0 < near < 1):
+        raise DataError(
+            f"near_duplicates is {near} with duplicates = {cfg.duplicates}; it is a similarity above 0 and below 1, "
+            "and needs duplicates = drop."
+        )
     one_of("prepare", cfg.prepare, PREPARATIONS)
     one_of("dtype", cfg.dtype, DTYPES)
     one_of("format", cfg.format, FORMATS)

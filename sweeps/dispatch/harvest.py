@@ -1,6 +1,6 @@
 """Fills activation stores from a language model or an array, and verifies them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import product
 from pathlib import Path
@@ -53,12 +53,46 @@ def verify(overrides: Sequence[str], showing: Showing) -> list[Path]:
 
 
 def described(path: Path) -> str:
-    """One line about a finished store: its rows, and how many were dropped for each reason."""
+    """One line about a finished store: its rows, how many were dropped for each reason, and those of its text."""
     m = Store(path).manifest
     counts = {key: n for key, n in m.dropped.items() if isinstance(n, int) and n}
     dropped = ", ".join(f"{n:,} {key.replace('_', ' ')}" for key, n in counts.items()) or "nothing"
     rows = f"{m.rows('train'):,} training and {m.rows('held_out'):,} held-out rows"
-    return f"{path}: {rows} of width {m.d_model}, {m.dtype}; dropped: {dropped}"
+    line = f"{path}: {rows} of width {m.d_model}, {m.dtype}; dropped: {dropped}"
+    if "text" in m.about:
+        return f"{line}; {_account(m.about['text'])}"
+    if "text" in m.config:  # harvested before there was an account
+        line += "; written when duplicates and special tokens in the text were kept and not counted"
+    return line
+
+
+def _account(text: Mapping[str, Any]) -> str:
+    """What became of the documents of a harvest and of the tokens in those that were read, in words."""
+    splits = text["splits"].values()
+
+    def total(key: str) -> int:
+        return sum(split[key] for split in splits)
+
+    near = "near ones not looked for"
+    if text["near_duplicates"] is not None:
+        near = f"{text['near_duplicates']:,} near"
+    copies = f"{text['exact_duplicates']:,} exact, {text['normalised_duplicates']:,} normalised, {near}"
+    dropped = {"drop": "dropped", "keep": "kept"}
+    parts = [
+        f"text: {text['documents']:,} documents, duplicates {dropped[text['duplicates']]}: {copies}",
+        f"{total('documents'):,} read, {total('short_documents'):,} too short ({total('short'):,} tokens)",
+        f"{total('contexts') - total('contexts_left'):,} of {total('contexts'):,} contexts used",
+        f"{total('tails'):,} tokens of tails dropped",
+        f"{total('special'):,} special tokens {dropped[text['special_tokens']]}",
+    ]
+    if total("unknown"):
+        parts.append(f"{total('unknown'):,} of {total('tokens'):,} tokens unknown to the tokenizer")
+    if text["held_out_also_in_training"]:
+        parts.append(f"{text['held_out_also_in_training']:,} held-out documents are in training too")
+    if text["other_files"]:
+        kinds = ", ".join(f"{n:,} {kind}" for kind, n in text["other_files"].items())
+        parts.append(f"files that are no .txt not read: {kinds}")
+    return ", ".join(parts)
 
 
 def _data(overrides: Sequence[str]) -> list[dict[str, Any]]:

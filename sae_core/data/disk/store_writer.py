@@ -27,7 +27,7 @@ from sae_core.data.disk.shards import (
 from sae_core.errors import DataError, one_of
 
 # The values that these settings had before they existed, for stores written then.
-_IMPLIED = {"format": "safetensors", "drop_first": 1}
+_IMPLIED = {"format": "safetensors", "drop_first": 1, "duplicates": "keep", "special_tokens": "keep"}
 
 
 class StoreWriter:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sae_core.data.configs import HarvestConfig, check_one_pass
+from sae_core.data.configs import BEFORE, HarvestConfig, check_one_pass
+from sae_core.data.disk.manifest import MANIFEST, read_manifest
 from sae_core.data.disk.store_writer import StoreWriter, finished
 from sae_core.data.lm.corpus import Corpus
 from sae_core.data.lm.language_model import Place
@@ -42,10 +43,25 @@ def harvest_layers(
     paths = [Path(out) for out in outs]
     if len({path.resolve() for path in paths}) < len(paths):
         raise DataError(f"{len(paths)} layers share the store {paths[0]}; give each layer its own.")
-    left = [(cfg, path) for cfg, path in zip(cfgs, paths, strict=True) if not finished(path, cfg.identity())]
+    left = [
+        (cfg, path) for cfg, path in zip(cfgs, paths, strict=True) if not finished(path, _asked(cfg, path))
+    ]
     if left:
         _fill([cfg for cfg, _ in left], [path for _, path in left], progress, device)
     return paths
+
+
+def _asked(cfg: HarvestConfig, out: Path) -> dict[str, Any]:
+    """The settings that a finished store must have been written with.
+
+    A store from before a setting existed is taken as it is where the setting stands at its default.
+    """
+    settings = cfg.identity()
+    if not (out / MANIFEST).exists():
+        return settings
+    written = read_manifest(out).config
+    unasked = {key for key in BEFORE if key not in written and settings[key] == getattr(HarvestConfig, key)}
+    return {key: value for key, value in settings.items() if key not in unasked}
 
 
 def _fill(cfgs: list[HarvestConfig], outs: list[Path], progress: Progress | None, device: str | None) -> None:
@@ -105,6 +121,7 @@ def _about(cfg: HarvestConfig, corpus: Corpus, place: Place) -> dict[str, Any]:
         "documents": {split: chosen.documents for split, chosen in cut.items()},
         "contexts": {split: len(chosen.ids) for split, chosen in cut.items()},
         "contexts_available": {split: chosen.available for split, chosen in cut.items()},
+        "text": corpus.account(),
         "device": str(model.device),
         "threads": torch.get_num_threads(),
         "transformers": version("transformers"),

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sae_core.data.configs import SITES, HarvestConfig, StreamingConfig, check
+from sae_core.data.configs import BEFORE, SITES, HarvestConfig, StreamingConfig, check
 from sae_core.data.disk.prepare import prepared
 from sae_core.data.disk.row_statistics import mean_row, mean_square
 from sae_core.data.lm.corpus import Corpus
@@ -55,6 +55,9 @@ class Streaming:
         found = documents(self.cfg.text, self.cfg.seed)
         split_documents(found, self.cfg.held_out_every)  # refuses a text without two splits
         settings = {key: value for key, value in self.cfg.identity().items() if key not in _ELSEWHERE}
+        settings = {
+            key: value for key, value in settings.items() if key not in BEFORE or value != BEFORE[key]
+        }
         data = ["streaming", 1, settings, asdict(self.streaming), fingerprint(found), self._files.origin]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -1,36 +1,19 @@
-"""Documents on disk, split into training and held-out ones, cut into token contexts of one length."""
+"""Documents on disk, split into training and held-out ones."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections import Counter
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sae_core.data.shuffle import permuted
 from sae_core.errors import DataError
-
-# Contexts are drawn from this many times the number wanted, or from this many tokens if that is more: a mix of many
-# documents, in bounded memory.
-_POOL = 8
-_POOL_TOKENS = 4_000_000
 
 
 @dataclass(frozen=True)
 class Document:
     path: Path
     sha256: str  # of the seed and the text
-
-
-@dataclass(frozen=True)
-class Contexts:
-    """ids: (contexts, length) int32, in the order in which they are harvested."""
-
-    ids: NDArray[np.int32]
-    documents: int  # documents read
-    available: int  # contexts in the documents read
+    normal: str = ""  # checksum of the text without case, white space and Unicode form, once it is known
 
 
 def locate(where: str) -> Path:
@@ -53,7 +36,10 @@ def documents(text: str, seed: int) -> list[Document]:
         raise DataError(f"text is {text!r}: there is no folder {folder}; give one with .txt files.")
     found = [Document(path, _digest(path, seed)) for path in sorted(folder.rglob("*.txt"))]
     if not found:
-        raise DataError(f"text is {text!r}: no .txt file lies in {folder}.")
+        there = ", ".join(f"{n:,} {kind}" for kind, n in other_files(text).items()) or "no file at all"
+        raise DataError(
+            f"text is {text!r}: no .txt file lies in {folder}, only {there}; convert them to .txt."
+        )
     return sorted(found, key=lambda document: document.sha256)
 
 
@@ -74,32 +60,26 @@ def fingerprint(found: list[Document]) -> str:
     return hashlib.sha256("".join(document.sha256 for document in found).encode()).hexdigest()
 
 
-def contexts(
-    found: Iterable[Document], encode: Callable[[str], list[int]], length: int, wanted: int, seed: int
-) -> Contexts:
-    """Up to `wanted` windows of `length` tokens, in a random order. None spans two documents; tails are dropped."""
-    enough = max(_POOL * wanted, _POOL_TOKENS // length)
-    windows: list[NDArray[np.int32]] = []
-    available = read = 0
-    for document in found:
-        if available >= enough:
-            break
-        ids = np.array(encode(_read(document.path)), dtype=np.int32)
-        windows.append(ids[: len(ids) // length * length].reshape(-1, length))
-        available, read = available + len(windows[-1]), read + 1
-    order = permuted(np.arange(min(wanted, available)), available, seed, epoch=0)
-    pool = np.concatenate([np.empty((0, length), dtype=np.int32), *windows])
-    return Contexts(pool[order], read, available)
-
-
 def _digest(path: Path, seed: int) -> str:
     return hashlib.sha256(f"{seed}:".encode() + path.read_bytes()).hexdigest()
 
 
-def _read(path: Path) -> str:
+def other_files(text: str) -> dict[str, int]:
+    """How many files of each kind lie in the folder and are not read, by their suffix, the most frequent first."""
+    files = (path for path in locate(text).rglob("*") if path.suffix != ".txt" and path.is_file())
+    return dict(Counter(path.suffix or "without suffix" for path in files).most_common())
+
+
+def read_text(path: Path) -> str:
+    """The text of a document. DataError if it is not UTF-8, or holds NUL, as binary files and UTF-16 do."""
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} is not UTF-8 ({error.reason} at byte {error.start:,}); convert or remove it."
         ) from None
+    if "\0" in text:
+        raise DataError(
+            f"{path} is not text: it holds NUL, as binary files and UTF-16 do; convert or remove it."
+        )
+    return text

@@ -15,8 +15,10 @@ import torch
 from sae_core.data.configs import HarvestConfig
 from sae_core.data.disk.manifest import MANIFEST
 from sae_core.data.disk.store import Store
+from sae_core.data.lm.contexts import contexts
+from sae_core.data.lm.duplicates import distinct
 from sae_core.data.lm.harvest import harvest, harvest_layers
-from sae_core.data.lm.text import contexts, documents, locate, split_documents
+from sae_core.data.lm.text import documents, locate, split_documents
 from sae_core.errors import DataError
 from tests.sae_core.data.tiny_models import WIDTH, overrides, save_bert
 
@@ -63,7 +65,9 @@ def test_rows_are_the_hidden_states_of_transformers(cfg, lm, tmp_path):
     store = Store(run(cfg, tmp_path / "s"))
     assert (store.n_train, store.n_held_out, store.d_model) == (250, 50, D)
     tokenizer = AutoTokenizer.from_pretrained(lm)
-    held = split_documents(documents(cfg.text, cfg.seed), cfg.held_out_every)[1]
+    held = split_documents(
+        distinct(documents(cfg.text, cfg.seed), "drop", None).documents, cfg.held_out_every
+    )[1]
     windows = contexts(held, lambda t: tokenizer(t)["input_ids"], CONTEXT - 1, 7, cfg.seed).ids
     ids = torch.cat(
         [torch.zeros(7, 1, dtype=torch.long), torch.from_numpy(windows).long()], dim=1
@@ -87,7 +91,7 @@ def test_manifest_tells_where_the_rows_come_from(cfg, tmp_path):
     }
     assert manifest.about["layer"] == "2 of 4"
     assert manifest.about["prefix_token"] == "<bos> (0)"
-    assert manifest.about["documents"] == {"held_out": 3, "train": 9}
+    assert manifest.about["documents"] == {"held_out": 3, "train": 8}  # the copy of a text is not read
     assert manifest.dropped["first_positions"] == sum(manifest.about["contexts"].values()) == 7 + 32
 
 
@@ -119,7 +123,8 @@ def bert_contexts(cfg, split, count):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(cfg.model)
-    found = split_documents(documents(cfg.text, cfg.seed), cfg.held_out_every)[split == "held_out"]
+    read = distinct(documents(cfg.text, cfg.seed), "drop", None).documents
+    found = split_documents(read, cfg.held_out_every)[split == "held_out"]
     ids = contexts(
         found, lambda t: tokenizer(t, add_special_tokens=False)["input_ids"], CONTEXT - 2, count, cfg.seed
     ).ids
@@ -373,7 +378,7 @@ def test_a_harvest_is_not_continued_with_another_text(cfg, text, tmp_path):
         ({"layer": 0, "site": "mlp_out"}, "site is 'mlp_out' with layer = 0, .* has no modules"),
         ({"hook": "mlp", "site": "mlp_out"}, "hook is 'mlp' and site is 'mlp_out'; .* set site alone"),
         ({"tokens": 50}, "tokens is 50 with 50 held out"),
-        ({"tokens": 5000}, "9 train documents .* fewer than the 4,950 asked for"),
+        ({"tokens": 5000}, "8 train documents .* fewer than the 4,950 asked for"),
         ({"held_out": 299}, "3 held_out documents .* fewer than the 299 asked for"),
         ({"held_out_every": 1}, "held_out_every is 1"),
         ({"prefix": "<pad>"}, "prefix is '<pad>', which is not a token"),
