@@ -94,6 +94,7 @@ class ArrayConfig:
     format: str = "safetensors"  # of the shards; npy: raw arrays
     shard_rows: int = 65_536  # rows in a file of the store
     drop_above: float | None = None  # drop rows whose norm is above this many medians; null: keep all
+    integers: bool = False  # take files of integers, which are refused otherwise
 
 
 @dataclass(frozen=True)

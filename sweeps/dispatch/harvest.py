@@ -1,6 +1,6 @@
 """Fills activation stores from a language model or an array, and verifies them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from itertools import product
 from pathlib import Path
@@ -10,6 +10,8 @@ from omegaconf import MISSING, OmegaConf
 
 from sae_core.data.configs import HarvestConfig
 from sae_core.data.disk.import_array import from_array
+from sae_core.data.disk.manifest import Manifest
+from sae_core.data.disk.row_checks import remarks
 from sae_core.data.disk.store import Store
 from sae_core.data.lm.harvest import harvest_layers
 from sweeps.config.compose import compose, hydra_session, parse
@@ -59,15 +61,19 @@ def described(path: Path) -> str:
     dropped = ", ".join(f"{n:,} {key.replace('_', ' ')}" for key, n in counts.items()) or "nothing"
     rows = f"{m.rows('train'):,} training and {m.rows('held_out'):,} held-out rows"
     line = f"{path}: {rows} of width {m.d_model}, {m.dtype}; dropped: {dropped}"
-    if "text" in m.about:
-        return f"{line}; {_account(m.about['text'])}"
-    if "text" in m.config:  # harvested before there was an account
-        line += "; written when duplicates and special tokens in the text were kept and not counted"
-    return line
+    notes = remarks(m.checks, m.rows("train")) if m.checks else []
+    return "; ".join(filter(None, [line, *notes, account(m)]))
 
 
-def _account(text: Mapping[str, Any]) -> str:
-    """What became of the documents of a harvest and of the tokens in those that were read, in words."""
+def account(manifest: Manifest) -> str | None:
+    """What became of the documents of a harvest and of the tokens in those that were read; None without a text."""
+    if "text" not in manifest.config:
+        return None
+    if "text" not in manifest.about:  # harvested before there was an account
+        return (
+            "text: duplicates and special tokens in it were kept and not counted when this store was written"
+        )
+    text = manifest.about["text"]
     splits = text["splits"].values()
 
     def total(key: str) -> int:

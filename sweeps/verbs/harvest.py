@@ -3,23 +3,34 @@
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sweeps.verbs.arguments import SweepVerb, add_overrides, prints_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare OVERRIDES and --verify."""
+    """Declare OVERRIDES, --verify and --inspect."""
     add_overrides(parser)
     parser.add_argument(
         "--verify",
         action="store_true",
         help="read every shard of the store and compare its checksum; write nothing",
     )
+    parser.add_argument(
+        "--inspect",
+        metavar="STORE",
+        help="print the splits, norms, spectrum and equal rows of the store in this folder; write nothing",
+    )
 
 
 @prints_config
 def run(arguments: argparse.Namespace) -> int:
-    """Fill or verify the stores that the overrides name."""
+    """Fill or verify the stores that the overrides name, or inspect one."""
+    if arguments.inspect:
+        from sweeps.dispatch.inspection import inspect
+
+        print(inspect(Path(arguments.inspect)).text())
+        return 0
     from sweeps.dispatch.harvest import described, harvest, verify
 
     if arguments.verify:
@@ -67,6 +78,7 @@ main = SweepVerb(
     saescale harvest data=smollm2 data.harvest.layer=5,10,15     (a store per layer, in one pass of the model)
     saescale harvest data=array data.array.path=acts.npy data.store=stores/acts
     saescale harvest --verify data=smollm2
+    saescale harvest --inspect stores/acts
     """,
     notes="The same command again resumes where the last one stopped, and does nothing if the store is complete.",
     interrupted="interrupted; the same command goes on where it stopped.",

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sae_core.data.disk.arrays import Array, opened
+from sae_core.data.disk.row_checks import spans, still_dimensions
 from sae_core.data.disk.store_writer import StoreWriter, finished
 from sae_core.errors import DataError
 
@@ -23,15 +24,17 @@ def from_array(
     format: str = "safetensors",
     drop_above: float | None = None,
     progress: Callable[[int, int], None] | None = None,
+    integers: bool = False,
 ) -> Path:
     """Write activations (rows, d) into the store `out` and return its path. Repeating the call changes nothing.
 
     source: a tensor, a .npy or .safetensors file, or a folder of these. The last `held_out` rows are held out: arrays
     of activations are usually in the order of the text, and a random choice would put neighbouring tokens of one
     context on both sides.
-    Raises DataError if the array is not (rows, d), holds NaN, or leaves no training row.
+    integers: take an array of integers, which is refused otherwise.
+    Raises DataError if the array is not (rows, d), holds NaN or integers, or leaves no training row.
     """
-    array = opened(source)
+    array = opened(source, integers)
     n, d = array.shape
     if not 0 < held_out < n:
         raise DataError(
@@ -52,7 +55,8 @@ def from_array(
                 writer.write(split, index, array.rows(a, b), first=a)
             if progress:
                 progress(b - begin + (held_out if split == "train" else 0), n)
-    return writer.finish(about={"array": array.name})
+    still = still_dimensions(array.rows(a, b).numpy() for a, b in spans(n - held_out))
+    return writer.finish(about={"array": array.name, "array_dtype": array.dtype}, checks=still)
 
 
 def _norm_limit(array: Array, n_train: int, factor: float | None) -> float | None:

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,9 @@ class Manifest:
     about: dict[str, Any]  # model, layer, hook, tokenizer, dataset, licence: for people
     created: str
     versions: dict[str, str]
+    checks: dict[str, Any] = field(
+        default_factory=dict
+    )  # `row_checks`; empty in a store from before there were any
 
     def rows(self, split: str) -> int:
         return sum(shard.rows for shard in self.shards if shard.split == split)
@@ -85,6 +88,7 @@ def read_manifest(folder: Path) -> Manifest:
         )
     try:
         shards = tuple(ShardEntry(**shard) for shard in values["shards"])
+        values = {"checks": {}} | values
         fields = {name: values[name] for name in Manifest.__dataclass_fields__} | {"shards": shards}
         manifest = Manifest(**fields | {"mean": tuple(values["mean"])})
     except (KeyError, TypeError) as error:

@@ -50,6 +50,7 @@ def prepared(raw: Tensor, name: str, dtype: str, norm_limit: float | None = None
 
     first: the number of the first row, for messages. Raises DataError for NaN, infinity, and overflow of the dtype.
     """
+    _refuse_non_finite(raw, first)
     parts = [
         _prepared(raw[a : a + _CHUNK].float(), name, dtype, norm_limit, first + a)
         for a in range(0, len(raw), _CHUNK)
@@ -60,20 +61,31 @@ def prepared(raw: Tensor, name: str, dtype: str, norm_limit: float | None = None
 
 def _prepared(raw: Tensor, name: str, dtype: str, norm_limit: float | None, first: int) -> Prepared:
     number = torch.arange(first, first + len(raw))
-    _refuse_non_finite(raw, number, "contain NaN or infinity: fix the model or leave these tokens out")
     norm = raw.norm(dim=1)
     kept = norm <= (float("inf") if norm_limit is None else norm_limit)
     above = int((~kept).sum())
     rows, directed = PREPARATIONS[name](raw[kept])
     kept[kept.clone()] = directed
     rows = rows.to(getattr(torch, dtype))
-    _refuse_non_finite(rows, number[kept], f"overflow {dtype}: use dtype float32, or prepare the activations")
+    _refuse(
+        ~torch.isfinite(rows).all(dim=1),
+        number[kept],
+        f"overflow {dtype}: use dtype float32, or prepare the activations",
+    )
     return Prepared(rows, norm[kept], kept, Dropped(int((~directed).sum()), above))
 
 
-def _refuse_non_finite(x: Tensor, number: Tensor, why: str) -> None:
-    bad = (~torch.isfinite(x).all(dim=1)).nonzero().flatten()
-    if len(bad):
-        raise DataError(
-            f"{len(bad):,} of {len(x):,} activations, the first in row {int(number[bad[0]]):,}, {why}."
-        )
+def _refuse_non_finite(raw: Tensor, first: int) -> None:
+    chunks = [raw[a : a + _CHUNK] for a in range(0, len(raw), _CHUNK)]
+    nan = torch.cat([chunk.isnan().any(dim=1) for chunk in chunks])
+    infinite = torch.cat([chunk.isinf().any(dim=1) for chunk in chunks])
+    counts = f"{int(nan.sum()):,} rows with NaN, {int(infinite.sum()):,} with infinity"
+    why = f"contain NaN or infinity ({counts}): fix the model or leave these tokens out"
+    _refuse(nan | infinite, torch.arange(first, first + len(raw)), why)
+
+
+def _refuse(bad: Tensor, number: Tensor, why: str) -> None:
+    """Raise DataError if any row is bad: which of the rows are, (rows,), and their numbers."""
+    if bad.any():
+        where = int(number[bad.nonzero()[0, 0]])
+        raise DataError(f"{int(bad.sum()):,} of {len(bad):,} activations, the first in row {where:,}, {why}.")

@@ -25,6 +25,16 @@ def mean_square(parts: Sequence[NDArray], mean: NDArray[np.float64]) -> float:
     return total / sum(len(part) for part in parts)
 
 
+def spectrum(x: NDArray) -> NDArray[np.float64]:
+    """Eigenvalues λ of the covariance of the rows x, (rows, d), the largest first: (d,)."""
+    mean = mean_row([x])
+    covariance = np.zeros((x.shape[1], x.shape[1]))
+    for chunk in _chunks([x]):
+        centred = chunk.astype(np.float64) - mean
+        covariance += centred.T @ centred
+    return np.maximum(np.linalg.eigvalsh(covariance / len(x))[::-1], 0)
+
+
 def norm_statistics(norm: NDArray) -> dict[str, Any]:
     """Count, mean, standard deviation, quantiles and number of massive ones of these norms, (rows,)."""
     norm = norm.astype(np.float64)

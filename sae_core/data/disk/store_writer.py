@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sae_core.data.disk import manifest as m
 from sae_core.data.disk.prepare import PREPARATIONS, prepared
+from sae_core.data.disk.row_checks import row_checks
 from sae_core.data.disk.row_statistics import mean_row, mean_square, norm_statistics
 from sae_core.data.disk.shards import (
     DTYPES,
@@ -87,11 +88,23 @@ class StoreWriter:
             )
         write_shard(self._path(split, index), rows, norm, dropped)
 
-    def finish(self, about: dict[str, Any], dropped: dict[str, Any] | None = None) -> Path:
-        """Compute mean, denominator, norms and checksums over all shards and write the manifest. Returns the folder."""
+    def finish(
+        self,
+        about: dict[str, Any],
+        dropped: dict[str, Any] | None = None,
+        checks: dict[str, Any] | None = None,
+    ) -> Path:
+        """Compute statistics, checks and checksums over all shards and write the manifest. Returns the folder.
+
+        checks: results that replace those of `row_checks`, as of the rows before preparation.
+        """
         files = {split: self._complete(split) for split in m.SPLITS}
-        mean = mean_row([map_rows(path) for path in files["train"]])
-        denominator = mean_square([map_rows(path) for path in files["held_out"]], mean)
+        rows = {split: [map_rows(path) for path in paths] for split, paths in files.items()}
+        norms = {
+            split: np.concatenate([read_norms(path) for path in paths]) for split, paths in files.items()
+        }
+        mean = mean_row(rows["train"])
+        denominator = mean_square(rows["held_out"], mean)
         if not denominator > 0:
             raise DataError(
                 f"every held-out row of {self.out} equals the mean training row: there is nothing to learn."
@@ -105,7 +118,7 @@ class StoreWriter:
             shards=tuple(_entry(split, path) for split in m.SPLITS for path in files[split]),
             mean=tuple(mean.tolist()),
             denominator=denominator,
-            norms=norm_statistics(np.concatenate([read_norms(path) for path in files["train"]])),
+            norms=norm_statistics(norms["train"]),
             dropped=(dropped or {})
             | {
                 "constant_rows": lost.constant,
@@ -116,6 +129,8 @@ class StoreWriter:
             about=about,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions={name: version(name) for name in ("torch", "numpy", "safetensors")},
+            checks=row_checks(rows["train"], rows["held_out"], norms["train"], norms["held_out"])
+            | (checks or {}),
         )
         m.write_manifest(self.out, manifest)
         m.note_checked(self.out, {path.name: m.times_of(path) for path in paths})

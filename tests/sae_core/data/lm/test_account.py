@@ -125,7 +125,7 @@ def test_every_token_is_accounted_for(cfg, tmp_path):
         texts = [
             text.replace(word, f"{word}<bos> ").replace(f" {word[:-2]}8 ", " nothing ") for text in texts
         ]
-    write(tmp_path / "text", [*texts, texts[0].upper().replace("<BOS>", "<bos>"), ""])
+    write(tmp_path / "text", [*texts, texts[0].replace(" ", "\n "), ""])
     (tmp_path / "text" / "scan.pdf").write_bytes(b"%PDF")
     manifest = Store(harvest(cfg, tmp_path / "s", device="cpu")).manifest
     text = manifest.about["text"]
@@ -141,7 +141,6 @@ def test_every_token_is_accounted_for(cfg, tmp_path):
     for split in splits:
         inside = split["contexts"] * WORDS_A_CONTEXT
         assert split["tokens"] == split["special"] + split["short"] + split["tails"] + inside
-        assert split["short"] > 0 or split["short_documents"] == 0
     for name, rows in (("held_out", 20), ("train", 80)):
         split, per_context = text["splits"][name], WORDS_A_CONTEXT
         used = split["contexts"] - split["contexts_left"]
@@ -187,7 +186,7 @@ def test_a_store_from_before_is_taken_as_it_is_and_says_so(cfg, tmp_path):
     del values["about"]["text"]
     (out / MANIFEST).write_text(json.dumps(values))
     assert harvest(cfg, out, lambda *_: pytest.fail("harvested again"), "cpu") == out
-    assert "duplicates and special tokens in the text were kept and not counted" in described(out)
+    assert "duplicates and special tokens in it were kept and not counted" in described(out)
     assert harvest(old, out, device="cpu") == out
     near = dataclasses.replace(cfg, near_duplicates=0.8)
     with pytest.raises(DataError, match="near_duplicates .None, now 0.8."):
