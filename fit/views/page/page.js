@@ -125,10 +125,10 @@
     show();
   };
   const showBar = (rows) => {
-    const parts = [], left = `${rows.length.toLocaleString("en")} of ${runs(total)}`;
+    const parts = [], left = rows.length ? `${rows.length.toLocaleString("en")} of ${runs(total)}` : "No run";
     if (state.run !== null)
       parts.push(`${runName(state.run)} is highlighted${rows.includes(state.run) ? "" : ", though the filter leaves it out"}.`);
-    if (rows.length < total) parts.push(`${left} ${rows.length === 1 ? "is" : "are"} left${lastValid ? ` by ${lastValid}` : ""}; the others are faint in the figures.`);
+    if (rows.length < total) parts.push(`${left} ${rows.length > 1 ? "are" : "is"} left${lastValid ? ` by ${lastValid}` : ""}; ${rows.length ? "the others" : "all"} are faint in the figures.`);
     bar.hidden = !parts.length || !marks.count;
     const button = createElement("button", { type: "button", textContent: "Undo" });
     button.addEventListener("click", undo);

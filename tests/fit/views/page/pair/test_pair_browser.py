@@ -48,7 +48,7 @@ def written(cheap, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("colours", [[], ["--force-dark-mode"]])
+@pytest.mark.parametrize("colours", [[], ["--blink-settings=preferredColorScheme=0"]])
 def test_it_fits_its_window_and_a_run_is_highlighted_in_every_figure(browser, written, colours):
     (written.parent / "look.html").write_text(LOOK)
     address = f"file://{written.parent}/look.html"
