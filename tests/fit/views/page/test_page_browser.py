@@ -11,6 +11,7 @@ import pytest
 from fit.data import tables
 from fit.views.figures import gallery
 from fit.views.page.page import page
+from fit.views.page.run_table import cell_text
 from tests.fit.views.page import chromium
 from tests.fit.views.page.page_cases import SMOLLM2, Seen, fits_of_any_table, messy, read
 
@@ -157,7 +158,7 @@ def test_a_run_is_pointed_at_highlighted_and_filtered_in_every_figure(browser, r
     runs = pd.read_parquet(SMOLLM2 / "runs.parquet")
     name, *values = seen["tip"]
     run = runs.set_index("run_id").loc[name.removeprefix("run ")]
-    assert f"n_latents={run['n_latents']:,}" in values and f"nmse={run['nmse']:.4g}" in values
+    assert f"n_latents={run['n_latents']:,}" in values and f"nmse={cell_text(run['nmse'], 'nmse')}" in values
     assert f"k={run['k']}" in values and seen["inside"] and seen["away"]
     figures = {"figure-fig1", "figure-l_n", "figure-l_nk", "figure-l_c", "figure-curves", "figure-residuals"}
     clicked = seen["clicked"]
