@@ -60,7 +60,7 @@ class LanguageModel:
     places: list[Place] = field(init=False)  # of each site
 
     def __post_init__(self) -> None:
-        self.model.to(self.device).eval().requires_grad_(False)
+        self.model.eval().requires_grad_(False)
         self.model.config.use_cache = False
         name, blocks = _blocks(self.model)
         self.blocks_name = f"{self.stack}.{name}" if self.stack else name
@@ -71,6 +71,9 @@ class LanguageModel:
                     f"layer is {site.layer}; this model has blocks 1 … {len(blocks)}, and 0 is before the first."
                 )
         del blocks[max(1, *(site.layer for site in self.sites)) :]
+        self.model.to(
+            self.device
+        )  # without the blocks above the last site, which would only take memory there
         self._seen: dict[tuple[int, Tap], Tensor] = {}
         self.places = self._found(blocks)
         self._wanted = {(_index(place.site), tap) for place in self.places for tap in place.reading.taps}
@@ -131,7 +134,31 @@ class LanguageModel:
     def _forward(self, ids: Tensor) -> None:
         reduced = self.compute != torch.float32
         with torch.inference_mode(), torch.autocast(self.device.type, self.compute, enabled=reduced):
-            self.model(input_ids=ids.to(self.device))
+            try:
+                self.model(input_ids=ids.to(self.device))
+            except (_Stop, torch.OutOfMemoryError):
+                raise
+            except (IndexError, RuntimeError, TypeError, ValueError) as error:
+                raise DataError(self._cause(ids, error)) from error
+
+    def _cause(self, ids: Tensor, error: Exception) -> str:
+        """One sentence on why the forward pass over these ids failed."""
+        table, longest = self.model.get_input_embeddings(), self._positions()
+        if isinstance(table, nn.Embedding) and int(ids.max()) >= (rows := table.num_embeddings):
+            return (
+                f"the text has the token {int(ids.max()):,}, and the model's embedding has {rows:,} rows: the "
+                "tokenizer is larger than the model; use the model's own tokenizer."
+            )
+        what = f"the model failed on contexts of {ids.shape[1]} tokens"
+        if longest is not None and ids.shape[1] > longest - 8:
+            used = f"{what}, and its table has {longest} positions, of which some models use the first for padding"
+            return f"{used}: lower context."
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return f"{what}: {type(error).__name__}: {lines[0]}"
+
+    def _positions(self) -> int | None:
+        longest = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return longest if isinstance(longest, int) else None
 
     def _found(self, blocks: nn.ModuleList) -> list[Place]:
         """Every site, from a small forward pass. Raises DataError if a block does not have it."""
@@ -160,7 +187,7 @@ class LanguageModel:
         before = traces[index - 1].outputs.get("") if index else None
         same = before is not None and value.equals(before)
         names = named(reading, found, trace, path, f"{self.blocks_name}.{index - 1}" if same else None)
-        if self.stack:
+        if self.stack.endswith("encoder"):
             names["transformer_lens"] = Named(
                 None, f"TransformerLens has no name for the blocks of {self.stack!r}"
             )
@@ -252,6 +279,8 @@ def load_language_model(
     whole = model
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
+    elif model.config.get_text_config() is not model.config:  # of text and images: the stack that reads text
+        model = model.get_decoder()
     stack = next(name for name, module in whole.named_modules() if module is model)
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return LanguageModel(model, tokenizer, sites, getattr(torch, compute), chosen, files.origin, stack)

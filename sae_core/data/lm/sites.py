@@ -309,6 +309,8 @@ def named(reading: Reading, found: Block, trace: Trace, path: str, before: str |
             None,
             "TransformerLens' classes differ in what they call the tensors of a block that norms the stream",
         )
+    elif equal == ["mlp_in"] and not list(trace.given[found.sites["mlp_in"].tap.module][0].children()):
+        lens = Named(None, "TransformerLens has no hook there in a block whose MLP is no module of its own")
     else:
         lens = lens_hook(equal[0] if equal else reading.tap.module, block)
     return {"transformer_lens": lens, "sparsify": _module(reading, trace, path, before)}

@@ -1,5 +1,11 @@
 """A site is the same part of the residual stream in every architecture, and other tools find it by the name it gets."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -16,6 +22,8 @@ from tests.sae_core.data.lm.architectures import (  # noqa: E402
     tokens,
 )
 
+ROOT = Path(__file__).parents[4]
+PEERS = Path(sys.prefix) / "peers"
 STREAM = ("resid_pre", "attn_out", "mlp_out", "resid_post")
 
 
@@ -132,3 +140,23 @@ def test_old_configs_keep_their_identity():
     old, new = HarvestConfig(**plain, hook="mlp"), HarvestConfig(**plain, site="mlp")
     assert old.identity() == new.identity() and old.identity()["hook"] == "mlp"
     assert HarvestConfig(**plain, site="mlp_out").identity() == cfg.identity() | {"site": "mlp_out"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (PEERS / "ready").exists(), reason=f"{PEERS} is not there: `make .venv/peers/ready`")
+def test_transformer_lens_caches_the_same_under_the_name():
+    done = subprocess.run(
+        [PEERS / "bin" / "python", "-m", "tests.sae_core.data.lm.lens", *ARCHITECTURES],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        cwd=ROOT,
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for kind, sites in json.loads(done.stdout.strip().splitlines()[-1]).items():
+        unnamed = {site for site, (_, *error) in sites.items() if not error}
+        assert unnamed == (
+            {"resid_mid"} if ARCHITECTURES[kind].mid is None else {"mlp_in"} if kind == "opt" else set()
+        )
+        assert max(error for _, *errors in sites.values() for error in errors) < 1e-5, (kind, sites)
