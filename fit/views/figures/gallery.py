@@ -82,6 +82,7 @@ def make(
     style: str | Style = "paper",
     say: Callable[[str], None] = print,
     texts: Mapping[str, str] | None = None,
+    at: Callable[[str], None] = lambda name: None,
 ) -> list[Path]:
     """Write each figure as PDF, PNG and CSV, with its caption as Markdown and LaTeX, and return the paths written.
 
@@ -94,6 +95,7 @@ def make(
     say : is called with one line for each file written and for each figure that could not be drawn; such a figure does
         not stop the others.
     texts : texts that replace those of the figure: title, xlabel, ylabel.
+    at : is called with the name of each figure before it is drawn.
 
     Raises
     ------
@@ -103,6 +105,7 @@ def make(
     look = styles.named(style)
     written: list[Path] = []
     for name in _chosen(only):
+        at(name)
         try:
             module = FIGURES[name]
             table = module.numbers(study)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fit.law.options import FLOPS, FRONTIERS, FitOptions
 from fit.views.verbs.command import UsageError, Verb, remarks
 from fit.views.verbs.options import add_map, add_resampling, add_sheet
+from fit.views.verbs.waiting import Waiting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,12 +41,14 @@ def run(options: argparse.Namespace) -> int:
     (base, groups), *others = sides
     loss = tables.parse_mapping(options.map).get("nmse", "NMSE")
     rows: list[dict[str, Any]] = []
-    for name, other in others:
-        for ratio in compute_ratios(groups, other):
-            if options.json:
-                rows.append({"a": base, "b": name, "constant": ratio.constant, **asdict(ratio)})
-            else:
-                print("\n".join(_lines(ratio, base, name, loss)))
+    with Waiting("comparing", options.quiet) as waiting:
+        for name, other in others:
+            waiting.at(f"{base} with {name}")
+            for ratio in compute_ratios(groups, other):
+                if options.json:
+                    rows.append({"a": base, "b": name, "constant": ratio.constant, **asdict(ratio)})
+                else:
+                    waiting.say("\n".join(_lines(ratio, base, name, loss)))
     if options.json:
         print(json.dumps(rows, indent=1))
     return 0

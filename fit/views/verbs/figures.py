@@ -13,6 +13,7 @@ from fit.law.errors import FitError
 from fit.views.figures import FIGURE_NAMES, STYLE_NAMES, TEXTS
 from fit.views.verbs.command import Verb
 from fit.views.verbs.options import add_map, add_sheet
+from fit.views.verbs.waiting import Waiting
 
 SETTINGS = (*TEXTS, "width", "height")
 
@@ -100,7 +101,8 @@ def _draw(given: argparse.Namespace) -> list[Path]:
         print(note)
     assert study.path is not None
     out = given.out or study.path.parent / "figures"
-    return make(study, out, given.only, look, texts=texts)
+    with Waiting("drawing", given.quiet) as waiting:
+        return make(study, out, given.only, look, waiting.say, texts, waiting.at)
 
 
 def _settings(given: Sequence[str]) -> tuple[dict[str, str], dict[str, float]]:

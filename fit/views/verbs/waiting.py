@@ -22,7 +22,7 @@ class Waiting:
 
     def __init__(self, what: str, quiet: bool = False, after_s: float = AFTER_S) -> None:
         self.what, self.step, self.after_s = what, "", after_s
-        self._over = threading.Event()
+        self._over, self._writing, self._is_shown = threading.Event(), threading.Lock(), False
         self._thread = (
             None if quiet or not sys.stderr.isatty() else threading.Thread(target=self._show, daemon=True)
         )
@@ -30,6 +30,12 @@ class Waiting:
     def at(self, step: str) -> None:
         """Say which step begins."""
         self.step = step
+
+    def say(self, line: str) -> None:
+        """Print a line to stdout, in place of the one shown where both go to one terminal."""
+        with self._writing:
+            self._clear()
+            print(line, flush=self._thread is not None)
 
     def __enter__(self) -> "Waiting":
         if self._thread is not None:
@@ -44,12 +50,18 @@ class Waiting:
             self._thread.join()
 
     def _show(self) -> None:
-        started, wait, shown = time.monotonic(), self.after_s, False
+        started, wait = time.monotonic(), self.after_s
         while not self._over.wait(wait):
             text = f"{self.what}{f': {self.step}' if self.step else ''} ({time.monotonic() - started:.0f} s)"
-            sys.stderr.write(CLEAR + text[: shutil.get_terminal_size().columns - 1])
-            sys.stderr.flush()
-            wait, shown = EVERY_S, True
-        if shown:
+            with self._writing:
+                sys.stderr.write(CLEAR + text[: shutil.get_terminal_size().columns - 1])
+                sys.stderr.flush()
+                self._is_shown = True
+            wait = EVERY_S
+        self._clear()
+
+    def _clear(self) -> None:
+        if self._is_shown:
             sys.stderr.write(CLEAR)
             sys.stderr.flush()
+            self._is_shown = False
