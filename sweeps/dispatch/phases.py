@@ -5,12 +5,14 @@ one was interrupted.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from fit.law.errors import FitError
 from sweeps.config.earlier_fit import FITS
 from sweeps.errors import SweepError
+from sweeps.ledger.claims import holding
 from sweeps.ledger.phase_record import results
 from sweeps.ledger.run_folder import ENDED
 from sweeps.ledger.tables import write_tables
@@ -49,9 +51,10 @@ def advance(
         if not finished(plan):
             say(hand_over(plan))
             return 0
-        if (path := close(plan, plans[number + 1 :], say)) is not None:
-            say(f"wrote {path}")
-        plans = make_plans(overrides)
+        with holding(plan.folder.claimed) if plan.phase is not None else nullcontext():
+            if (path := close(plan, plans[number + 1 :], say)) is not None:
+                say(f"wrote {path}")
+            plans = make_plans(overrides)
     return 0
 
 

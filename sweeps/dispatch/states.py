@@ -13,7 +13,7 @@ from sweeps.dispatch.slurm import JobState
 from sweeps.errors import SweepError
 from sweeps.ledger import failures, launches
 from sweeps.ledger.claims import current_status
-from sweeps.ledger.phase_record import records
+from sweeps.ledger.phase_record import records, to_come
 from sweeps.ledger.run_folder import RunFolder, Status, Study
 
 
@@ -92,10 +92,12 @@ def states_now(study: Study) -> tuple[pd.DataFrame, str]:
     frame = states(study, in_jobs)
     counts = Counter(frame.state)
     launched, unreadable = records(study)
+    later = to_come(launched)
+    phases = f"\n{'phases' if len(later) > 1 else 'phase'} to come: {', '.join(later)}" if later else ""
     stopped = [f"\n{record.phase} stopped: {record.stopped}" for record in launched if record.stopped]
     stopped += [f"\n{text}" for text in unreadable]
     text = ", ".join(f"{c} {s}" for s, c in sorted(counts.items()))
-    return frame, f"{study.path}: {text}{note}{''.join(stopped)}"
+    return frame, f"{study.path}: {text}{note}{phases}{''.join(stopped)}"
 
 
 def run_facts(folder: RunFolder) -> dict[str, Any]:

@@ -13,13 +13,15 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from sweeps.ledger.job_environment import restarts, slurm_job
 from sweeps.ledger.run_folder import RunFolder, Status
 
+_HOLDING_S = 60.0  # the lease of `holding`
 _UNWRITTEN_S = 60.0  # how long a claim file may stay empty before its maker counts as dead
 
 
@@ -94,6 +96,24 @@ def claim(folder: RunFolder, lease_s: float) -> Claim | None:
         path.unlink()
         raise
     return Claim(folder, path, follows_this_job=last is not None and job is not None and holder(last) == job)
+
+
+@contextmanager
+def holding(folder: RunFolder, lease_s: float = _HOLDING_S) -> Iterator[None]:
+    """Hold a folder while the block runs, for others to see that somebody works on it; the claim is then removed.
+
+    The block runs all the same where another process holds the folder.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    own = claim(folder, lease_s)
+    beat = Heartbeat([own] if own is not None else [], lease_s / 4)
+    beat.start()
+    try:
+        yield
+    finally:
+        beat.stop()
+        if own is not None:
+            own.withdraw()
 
 
 def held(folder: RunFolder) -> bool:

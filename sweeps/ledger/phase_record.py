@@ -6,19 +6,20 @@
 | runs.parquet, curves.parquet     | the tables of its runs, once they have all ended                             |
 | fits.json                        | the laws of these tables that later phases take values from                   |
 | fitted.json                      | the runs behind these fits, each with a hash of its result                   |
+| claim-000001                     | there while a launch fits the phase and begins the next one                   |
 | laws.json                        | the laws beyond the default ones that rules asked for when they were made    |
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sae_core.files import write_text
 from sweeps.errors import SweepError
-from sweeps.ledger.run_folder import Study, dumps, read_json
+from sweeps.ledger.run_folder import RunFolder, Study, dumps, read_json
 
 Value = float | tuple[int, ...]
 # The numbers of a result that a law can be fitted to. Times are not among them: they differ when a run is repeated.
@@ -75,6 +76,7 @@ class PhaseRecord:
     taken : the values. runs : the ids of its runs.
     replaced : the runs that earlier launches of the phase had and this one has not, each with the reason.
     stopped : why the study went no further when this phase was to be launched or closed, None otherwise.
+    later : the phases that the same launch goes on with when this one has ended.
     """
 
     phase: str
@@ -85,12 +87,14 @@ class PhaseRecord:
     runs: tuple[str, ...] = ()
     replaced: Mapping[str, str] = field(default_factory=dict)
     stopped: str | None = None
+    later: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "PhaseRecord":
-        """The inverse of `dataclasses.asdict`, after a way through JSON."""
+        """The inverse of `dataclasses.asdict`, after a way through JSON. An older record names no later phases."""
         taken = tuple(Taken.from_dict(each) for each in content["taken"])
-        return cls(**{**content, "taken": taken, "runs": tuple(content["runs"])})
+        lists = {"runs": tuple(content["runs"]), "later": tuple(content.get("later", ()))}
+        return cls(**{**content, **lists, "taken": taken})
 
 
 class PhaseFolder:
@@ -103,6 +107,11 @@ class PhaseFolder:
     @property
     def fits(self) -> Path:
         return self.path / "fits.json"
+
+    @property
+    def claimed(self) -> RunFolder:
+        """The folder as one that can be claimed, as a run's is, while the phase is fitted and the next one begins."""
+        return RunFolder(self.path)
 
     def record(self) -> PhaseRecord | None:
         """What the phase was launched with; None before its first launch."""
@@ -145,6 +154,14 @@ def records(study: Study) -> tuple[list[PhaseRecord], list[str]]:
         else:
             known += [] if record is None else [record]
     return known, unreadable
+
+
+def to_come(launched: Iterable[PhaseRecord]) -> list[str]:
+    """The phases that a launch is to go on with and that have not begun, in their order."""
+    launched = list(launched)
+    begun = {record.phase for record in launched}
+    names = dict.fromkeys(name for record in launched for name in record.later)
+    return [name for name in names if name not in begun]
 
 
 def results(study: Study, run_ids: Sequence[str]) -> dict[str, str]:

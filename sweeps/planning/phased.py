@@ -1,7 +1,7 @@
 """The plans of all phases in order: each with the laws of those before it, as far as these have been fitted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sweeps.config.phases import Earlier, steps
 from sweeps.ledger.phase_record import Taken, difference, results
@@ -26,13 +26,16 @@ def make_plans(overrides: Sequence[str]) -> list[Plan]:
     plans: list[Plan] = []
     earlier: dict[str, Earlier] = {}
     of_phase: dict[str, Plan] = {}
-    for step in steps(overrides):
+    every = steps(overrides)
+    for number, step in enumerate(every):
         if step.phase is None:
             plans.append(make_plan(step.overrides, composed=step.composed))
             continue
         if plans and plans[-1].overrides != step.overrides:  # another study
             earlier, of_phase = {}, {}
         plan = make_plan(step.overrides, step.phase, earlier, step.composed)
+        after = (other for other in every[number + 1 :] if other.overrides == step.overrides)
+        plan = replace(plan, later=tuple(other.phase for other in after if other.phase is not None))
         for spec in plan.grid.specs.values():
             if spec.source is not None:
                 check_varied(step.phase, spec, _varied(of_phase[spec.source]))

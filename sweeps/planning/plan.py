@@ -34,7 +34,7 @@ _MEASURED = 100
 class Plan:
     """The plan of a study, or of one of its phases.
 
-    states: the state of each run that has a folder, by run id. overrides: as typed.
+    states: the state of each run that has a folder, by run id. overrides: as typed. later: the phases after it.
     """
 
     study: Study
@@ -42,6 +42,7 @@ class Plan:
     runs: list[PlannedRun]  # the costliest first, so that the last worker does not end with the longest run
     states: dict[str, str]
     overrides: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
 
     @property
     def phase(self) -> str | None:
@@ -65,7 +66,10 @@ class Plan:
         assert self.phase is not None
         rules = {key: spec.text for key, spec in self.grid.specs.items()}
         ids = tuple(sorted(run.run_id for run in self.runs))
-        return PhaseRecord(self.phase, self.grid.regime, rules, self.grid.inputs, tuple(self.grid.taken), ids)
+        taken = tuple(self.grid.taken)
+        return PhaseRecord(
+            self.phase, self.grid.regime, rules, self.grid.inputs, taken, ids, later=self.later
+        )
 
     @property
     def launcher(self) -> Launcher:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from sweeps.verbs.arguments import RUN_ID, SweepVerb, add_study, find_study
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     from rich.table import Table
 
+    from sweeps.ledger.phase_record import PhaseRecord
     from sweeps.ledger.run_folder import Study
 
 WATCH_S = 5.0
@@ -81,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watch",
         action="store_true",
-        help=f"refresh every {WATCH_S:.0f} seconds until nothing runs any more",
+        help=f"refresh every {WATCH_S:.0f} seconds until the study has ended in all its phases, or nobody works on it",
     )
     parser.add_argument(
         "--plot",
@@ -116,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class Watched:
-    """Says when there is nothing more to watch in a study: every run has ended, or nobody works on it."""
+    """Says when there is nothing more to watch in a study: it has ended in all its phases, or nobody works on it."""
 
     def __init__(self, study: "Study") -> None:
         self.study = study
@@ -125,21 +128,51 @@ class Watched:
     def over(self, frame: "pd.DataFrame") -> str | None:
         """A sentence on why nothing changes any more by itself, None while something may.
 
-        A run that failed and may be tried again has not ended while a launch may still do it.
+        A run that failed and may be tried again has not ended while a launch may still do it, nor has a study with
+        phases while its last phase has not begun.
         """
-        if all(map(self._rests, frame.run_id, frame.state)):
+        from sweeps.ledger.phase_record import records, to_come
+
+        launched = records(self.study)[0]
+        later = to_come(launched)
+        unwritten = {run for record in launched for run in record.runs}.difference(frame.run_id)
+        rest = all(map(self._rests, frame.run_id, frame.state))
+        if rest and not (later or unwritten):
             return ENDED
         now = time.monotonic()
-        if any(map(self._moves, frame.run_id, frame.state)):
+        if any(map(self._moves, frame.run_id, frame.state)) or rest and self._goes_on(launched):
             self._moved = now
+        elif rest and (stopped := [record for record in launched if record.stopped]):
+            return f"{ENDED}, and the study stopped at its phase {stopped[-1].phase}: {stopped[-1].stopped}"
         if now - self._moved < QUIET_S:
             return None
         counts = Counter(state for state in frame.state if state not in AT_REST)
-        left = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        left = [f"{count} {state}" for state, count in sorted(counts.items())]
+        left += [f"{len(unwritten)} without a folder"] if unwritten else []
+        left += [f"to come: {', '.join(later)}"] if later else []
+        what = "all runs have ended but not all phases have begun" if rest and later else "not all have ended"
         return (
-            f"for {QUIET_S:.0f} s no run trained, waited in a queue or was held by a worker, and not all have ended "
-            f"({left}): saescale launch goes on with them"
+            f"for {QUIET_S:.0f} s no run trained, waited in a queue or was held by a worker, and {what} "
+            f"({', '.join(left)}): saescale launch goes on with them"
         )
+
+    def _goes_on(self, launched: "Sequence[PhaseRecord]") -> bool:
+        """Whether a launch fits a phase now, or a job in SLURM's queue is to do it, before the next phase begins."""
+        from sweeps.errors import SweepError
+        from sweeps.ledger.claims import held
+        from sweeps.ledger.launches import planners
+        from sweeps.ledger.phase_record import PhaseFolder
+
+        if any(held(PhaseFolder(self.study, record.phase).claimed) for record in launched):
+            return True
+        if not planners(self.study):
+            return False
+        from sweeps.dispatch.planner import living  # with all that a launch needs, which `status` seldom does
+
+        try:
+            return living(self.study) is not None
+        except SweepError:  # SLURM is not here, or does not answer
+            return False
 
     def _rests(self, run_id: str, state: str) -> bool:
         from sweeps.ledger import failures

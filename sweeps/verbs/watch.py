@@ -142,8 +142,8 @@ main = SweepVerb(
     saescale watch study=demo --every 60 --out /tmp/demo.html
     """,
     failure="runs are left that nobody works on: for two minutes none trained, was queued or was held by a worker",
-    notes="It ends when every run has ended, or when nobody works on the study any more. It writes neither fits.json\n"
-    "nor report.html.",
+    notes="It ends when every run of every phase has ended, or when nobody works on the study any more. It writes\n"
+    "neither fits.json nor report.html.",
     interrupted="interrupted; the page stays as it is, and the runs go on.",
 )
 

@@ -6,15 +6,18 @@ from types import SimpleNamespace
 
 import pytest
 
+from sweeps.dispatch import phases
 from sweeps.dispatch.launch import write_runs
 from sweeps.dispatch.states import progress_text, states
-from sweeps.ledger import failures
-from sweeps.ledger.claims import claim
+from sweeps.ledger import failures, launches
+from sweeps.ledger.claims import claim, holding
 from sweeps.ledger.run_folder import Status
+from sweeps.planning.phased import make_plans
 from sweeps.planning.plan import make_plan
 from sweeps.verbs import watch
 from sweeps.verbs.cli import main
-from sweeps.verbs.status import Watched
+from sweeps.verbs.status import QUIET_S, Watched
+from tests.sweeps.dispatch.phase_study import PhaseStudy
 
 
 @pytest.mark.parametrize(
@@ -162,6 +165,85 @@ def test_a_run_that_failed_for_good_has_ended_and_a_held_one_goes_on(study, monk
     assert "1 failed (bug), 1 pending" in watched.over(states(study.study))
     second.set_status(Status("done"))
     assert watched.over(states(study.study)) == "every run has ended"
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A study of the phases tune and main, of which tune has begun and ended."""
+    study = PhaseStudy(tmp_path)
+    tune = make_plans(study.overrides())[0]
+    phases.begin(tune)
+    study.end(tune)
+    return study
+
+
+def test_watching_goes_on_between_phases(two, monkeypatch, capsys):
+    """It ends with the last phase: neither while the laws of the first are fitted, nor before the second has runs."""
+    tune = make_plans(two.overrides())[0]
+    naps = []
+
+    def sleep(seconds):
+        naps.append(seconds)
+        two.fit(tune)
+        main_plan = make_plans(two.overrides())[1]
+        match len(naps):
+            case 1:
+                phases.begin(main_plan)
+            case 2:
+                write_runs(main_plan)
+            case 3:
+                two.end(main_plan)
+
+    monkeypatch.setattr("sweeps.verbs.status.time", SimpleNamespace(sleep=sleep, monotonic=lambda: 0.0))
+    assert main(["status", str(tune.study.path)]) == 0
+    assert "15 done\nphase to come: main" in capsys.readouterr().out
+    assert main(["status", str(tune.study.path), "--watch"]) == 0
+    out = capsys.readouterr().out
+    assert len(naps) == 3 and "Every run has ended." in out and "to come" not in out
+
+
+def test_a_study_whose_next_phase_nobody_begins_is_watched_no_longer(two, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("sweeps.verbs.status.time", SimpleNamespace(monotonic=lambda: now[0]))
+    plan = make_plans(two.overrides())[0]
+    watched, frame = Watched(plan.study), states(plan.study)
+
+    def later(seconds):
+        now[0] += seconds
+        return watched.over(frame)
+
+    assert later(QUIET_S - 1) is None
+    with holding(plan.folder.claimed):  # a launch fits its laws
+        assert later(2 * QUIET_S) is None and later(2 * QUIET_S) is None
+    assert later(QUIET_S - 1) is None and not list(plan.folder.path.glob("claim-*"))
+    launches.record(launches.new_folder(plan.study), launches.PLANNER, ["study=two"], {"7": []})
+    monkeypatch.setattr("sweeps.dispatch.planner.living", lambda study: "7")  # a job is to go on
+    assert later(2 * QUIET_S) is None
+    monkeypatch.setattr("sweeps.dispatch.planner.living", lambda study: None)
+    assert later(QUIET_S + 1) == (
+        "for 120 s no run trained, waited in a queue or was held by a worker, and all runs have ended but not all "
+        "phases have begun (to come: main): saescale launch goes on with them"
+    )
+
+
+def test_a_study_that_stopped_at_its_budget_has_nothing_more_to_watch(two):
+    tune = make_plans(two.overrides())[0]
+    phases.stop(tune, "it would cost more than its budget.")
+    assert Watched(tune.study).over(states(tune.study)) == (
+        "every run has ended, and the study stopped at its phase tune: it would cost more than its budget."
+    )
+
+
+def test_a_launch_holds_a_phase_while_it_fits_it(two, monkeypatch):
+    tune = make_plans(two.overrides())[0]
+    held = []
+
+    def close(plan, later, say):
+        held.extend(plan.folder.path.glob("claim-*"))
+
+    monkeypatch.setattr(phases, "close", close)
+    assert phases.advance(two.overrides(), lambda plan: 0, lambda plan: "", lambda line: None) == 0
+    assert len(held) == 1 and not list(tune.folder.path.glob("claim-*"))
 
 
 def test_watch_of_a_study_that_has_ended_promises_no_reload_and_takes_no_folder(study, tmp_path, capsys):
