@@ -10,6 +10,8 @@ from sae_core.errors import ConfigError
 # sparsity penalty determines how many are active.
 RANKED = ("topk", "batchtopk")
 PENALISED = ("relu", "jumprelu", "gated")
+INIT_SCALES = ("norm", "tied")
+PARAMETRIZATIONS = ("standard", "mup")
 PRECISIONS = ("fp32", "tf32", "bf16")
 STOPS = ("budget", "converged", "predicted")
 SCHEDULES = ("constant", "linear", "sqrt", "cosine")
@@ -165,10 +167,7 @@ def validate(run: RunConfig) -> None:
     ):
         if value < 1:
             raise ConfigError(f"{name} is {_shown(value, name in _NOT_GIVEN)}; it must be at least 1.")
-    if sae.activation not in RANKED + PENALISED:
-        raise ConfigError(
-            f"sae.activation is {sae.activation}; it must be one of {', '.join(RANKED + PENALISED)}."
-        )
+    _validate_names(run)
     if sae.activation in RANKED:
         _validate_ranked(sae, run.data.d_model)
     else:
@@ -185,6 +184,21 @@ def validate(run: RunConfig) -> None:
         _validate_fused(run)
     _validate_numbers(run)
     _validate_schedule(train)
+
+
+def _validate_names(run: RunConfig) -> None:
+    """Check each setting that is one of a few names."""
+    sae, train = run.sae, run.train
+    for name, value, known in (
+        ("sae.activation", sae.activation, RANKED + PENALISED),
+        ("sae.init_scale", sae.init_scale, INIT_SCALES),
+        ("sae.parametrization", sae.parametrization, PARAMETRIZATIONS),
+        ("train.precision", train.precision, PRECISIONS),
+        ("train.stop", train.stop, STOPS),
+        ("train.lr_schedule", train.lr_schedule, SCHEDULES),
+    ):
+        if value not in known:
+            raise ConfigError(f"{name} is {value}; it must be one of {', '.join(known)}.", value, known)
 
 
 def _validate_ranked(sae: SAEConfig, d: int) -> None:
@@ -275,7 +289,6 @@ def _validate_numbers(run: RunConfig) -> None:
             train.clip_grad,
             "above 0, or null",
         ),
-        ("train.precision", train.precision in PRECISIONS, train.precision, "fp32, tf32 or bf16"),
         (
             "sae.auxk_coef",
             sae.auxk_coef is None or 0 <= sae.auxk_coef < inf,
@@ -284,8 +297,6 @@ def _validate_numbers(run: RunConfig) -> None:
         ),
         ("sae.init_threshold", 0 < sae.init_threshold < inf, sae.init_threshold, "above 0"),
         ("sae.bandwidth", 0 < sae.bandwidth < inf, sae.bandwidth, "above 0"),
-        ("train.stop", train.stop in STOPS, train.stop, "budget, converged or predicted"),
-        ("train.lr_schedule", train.lr_schedule in SCHEDULES, train.lr_schedule, " or ".join(SCHEDULES)),
         (
             "train.decay_share",
             train.decay_share is None or 0 < train.decay_share <= 1,
@@ -298,13 +309,6 @@ def _validate_numbers(run: RunConfig) -> None:
             train.warmup_steps is None or train.warmup_steps >= 0,
             train.warmup_steps,
             "0 or above, or null",
-        ),
-        ("sae.init_scale", sae.init_scale in ("norm", "tied"), sae.init_scale, "norm or tied"),
-        (
-            "sae.parametrization",
-            sae.parametrization in ("standard", "mup"),
-            sae.parametrization,
-            "standard or mup",
         ),
         (
             "sae.init_scale",

@@ -1,7 +1,9 @@
 """What a user of a sweep can get wrong, said in one sentence."""
 
+from sae_core.errors import UserError
 
-class SweepError(ValueError):
+
+class SweepError(UserError):
     """A config, grid or study folder that cannot be used as it stands."""
 
 

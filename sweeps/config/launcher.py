@@ -88,10 +88,8 @@ class Launcher:
 
 def check_launcher(launcher: Launcher) -> None:
     """Raise SweepError for an impossible value, or a tracker whose package is missing."""
-    if launcher.kind not in KINDS:
-        raise SweepError(f"launcher.kind is {launcher.kind!r}; it must be one of {', '.join(KINDS)}.")
-    if launcher.device not in DEVICES:
-        raise SweepError(f"launcher.device is {launcher.device!r}; it must be cpu or cuda.")
+    _one_of("kind", launcher.kind, KINDS)
+    _one_of("device", launcher.device, DEVICES)
     for key in _POSITIVE:
         value = getattr(launcher, key)
         if value is not None and not value > 0:
@@ -104,15 +102,20 @@ def check_launcher(launcher: Launcher) -> None:
     check_trackers(launcher)
     for kind, times in launcher.retries.items():
         if kind not in FAILURE_KINDS:
-            raise SweepError(f"launcher.retries names {kind!r}; the kinds are {', '.join(FAILURE_KINDS)}.")
+            listed = ", ".join(FAILURE_KINDS)
+            raise SweepError(f"launcher.retries names {kind!r}; the kinds are {listed}.", kind, FAILURE_KINDS)
         if times < 0:
             raise SweepError(f"launcher.retries.{kind} is {times}; it must be 0 or more.")
 
 
+def _one_of(key: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise SweepError(f"launcher.{key} is {value!r}; it must be one of {', '.join(known)}.", value, known)
+
+
 def check_trackers(launcher: Launcher) -> None:
     """Raise SweepError for an unknown W&B mode, or a tracker whose package is not installed."""
-    if launcher.wandb not in WANDB_MODES:
-        raise SweepError(f"launcher.wandb is {launcher.wandb!r}; it must be one of {', '.join(WANDB_MODES)}.")
+    _one_of("wandb", launcher.wandb, WANDB_MODES)
     wanted = {"tensorboard": launcher.tensorboard, "wandb": launcher.wandb != "off"}
     for package, on in wanted.items():
         if on and importlib.util.find_spec(package) is None:

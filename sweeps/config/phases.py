@@ -146,7 +146,9 @@ def in_phase(config: DictConfig, name: str, line: Overrides) -> PhaseConfig:
         raise SweepError(f"There is no phase {name!r}; there are {', '.join(map(str, config.phases))}.")
     phase, config = config.phases[name], copy.deepcopy(config)
     if phase.regime not in REGIMES:
-        raise SweepError(f"phases.{name}.regime is {phase.regime!r}; it must be {REGIME_TEXT}.")
+        raise SweepError(
+            f"phases.{name}.regime is {phase.regime!r}; it must be {REGIME_TEXT}.", phase.regime, REGIMES
+        )
     given = line.fixed_keys | set(line.axes)
     given |= {key.removeprefix(start) for key in given for start in (AXES, DERIVE) if key.startswith(start)}
     specs = {key: spec for key, spec in _specs(name, phase).items() if key not in given}

@@ -58,7 +58,9 @@ def small(launcher: Launcher, dependency: str | None) -> Launcher:
         if name not in known - {"planner"}:
             raise SweepError(
                 f"launcher.slurm.planner has {name!r}, which is not a key of launcher.slurm; other options of sbatch "
-                "go into its sbatch: {…}."
+                "go into its sbatch: {…}.",
+                name,
+                known,
             )
     memory = None if asked.mem_gb is None else min(asked.mem_gb, _MEMORY_GB)
     own = replace(asked, gpus_per_node=None, mem_gb=memory, cpus_per_task=asked.cpus_per_task and 1)

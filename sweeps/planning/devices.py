@@ -63,6 +63,8 @@ def device(name: str) -> Device:
     """The device of a name; SweepError, with the known ones, if there is none."""
     if name not in DEVICES:
         raise SweepError(
-            f"launcher.gpu is {name!r}; known are {', '.join(DEVICES)}: for another GPU set launcher.flops_per_s."
+            f"launcher.gpu is {name!r}; known are {', '.join(DEVICES)}: for another GPU set launcher.flops_per_s.",
+            name,
+            DEVICES,
         )
     return DEVICES[name]

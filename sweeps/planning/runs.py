@@ -98,7 +98,8 @@ def planned_run(cell: Cell) -> PlannedRun:
         where = ", ".join(
             f"{k}={v:.6g}" if isinstance(v, float) else f"{k}={v}" for k, v in cell.varied.items()
         )
-        raise SweepError(f"Impossible run{f' at {where}' if where else ''}: {error}") from error
+        sentence = f"Impossible run{f' at {where}' if where else ''}: {error}"
+        raise SweepError(sentence, error.value, error.known) from error
     if facts.train_tokens is not None and config.train.batch_tokens > facts.train_tokens:
         raise SweepError(
             f"train.batch_tokens = {config.train.batch_tokens} is larger than the {facts.train_tokens} training tokens "

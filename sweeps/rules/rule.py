@@ -134,7 +134,8 @@ def read_spec(phase: str, name: str, content: Mapping[str, Any], regime: str) ->
     if "regime" in options:
         options["regime"] = options["regime"] or regime
         if options["regime"] not in REGIMES:
-            raise SweepError(f"{where}: regime is {options['regime']!r}; it must be {REGIME_TEXT}.")
+            wrong = options["regime"]
+            raise SweepError(f"{where}: regime is {wrong!r}; it must be {REGIME_TEXT}.", wrong, REGIMES)
     if source is None and not definition.of_axis:
         raise SweepError(f"{where}: the rule {rule} needs `from`, the phase whose laws it takes.")
     return Spec(name, rule, source, options, guess)

@@ -193,7 +193,8 @@ def guarded(
     except UsageError as error:
         return _tell(command, f"{_sentence(str(error))} See {command} --help.", USAGE)
     except errors as error:
-        return _tell(command, str(error), FAILED)
+        near = did_you_mean(str(getattr(error, "value", "")), getattr(error, "known", ()))
+        return _tell(command, f"{error}{near}", FAILED)
     except BrokenPipeError:  # the reader closed the pipe, as `… | head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return DONE

@@ -97,7 +97,7 @@ def test_a_warm_up_in_steps_is_the_same_run_as_in_tokens():
         ({"warmup_steps": -1}, "warmup_steps is -1"),
         ({"lr_schedule": "linear", "stop": "converged"}, "must end there"),
         ({"lr_schedule": "linear", "decay_share": 0.0}, "decay_share is 0.0"),
-        ({"lr_schedule": "step"}, "constant or linear or sqrt or cosine"),
+        ({"lr_schedule": "step"}, "one of constant, linear, sqrt, cosine"),
     ],
 )
 def test_impossible_schedules_are_refused(changes, words):

@@ -81,6 +81,30 @@ def test_impossible_launchers_are_a_sentence(tiny, capsys, override, says):
     assert code == 1 and says in printed.err and printed.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("override", "near"),
+    [
+        ("sae.activation=topkk", "topk"),
+        ("sae.activation=topk,jumprulu", "jumprelu"),
+        ("sae.init_scale=nrom", "norm"),
+        ("sae.parametrization=standart", "standard"),
+        ("train.precision=fp_32", "fp32"),
+        ("train.stop=convergd", "converged"),
+        ("train.lr_schedule=cosin", "cosine"),
+        ("launcher.kind=slrum", "slurm"),
+        ("launcher.device=cude", "cuda"),
+        ("launcher.wandb=offlin", "offline"),
+        ("launcher.gpu=H20 launcher.device=cuda", "H200"),
+        ("+launcher.retries.stall=1", "stalled"),
+        ("launcher=slrum", "slurm"),
+        ("data=smolm2", "smollm2"),
+    ],
+)
+def test_a_value_that_is_none_of_a_few_names_the_near_ones(tiny, capsys, override, near):
+    code, printed = shown(tiny(*override.split()), capsys)
+    assert code == 1 and f" Did you mean {near}" in printed.err and printed.err.count("\n") == 1
+
+
 def test_hydras_own_flags_are_understood(tiny, capsys):
     code, printed = shown(["-m", *tiny("seed=0,1")], capsys)
     assert code == 0 and "2 runs = 2 seed" in printed.out
