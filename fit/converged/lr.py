@@ -1,6 +1,6 @@
 """lr* of each n: the learning rate at which the loss is lowest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -60,7 +60,8 @@ class Comparable:
 def comparable(runs: pd.DataFrame, curves: pd.DataFrame | None) -> Comparable:
     """Converged runs by L∞, see `tails.at_limits`; an n with known tails at too few lr, by the last losses of all.
 
-    An n needs three lr for a vertex. All runs of one n are compared by the same kind of loss.
+    An n needs three lr for a vertex, and the tails of those beside the best: see `up_to_doubtful`. All runs of one n
+    are compared by the same kind of loss.
     """
     known, left_out = at_limits(runs, curves)
     if not left_out or not {"n_latents", "lr", "nmse"} <= set(runs.columns):
@@ -68,13 +69,44 @@ def comparable(runs: pd.DataFrame, curves: pd.DataFrame | None) -> Comparable:
     every, limited = (tables.numeric(each, "n_latents", "lr", "nmse") for each in (runs, known))
     rates = every[(every["lr"] > 0) & (every["nmse"] > 0)].groupby("n_latents")["lr"].nunique()
     with_limit = limited[limited["lr"] > 0].groupby("n_latents")["lr"].nunique()
-    few = rates.index[(rates >= 3) & (with_limit.reindex(rates.index, fill_value=0) < 3)]
+    too_few = with_limit.reindex(rates.index, fill_value=0) < 3
+    few = rates.index[(rates >= 3) & (too_few | rates.index.isin(_doubtful(every, known)))]
     ends = runs[every["n_latents"].isin(few)]
     others = known[~limited["n_latents"].isin(few)]
     rows = pd.concat([others, ends.assign(**{LIMIT: ends["nmse"]})]).sort_index()
     if others.empty:
         rows = rows.drop(columns=LIMIT)
     return Comparable(rows, len(runs) - len(rows), tuple(float(n) for n in few))
+
+
+def _doubtful(every: pd.DataFrame, known: pd.DataFrame) -> list[float]:
+    """The n whose best lr stands beside one without a known tail. known: those of `every` that have a `LIMIT`."""
+    sizes = []
+    for n, part in every[(every["lr"] > 0) & (every["nmse"] > 0)].groupby("n_latents"):
+        here = known[LIMIT].reindex(part.index)
+        means = np.log(here).groupby(part["lr"]).mean()
+        losses = {float(lr): float(mean) for lr, mean in means.dropna().items()}
+        if losses and up_to_doubtful(losses, map(float, means.index[means.isna()])) != losses:
+            sizes.append(float(str(n)))
+    return sizes
+
+
+def up_to_doubtful(losses: Mapping[float, float], doubtful: Iterable[float]) -> dict[float, float]:
+    """The losses without those beyond a doubtful lr that stands beside the best one.
+
+    With them a parabola would go from the best past that lr, at which the loss may be lower still. A doubtful lr that
+    stands beyond a known one cannot be the best, if the loss has one minimum over lr.
+
+    losses: lr to ln L. doubtful: lr of which nothing says that their loss is above the lowest.
+    """
+    best, kept = min(losses, key=losses.__getitem__), dict(losses)
+    others = list(doubtful)
+    for side in (-1, 1):
+        at = min((side * lr for lr in others if side * lr > side * best), default=np.inf)
+        beyond = [lr for lr in losses if side * lr > side * best]
+        if all(side * lr > at for lr in beyond):
+            kept = {lr: loss for lr, loss in kept.items() if lr not in beyond}
+    return kept
 
 
 def lr_optima(table: pd.DataFrame, by: Sequence[str] = ("n_latents",)) -> tuple[pd.DataFrame, list[str]]:

@@ -146,7 +146,7 @@ def _runs_of(runs: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
 
 
 def _group(runs: pd.DataFrame, curves: pd.DataFrame | None, curve_group: CurveGroup) -> Group:
-    ends = _converged(runs, curves, curve_group.options)
+    ends = run_ends(runs, curves, curve_group.options)
     at_end = batch.at_convergence(ends.at_limits, ends.unconverged)
     by_tokens = optima_by_tokens(curve_group.rows)
     of_readings = tuple(
@@ -238,14 +238,17 @@ def _ratio(
         return Ratio((), None, None, None, None, (about, str(error)))
 
 
+_CELL_OF_LR = {"n_latents", "batch_tokens", "lr", "nmse"}
+
+
 @dataclass(frozen=True)
-class _Ends:
+class RunEnds:
     """The ends of the runs of a group.
 
     every: all converged runs. best: the one that represents each n, with its tokens to convergence. known: those that
     represent each n and batch size, with theirs. at_limits: the converged runs whose L∞ is known, with it.
-    unconverged: the other done runs with `lowest`, the lower 95 % end of their L∞, where that is known. reasons: which
-    inputs are missing.
+    unconverged: the other done runs with `lowest`, the lower 95 % end of their L∞, where that is known, and NaN for the
+    converged ones whose L∞ is not. reasons: which inputs are missing.
     """
 
     every: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -256,19 +259,22 @@ class _Ends:
     reasons: tuple[str, ...] = ()
 
 
-def _converged(runs: pd.DataFrame, curves: pd.DataFrame | None, options: FitOptions) -> _Ends:
+def run_ends(runs: pd.DataFrame, curves: pd.DataFrame | None, options: FitOptions) -> RunEnds:
     """The ends of the runs by whether they converged."""
     try:
         groups = list(converged(runs, unconverged=options.unconverged, asked=options.group, curves=curves))
     except FitError as error:
-        return _Ends(reasons=(str(error),))
+        return RunEnds(reasons=(str(error),))
     every = pd.concat([group.every for group in groups])
     of_each = pd.concat([group.rows for group in groups])
     best = of_each.sort_values("nmse").drop_duplicates("n_latents")
     # Who keeps unconverged runs asks for last losses.
     at_end, without = (every, 0) if options.unconverged == KEEP else at_limits(every, curves)
     others, unknown = _unconverged(runs, every, curves)
-    ends = _Ends(every, pd.DataFrame(), _no_tokens(), at_end, others, _without_limit(without, unknown))
+    if without and _CELL_OF_LR <= set(every.columns):
+        doubtful = tables.numeric(every[~every.index.isin(at_end.index)], *_CELL_OF_LR)
+        others = pd.concat([others, doubtful.assign(converged=True, lowest=np.nan)])
+    ends = RunEnds(every, pd.DataFrame(), _no_tokens(), at_end, others, _without_limit(without, unknown))
     if best.empty:
         return replace(ends, reasons=("No run is done and converged.", *ends.reasons))
     try:
@@ -299,8 +305,7 @@ def _unconverged(
     A loss that rises has no L∞; what it has reached is its end. Where the tail is not known, the last loss says
     nothing: the run might fall below all others.
     """
-    needed = {"n_latents", "batch_tokens", "lr", "nmse", "state", "converged"}
-    if not needed <= set(runs.columns):
+    if not _CELL_OF_LR | {"state", "converged"} <= set(runs.columns):
         return pd.DataFrame(), 0
     done = (runs["state"] == "done").to_numpy(dtype=bool, na_value=False) & np.isfinite(
         tables.numbers(runs, "nmse")

@@ -15,7 +15,7 @@ from scipy.stats import t as student
 
 from fit.compute.optimal_point import ComputeOptimal
 from fit.compute.slices import Curve, best_of
-from fit.converged.lr import AtEnd, End, best_lr
+from fit.converged.lr import AtEnd, End, best_lr, up_to_doubtful
 from fit.converged.tails import loss_column
 from fit.data import tables
 from fit.data.curves import candidates
@@ -167,7 +167,8 @@ def lr_readings(
     by_tokens : lr* under L(C) at equal tokens, see `optima_by_tokens`.
     points : by batch size, where each n is compute-optimal among the curves of that batch size.
     converged : the converged runs, with n_latents, batch_tokens, lr, nmse and, where known, their L∞.
-    unconverged : the other done runs, with the same columns and `lowest`, the lower 95 % end of their L∞.
+    unconverged : the other done runs, with the same columns, `converged` and `lowest`, the lower 95 % end of their L∞;
+        among them the converged runs whose L∞ is not known.
 
     Returns
     -------
@@ -180,7 +181,9 @@ def lr_readings(
     at_end = tuple(each for cell in losses for each in _cell(*cell))
     of_points = tuple(_compute_optimal(points))
     readings = [_reading(tokens, optima, at_end) for tokens, optima in by_tokens]
-    left = Counter(tables.numbers(unconverged, "batch_tokens")) if len(unconverged) else Counter[float]()
+    left: Counter[float] = Counter()
+    if len(unconverged):
+        left.update(tables.numbers(unconverged[~tables.truths(unconverged, "converged")[0]], "batch_tokens"))
     optimum = _reading(None, of_points, at_end)
     return LrReadings(
         _with_intervals(at_end, optimum),
@@ -267,14 +270,19 @@ def losses_by_lr(
 
     Several runs at one lr, as seeds, count as their geometric mean. A smaller or larger lr whose runs did not converge
     counts too, with the lower 95 % end of its L∞, if even that is above the lowest converged loss, and if so is every
-    other such lr between it and the best. Where a tail is not known, its lr may be the best.
+    other such lr between it and the best. Where a tail is not known, its lr may be the best: beside the best, it ends
+    the lr that count, see `up_to_doubtful`.
+
+    unconverged : runs with `lowest`, NaN where a tail is not known, as it may be of a converged run too.
     """
     losses = {lr: mean for lr, mean in _means(part, loss).items() if np.isfinite(mean)}
     if unconverged.empty or not losses:
         return losses
     here = np.logical_and.reduce([unconverged[name] == value for name, value in cell.items()])
     others = unconverged[here & ~unconverged["lr"].isin(list(losses))]
-    return losses | _surely_higher(losses, _means(others, "lowest"))
+    lowest = _means(others, "lowest")
+    known = losses | _surely_higher(losses, lowest)
+    return up_to_doubtful(known, lowest.keys() - known.keys())
 
 
 def _tolerant(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fit.converged.lr import comparable, lr_optima
+from fit.converged.lr import comparable, lr_optima, up_to_doubtful
 from fit.converged.tails import LIMIT
 from fit.law.errors import FitError
 from fit.study import fit_table
@@ -76,3 +76,29 @@ def test_an_n_with_known_tails_at_too_few_lr_is_compared_by_its_last_losses():
     assert any(
         f"the {len(runs)} runs there are compared by their last losses" in each.text for each in fit.cautions
     )
+
+
+def test_a_doubtful_lr_beside_the_best_ends_the_lr_that_count():
+    """Losses at 1, 2, 4, 8, 16 that are lowest at 4: only a doubtful lr next to the best can be better than it."""
+    losses = {1.0: 0.3, 2.0: 0.2, 4.0: 0.1, 8.0: 0.2, 16.0: 0.3}
+    assert up_to_doubtful(losses, []) == up_to_doubtful(losses, [1.5, 0.5, 12.0, 32.0]) == losses
+    assert sorted(up_to_doubtful(losses, [3.0])) == [4.0, 8.0, 16.0]
+    assert sorted(up_to_doubtful(losses, [0.5, 5.0, 6.0])) == [1.0, 2.0, 4.0]
+    assert sorted(up_to_doubtful(losses, [3.0, 5.0])) == [4.0]
+
+
+def test_an_n_whose_best_lr_stands_beside_one_of_unknown_tail_is_compared_by_its_last_losses():
+    """Its lr* would be that of a parabola past the unknown one, which is the best lr by the last losses."""
+    runs, _ = SWEEP.tables()
+    runs, lrs = runs.drop(columns=["nmse_inf", "nmse_inf_se"]), np.unique(runs["lr"])
+    of_n = runs[runs["n_latents"] == N[2]]
+    best = of_n.loc[of_n["nmse"].idxmin(), "lr"]
+
+    def without(lr):
+        dropped = (runs["n_latents"] == N[2]) & (runs["lr"] == lr)
+        return comparable(runs.assign(last_doubling=np.where(dropped, np.nan, 0.002)), None)
+
+    beside = without(best)
+    assert beside.by_last_loss == (N[2],) and beside.left_out == 0
+    far = without(lrs[-1])
+    assert far.by_last_loss == () and far.left_out == 1

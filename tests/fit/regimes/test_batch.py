@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fit.converged.lr import End
+from fit.converged.lr import End, best_lr
 from fit.converged.tails import LIMIT
+from fit.data.vertex import Vertex
 from fit.law.json_values import plain
 from fit.law.options import FitOptions
 from fit.regimes import batch, compare
 from fit.regimes.batch import Batch
+from fit.regimes.lr_readings import losses_by_lr, lr_readings
 from fit.regimes.verdict import Claim, Need, Outcome, verdict
 from fit.study import fit_study
 from fit.views.lines.verdict import about_edges, judgements, verdict_lines
@@ -135,27 +137,46 @@ def test_a_study_without_a_converged_run_still_compares_its_batch_sizes():
 def test_an_unknown_tail_says_nothing_of_an_lr_and_a_risen_loss_does():
     runs = RUNS.drop(columns=["nmse_inf", "nmse_inf_se"]).assign(converged=RUNS["lr"] != LRS[1])
     ids = runs["run_id"][runs["lr"] == LRS[1]]
-    known = compare._converged(runs, CURVES, FitOptions())
+    known = compare.run_ends(runs, CURVES, FitOptions())
     assert known.unconverged["lowest"].notna().all() and not known.reasons
     no_tail = CURVES[~CURVES["run_id"].isin(ids)]
-    unknown = compare._converged(runs, no_tail, FitOptions())
+    unknown = compare.run_ends(runs, no_tail, FitOptions())
     assert unknown.unconverged["lowest"].isna().all() and len(unknown.unconverged) == len(ids)
     assert any(
         f"{len(ids)} of those not converged have no curve with two" in text for text in unknown.reasons
     )
     rising = CURVES.assign(nmse=CURVES["nmse"].where(~CURVES["run_id"].isin(ids), CURVES["tokens"] / 1e9))
-    risen = compare._converged(runs, rising, FitOptions()).unconverged
+    risen = compare.run_ends(runs, rising, FitOptions()).unconverged
     np.testing.assert_allclose(risen["lowest"], risen["nmse"])
 
 
 def test_a_converged_run_without_a_tail_is_not_compared_with_the_limits_of_others():
     runs = RUNS.drop(columns=["nmse_inf", "nmse_inf_se"])
     some = CURVES[CURVES["run_id"] != runs["run_id"].iloc[0]]
-    found = compare._converged(runs, some, FitOptions())
+    found = compare.run_ends(runs, some, FitOptions())
     assert len(found.at_limits) == len(runs) - 1 and found.at_limits[LIMIT].notna().all()
     assert any("1 of those converged have no curve with two" in text for text in found.reasons)
-    none = compare._converged(runs, None, FitOptions())
+    none = compare.run_ends(runs, None, FitOptions())
     assert LIMIT not in none.at_limits and len(none.at_limits) == len(runs)
+
+
+def test_lr_is_not_known_where_a_converged_lr_of_unknown_tail_stands_beside_the_best():
+    """A parabola from the best past that lr would put lr* between them as if nothing were there."""
+    runs = RUNS.drop(columns=["nmse_inf", "nmse_inf_se"])
+    cell = runs[(runs["n_latents"] == runs["n_latents"].max()) & (runs["batch_tokens"] == 512)]
+    best = cell.loc[cell["nmse"].idxmin()]
+
+    def optimum(curves):
+        found = compare.run_ends(runs, curves, FitOptions())
+        at = {"n_latents": best["n_latents"], "batch_tokens": best["batch_tokens"]}
+        here = np.logical_and.reduce([found.at_limits[name] == value for name, value in at.items()])
+        losses = losses_by_lr(found.at_limits[here], LIMIT, found.unconverged, at)
+        return best_lr(losses), lr_readings([(4096.0, ())], {}, found.at_limits, found.unconverged)
+
+    assert isinstance(optimum(CURVES)[0], Vertex)
+    at, readings = optimum(CURVES[CURVES["run_id"] != best["run_id"]])
+    assert not isinstance(at, Vertex)
+    assert not readings.unconverged  # all of them converged
 
 
 def only(regimes):

@@ -197,7 +197,7 @@ def test_runs_that_are_extrapolated_have_their_limit_already():
     ends = RUNS.assign(nmse_inf=0.1, extrapolated=True)
     known, left_out = at_limits(ends, CURVES)
     assert (known[LIMIT] == ends["nmse"]).all() and not left_out
-    kept = compare_of._converged(RUNS, CURVES, FitOptions(unconverged="keep"))
+    kept = compare_of.run_ends(RUNS, CURVES, FitOptions(unconverged="keep"))
     assert LIMIT not in kept.at_limits and len(kept.at_limits) == len(RUNS)
 
 
