@@ -93,6 +93,20 @@ class Edge:
     end: End | None
 
 
+@dataclass(frozen=True)
+class BestLoss:
+    """ln L at the best lr of one n, or n and k, at one batch size; edge: where the lowest is at an end of the lr.
+
+    cell: equal for the batch sizes of one n, or n and k.
+    """
+
+    n_latents: float
+    batch_tokens: float
+    log_loss: float
+    cell: int
+    edge: Edge | None = None
+
+
 def at_convergence(converged: pd.DataFrame, unconverged: pd.DataFrame | None = None) -> Batch:
     """Test L(N): the converged loss of each batch size at its own best lr, with the geometric mean over seeds.
 
@@ -108,26 +122,15 @@ def at_convergence(converged: pd.DataFrame, unconverged: pd.DataFrame | None = N
     regime = "converged"
     if not {"batch_tokens", "n_latents", "nmse"} <= set(converged.columns) or converged.empty:
         return Batch(regime, reason="no converged run has a known batch_tokens.")
-    cell = [name for name in ("n_latents", "k") if name in converged.columns]
-    loss = loss_column(converged)
-    runs = tables.numeric(converged, *cell, "batch_tokens", "lr", loss)
-    runs = runs[runs["batch_tokens"] > 0]
+    runs, cell = _with_batch(converged)
     if runs["batch_tokens"].nunique() < 2:
         return Batch(regime, reason=_one(runs["batch_tokens"].to_numpy(dtype=float)))
-    others = pd.DataFrame() if unconverged is None else unconverged
-    rows: list[tuple[float, float, int]] = []
-    edges: list[Edge] = []
-    for number, (_, of_cell) in enumerate(runs.groupby(cell, dropna=False, sort=False)):
-        for B, part in of_cell.groupby("batch_tokens"):
-            at = {name: part[name].iloc[0] for name in (*cell, "batch_tokens") if name in others.columns}
-            losses = _losses(part, loss, others, at)
-            # "Hardly moves" is a claim of both directions, and a loss that may be lower still supports neither: the
-            # converged loss of the study of docs/regimes falls by 0.15 % a step to the smallest lr of n = 128. So the
-            # cell goes without this batch size, as claim 1 goes without an lr* that is known as a bound.
-            if (edge := _edge(losses)) is not None:
-                edges.append(edge)
-            else:
-                rows.append((np.log(float(str(B))), _at_best_lr(losses), number))
+    best = best_losses(converged, unconverged)
+    # "Hardly moves" is a claim of both directions, and a loss that may be lower still supports neither: the converged
+    # loss of the study of docs/regimes falls by 0.15 % a step to the smallest lr of n = 128. So the cell goes without
+    # this batch size, as claim 1 goes without an lr* that is known as a bound.
+    edges = [each.edge for each in best if each.edge is not None]
+    rows = [(np.log(each.batch_tokens), each.log_loss, each.cell) for each in best if each.edge is None]
     x, y, cells = np.array(rows, dtype=float).reshape(-1, 3).T
     test = _tested(regime, x, y, cells, _tuned(runs, cell))
     if edges and test.b is None:
@@ -135,6 +138,28 @@ def at_convergence(converged: pd.DataFrame, unconverged: pd.DataFrame | None = N
         text = f"without the {edge_losses} at an edge of the lr that count, {test.reason}"
         test = replace(test, reason=text)
     return replace(test, left_out=len(edges), ends=_ends(edges))
+
+
+def best_losses(converged: pd.DataFrame, unconverged: pd.DataFrame | None = None) -> list[BestLoss]:
+    """The losses that `at_convergence` compares, and those at an edge of the lr, which it leaves out."""
+    runs, cell = _with_batch(converged)
+    loss = loss_column(converged)
+    others = pd.DataFrame() if unconverged is None else unconverged
+    best = []
+    for number, (_, of_cell) in enumerate(runs.groupby(cell, dropna=False, sort=False)):
+        for B, part in of_cell.groupby("batch_tokens"):
+            at = {name: part[name].iloc[0] for name in (*cell, "batch_tokens") if name in others.columns}
+            losses = _losses(part, loss, others, at)
+            n = float(part["n_latents"].iloc[0])
+            best.append(BestLoss(n, float(str(B)), _at_best_lr(losses), number, _edge(losses)))
+    return best
+
+
+def _with_batch(converged: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The rows with a batch size, and the columns that are equal in a cell."""
+    cell = [name for name in ("n_latents", "k") if name in converged.columns]
+    runs = tables.numeric(converged, *cell, "batch_tokens", "lr", loss_column(converged))
+    return runs[runs["batch_tokens"] > 0], cell
 
 
 def at_tokens(cells: Sequence[CellLr], tokens: float) -> Batch:

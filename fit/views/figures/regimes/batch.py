@@ -10,8 +10,13 @@ from matplotlib.figure import Figure
 
 from fit.compute.slices import Curve, best_of
 from fit.converged.runs import GROUPS, groups
+from fit.converged.tails import loss_column
 from fit.data import tables
 from fit.data.curves import candidates
+from fit.law.options import DROP, FitOptions
+from fit.law.selection import ConvergedSelection
+from fit.regimes.batch import best_losses
+from fit.regimes.compare import run_ends
 from fit.study.study_tables import StudyTables
 from fit.views.figures.shared import axes as scales
 from fit.views.figures.shared import captions, identity, inputs, labels, layout
@@ -19,7 +24,9 @@ from fit.views.figures.shared.colours import Colours
 from fit.views.figures.shared.style import Style
 from fit.views.format import with_interval
 
-COLUMNS = ["panel", "regime", "batch_tokens", "value", "nmse", "n_latents"]
+COLUMNS = ["panel", "regime", "loss", "batch_tokens", "value", "nmse", "n_latents"]
+# The column `loss`: the converged one is L∞ where the tails of the runs tell it, and else their last.
+LIMIT, LAST, LOWEST = "L∞", "last", "lowest"
 REGIMES = {"compute": "L(C), at equal compute", "converged": "L(N), converged"}
 # The left panel draws a line at this many C, evenly spaced in ln C over the range that every batch size reaches.
 BUDGETS = 5
@@ -30,8 +37,8 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers, a pair of panels for each k and data set; `value` is the C or the n of a line.
 
     compute: at each C that all batch sizes reach, the lowest loss of any curve of a batch size. converged: for each n
-    and batch size, the lowest loss over lr. Raises inputs.Missing without two batch sizes, or without data for either
-    panel.
+    and batch size, the loss at the best lr that the test of `fit.regimes.batch` compares: those at an edge of the lr
+    are left out. Raises inputs.Missing without two batch sizes, or without data for either panel.
     """
     known = inputs.finished(study.runs, "n_latents", "batch_tokens", "nmse")
     if known["batch_tokens"].nunique() < 2:
@@ -46,7 +53,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     rows = [
         frame.assign(panel=name, regime=regime)
         for (_, part), name, best in zip(parts, names, of_part, strict=True)
-        for regime, frame in (("compute", _compute(best, budgets)), ("converged", _converged(part)))
+        for regime, frame in (("compute", _compute(best, budgets)), ("converged", _converged(part, study)))
         if len(frame)
     ]
     if not rows:
@@ -54,7 +61,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
             f"it needs two batch sizes at one k, with curves (columns run_id, {flops}, nmse) or converged runs."
         )
     table = pd.concat(rows, ignore_index=True).reindex(columns=COLUMNS)
-    return table.astype(dict.fromkeys(COLUMNS[2:], "float64"))
+    return table.astype(dict.fromkeys(COLUMNS[3:], "float64"))
 
 
 def convention(study: StudyTables) -> str:
@@ -70,10 +77,29 @@ def lowest_converged(part: pd.DataFrame) -> pd.DataFrame:
     return inputs.lowest(part, ["n_latents", "batch_tokens"])
 
 
-def _converged(part: pd.DataFrame) -> pd.DataFrame:
-    best = lowest_converged(part)
+def _converged(part: pd.DataFrame, study: StudyTables) -> pd.DataFrame:
+    ends = run_ends(part, study.curves, FitOptions(unconverged=_unconverged(study)))
+    if ends.at_limits.empty:
+        return pd.DataFrame()
+    rows = [
+        (each.batch_tokens, each.n_latents, np.exp(each.log_loss))
+        for each in best_losses(ends.at_limits, ends.unconverged)
+        if each.edge is None
+    ]
+    best = pd.DataFrame(rows, columns=["batch_tokens", "n_latents", "nmse"]).sort_values(
+        ["n_latents", "batch_tokens"]
+    )
     best = best[best.groupby("n_latents")["batch_tokens"].transform("nunique") > 1]
-    return best[["batch_tokens", "n_latents", "nmse"]].assign(value=best["n_latents"])
+    by_limit = loss_column(ends.at_limits) != "nmse"
+    return best.assign(value=best["n_latents"], loss=LIMIT if by_limit else LAST)
+
+
+def _unconverged(study: StudyTables) -> str:
+    """What the fits of the study did with runs that are not known to have converged."""
+    asked = [
+        fit.selection.unconverged_runs for fit in study.fits if isinstance(fit.selection, ConvergedSelection)
+    ]
+    return next(filter(None, asked), DROP)
 
 
 def frontiers(part: pd.DataFrame, curves: pd.DataFrame | None, flops: str) -> dict[float, Curve]:
@@ -101,7 +127,7 @@ def _shared(frontiers: list[Curve]) -> list[float]:
 
 def _compute(best: Mapping[float, Curve], budgets: list[float]) -> pd.DataFrame:
     return pd.DataFrame(
-        {"batch_tokens": B, "value": np.exp(log_c), "nmse": np.exp(curve.loss(log_c))}
+        {"batch_tokens": B, "loss": LOWEST, "value": np.exp(log_c), "nmse": np.exp(curve.loss(log_c))}
         for log_c in budgets
         for B, curve in best.items()
     )
@@ -160,9 +186,16 @@ def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
     ]
     text = (
         f"The loss over the batch size B: the lowest at equal compute C (left, {convention(study)[6:]} FLOPs), and the "
-        "converged one of each n (right)."
+        f"converged one of each n at its best lr (right{_which_losses(table)})."
     )
     return captions.caption(" ".join([text, *exponents]), study)
+
+
+def _which_losses(table: pd.DataFrame) -> str:
+    """What the losses of the converged panels are, after a comma."""
+    texts = {LIMIT: "L∞, which the tails of the runs predict", LAST: "the last loss"}
+    drawn = [texts[loss] for loss in dict.fromkeys(table["loss"]) if loss in texts]
+    return f", {' or '.join(drawn)}; losses at an edge of the lr are left out" if drawn else ""
 
 
 def _head(study: StudyTables, panel: str, regime: str) -> list[str]:

@@ -15,11 +15,26 @@ def table(swept):
     return batch.numbers(study(*swept))
 
 
-def test_converged_points_are_the_best_lr_of_each_n_and_batch(swept, table):
-    own = table[table["regime"] == "converged"].set_index(["n_latents", "batch_tokens"])["nmse"]
-    best = swept.runs.groupby(["n_latents", "batch_tokens"])["nmse"].min()
-    np.testing.assert_array_equal(own.sort_index(), best.sort_index())
-    assert len(own) == 2 * len(N)
+def test_converged_points_are_those_of_the_test_over_the_batch_size(swept, table):
+    """The slope through them, each n with a level of its own, is the b of the fit; last losses have another."""
+    own = table[table["regime"] == "converged"]
+    (group,) = swept.fits["regimes"]["groups"]
+    ((b, cells),) = [(test["b"], test["cells"]) for test in group["batch"] if test["regime"] == "converged"]
+    # Of one n an lr* is at an edge of the lr.
+    assert set(own["loss"]) == {"L∞"} and len(own) == 2 * cells == 2 * (len(N) - 1)
+    logs = np.log(own[["batch_tokens", "nmse"]]).groupby(own["n_latents"]).transform(lambda v: v - v.mean())
+    assert float(logs.prod(axis=1).sum() / (logs["batch_tokens"] ** 2).sum()) == pytest.approx(b, abs=1e-9)
+    last = swept.runs.groupby(["n_latents", "batch_tokens"])["nmse"].min()
+    drawn = own.set_index(["n_latents", "batch_tokens"])["nmse"]
+    assert (drawn < last.reindex(drawn.index)).all()
+    assert "L∞, which the tails of the runs predict" in batch.caption(table, study(fits=swept.fits)).text
+
+
+def test_a_converged_loss_at_an_edge_of_the_lr_is_not_drawn(swept):
+    few = swept.runs[swept.runs["lr"] >= swept.runs["lr"].median()]
+    own = batch.numbers(study(few, swept.curves))
+    of_n = own[own["regime"] == "converged"].groupby("n_latents")["batch_tokens"].count()
+    assert len(of_n) < len(N) and (of_n == 2).all()
 
 
 def test_at_equal_compute_the_larger_batch_is_worse_and_each_point_is_a_lowest_loss(swept, table):
@@ -36,7 +51,7 @@ def test_two_panels_and_the_exponent_of_each_in_the_caption(swept, table, style)
     figure = batch.draw(table, study(fits=swept.fits), style)
     assert_readable(figure)
     left, right = figure.axes
-    assert len(left.lines) == batch.BUDGETS and len(right.lines) == len(N)
+    assert len(left.lines) == batch.BUDGETS and len(right.lines) == len(N) - 1  # one n is at an edge
     assert (left.get_xscale(), left.get_yscale(), left.get_xlabel()) == ("log", "log", "batch size B, tokens")
     (group,) = swept.fits["regimes"]["groups"]
     words = batch.caption(table, study(fits=swept.fits)).text
