@@ -94,14 +94,16 @@ def frontier_columns(runs: pd.DataFrame, excess: np.ndarray, on: Sequence[object
     if factor is None:
         return FrontierColumns(differ)
     values = ", ".join(map(str, dict.fromkeys(held[factor.column])))
-    text = (
+    fact = (
         f"At equal C{', n_latents' if 'n_latents' in cell else ''}{' and lr' if LR in cell else ''}, runs differ by "
-        f"±{100 * factor.spread:.2g} % with {factor.column} ({len(factor.values)} values), which explains "
-        f"{100 * factor.share:.0f} % of their scatter. The frontier takes the lowest loss, so it is of {factor.column} "
-        f'{values}: choose one value (--where "{factor.condition}") or fit each by itself (--group {factor.column})'
+        f"±{100 * factor.spread:.2g} % with {factor.column} ({100 * factor.share:.0f} % of their "
+        f"scatter), and the frontier, of the lowest loss, is of {factor.column} {values}"
+    )
+    advice = (
+        f': choose one value (--where "{factor.condition}") or fit each by itself (--group {factor.column})'
         f"{_mapped(runs, factor)}."
     )
-    return FrontierColumns(differ, (Caution(Kind.ROWS, text, (factor.column,)),))
+    return FrontierColumns(differ, (Caution.advising(Kind.ROWS, fact, advice, (factor.column,)),))
 
 
 def _is_setting(runs: pd.DataFrame, name: str) -> bool:

@@ -66,16 +66,51 @@ class Block:
         ]
         return f"runs: {', '.join(f'{runs} at {name}' for runs, name in zip(used, names, strict=True))}"
 
-    def lines(self, width: int) -> Iterator[str]:
-        """The block in lines of at most `width`: columns that do not fit stand in a further band below."""
-        gap, widths = self._gap(width), self._widths
-        for band in self._bands(width):
+    def lines(self, width: int, fewest: bool = False) -> Iterator[str]:
+        """The block in lines of at most `width`: columns that do not fit stand in a further band below.
+
+        Where that takes more lines, each row is written out as `k=16: E 0.083 [0.059, 0.091], A 1.61 [1.32, 1.71]`.
+
+        fewest: write the rows out in place of one band with its header too, if that takes fewer lines.
+        """
+        gap, widths, bands = self._gap(width), self._widths, self._bands(width)
+        flowing = (
+            [line for row in self.rows for line in self._flowing(row, width)]
+            if fewest or len(bands) > 1
+            else []
+        )
+        fits = bool(flowing) and max(map(len, flowing)) <= width
+        if fits and len(flowing) < len(bands) * (1 + len(self.rows)):
+            yield from flowing
+            bands = []
+        for band in bands:
             for row in (self.header, *self.rows):
                 keys = [row[i].rjust(widths[i]) for i in range(self.keys)]
                 cells = [row[i].ljust(widths[i]) for i in band]
                 yield (GAP + gap.join([*keys, *cells])).rstrip()
         if self.more:
             yield f"{GAP}… {self.more} more with -v"
+
+    def _flowing(self, row: tuple[str, ...], width: int) -> Iterator[str]:
+        """The cells of a row one after the other, each with its name and none broken."""
+        keys = [f"{name}={value}" for name, value in zip(self.header[: self.keys], row, strict=False)]
+        cells = [
+            f"{value} runs"
+            if name == RUNS and value[-1:].isdigit()
+            else value
+            if name == RUNS
+            else f"{name} {value}"
+            for name, value in zip(self.header[self.keys :], row[self.keys :], strict=True)
+        ]
+        line = f"{GAP}{', '.join(keys)}{':' if keys else ''}"
+        for i, cell in enumerate(cells):
+            part = cell + ("," if i + 1 < len(cells) else "")
+            if i and len(line) + 1 + len(part) > width:
+                yield line
+                line = GAP + GAP + part
+            else:
+                line += f"{' ' if line.strip() else ''}{part}"
+        yield line
 
     def _gap(self, width: int) -> str:
         """One space between columns where the block just fits with it, else two."""
@@ -105,15 +140,24 @@ class Block:
 class LawTable:
     """The fits of one law, as blocks: first a row for each group, then what is derived from the parameters.
 
-    refuted: which of the fits their rows refute, `k=32`; None where they refute none.
+    regime: `at convergence`. is_named: whether the formula says so too, as that of N*(C) does. methods: how the points
+    of an optimum were found, `by isoFLOP vertices`. refuted: which of the fits their rows refute, `k=32`; None where
+    they refute none.
     """
 
     law: str
     formula: str
-    facts: str
+    regime: str
+    is_named: bool
+    methods: str
     refuted: str | None
     blocks: tuple[Block, ...]
     fits: tuple[FitResult, ...]
+
+    @property
+    def facts(self) -> str:
+        """`at the compute optimum, by isoFLOP vertices`."""
+        return ", ".join(filter(None, (self.regime, self.methods)))
 
 
 def law_tables(fits: Sequence[FitResult], most_rows: int | None = MOST_ROWS) -> list[LawTable]:
@@ -141,13 +185,13 @@ def _rank(fits: Sequence[FitResult]) -> tuple[bool, bool, float]:
 def _table(fits: Sequence[FitResult], most_rows: int | None) -> LawTable:
     first = fits[0]
     refuted = [fit for fit in fits if fit.refutation]
-    facts = [ASSUMED if _assumed_converged(fits) else REGIMES.get(first.regime or "", "")]
     methods = dict.fromkeys(filter(None, map(method_name, by_method(fits)[0])))
-    facts += [f"by {' or '.join(methods)}"] if methods else []
     return LawTable(
         first.law,
         first.formula,
-        ", ".join(filter(None, facts)),
+        ASSUMED if _assumed_converged(fits) else REGIMES.get(first.regime or "", ""),
+        first.response != "nmse",
+        f"by {' or '.join(methods)}" if methods else "",
         _refuted(refuted) if refuted else None,
         (_fits_block(fits), *_derived_blocks(fits, most_rows)),
         tuple(fits),

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fit.data.training_runs import SETTINGS
 from fit.law.caution import Caution, Kind
 from fit.law.errors import SkippedLaw
 from fit.law.result import FitResult
@@ -16,6 +17,8 @@ MOST_CAUTIONS = 5
 # Lines that one caution takes: a sentence about rows or optima is seldom shorter than 100 characters.
 MOST_LINES = 2
 IN_FULL = "-v has every sentence"
+# Below this width a caution takes one line where one says all that two would but the groups.
+NARROW = 80
 # What a caution of several sentences claims, where the heading of its kind names a subject and claims nothing.
 CLAIMS = {
     Kind.INTERVALS: "Intervals that may mislead",
@@ -72,7 +75,7 @@ def caution_lines(fits: Sequence[FitResult], regimes: Regimes | None, width: int
     merged = _merged(fits, regimes)
     every = [Owner(fit.law, fit.group, method_name(fit)) for fit in fits]
     alone = merged if len(merged) <= MOST_CAUTIONS else merged[: MOST_CAUTIONS - 1]
-    texts = [_first_that_fits(_ways(each, every), width) for each in alone]
+    texts = [_shortest(each, every, width) for each in alone]
     if rest := merged[len(alone) :]:
         with_owners = [f"{each.claim} ({_owners(each.owners, every)})" for each in rest]
         with_laws = [f"{each.claim} ({_laws(each.owners)})" for each in rest]
@@ -97,6 +100,22 @@ def _merged(fits: Sequence[FitResult], regimes: Regimes | None) -> list[Merged]:
     return [Merged(kind, each) for kind, each in of_kind.items() if each and kind is not Kind.REFUTED]
 
 
+def _shortest(merged: Merged, every: Sequence[Owner], width: int) -> str:
+    """The fullest way to write a kind that fits; on a narrow terminal one in a single line, if it loses no more than
+    the groups of its laws. A setting that mixes runs is said in full at any width."""
+    text = _first_that_fits(_ways(merged, every), width)
+    mixing = _mixing(merged)
+    if mixing and not any(fact.rstrip(".") in text for fact in mixing):
+        return next(iter(mixing.values()))
+    if width < NARROW and len(_broken(text, width)) > 1:
+        laws = _laws(merged.owners)
+        facts = merged.facts
+        brief = [f"{greek(fact)} ({laws})" for fact in facts.values()] if len(facts) == 1 else []
+        brief += [f"{merged.kind.value}: {laws}"] if merged.kind not in BY_EXAMPLE and len(facts) > 1 else []
+        return next((each for each in brief if len(_broken(each, width)) == 1), text)
+    return text
+
+
 def _ways(merged: Merged, every: Sequence[Owner]) -> Iterator[str]:
     """Ways to write a kind, the fullest first."""
     owners, laws = _owners(merged.owners, every), _laws(merged.owners)
@@ -107,6 +126,9 @@ def _ways(merged: Merged, every: Sequence[Owner]) -> Iterator[str]:
             yield f"{greek(text)} ({laws})"
     elif merged.kind in BY_EXAMPLE:
         subjects = _subjects(merged, every)
+        for way in _mixing(merged).values():
+            yield f"{merged.claim}: {subjects}; for one: {way}"
+            yield way
         for of_whom in (subjects, laws):
             for fact in facts.values():
                 yield f"{merged.claim}: {of_whom}; for one: {greek(fact)}"
@@ -118,6 +140,19 @@ def _ways(merged: Merged, every: Sequence[Owner]) -> Iterator[str]:
     fits = len({(owner.law, str(owner.group)) for owner in merged.owners})
     yield f"{merged.claim}: {'1 fit' if fits == 1 else f'{fits} fits'}"
     yield f"{merged.kind.value}: {'1 fit' if fits == 1 else f'{fits} fits'}"
+
+
+def _mixing(merged: Merged) -> dict[str, str]:
+    """The facts about a setting in which the rows of a law differ, each with its law and how many more there are.
+
+    Such a setting changes what the law is a law of.
+    """
+    more = f"; -v has {len(merged.facts) - 1} more like it" if len(merged.facts) > 1 else ""
+    return {
+        greek(caution.fact): f"{greek(caution.fact)} ({owner.law}{more})"
+        for caution, owner in merged.cautions
+        if caution.fact and SETTINGS.intersection(caution.of)
+    }
 
 
 def _subjects(merged: Merged, every: Sequence[Owner]) -> str:

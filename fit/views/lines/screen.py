@@ -17,6 +17,8 @@ from fit.views.lines.verdict import Judgement, judgements
 
 # Where the tables with an empty line between them take more lines than this, they stand without.
 ONE_SCREEN = 48
+# Where the legend takes more, it leaves the methods of the intervals to -v.
+LEGEND_LINES = 4
 # Values over n that rise and fall and are listed each.
 LISTED = 5
 # `fit.compute.frontier.LOOSER` in fewer words.
@@ -48,8 +50,9 @@ def screen(
 
     notes: what was said while the tables were read and the laws fitted; that a law was skipped becomes one line.
     """
+    laws = law_tables(fits)
     parts = [list(_verdict(regimes, width))]
-    parts += [list(_law(table, width)) for table in law_tables(fits)]
+    parts += [list(_law(table, width)) for table in laws]
     parts.append(list(_against(regimes, width)))
     last = [Line(text, Style.CAUTION) for text in caution_lines(fits, regimes, width)]
     last += [
@@ -60,7 +63,12 @@ def screen(
     ]
     skipped = skipped_line([note for note in notes if isinstance(note, SkippedLaw)], fits)
     last += _wrapped(skipped, width, Style.PLAIN) if skipped else []
-    last += _wrapped(_legend(fits, regimes), width, Style.ASIDE)
+    legend = _wrapped(_legend(fits, regimes), width, Style.ASIDE)
+    if len(legend) > LEGEND_LINES:
+        legend = _wrapped(_legend(fits, regimes, methods=False), width, Style.ASIDE)
+    last += legend
+    if sum(map(len, (*parts, last))) > ONE_SCREEN:
+        parts[1 : 1 + len(laws)] = [list(_law(table, width, fewest=True)) for table in laws]
     parts = [part for part in (*parts, last) if part]
     apart = sum(map(len, parts)) + len(parts) - 1 <= ONE_SCREEN
     return [line for i, part in enumerate(parts) for line in (*([Line("")] if i and apart else []), *part)]
@@ -91,16 +99,23 @@ def _claim(judged: Judgement) -> str:
     return f"{judged.outcome.upper()}: {judged.claim}. {judged.evidence}"
 
 
-def _law(table: LawTable, width: int) -> Iterator[Line]:
-    heading = f"{table.law}: {table.formula}" if table.law not in table.formula else table.formula
+def _law(table: LawTable, width: int, fewest: bool = False) -> Iterator[Line]:
+    name = f"{table.law}: {table.formula}" if table.law not in table.formula else table.formula
     blocks = [block.narrowed(width) for block in table.blocks]
-    facts = ", ".join(filter(None, [table.facts, *(aside for _, aside in blocks)]))
-    heading = f"{heading}{GAP}{facts}".rstrip()
-    if table.refuted is not None:
-        heading = f"{heading}: REFUTED by the rows ({table.refuted})"
-    yield from _wrapped(heading, width, Style.HEADING if table.refuted is None else Style.ALARM)
+    style = Style.HEADING if table.refuted is None else Style.ALARM
+    asides = (table.methods, *(aside for _, aside in blocks))
+    headings = [
+        _wrapped(_heading(name, (regime, *asides), table.refuted), width, style)
+        for regime in (table.regime, "" if table.is_named else table.regime)
+    ]
+    yield from min(headings, key=len)
     for block, _ in blocks:
-        yield from map(Line, block.lines(width))
+        yield from map(Line, block.lines(width, fewest))
+
+
+def _heading(name: str, facts: Sequence[str], refuted: str | None) -> str:
+    heading = f"{name}{GAP}{', '.join(filter(None, facts))}".rstrip()
+    return heading if refuted is None else f"{heading}: REFUTED by the rows ({refuted})"
 
 
 def _against(regimes: Regimes | None, width: int) -> Iterator[Line]:
@@ -112,7 +127,6 @@ def _against(regimes: Regimes | None, width: int) -> Iterator[Line]:
     judged = any(judgements(group) for group in groups)
     ratios = [MISSING if judged else _ratio(group) for group in groups]
     with_ratio = any(text != MISSING for text in ratios)
-    header = (*map(symbol, keys), "n", "D converged / compute", "L compute / converged − 1")
     rows = []
     for group, ratio in zip(groups, ratios, strict=True):
         rows.append(
@@ -124,11 +138,18 @@ def _against(regimes: Regimes | None, width: int) -> Iterator[Line]:
                 *([ratio] if with_ratio else []),
             )
         )
-    if with_ratio:
-        header = (*header, "lr*(L(C)) / lr*(L(N))")
-    unknown = "" if judged or with_ratio else ": the ratio of the best lr is not known from these rows"
+    unknown = "" if judged or with_ratio else ": the ratio of the best lr is unknown"
     yield from _wrapped(f"L(C) against L(N){unknown}", width, Style.HEADING)
-    yield from map(Line, Block(header, tuple(rows), len(keys)).lines(width))
+    further = ("lr*(L(C)) / lr*(L(N))",) if with_ratio else ()
+    blocks = [
+        Block((*map(symbol, keys), "n", *heads, *further), tuple(rows), len(keys))
+        for heads in (
+            ("D converged / compute", "L compute / converged − 1"),
+            ("D conv./comp.", "L comp./conv. − 1"),
+        )
+    ]
+    ways = [list(block.lines(width)) for block in blocks]
+    yield from map(Line, ways[0] if len(ways[0]) <= len(ways[1]) else ways[1])
 
 
 def _ratio(group: Group) -> str:
@@ -146,14 +167,17 @@ def _span(values: Sequence[float], text: Callable[[float], str]) -> str:
     return f"between {text(min(values))} and {text(max(values))}"
 
 
-def _legend(fits: Sequence[FitResult], regimes: Regimes | None) -> str:
-    """How to read the tables: what was minimised, the method of the intervals, the held-out error, and what C is."""
+def _legend(fits: Sequence[FitResult], regimes: Regimes | None, methods: bool = True) -> str:
+    """How to read the tables: what was minimised, the method of the intervals, the held-out error, and what C is.
+
+    methods: name the method of the intervals of each law.
+    """
     minimised = dict.fromkeys(fit.loss_text for fit in fits)
     if len(minimised) > 1:
         minimised = dict.fromkeys(f"{text.partition(' on ')[0]} on logs" for text in minimised)
     parts = [
         " and ".join(minimised),
-        _intervals(fits),
+        _intervals(fits) if methods else "95 % intervals (-v: by which method)",
         "held out: error at the largest scale",
     ]
     conventions = dict.fromkeys(described(fit.flops) for fit in fits if fit.flops)

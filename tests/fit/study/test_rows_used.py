@@ -280,7 +280,7 @@ def test_a_column_that_decides_the_frontier_is_named_with_the_columns_its_runs_d
     assert caution.text.startswith(
         "At equal C, n_latents and lr, runs differ by ±2.9 % with optimizer (2 values)"
     )
-    assert "so it is of optimizer adam: choose one value (--where \"optimizer == 'adam'\")" in caution.text
+    assert "is of optimizer adam: choose one value (--where \"optimizer == 'adam'\")" in caution.text
     assert (
         fit.selection.differ == ("n_latents", "lr")
         and FitResult.from_dict(fit.to_dict()).selection == fit.selection
