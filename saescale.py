@@ -246,7 +246,7 @@ class Status(_Result):
 
 @dataclass(frozen=True, repr=False)
 class Tables(_Result):
-    """The tables of a study under the column names of docs/tables.md."""
+    """The tables of a study under the column names of docs/reference/tables.md."""
 
     tables: "StudyTables"
 

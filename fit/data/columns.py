@@ -1,8 +1,8 @@
 """The one table of columns: name, type, unit and meaning of every column of runs, curves and latents.
 
 `sweeps.ledger.tables` collects these columns in this order; the report takes its axes and their labels from here; the
-help of `--map` lists those that laws read; and `python -m fit.views.columns_page docs/tables.md` writes them there.
-A new setting of a run is one line here, and a test fails until it has one.
+help of `--map` lists those that laws read; and `python -m fit.views.columns_page docs/reference/tables.md` writes them
+there. A new setting of a run is one line here, and a test fails until it has one.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ class Column:
     role
         AXIS, RESULT or PROVENANCE.
     meaning
-        What docs/tables.md says about it.
+        What docs/reference/tables.md says about it.
     unit
         Unit of the numbers, empty for pure numbers and texts.
     label

@@ -1,4 +1,4 @@
-"""The tables of columns in docs/tables.md. `python -m fit.views.columns_page docs/tables.md` brings them up to date.
+"""Bring the tables of columns up to date. `python -m fit.views.columns_page docs/reference/tables.md`
 
 The prose around them is written by hand; everything between the two comments of a table is replaced.
 """
@@ -43,7 +43,10 @@ def markdown(columns: Sequence[Column]) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Rewrite the tables of the page named on the command line."""
     if len(arguments) != 1 or not Path(arguments[0]).is_file():
-        print("Give the page to rewrite: python -m fit.views.columns_page docs/tables.md", file=sys.stderr)
+        print(
+            "Give the page to rewrite: python -m fit.views.columns_page docs/reference/tables.md",
+            file=sys.stderr,
+        )
         return 2
     page = Path(arguments[0])
     page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")

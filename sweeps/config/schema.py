@@ -63,7 +63,7 @@ class Grid:
 
 @dataclass
 class Phase:
-    """A phase of a study, as it differs from the study as a whole: docs/phases.md."""
+    """A phase of a study, as it differs from the study as a whole: docs/guide/phases.md."""
 
     regime: str = "ln"  # ln: converged; lc: the best loss for the compute, converged or not
     stop: str | None = None  # budget | converged | predicted; null: converged for ln, budget for lc
@@ -93,7 +93,7 @@ class Budget:
 
 @dataclass
 class Design:
-    """`plan design=true`: which cells to train next, so that a target becomes known better, see docs/launching.md."""
+    """`plan design=true`: which cells to train next, so that a target becomes known better: docs/guide/launching.md."""
 
     on: bool = False  # design=true and design=false are short for it
     target: str | None = (

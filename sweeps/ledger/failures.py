@@ -11,7 +11,7 @@ from sweeps.errors import SweepError
 from sweeps.ledger.provenance import now
 from sweeps.ledger.run_folder import RunFolder
 
-# Kind: what happened. docs/launching.md says what is done about each.
+# Kind: what happened. docs/guide/launching.md says what is done about each.
 KINDS = {
     "oom": "an allocation found no memory",
     "host_oom": "killed for the memory of its job",

@@ -1,4 +1,4 @@
-"""Rebuild the tables of a study from its run folders.  Schema: docs/tables.md"""
+"""Rebuild the tables of a study from its run folders.  Schema: docs/reference/tables.md"""
 
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence

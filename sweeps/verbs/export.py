@@ -82,7 +82,7 @@ formats, what opens them, and the activations that they hold:
   openai               DIR/autoencoder.pt                        topk, relu
   all                  each of them that can hold the run, in DIR/FORMAT
 
-A study's runs go to DIR/RUN_ID. Inputs are not prepared by the export: docs/export.md.
+A study's runs go to DIR/RUN_ID. Inputs are not prepared by the export: docs/guide/export.md.
 """,
     failure="a run could not be exported; a sentence says why",
 )

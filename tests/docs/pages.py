@@ -11,6 +11,8 @@ PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs").glob("howto/*.md")),
+    *sorted((ROOT / "docs").glob("guide/*.md")),
+    ROOT / "docs" / "reference" / "tables.md",
 ]
 # With the pages that lie beside data, of which only commands and links are read.
 EVERY_PAGE = [

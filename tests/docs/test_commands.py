@@ -69,13 +69,13 @@ PRINTED_BY = {
     "README.md: L_N: L(N) = E + A·N^−α a": SMOLLM2,
     "README.md: REFUTED: the best lr at": "docs/regimes/synthetic/fits.json",
     "README.md: L_NK: L(N, K) = exp(α +": GPT4,
-    "docs/phases.md: all phases phase runs to": "saescale plan study=gpt2_small launcher=slurm",
+    "docs/guide/phases.md: all phases phase runs to": "saescale plan study=gpt2_small launcher=slurm",
 }
 NOT_PRINTED = {
     "docs/architecture.md: conf/ config groups and": "a drawing",
     "docs/fitting.md: rows: 16 of 80 rows of t": "of a table that is not in the repository",
     "docs/fitting.md: runs.csv was read as tex": "of a table that is not in the repository",
-    "docs/phases.md: phase 2 of 2: main (ln,": "of the demo's phases, which take 10 minutes",
+    "docs/guide/phases.md: phase 2 of 2: main (ln,": "of the demo's phases, which take 10 minutes",
 }
 # Each YAML block: the file that holds it, and the command that reads it.
 CONFIGS = {
@@ -83,7 +83,7 @@ CONFIGS = {
         "mine/grid/mine.yaml",
         "saescale plan study=demo grid=mine name=mine 'hydra.searchpath=[mine]'",
     ),
-    "docs/launching.md: defaults: [slurm, _self_": (
+    "docs/guide/launching.md: defaults: [slurm, _self_": (
         "site/launcher/mycluster.yaml",
         "saescale plan study=demo launcher=mycluster 'hydra.searchpath=[site]' --dry-run",
     ),
@@ -91,7 +91,7 @@ CONFIGS = {
         "site/launcher/mycluster.yaml",
         "saescale plan study=demo launcher=mycluster 'hydra.searchpath=[site]'",
     ),
-    "docs/phases.md: # @package _global_ # co": (
+    "docs/guide/phases.md: # @package _global_ # co": (
         "site/study/shortened.yaml",
         "saescale plan study=shortened 'hydra.searchpath=[site]'",
     ),

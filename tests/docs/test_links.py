@@ -10,7 +10,7 @@ import yaml
 from tests.docs.pages import EVERY_PAGE, ROOT
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-# Paths that prose names as code, such as `docs/tables.md`; those below runs/ and stores/ are the reader's own.
+# Paths that prose names as code, as `docs/reference/tables.md`; those below runs/ and stores/ are the reader's own.
 NAMED = re.compile(r"`((?:docs|fit|sweeps|sae_core|kernels|tests|benchmarks|conf)/[\w./-]*\w/?)`")
 
 

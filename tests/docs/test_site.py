@@ -32,7 +32,7 @@ def site(tmp_path_factory):
 @pytest.mark.slow
 def test_the_reference_has_every_verb_key_and_column(site):
     verbs, keys = ((site / "reference" / f"{name}.html").read_text() for name in ("verbs", "config"))
-    columns = (site / "tables.html").read_text()
+    columns = (site / "reference" / "tables.html").read_text()
     assert [name for name in VERBS if f"saescale {name} " not in verbs] == []
     assert [key for key in config_keys() if f"<code>{key}</code>" not in keys] == []
     assert [column.name for column in RUNS if f"<code>{column.name}</code>" not in columns] == []

@@ -154,11 +154,6 @@ class LawTable:
     blocks: tuple[Block, ...]
     fits: tuple[FitResult, ...]
 
-    @property
-    def facts(self) -> str:
-        """`at the compute optimum, by isoFLOP vertices`."""
-        return ", ".join(filter(None, (self.regime, self.methods)))
-
 
 def law_tables(fits: Sequence[FitResult], most_rows: int | None = MOST_ROWS) -> list[LawTable]:
     """A table for each law, the one that describes the rows best first.

@@ -11,7 +11,7 @@ from fit.law.laws import LAWS, LR_NR
 from fit.views import columns_page
 from fit.views.page import design
 
-PAGE = Path(__file__).parents[3] / "docs" / "tables.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "tables.md"
 SMOLLM2 = Path(__file__).parents[3] / "docs" / "smollm2" / "runs.parquet"
 
 
@@ -35,7 +35,9 @@ def test_a_column_of_several_tables_has_one_type_and_unit():
 
 def test_the_documentation_is_made_from_it():
     page = PAGE.read_text(encoding="utf-8")
-    assert columns_page.with_tables(page) == page, "run: python -m fit.views.columns_page docs/tables.md"
+    assert columns_page.with_tables(page) == page, (
+        "run: python -m fit.views.columns_page docs/reference/tables.md"
+    )
 
 
 def test_the_command_rewrites_the_tables_and_leaves_the_prose(tmp_path, capsys):
