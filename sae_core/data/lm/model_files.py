@@ -88,5 +88,10 @@ def loading(model: str) -> Iterator[None]:
 
 
 def _not_loaded(model: str, error: Exception) -> DataError:
+    if "gated repo" in str(error):
+        return DataError(
+            f"the language model {model!r} is gated: accept its terms on its page of the hub, and set HF_TOKEN to a "
+            "token of that account."
+        )
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return DataError(f"the language model {model!r} could not be loaded: {lines[0]}")

@@ -51,3 +51,10 @@ def test_a_failed_forward_pass_is_one_sentence():
         DataError, match="has the token 64, .* 64 rows: the tokenizer is larger than the model"
     ):
         lm.activations(torch.tensor([[3, 64]]))
+
+
+def test_a_gated_model_asks_for_a_token():
+    from sae_core.data.lm.model_files import loading
+
+    with pytest.raises(DataError, match="'a/b' is gated: accept its terms .* set HF_TOKEN"), loading("a/b"):
+        raise OSError("You are trying to access a gated repo.\nMake sure to have access to it.")
