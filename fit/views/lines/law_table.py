@@ -227,7 +227,7 @@ def _fits_block(fits: Sequence[FitResult]) -> Block:
     )
     others = tuple(f"{greek(last)} by {method}" for method, last in beside)
     header = (*map(symbol, keys), *map(greek, params), *map(greek, single), *others, "held out", RUNS)
-    columns = [[_key(fit.group.get(name)) for fit in main] for name in keys]
+    columns = [[group_value(fit.group.get(name)) for fit in main] for name in keys]
     columns += [in_one_notation([fit.params.get(name) for fit in main]) for name in params]
     columns += [in_one_notation([fit.derived.get(name) for fit in main]) for name in single]
     for (_, last), of_method in beside.items():
@@ -237,7 +237,7 @@ def _fits_block(fits: Sequence[FitResult]) -> Block:
     return Block(header, tuple(zip(*columns, strict=True)), len(keys), frozenset(others))
 
 
-def _key(value: Any) -> str:
+def group_value(value: Any) -> str:
     """`1,024`; a dash for a fit whose rows do not share the value."""
     if value is None:
         return MISSING
@@ -280,7 +280,7 @@ def _derived_blocks(fits: Sequence[FitResult], most_rows: int | None) -> Iterato
         listed = list(part)
         names = tuple(dict.fromkeys(name for at in listed for name in rows[at]))
         columns = [
-            [_key(value) for value in values]
+            [group_value(value) for value in values]
             for values in zip(*([v for _, v in at] for at in listed), strict=True)
         ]
         columns += [in_one_notation([rows[at].get(name) for at in listed]) for name in names]

@@ -72,8 +72,8 @@ def caution_lines(fits: Sequence[FitResult], regimes: Regimes | None, width: int
 
     Refuted laws are not among them: each is marked in the heading of its table.
     """
-    merged = _merged(fits, regimes)
-    every = [Owner(fit.law, fit.group, method_name(fit)) for fit in fits]
+    merged = merged_cautions(fits, regimes)
+    every = _every(fits)
     alone = merged if len(merged) <= MOST_CAUTIONS else merged[: MOST_CAUTIONS - 1]
     texts = [_shortest(each, every, width) for each in alone]
     if rest := merged[len(alone) :]:
@@ -90,7 +90,21 @@ def caution_lines(fits: Sequence[FitResult], regimes: Regimes | None, width: int
     return [line for text in texts for line in _broken(text, width)]
 
 
-def _merged(fits: Sequence[FitResult], regimes: Regimes | None) -> list[Merged]:
+def in_full(merged: Merged, fits: Sequence[FitResult]) -> str:
+    """The fullest text of a kind, as `Outliers (L_C k=16)`: where there is a page for it, and not two lines."""
+    return next(_ways(merged, _every(fits)))
+
+
+def owners_text(owners: Sequence[Owner], fits: Sequence[FitResult]) -> str:
+    """`L_C, L_N k=16, 32`: who has a caution, among all fits."""
+    return _owners(owners, _every(fits))
+
+
+def _every(fits: Sequence[FitResult]) -> list[Owner]:
+    return [Owner(fit.law, fit.group, method_name(fit)) for fit in fits]
+
+
+def merged_cautions(fits: Sequence[FitResult], regimes: Regimes | None) -> list[Merged]:
     """The cautions by kind, without those that the rows refute a law."""
     known = [
         (caution, Owner(fit.law, fit.group, method_name(fit))) for fit in fits for caution in fit.cautions

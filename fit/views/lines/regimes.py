@@ -1,6 +1,6 @@
 """L(C) against L(N) in lines of text: which of the paper's claims hold, then the numbers behind it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fit.regimes.batch import Batch
@@ -9,10 +9,14 @@ from fit.regimes.compare import Group, Regimes
 from fit.regimes.floors import Floor
 from fit.regimes.lr_ratio import Ratio
 from fit.regimes.lr_readings import CellLr, LrReadings
-from fit.views.format import number, percent, significant, with_interval
-from fit.views.lines.verdict import about_edges, bound_text, ratio_text, verdict_lines
+from fit.views.format import MISSING, in_one_notation, number, percent, significant, symbol, with_interval
+from fit.views.lines.law_table import Block, group_value
+from fit.views.lines.verdict import about_edges, bound_text, judgements, ratio_text, verdict_lines
 
 REGIMES = {"converged": "L(N)", "compute": "L(C)"}
+LR_RATIO = "lr*(L(C)) / lr*(L(N))"
+# Values over n that rise and fall and are listed each.
+LISTED = 5
 # The dependence on the batch size according to Gao et al. 2024, A.4.
 PAPER_ON_BATCH = {"converged": "not strong if lr is retuned", "compute": "substantial"}
 
@@ -40,6 +44,39 @@ def _group(group: Group) -> Iterator[str]:
     tokens = _convergence(group.convergence)
     yield from (f"  {line}" for line in (*ratio, *batch, *tokens, *_budgets(group.budgets)))
     yield from (f"  {reason}" for reason in group.reasons)
+
+
+def regime_block(groups: Sequence[Group]) -> Block:
+    """A row for each group: how the regimes differ from its smallest to its largest n, and the ratio of the best lr.
+
+    The ratio is left out where the verdict has it, and where no group knows it.
+    """
+    keys = tuple(dict.fromkeys(name for group in groups for name in group.group))
+    columns = [[group_value(group.group.get(name)) for group in groups] for name in keys]
+    columns.append([_span([row.n_latents for row in group.budgets], "{:,.0f}".format) for group in groups])
+    columns.append([_span([row.token_ratio for row in group.budgets], "{:,.1f}".format) for group in groups])
+    columns.append([_span([row.loss_gap for row in group.budgets], _signed) for group in groups])
+    header = (*map(symbol, keys), "n", "D converged / compute", "L compute / converged − 1")
+    if not any(judgements(group) for group in groups) and any(g.ratio.value is not None for g in groups):
+        columns.append(in_one_notation([None if g.ratio.value is None else g.ratio for g in groups]))
+        header = (*header, LR_RATIO)
+    return Block(header, tuple(zip(*columns, strict=True)), len(keys))
+
+
+def _signed(share: float) -> str:
+    return percent(share, signed=True)
+
+
+def _span(values: Sequence[float], text: Callable[[float], str]) -> str:
+    """`18.0 to 3.2`, from the smallest to the largest n; each value where they rise and fall, or their range."""
+    texts = list(map(text, values))
+    if not texts:
+        return MISSING
+    if list(values) in (sorted(values), sorted(values, reverse=True)):
+        return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
+    if len(texts) <= LISTED:
+        return ", ".join(texts)
+    return f"between {text(min(values))} and {text(max(values))}"
 
 
 def lr_ratio(ratio: Ratio) -> list[str]:

@@ -1,26 +1,27 @@
 """The fits of a study on one screen: the verdict, a table a law, what to be careful with, and what was skipped."""
 
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from fit.data.flops import described
 from fit.law.errors import SkippedLaw
 from fit.law.intervals.choose import NONE
 from fit.law.result import FitResult
-from fit.regimes.compare import Group, Regimes
-from fit.views.format import percent, symbol, with_interval
-from fit.views.lines.law_table import GAP, MISSING, Block, LawTable, law_tables
+from fit.regimes.compare import Regimes
+from fit.views.format import symbol
+from fit.views.lines.law_table import GAP, LawTable, law_tables
 from fit.views.lines.merged_cautions import caution_lines, skipped_line
+from fit.views.lines.regimes import LR_RATIO, regime_block
 from fit.views.lines.verdict import Judgement, judgements
 
 # Where the tables with an empty line between them take more lines than this, they stand without.
 ONE_SCREEN = 48
 # Where the legend takes more, it leaves the methods of the intervals to -v.
 LEGEND_LINES = 4
-# Values over n that rise and fall and are listed each.
-LISTED = 5
+# Headings of `regime_block` for a narrow terminal.
+SHORT = {"D converged / compute": "D conv./comp.", "L compute / converged − 1": "L comp./conv. − 1"}
 # `fit.compute.frontier.LOOSER` in fewer words.
 LOOSER_SHORT = "a larger n has the looser bottleneck: a lower loss at equal C is not yet a better dictionary"
 
@@ -123,48 +124,13 @@ def _against(regimes: Regimes | None, width: int) -> Iterator[Line]:
     groups = [group for group in (regimes.groups if regimes else ()) if group.budgets]
     if not groups:
         return
-    keys = tuple(dict.fromkeys(name for group in groups for name in group.group))
-    judged = any(judgements(group) for group in groups)
-    ratios = [MISSING if judged else _ratio(group) for group in groups]
-    with_ratio = any(text != MISSING for text in ratios)
-    rows = []
-    for group, ratio in zip(groups, ratios, strict=True):
-        rows.append(
-            (
-                *(str(group.group.get(name, MISSING)) for name in keys),
-                _span([row.n_latents for row in group.budgets], "{:,.0f}".format),
-                _span([row.token_ratio for row in group.budgets], "{:.1f}".format),
-                _span([row.loss_gap for row in group.budgets], lambda gap: percent(gap, signed=True)),
-                *([ratio] if with_ratio else []),
-            )
-        )
-    unknown = "" if judged or with_ratio else ": the ratio of the best lr is unknown"
+    block = regime_block(groups)
+    known = LR_RATIO in block.header or any(judgements(group) for group in groups)
+    unknown = "" if known else ": the ratio of the best lr is unknown"
     yield from _wrapped(f"L(C) against L(N){unknown}", width, Style.HEADING)
-    further = ("lr*(L(C)) / lr*(L(N))",) if with_ratio else ()
-    blocks = [
-        Block((*map(symbol, keys), "n", *heads, *further), tuple(rows), len(keys))
-        for heads in (
-            ("D converged / compute", "L compute / converged − 1"),
-            ("D conv./comp.", "L comp./conv. − 1"),
-        )
-    ]
-    ways = [list(block.lines(width)) for block in blocks]
+    short = replace(block, header=tuple(SHORT.get(name, name) for name in block.header))
+    ways = [list(each.lines(width)) for each in (block, short)]
     yield from map(Line, ways[0] if len(ways[0]) <= len(ways[1]) else ways[1])
-
-
-def _ratio(group: Group) -> str:
-    ratio = group.ratio
-    return MISSING if ratio.value is None else with_interval(ratio.value, ratio.low, ratio.high)
-
-
-def _span(values: Sequence[float], text: Callable[[float], str]) -> str:
-    """`18.0 to 3.2`, from the smallest to the largest n; each value where they rise and fall, or their range."""
-    texts = list(map(text, values))
-    if list(values) in (sorted(values), sorted(values, reverse=True)):
-        return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
-    if len(texts) <= LISTED:
-        return ", ".join(texts)
-    return f"between {text(min(values))} and {text(max(values))}"
 
 
 def _legend(fits: Sequence[FitResult], regimes: Regimes | None, methods: bool = True) -> str:

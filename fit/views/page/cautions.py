@@ -1,4 +1,4 @@
-"""Warnings in groups: runs that did not end well or did not converge, and the cautions of the fits."""
+"""Cautions, a line each: runs that did not end well or did not converge, and the cautions of the fits by kind."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from fit.law.caution import Kind
 from fit.law.laws import L_N, L_NK
 from fit.law.selection import ConvergedSelection
 from fit.views.format import greek, percent
-from fit.views.page.fit_format import fit_name
+from fit.views.lines.merged_cautions import Owner, in_full, merged_cautions, owners_text
 from fit.views.page.run_table import (
     UNKNOWN,
     as_floats,
@@ -52,34 +51,43 @@ class Run:
 
 
 @dataclass(frozen=True)
-class FitCaution:
-    """A caution, and the names of the fits that have it."""
-
-    text: str
-    fits: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Group:
-    """Runs, sentences or cautions under one heading. more_runs: how many runs are not listed."""
+    """Runs and sentences under one title. more_runs: how many runs are not listed."""
 
     title: str
     runs: tuple[Run, ...] = ()
     more_runs: int = 0
     sentences: tuple[str, ...] = ()
-    cautions: tuple[FitCaution, ...] = ()
+
+
+@dataclass(frozen=True)
+class FitCaution:
+    """A caution, and which fits have it, `L_N k=16, 32`."""
+
+    text: str
+    fits: str
+
+
+@dataclass(frozen=True)
+class MergedCaution:
+    """The cautions of one kind in a line, as `saescale fit` has it. sentences: each of them, if there are several."""
+
+    text: str
+    sentences: tuple[FitCaution, ...]
 
 
 @dataclass(frozen=True)
 class Warnings:
-    """The groups of the section; each has a heading of its own."""
+    """What to be careful with: groups of runs, then the cautions of the fits by kind."""
 
     groups: tuple[Group, ...]
+    merged: tuple[MergedCaution, ...]
 
 
 def warnings(report: StudyReport) -> Warnings:
     """The facts of the section."""
-    return Warnings((*_run_groups(report.runs), *_outdated_fits(report), *_fit_groups(report)))
+    groups = (*_run_groups(report.runs), *_outdated_fits(report))
+    return Warnings(groups, tuple(_merged_cautions(report)))
 
 
 def _run_groups(runs: pd.DataFrame) -> Iterator[Group]:
@@ -166,20 +174,13 @@ def _outdated_fits(report: StudyReport) -> Iterator[Group]:
             return
 
 
-def _fit_groups(report: StudyReport) -> Iterator[Group]:
+def _merged_cautions(report: StudyReport) -> Iterator[MergedCaution]:
     """The cautions of the fits and of the comparison, by kind; each sentence once, with the fits that have it."""
-    fits_of: dict[tuple[Kind, str], list[str]] = {}
-    for fit in report.fits:
-        name = f"{fit.law} ({fit_name(fit)})" if fit_name(fit) else fit.law
-        for caution in fit.cautions:
-            fits_of.setdefault((caution.kind, caution.text), []).append(name)
-    for caution in report.regimes.cautions if report.regimes else ():
-        fits_of.setdefault((caution.kind, caution.text), []).append("L(C) against L(N)")
-    for kind in Kind:
-        cautions = [
-            FitCaution(greek(text), tuple(dict.fromkeys(fits)))
-            for (of_kind, text), fits in fits_of.items()
-            if of_kind == kind
+    for each in merged_cautions(report.fits, report.regimes):
+        owners: dict[str, list[Owner]] = {}
+        for caution, owner in each.cautions:
+            owners.setdefault(caution.text, []).append(owner)
+        sentences = [
+            FitCaution(greek(text), owners_text(having, report.fits)) for text, having in owners.items()
         ]
-        if cautions:
-            yield Group(kind.heading, cautions=tuple(cautions))
+        yield MergedCaution(in_full(each, report.fits), tuple(sentences) if len(sentences) > 1 else ())

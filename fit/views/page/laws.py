@@ -1,36 +1,20 @@
-"""The laws: the fits of each formula side by side, with parameters, intervals, held-out error and rival laws."""
+"""The laws, a table each as `saescale fit` prints it; behind it its rows, rival laws and what was held out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fit.data.flops import described
 from fit.law.checks.held_out import HeldOutPoint
 from fit.law.intervals.choose import NONE
-from fit.law.result import Choice, FitResult, Param
-from fit.views.format import MISSING, REGIMES, percent, scale, significant, with_interval
+from fit.law.result import Choice, FitResult
+from fit.views.format import MISSING, in_one_notation, percent, scale, significant, with_interval
+from fit.views.lines.law_table import LawTable, law_tables
 from fit.views.lines.rows import row_lines
-from fit.views.page.fit_format import (
-    fit_name,
-    group_name,
-    held_out_error,
-    held_out_inside,
-    interval,
-    optional_percent,
-)
+from fit.views.page.fit_format import fit_name, optional_percent
 from fit.views.page.run_table import cell_text
 from fit.views.page.study_report import StudyReport
 
-# Prefixes of the names of laws, in the order in which the page lists the laws; a longer prefix stands before a shorter.
-ORDER = ("L_NK", "L_ND", "L_N", "L_C", "N_C", "D_C", "LR_C", "T_N", "LR_N")
 ALL_ROWS = "all rows"
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A value and its interval, which is empty if the value is undefined."""
-
-    value: str
-    interval: str
 
 
 @dataclass(frozen=True)
@@ -58,40 +42,20 @@ class SensitivityRow:
 
 @dataclass(frozen=True)
 class FitRow:
-    """One fit.
+    """The making of one fit.
 
-    parameters: in the order of the family. rule: how its rows were chosen. row_lines: what became of every row.
+    cells: its estimates in the order of the family's parameters, then the residual and the starts that agree. rule: how
+    its rows were chosen. row_lines: what became of every row.
     """
 
     name: str
-    parameters: tuple[Parameter, ...]
-    held_out_error: str
-    held_out_inside: str
-    residual: str
-    rows: str
-    starts: str
+    cells: tuple[str, ...]
     rule: str | None
     row_lines: tuple[str, ...]
     trained_up_to: str
     held_out: tuple[HeldOutRow, ...]
     sensitivity: tuple[SensitivityRow, ...]
     note: str | None
-
-
-@dataclass(frozen=True)
-class DerivedRow:
-    """The derived quantities under one condition, in the order of the table's names."""
-
-    at: str
-    values: tuple[str | None, ...]
-
-
-@dataclass(frozen=True)
-class DerivedTable:
-    """Quantities derived from the parameters, such as E and α at each k."""
-
-    names: tuple[str, ...]
-    rows: tuple[DerivedRow, ...]
 
 
 @dataclass(frozen=True)
@@ -114,19 +78,17 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Family:
-    """All fits of one formula. parameters: the names of all parameters that occur in these fits.
+    """All fits of one formula.
 
-    refuted: a sentence with its size for each fit that its rows refute.
+    table: as `saescale fit` prints it. notes: how C is counted, and the method of the intervals. refuted: a sentence
+    with its size for each fit that its rows refute. parameters: the names of all that occur in these fits.
     """
 
-    law: str
-    formula: str
-    response: str
+    table: LawTable
     notes: tuple[str, ...]
     refuted: tuple[str, ...]
     parameters: tuple[str, ...]
     fits: tuple[FitRow, ...]
-    derived: DerivedTable | None
     comparisons: tuple[Comparison, ...]
 
 
@@ -139,36 +101,24 @@ class Laws:
 
 
 def laws(report: StudyReport) -> Laws:
-    """The facts of the section."""
-    families: dict[tuple[str, str], list[FitResult]] = {}
-    for fit in report.fits:
-        families.setdefault((fit.law, fit.formula), []).append(fit)
-    ordered = sorted(families.values(), key=lambda fits: _rank(fits[0].law))
-    return Laws(tuple(_family(fits) for fits in ordered), report.notes)
+    """The facts of the section, the law that describes the rows best first."""
+    return Laws(tuple(map(_family, law_tables(report.fits, most_rows=None))), report.notes)
 
 
-def _rank(law: str) -> int:
-    return next((i for i, prefix in enumerate(ORDER) if law.startswith(prefix)), len(ORDER))
-
-
-def _family(fits: Sequence[FitResult]) -> Family:
-    first = fits[0]
+def _family(table: LawTable) -> Family:
+    fits = table.fits
     names = tuple(dict.fromkeys(name for fit in fits for name in fit.params))
-    convention = f"C in FLOPs, {described(first.flops)}" if first.flops else ""
-    regime = REGIMES.get(first.regime or "", "")
+    convention = f"C in FLOPs, {described(fits[0].flops)}" if fits[0].flops else ""
     return Family(
-        law=first.law,
-        formula=first.formula,
-        response=first.response_name,
-        notes=tuple(filter(None, [regime, convention, _interval_methods(fits)])),
+        table=table,
+        notes=tuple(filter(None, [convention, _interval_methods(fits)])),
         refuted=tuple(
             f"{fit_name(fit)}: {fit.refutation}" if fit_name(fit) else fit.refutation
             for fit in fits
             if fit.refutation
         ),
         parameters=names,
-        fits=tuple(_fit_row(fit, names) for fit in fits),
-        derived=_derived_table(fits),
+        fits=tuple(_fit_rows(fits, names)),
         comparisons=tuple(_comparison(fit) for fit in fits if fit.comparison),
     )
 
@@ -178,28 +128,22 @@ def _interval_methods(fits: Sequence[FitResult]) -> str:
     return f"intervals by {', '.join(methods)}" if methods else ""
 
 
-def _fit_row(fit: FitResult, names: Sequence[str]) -> FitRow:
-    held = fit.held_out
-    return FitRow(
-        name=fit_name(fit) or ALL_ROWS,
-        parameters=tuple(_parameter(fit.params[name] if name in fit.params else None) for name in names),
-        held_out_error=held_out_error(held),
-        held_out_inside=held_out_inside(held),
-        residual=optional_percent(fit.rms_log),
-        rows=cell_text(fit.rows),
-        starts=f"{fit.starts.agree}/{fit.starts.tried}" if fit.starts else MISSING,
-        rule=fit.selection.rule if fit.selection else None,
-        row_lines=tuple(row_lines(fit.rows_used)),
-        trained_up_to=scale(held.input, held.score.up_to).replace("=", " ≤ ") if held else "",
-        held_out=tuple(map(_held_out_row, held.points)) if held else (),
-        sensitivity=tuple(map(_sensitivity_row, fit.extra.sensitivity)),
-        note=fit.extra.note,
-    )
-
-
-def _parameter(param: Param | None) -> Parameter:
-    value, _, ends = interval(param).partition(" ")
-    return Parameter(value, ends)
+def _fit_rows(fits: Sequence[FitResult], names: Sequence[str]) -> Iterator[FitRow]:
+    columns = [in_one_notation([fit.params.get(name) for fit in fits]) for name in names]
+    columns.append([optional_percent(fit.rms_log) for fit in fits])
+    columns.append([f"{fit.starts.agree}/{fit.starts.tried}" if fit.starts else MISSING for fit in fits])
+    for fit, cells in zip(fits, zip(*columns, strict=True), strict=True):
+        held = fit.held_out
+        yield FitRow(
+            name=fit_name(fit) or ALL_ROWS,
+            cells=cells,
+            rule=fit.selection.rule if fit.selection else None,
+            row_lines=tuple(row_lines(fit.rows_used)),
+            trained_up_to=scale(held.input, held.score.up_to).replace("=", " ≤ ") if held else "",
+            held_out=tuple(map(_held_out_row, held.points)) if held else (),
+            sensitivity=tuple(map(_sensitivity_row, fit.extra.sensitivity)),
+            note=fit.extra.note,
+        )
 
 
 def _held_out_row(point: HeldOutPoint) -> HeldOutRow:
@@ -222,18 +166,6 @@ def _sensitivity_row(choice: Choice) -> SensitivityRow:
         alpha=_number(choice.alpha),
         floor=_number(choice.E),
     )
-
-
-def _derived_table(fits: Sequence[FitResult]) -> DerivedTable | None:
-    rows: dict[str, dict[str, str]] = {}
-    for fit in fits:
-        whose = fit_name(fit) or ALL_ROWS if len(fits) > 1 else ""
-        for quantity in fit.derived.values():
-            at = ", ".join(filter(None, [whose, group_name(quantity.at)]))
-            rows.setdefault(at, {})[quantity.name] = interval(quantity)
-    names = tuple(dict.fromkeys(name for row in rows.values() for name in row))
-    body = tuple(DerivedRow(at, tuple(row.get(name) for name in names)) for at, row in rows.items())
-    return DerivedTable(names, body) if body else None
 
 
 def _comparison(fit: FitResult) -> Comparison:

@@ -1,4 +1,4 @@
-"""Builds the page: a head with a strict content security policy, and the sections, from the main result to the detail.
+"""Builds the page: the answer and the two figures that carry it, then the sections, from the result to the detail.
 
 `python -m fit.views.verbs.report runs/demo`
 """
@@ -7,6 +7,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from fit.views.page.cost import cost
 from fit.views.page.design import design
 from fit.views.page.drawings import figures
 from fit.views.page.laws import laws
+from fit.views.page.lead import divided
 from fit.views.page.provenance import provenance
 from fit.views.page.regimes import regimes
 from fit.views.page.render import render
@@ -56,12 +58,12 @@ class Live:
     lines: tuple[str, ...]
 
 
+# The sections behind the answer's figures. The other figures come last: they are more than one reads through.
 SECTIONS = (
-    Section("swept", "What was swept", "design", design),
+    Section("warnings", "Cautions", "warnings", warnings),
     Section("laws", "Laws", "laws", laws),
     Section("regimes", "L(C) against L(N)", "regimes", regimes),
-    Section("figures", "Figures", "figures", figures),
-    Section("warnings", "Warnings", "warnings", warnings),
+    Section("swept", "What was swept", "design", design),
     Section("cost", "Cost", "cost", cost),
     Section("provenance", "Provenance", "provenance", provenance),
     Section("runs", "Runs", "runs", run_table),
@@ -74,9 +76,14 @@ def page(tables: StudyTables, live: Live | None = None) -> str:
     live: of a study that still trains; the page then reloads itself from its file.
     """
     report = study_report(tables)
+    drawn = cache(lambda: divided(figures(report), report))
     sections = [
-        Rendered(part.anchor, part.title, section_html(part.template, part.facts, report))
-        for part in SECTIONS
+        rendered("answer", "The answer in two figures", "figures", lambda: drawn()[0]),
+        *(
+            Rendered(part.anchor, part.title, section_html(part.template, part.facts, report))
+            for part in SECTIONS
+        ),
+        rendered("figures", "All other figures", "figures", lambda: drawn()[1]),
     ]
     head = section_html("summary", summary, report)
     return document(report.name, head, sections, ended_count(report.runs), len(report.runs), live)

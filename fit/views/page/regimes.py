@@ -1,66 +1,45 @@
-"""The two regimes side by side: L(C), the best use of compute, and L(N), trained to convergence."""
+"""The two regimes side by side, a row for each group of runs: L(C), the best use of compute, and L(N), converged."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fit.compute.frontier import LOOSER
 from fit.law.result import FitResult
 from fit.regimes import compare
+from fit.regimes.batch import Batch
 from fit.regimes.budgets import Budgets
 from fit.regimes.floors import Floor
-from fit.views.format import MISSING, REGIMES, number, percent, significant
-from fit.views.lines.regimes import batch_effect, lr_ratio
-from fit.views.page.fit_format import group_name, held_out_error, interval
+from fit.views.format import MISSING, REGIMES, Estimate, in_one_notation, number, percent, significant, symbol
+from fit.views.lines.law_table import Block, group_value
+from fit.views.lines.regimes import REGIMES as LAWS_OF
+from fit.views.lines.regimes import batch_effect, lr_ratio, regime_block
+from fit.views.lines.verdict import Judgement, judgements
+from fit.views.page.fit_format import group_name
 from fit.views.page.run_table import cell_text
 from fit.views.page.study_report import StudyReport
 
-# The law of the loss and the law of the best learning rate in each regime.
-LAWS = {"compute": ("L_C", "LR_C"), "converged": ("L_N", "LR_N")}
+# The laws of the loss whose exponent is compared, in the order of the columns.
+LAWS = {"L_C": "L(C)", "L_N": "L(N)", "L_NK": "L(N, K)"}
+BUDGET_COLUMNS = (
+    "n", "D compute-optimal", "D converged", "ratio", "L compute-optimal", "L converged", "gap",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class LearningRateLaw:
-    """A law of the best learning rate, with the interval of each parameter."""
+class Note:
+    """A sentence and the groups that it is about, empty if it is about all of them."""
 
-    formula: str
-    parameters: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Side:
-    """One of the two regimes at one k."""
-
-    formulas: tuple[str, ...]
-    exponent: str
-    floor: str
-    held_out_error: str
-    learning_rates: tuple[LearningRateLaw, ...]
-    batch: str
+    text: str
+    groups: str
 
 
 @dataclass(frozen=True)
-class Budget:
-    """The compute-optimal and the converged budget of one n, read off its best run."""
-
-    n_latents: str
-    compute_tokens: str
-    converged_tokens: str
-    token_ratio: str
-    compute_loss: str
-    converged_loss: str
-    loss_gap: str
-
-
-@dataclass(frozen=True)
-class Group:
-    """The comparison at one k. findings: the ratio of the best learning rates, and sentences on missing inputs."""
+class VerdictDetails:
+    """What a claim of the verdict rests on. name: of the group of runs, empty if it is the only one."""
 
     name: str
-    sides: tuple[Side, ...]
-    findings: tuple[str, ...]
-    floors: tuple[str, ...]
-    budgets: tuple[Budget, ...]
+    judgement: Judgement
 
 
 @dataclass(frozen=True)
@@ -68,13 +47,15 @@ class RegimesSection:
     """The facts of the section.
 
     lead: why there is no comparison, or None if there is one. caution: what a comparison of different n under L(C)
-    means.
+    means. table: a row for each group. budgets: a row for each n of each group, read off its best run.
     """
 
     lead: str | None
     caution: str | None
-    groups: tuple[Group, ...]
-    reasons: tuple[str, ...]
+    table: Block | None = None
+    notes: tuple[Note, ...] = ()
+    verdicts: tuple[VerdictDetails, ...] = ()
+    budgets: Block | None = None
 
 
 def regimes(report: StudyReport) -> RegimesSection:
@@ -88,27 +69,70 @@ def regimes(report: StudyReport) -> RegimesSection:
             if names
             else "Neither has a law yet."
         )
-        return RegimesSection(lead, LOOSER if "compute" in fitted else None, (), ())
-    groups = tuple(_group(report, group, compared.floors) for group in compared.groups)
-    return RegimesSection(None, compared.caution, groups, compared.reasons)
-
-
-def _group(report: StudyReport, group: compare.Group, floors: Sequence[Floor]) -> Group:
-    columns = group.group
-    k = columns["k"] if "k" in columns else None
-    effects = {test.regime: batch_effect(test) for test in group.batch}
-    judged = group.lr is not None and group.lr.at_optimum.ratios  # then the verdict above has ρ
-    findings = (*(() if judged else lr_ratio(group.ratio)), *group.reasons)
-    return Group(
-        name=group_name(columns),
-        sides=tuple(
-            _side(_fits(report, law, columns), _fits(report, lr, columns), effects[regime])
-            for regime, (law, lr) in LAWS.items()
-        ),
-        findings=tuple(line.strip() for line in findings),
-        floors=tuple(f"{floor.law} {interval(floor)}" for floor in floors if floor.k == k),
-        budgets=tuple(map(_budget, group.budgets)),
+        return RegimesSection(lead, LOOSER if "compute" in fitted else None)
+    notes = [*_notes(compared.groups), *(Note(reason, "") for reason in compared.reasons)]
+    return RegimesSection(
+        lead=None,
+        caution=compared.caution,
+        table=_table(report, compared),
+        notes=tuple(notes),
+        verdicts=tuple(_verdicts(compared.groups)),
+        budgets=_budgets(compared.groups),
     )
+
+
+def _table(report: StudyReport, compared: compare.Regimes) -> Block:
+    """Exponents and floors of both regimes, how they differ over n, and how each depends on the batch size."""
+    groups = compared.groups
+    differ = regime_block(groups)
+    columns: dict[str, list[str]] = {}
+    for law, name in LAWS.items():
+        exponents = [
+            [
+                (fit.group, fit.params["alpha"])
+                for fit in _fits(report, law, group.group)
+                if "alpha" in fit.params
+            ]
+            for group in groups
+        ]
+        if law != "L_NK":  # its α is not an exponent
+            columns[f"α of {name}"] = _cells(exponents, groups)
+    for law, name in LAWS.items():
+        floors = [_floors(compared.floors, law, group.group) for group in groups]
+        columns[f"E of {name}"] = _cells(floors, groups)
+    after: dict[str, list[str]] = {}
+    for regime, name in LAWS_OF.items():
+        effects = [_exponent_of_batch(group.batch, regime) for group in groups]
+        after[f"b of {name} ∝ B^b"] = in_one_notation(effects)
+    known = {
+        name: cells
+        for name, cells in (*columns.items(), *after.items())
+        if any(cell != MISSING for cell in cells)
+    }
+    keys = differ.keys
+    of_differ = list(zip(*differ.rows, strict=True))
+    ordered = {
+        **dict(zip(differ.header[:keys], of_differ, strict=False)),
+        **{name: known[name] for name in columns if name in known},
+        **dict(zip(differ.header[keys:], of_differ[keys:], strict=True)),
+        **{name: known[name] for name in after if name in known},
+    }
+    return Block(tuple(ordered), tuple(zip(*ordered.values(), strict=True)), keys)
+
+
+def _cells(
+    estimates: Sequence[Sequence[tuple[Mapping[str, Any], Estimate]]], groups: Sequence[compare.Group]
+) -> list[str]:
+    """The estimates of each group in one notation; of several, each with what it alone is of, `(B = 256)`."""
+    texts = iter(in_one_notation([one for each in estimates for _, one in each]))
+    cells = []
+    for each, group in zip(estimates, groups, strict=True):
+        named = []
+        for of_fit, _ in each:
+            rest = group_name({name: value for name, value in of_fit.items() if name not in group.group})
+            named.append(f"{next(texts)}{f' ({rest})' if rest else ''}")
+        cells.append("; ".join(named) or MISSING)
+    return cells
 
 
 def _fits(report: StudyReport, law: str, group: Mapping[str, Any]) -> list[FitResult]:
@@ -120,37 +144,72 @@ def _fits(report: StudyReport, law: str, group: Mapping[str, Any]) -> list[FitRe
     ]
 
 
-def _side(fits: Sequence[FitResult], learning_rates: Sequence[FitResult], batch: str) -> Side:
-    laws = [
-        LearningRateLaw(fit.formula, tuple((name, interval(param)) for name, param in fit.params.items()))
-        for fit in learning_rates
+def _floors(
+    floors: Sequence[Floor], law: str, group: Mapping[str, Any]
+) -> list[tuple[Mapping[str, Any], Estimate]]:
+    return [
+        (floor.group, floor)
+        for floor in floors
+        if floor.law == law
+        and floor.k == group.get("k")
+        and all(floor.group[name] == group[name] for name in floor.group.keys() & group.keys())
     ]
-    return Side(
-        formulas=tuple(dict.fromkeys(fit.formula for fit in fits)),
-        exponent=_once(_parameter(fit, "alpha") for fit in fits),
-        floor=_once(_parameter(fit, "E") for fit in fits),
-        held_out_error=_once(held_out_error(fit.held_out) for fit in fits),
-        learning_rates=tuple(dict.fromkeys(laws)),
-        batch=batch,
-    )
 
 
-def _parameter(fit: FitResult, name: str) -> str:
-    return interval(fit.params[name] if name in fit.params else None)
+@dataclass(frozen=True)
+class _Exponent:
+    value: float | None
+    low: float | None
+    high: float | None
 
 
-def _once(texts: Iterable[str]) -> str:
-    """The distinct texts; a dash if there are none."""
-    return "; ".join(dict.fromkeys(texts)) or MISSING
+def _exponent_of_batch(tests: Iterable[Batch], regime: str) -> Estimate | None:
+    test = next((test for test in tests if test.regime == regime), None)
+    return None if test is None or test.b is None else _Exponent(test.b, test.low, test.high)
 
 
-def _budget(row: Budgets) -> Budget:
-    return Budget(
-        n_latents=cell_text(row.n_latents),
-        compute_tokens=significant(row.compute.tokens, 3),
-        converged_tokens=significant(row.converged.tokens, 3),
-        token_ratio=number(row.token_ratio, 1),
-        compute_loss=cell_text(row.compute.nmse, "nmse"),
-        converged_loss=cell_text(row.converged.nmse, "nmse"),
-        loss_gap=percent(row.loss_gap, signed=True),
+def _notes(groups: Sequence[compare.Group]) -> Iterator[Note]:
+    """What is said about each group, each sentence once."""
+    groups_of: dict[str, list[str]] = {}
+    for group in groups:
+        judged = group.lr is not None and group.lr.at_optimum.ratios  # then the verdict has ρ
+        sentences = (
+            *(() if judged else lr_ratio(group.ratio)),
+            *map(batch_effect, group.batch),
+            *group.reasons,
+        )
+        for sentence in sentences:
+            groups_of.setdefault(sentence.strip(), []).append(group_name(group.group))
+    for sentence, names in groups_of.items():
+        every = len(names) == len(groups)
+        yield Note(f"{sentence[0].upper()}{sentence[1:]}", "" if every else "; ".join(dict.fromkeys(names)))
+
+
+def _verdicts(groups: Sequence[compare.Group]) -> Iterator[VerdictDetails]:
+    for group in groups:
+        name = group_name(group.group) if len(groups) > 1 else ""
+        yield from (VerdictDetails(name, each) for each in judgements(group) if each.details)
+
+
+def _budgets(groups: Sequence[compare.Group]) -> Block | None:
+    """The compute-optimal and the converged budget of each n of each group."""
+    keys = tuple(dict.fromkeys(name for group in groups for name in group.group))
+    rows = [
+        (*(group_value(group.group.get(name)) for name in keys), *_budget(row))
+        for group in groups
+        for row in group.budgets
+    ]
+    header = (*map(symbol, keys), *BUDGET_COLUMNS)
+    return Block(header, tuple(rows), len(keys) + 1) if rows else None
+
+
+def _budget(row: Budgets) -> tuple[str, ...]:
+    return (
+        cell_text(row.n_latents),
+        f"{row.compute.tokens:,.0f}",
+        f"{row.converged.tokens:,.0f}",
+        number(row.token_ratio, 1),
+        significant(row.compute.nmse, 4),
+        significant(row.converged.nmse, 4),
+        percent(row.loss_gap, signed=True),
     )

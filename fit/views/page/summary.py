@@ -1,5 +1,6 @@
-"""The top of the page: the name, the main result in one sentence, and the few numbers to know first."""
+"""The top of the page: the name, the answer in one sentence, the claims it rests on, and the few numbers to know."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,9 @@ import pandas as pd
 
 from fit.law.laws import L_NK
 from fit.law.result import FitResult, Param
+from fit.regimes.verdict import Outcome
 from fit.views.format import MISSING, REGIMES, greek
+from fit.views.lines.law_table import merged_groups
 from fit.views.lines.verdict import Judgement, judgements
 from fit.views.page.cost import hours
 from fit.views.page.fit_format import fit_name, group_name, held_out_error, held_out_inside, interval
@@ -28,19 +31,29 @@ LAWS = {
     "compute": (("L_C", "C"), ("L_C_pure", "C")),
 }
 EXPONENT = "alpha"
+# What is said of one claim, and of several.
+OUTCOMES = {
+    Outcome.HOLDS: ("holds", "hold"),
+    Outcome.REFUTED: ("is refuted", "are refuted"),
+    Outcome.UNDECIDED: ("is undecided", "are undecided"),
+}
 # More exponents than this are given as a range.
 MOST_VALUES = 3
 
 
 @dataclass(frozen=True)
 class Trend:
-    """The trend of the loss in one regime, L ∝ variable^−exponent. exponent: its letter; values: with intervals."""
+    """The trend of the loss in one regime, L ∝ variable^−exponent.
+
+    exponent: its letter; values: with intervals. refuted: of which of these fits the rows refute the law, `k=32`.
+    """
 
     regime: str
     has_floor: bool
     variable: str
     exponent: str
     values: str
+    refuted: str | None
 
 
 @dataclass(frozen=True)
@@ -54,9 +67,13 @@ class KeyFigure:
 
 @dataclass(frozen=True)
 class GroupVerdict:
-    """The verdict on the paper's claims about the runs of one group. name: empty if it is the only one."""
+    """The verdict on the paper's claims about the runs of one group.
+
+    name: empty if it is the only one. outcomes: `1 holds, 1 is refuted and 1 is undecided`.
+    """
 
     name: str
+    outcomes: str
     judgements: tuple[Judgement, ...]
 
 
@@ -94,7 +111,19 @@ def _verdicts(report: StudyReport) -> Iterator[GroupVerdict]:
     groups = report.regimes.groups if report.regimes else ()
     for group in groups:
         if claims := judgements(group):
-            yield GroupVerdict(group_name(group.group) if len(groups) > 1 else "", tuple(claims))
+            name = group_name(group.group) if len(groups) > 1 else ""
+            yield GroupVerdict(name, _outcomes(claims), tuple(claims))
+
+
+def _outcomes(claims: Sequence[Judgement]) -> str:
+    """`1 holds, 1 is refuted and 1 is undecided`."""
+    counts = Counter(claim.outcome for claim in claims)
+    texts = [
+        f"{counts[outcome]} {one if counts[outcome] == 1 else several}"
+        for outcome, (one, several) in OUTCOMES.items()
+        if counts[outcome]
+    ]
+    return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
 
 
 def _trend(report: StudyReport, regime: str) -> Trend | None:
@@ -109,7 +138,9 @@ def _trend(report: StudyReport, regime: str) -> Trend | None:
         ]
         if exponents:
             floor = not law.endswith("_pure")
-            return Trend(REGIMES[regime], floor, variable, greek(EXPONENT), _values(exponents))
+            refuted = [fit.group for fit in report.fits if fit.law == law and fit.refutation]
+            where = merged_groups(refuted) if refuted else None
+            return Trend(REGIMES[regime], floor, variable, greek(EXPONENT), _values(exponents), where)
     return None
 
 

@@ -120,6 +120,7 @@ def test_outliers_have_a_true_minus_and_huber_is_not_advised_against_itself():
 
 def test_a_refuted_law_says_so_first_and_is_marked_in_the_ranking():
     from fit.views.figures.shared import labels
+    from fit.views.lines.law_table import law_tables
     from fit.views.page.laws import _comparison, _family
 
     n = 2.0 ** np.arange(9, 17)
@@ -132,5 +133,6 @@ def test_a_refuted_law_says_so_first_and_is_marked_in_the_ranking():
     (ranked,) = [line for line in printed if line.startswith("  laws by held-out error")]
     assert ranked.count("(refuted by the rows)") == 1 and re.search(r"L_N \S+ % \(refuted", ranked)
     assert [rival.name for rival in _comparison(fit).laws if rival.refuted] == ["L_N"]
-    assert _family([fit]).refuted == (sentence,)
+    (table,) = law_tables([fit])
+    assert _family(table).refuted == (sentence,)
     assert labels.parameters(fit)[0] == "refuted by its rows"

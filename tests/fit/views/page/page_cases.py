@@ -11,6 +11,7 @@ from fit.study.study_tables import StudyTables
 
 ROOT = Path(__file__).parents[4]
 SMOLLM2 = ROOT / "docs" / "smollm2"
+REGIMES = ROOT / "docs" / "regimes" / "synthetic"
 GPT4 = ROOT / "fit" / "datasets" / "gao2024_gpt4_lnk.csv"
 EVIL = "</script><script>alert('x')</script><img src=https://evil.example/x.png>"
 # Figures of the pages that do not show all of them: each page has one that it can draw; GPT-4's table has no curves.
