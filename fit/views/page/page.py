@@ -78,7 +78,7 @@ def page(tables: StudyTables, live: Live | None = None) -> str:
     report = study_report(tables)
     drawn = cache(lambda: divided(figures(report), report))
     sections = [
-        rendered("answer", "The answer in two figures", "figures", lambda: drawn()[0]),
+        rendered("answer", "The answer in figures", "figures", lambda: drawn()[0]),
         *(
             Rendered(part.anchor, part.title, section_html(part.template, part.facts, report))
             for part in SECTIONS

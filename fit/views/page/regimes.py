@@ -182,7 +182,7 @@ def _notes(groups: Sequence[compare.Group]) -> Iterator[Note]:
             groups_of.setdefault(sentence.strip(), []).append(group_name(group.group))
     for sentence, names in groups_of.items():
         every = len(names) == len(groups)
-        yield Note(f"{sentence[0].upper()}{sentence[1:]}", "" if every else "; ".join(dict.fromkeys(names)))
+        yield Note(sentence, "" if every else "; ".join(dict.fromkeys(names)))
 
 
 def _verdicts(groups: Sequence[compare.Group]) -> Iterator[VerdictDetails]:

@@ -45,7 +45,7 @@ MOST_VALUES = 3
 class Trend:
     """The trend of the loss in one regime, L ∝ variable^−exponent.
 
-    exponent: its letter; values: with intervals. refuted: of which of these fits the rows refute the law, `k=32`.
+    exponent: its letter; values: with intervals. refuted: of which of these fits the rows refute the law, `k = 32`.
     """
 
     regime: str
@@ -139,7 +139,7 @@ def _trend(report: StudyReport, regime: str) -> Trend | None:
         if exponents:
             floor = not law.endswith("_pure")
             refuted = [fit.group for fit in report.fits if fit.law == law and fit.refutation]
-            where = merged_groups(refuted) if refuted else None
+            where = merged_groups(refuted).replace("=", " = ") if refuted else None
             return Trend(REGIMES[regime], floor, variable, greek(EXPONENT), _values(exponents), where)
     return None
 

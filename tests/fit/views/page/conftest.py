@@ -9,6 +9,8 @@ from tests.fit.views.page.page_cases import (
     GPT4,
     GPT4_FIGURES,
     MESS_FIGURES,
+    REGIMES,
+    REGIMES_FIGURES,
     SMOLLM2,
     fits_of_any_table,
     messy,
@@ -19,6 +21,13 @@ from tests.fit.views.page.page_cases import (
 @pytest.fixture(scope="session")
 def smollm2():
     return page(read(SMOLLM2))
+
+
+@pytest.fixture(scope="session")
+def regimes():
+    with pytest.MonkeyPatch.context() as patch:
+        _draw_only(patch, REGIMES_FIGURES)
+        return page(read(REGIMES))
 
 
 @pytest.fixture(scope="session")

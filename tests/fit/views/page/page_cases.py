@@ -18,6 +18,7 @@ EVIL = "</script><script>alert('x')</script><img src=https://evil.example/x.png>
 MESS_FIGURES = ("curves", "dead")
 GPT4_FIGURES = ("l_nk", "curves", "latents")
 FACTOR = 0.8  # by which the study that is compared with docs/smollm2 differs from it
+REGIMES_FIGURES = ("curves", "batch", "lr_ratio", "residuals")
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 
 

@@ -84,7 +84,7 @@ def test_the_first_sentence_has_the_exponents_of_both_regimes(smollm2):
             assert with_interval(alpha["value"], alpha["low"], alpha["high"]) in top
     assert "14 of 14" in top and seen_in(smollm2).tags["h1"] == 1
     # The law of one of the two k does not describe its rows, and the answer says so.
-    assert "a law that the rows refute at k=32" in " ".join(top.split())
+    assert "a law that the rows refute at k = 32" in " ".join(top.split())
 
 
 def test_the_page_reads_from_the_answer_to_the_detail(smollm2):
@@ -133,7 +133,7 @@ def test_the_regimes_are_one_table_with_a_row_for_each_group(smollm2):
 def test_the_regimes_stand_side_by_side_with_the_caution(smollm2):
     regimes = json.loads((SMOLLM2 / "fits.json").read_text())["regimes"]
     said = seen_in(smollm2).text_of["regimes"]
-    assert LOOSER in said and "Lr ratio unknown" in said
+    assert LOOSER in said and "lr ratio unknown" in said
     for group in regimes["groups"]:
         for row in group["budgets"]:
             assert f"{row['token_ratio']:.1f}" in said and f"{row['n_latents']:,.0f}" in said
