@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/saescale
 
-.PHONY: help setup lint format test test-all gpu test-triton-3.6 bench-fit bench-train bench-step bench-kernels coverage soak demo demo-lm regimes regimes-lm docs clean
+.PHONY: help setup lint format test test-all gpu test-triton-3.6 mutants bench-fit bench-train bench-step bench-kernels coverage soak demo demo-lm regimes regimes-lm docs clean
 help:
 	@echo "make demo      synthetic data: grid → runs → tables → laws → figures, minutes on 2 cores"
 	@echo "make demo-lm   the same on a real language model's residual stream, under 45 minutes on 2 cores"
@@ -116,6 +116,10 @@ test-triton-3.6: .venv/triton-3.6/ready
 
 bench-fit: .venv/bench
 	$(BIN)/python -m benchmarks.fit
+
+# Kernels broken on purpose (tests/kernels/interp/mutants.py): the interpreter leg must notice each.
+mutants: .venv/dev
+	$(BIN)/python -m tests.kernels.interp.mutants
 
 bench-train: .venv/peers/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.train

@@ -3,10 +3,11 @@
 It stands between the interpreter and memory, and reports in sentences
 - a lane outside the extent of every tensor passed to the kernel (the access is not made),
 - an address written by one program and read or written by another, unless both accesses are atomic,
-- two lanes of one store that give one address different values.
-Programs run forward, in reverse or shuffled, since a GPU promises no order. `torch.empty` and `Tensor.new_empty` are
-filled with NaN, integers with their dtype's extreme, so that an element never written shows. Not watched: atomic_cas,
-and accesses of unequal width that overlap.
+- two lanes of one store that give one address different values,
+- a program that reads what it stored without a barrier in between, since another of its threads may have stored it.
+Programs run forward, in reverse or shuffled, since a GPU promises no order. `torch.empty`, `Tensor.new_empty` and the
+masked lanes of a load without `other` are filled with NaN, integers with their dtype's extreme, so that an element
+never written, or never read, shows. Not watched: atomic_cas, and accesses of unequal width that overlap.
 """
 
 import contextlib
@@ -45,6 +46,11 @@ class WatchedMemory:
         self._extents = [(*extent(tensor), name) for name, tensor in tensors if tensor.numel()]
         self._writer: dict[int, tuple[tuple, bool]] = {}  # address → program, whether atomically
         self._reader: dict[int, set[tuple]] = {}  # address → programs that read it plainly
+        self._unseen: dict[tuple, set[int]] = {}  # program → addresses it has stored since its last barrier
+
+    def barrier(self) -> None:
+        """The threads of this program wait for one another: each sees what the others stored."""
+        self._unseen.pop(self._builder.grid_idx, None)
 
     def load(self, pointers, mask, other, dtype):
         mask, addresses = self._inside("load", pointers, mask, np.dtype(dtype).itemsize)
@@ -57,7 +63,8 @@ class WatchedMemory:
         for address, item in zip(
             addresses, np.broadcast_to(value, pointers.shape)[mask].tolist(), strict=True
         ):
-            if written.setdefault(address, item) != item:
+            before = written.setdefault(address, item)
+            if before != item and not (before != before and item != item):  # NaN is no other value than NaN
                 self._report(f"two lanes store different values at {self._name(address)}")
                 break
         self._note_writes(addresses, atomic=False)
@@ -89,6 +96,8 @@ class WatchedMemory:
             writer = self._writer.get(address)
             if writer is not None and writer[0] != program:
                 return self._report(f"race: reads {self._name(address)}, which program {writer[0]} writes")
+            if address in self._unseen.get(program, ()):
+                return self._report(f"no barrier: reads {self._name(address)}, which it stored itself")
             self._reader.setdefault(address, set()).add(program)
 
     def _note_writes(self, addresses: list[int], atomic: bool) -> None:
@@ -102,6 +111,7 @@ class WatchedMemory:
             if self._reader.get(address, set()) - {program}:
                 return self._report(f"race: writes {self._name(address)}, which another program reads")
             self._writer[address] = (program, atomic)
+        self._unseen.setdefault(program, set()).update(addresses)
 
     def _name(self, address: int) -> str:
         if not self._extents:
@@ -124,6 +134,17 @@ def poison(dtype: torch.dtype) -> float | int | bool:
     if dtype.is_floating_point:
         return float("nan")
     return dtype == torch.bool or torch.iinfo(dtype).min or torch.iinfo(dtype).max
+
+
+def undefined(pointers) -> interpreter.TensorHandle:
+    """What masked lanes of a load without `other` hold: poison. Unsigned integers hold bfloat16, of which it is NaN."""
+    element = pointers.get_element_ty()
+    dtype = interpreter._get_np_dtype(element)
+    if dtype.kind == "f":
+        value: float | int | bool = np.nan
+    else:
+        value = dtype.kind == "b" or (np.iinfo(dtype).min or np.iinfo(dtype).max)
+    return interpreter.TensorHandle(np.full(pointers.data.shape, value, dtype), element)
 
 
 def poisoned(empty):
@@ -153,8 +174,12 @@ def reordered(builder, order: str):
 
 
 @contextlib.contextmanager
-def sanitize(order: str = "forward") -> Iterator[list[str]]:
-    """Yield the list that errors of every launch inside are appended to; order: one of ORDERS."""
+def sanitize(order: str = "forward", last: int | None = None) -> Iterator[list[str]]:
+    """Yield the list that errors of every launch inside are appended to; order: one of ORDERS.
+
+    last: run that many programs only, the last ones of the grid's first axis, so that rows beyond element 2³¹ of a
+    table are reached in seconds. `torch.empty` then stays as it is: most of such a table is never touched.
+    """
     errors: list[str] = []
     builder, executor = interpreter.interpreter_builder, interpreter.GridExecutor
     memory, arguments, empty = interpreter._interpreter, executor._init_args_hst, torch.empty
@@ -164,14 +189,43 @@ def sanitize(order: str = "forward") -> Iterator[list[str]]:
         args, kwargs = arguments(self, args, kwargs)
         named = [*zip(self.arg_names, args, strict=False), *kwargs.items()]
         watched.begin([(name, t) for name, t in named if isinstance(t, torch.Tensor)])
+        if last is not None:
+            whole, *rest = self.grid
+            self.grid = (min(last, whole), *rest)
+            skipped[:] = [whole - self.grid[0]]
         return args, kwargs
 
-    place = reordered(builder, order)
-    interpreter._interpreter, executor._init_args_hst, torch.empty = watched, begin, poisoned(empty)
+    def set_grid_dim(x, *rest):
+        grid_dim(x + skipped[0], *rest)
+
+    skipped, grid_dim = [0], builder.set_grid_dim
+    place, masked_load = reordered(builder, order), builder.create_masked_load
+
+    # The builder gets None for a scalar `other` of 0 as well, because the interpreter asks whether it is true.
+    def load(pointer, mask, other, *how):
+        given[0] = other is not None
+        return semantic_load(pointer, mask, other, *how)
+
+    def load_masked(pointers, mask, other, *how):
+        other = undefined(pointers) if other is None and not given[0] else other
+        return masked_load(pointers, mask, other, *how)
+
+    given, semantic_load = [False], interpreter.interpreter_semantic.load
+    interpreter._interpreter, executor._init_args_hst = watched, begin
     torch.Tensor.new_empty = poisoned(torch.Tensor.new_empty)  # type: ignore[method-assign]
-    builder.set_grid_idx = place
+    if last is None:
+        torch.empty = poisoned(empty)
+    else:
+        builder.set_grid_dim = set_grid_dim
+    builder.set_grid_idx = lambda x, y, z: place(x + skipped[0], y, z)
+    builder.create_masked_load, builder.create_barrier = load_masked, watched.barrier
+    interpreter.interpreter_semantic.load = load
     try:
         yield errors
     finally:
         interpreter._interpreter, executor._init_args_hst, torch.empty = memory, arguments, empty
-        del builder.set_grid_idx, torch.Tensor.new_empty  # the class and the base class have their own
+        # The classes have their own.
+        del builder.set_grid_idx, builder.create_masked_load, builder.create_barrier, torch.Tensor.new_empty
+        del interpreter.interpreter_semantic.load
+        if last is not None:
+            del builder.set_grid_dim

@@ -74,3 +74,16 @@ def test_offsets_beyond_32_bits():
     idx[0] = torch.tensor([2, 1])
     W.copy_(values)
     check(idx, coef, W)
+
+
+def test_an_output_beyond_32_bits():
+    """The last two rows of an output of 2³¹ + 512 elements, 4 GiB of address space of which their pages are touched."""
+    B, d = 2**22 + 1, 2**9
+    idx, coef, W, _ = make(Case(2, 1, d, 3), torch.float16, index=torch.int32)
+    many = [torch.zeros(B, 1, dtype=table.dtype) for table in (idx, coef)]
+    for table, rows in zip(many, (idx, coef), strict=True):
+        table[-2:] = rows
+    with sanitize(last=2) as errors:
+        out = launch(*many, W, None)
+    assert not errors
+    assert torch.equal(out[-2:], launch(idx, coef, W, None))

@@ -58,3 +58,23 @@ def test_no_rows_and_no_columns():
     for n, d in ((0, 4), (3, 0)):
         *empty, g = [torch.zeros(n, d) for _ in range(4)]
         assert torch.equal(launch(g, step_of(*empty, 1, **MODES[3])), torch.zeros(n))
+
+
+def test_offsets_beyond_32_bits():
+    """The last two rows of tables of 2³¹ + 2,048 elements each: their pages are the only ones touched."""
+    n, d = 2**20 + 1, 2**11
+    *before, g = tables(2, d)
+    far = [torch.empty(n, d) for _ in range(4)]
+    for table, rows in zip(far, (*before, g), strict=True):
+        table[-2:] = rows
+
+    def call(adam):
+        p, m, v, gradient = far
+        with sanitize(last=2) as errors:
+            squared = launch(gradient, adam._replace(p=p, m=m, v=v))[-2:]
+        assert not errors, errors
+        for near, table in zip((adam.p, adam.m, adam.v), far, strict=False):
+            near.copy_(table[-2:])
+        return squared
+
+    check(call, before, g, 5, **MODES[3])

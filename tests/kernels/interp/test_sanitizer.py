@@ -51,6 +51,26 @@ def read_behind(out, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def copy_beyond_the_mask(out, x, size, OTHER: tl.constexpr, BLOCK: tl.constexpr):
+    lane = tl.arange(0, BLOCK)
+    tl.store(out + lane, tl.load(x + lane, mask=lane < size, other=OTHER).to(tl.float32))
+
+
+@triton.jit
+def copy_one(out, x, live, OTHER: tl.constexpr):
+    tl.store(out, tl.load(x, mask=live != 0, other=OTHER))
+
+
+@triton.jit
+def reverse_twice(out, BARRIER: tl.constexpr, BLOCK: tl.constexpr):
+    lane = tl.arange(0, BLOCK)
+    tl.store(out + lane, lane)
+    if BARRIER:
+        tl.debug_barrier()
+    tl.store(out + BLOCK + lane, tl.load(out + BLOCK - 1 - lane))
+
+
+@triton.jit
 def narrow_offsets(out, W, stride):
     i = tl.program_id(0)
     tl.store(out + i, tl.load(W + i * stride))
@@ -105,10 +125,53 @@ def test_scatter_add(order):
     assert any("race" in e for e in errors)
 
 
+def test_lanes_that_store_nan_do_not_overwrite_each_other():
+    out = torch.zeros(4)
+    with sanitize() as errors:
+        copy_beyond_the_mask[(1,)](out, torch.full((4,), float("nan")), 4, OTHER=0, BLOCK=4)
+    assert not errors and out.isnan().all()
+
+
 def test_lanes_that_overwrite_each_other():
     with sanitize() as errors:
         overwrite[(1,)](torch.zeros(16, dtype=torch.int32), BLOCK=32)
     assert len(errors) == 1 and "two lanes" in errors[0]
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int32, torch.int64], ids=str
+)
+def test_masked_lanes_without_other_are_not_0(dtype):
+    """The interpreter gives 0, a GPU whatever its registers hold."""
+    x, out = torch.ones(8, dtype=dtype), torch.zeros(8)
+    with sanitize() as errors:
+        copy_beyond_the_mask[(1,)](out, x, 5, OTHER=0, BLOCK=8)
+        assert out.tolist() == [1] * 5 + [0] * 3
+        copy_beyond_the_mask[(1,)](out, x, 5, OTHER=None, BLOCK=8)
+    assert not errors and out[:5].tolist() == [1] * 5
+    assert out[5:].isnan().all() if dtype.is_floating_point else (out[5:] < -1e9).all()
+
+
+def test_a_masked_scalar_with_and_without_other():
+    """An `other` of 0 is one: the interpreter takes it for none."""
+    x, out = torch.ones(1), torch.zeros(1)
+    for live, other, expected in ((1, 0, 1.0), (0, 0, 0.0), (0, 5, 5.0)):
+        with sanitize() as errors:
+            copy_one[(1,)](out, x, live, OTHER=other)
+        assert not errors and out.item() == expected
+    with sanitize():
+        copy_one[(1,)](out, x, 0, OTHER=None)
+    assert out.isnan().all()
+
+
+def test_a_read_of_what_the_program_stored():
+    out = torch.zeros(16, dtype=torch.int32)
+    with sanitize() as errors:
+        reverse_twice[(1,)](out, BARRIER=True, BLOCK=8)
+    assert not errors
+    with sanitize() as errors:
+        reverse_twice[(1,)](out, BARRIER=False, BLOCK=8)
+    assert len(errors) == 1 and "no barrier" in errors[0]
 
 
 @pytest.mark.parametrize("order", ORDERS)
