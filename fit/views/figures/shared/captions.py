@@ -13,20 +13,13 @@ from fit.views.figures.shared import labels
 from fit.views.format import percent
 
 SUPERSCRIPTS = str.maketrans("0123456789-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
+LOWERED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-") | str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
+# The Greek letters that LaTeX has a command for; the others look as Latin ones.
+NAMES = """alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho varsigma sigma tau
+upsilon varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega""".split()
 TEX = {
-    "α": r"\alpha",
-    "β": r"\beta",
-    "γ": r"\gamma",
-    "ζ": r"\zeta",
-    "η": r"\eta",
-    "ρ": r"\rho",
-    "ε": r"\varepsilon",
-    "δ": r"\delta",
-    "κ": r"\kappa",
-    "λ": r"\lambda",
-    "μ": r"\mu",
-    "σ": r"\sigma",
-    "τ": r"\tau",
+    letter: rf"\{name}" for letter, name in zip("αβγδεζηθικλμνξπρςστυφχψωΓΔΘΛΞΠΣΦΨΩ", NAMES, strict=True)
+} | {
     "·": r"\cdot ",
     "−": "-",
     "∝": r"\propto ",
@@ -37,12 +30,23 @@ TEX = {
     "≈": r"\approx ",
     "★": r"\star ",
     "…": r"\dots ",
+    "±": r"\pm ",
+    "→": r"\to ",
+    "∂": r"\partial ",
+    "√": r"\surd ",
+    "½": r"\frac{1}{2}",
+    "µ": r"\mu",
+    # In the font of LaTeX's running text these print as other characters.
+    "<": "<",
+    ">": ">",
+    "|": "|",
 }
 SPECIAL = {c: rf"\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
 }
+QUOTED = {"–": "--", "—": "---", "’": "'", "“": "``", "”": "''", "\u00a0": "~"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,10 @@ class Caption:
         return "\n\n".join([*parts, *filter(None, [self.source])]) + "\n"
 
     def latex(self) -> str:
-        r"""The argument of `\caption`: `\caption{\input{l_n.tex}}`."""
+        r"""The argument of `\caption`: `\caption[L(N)]{\input{l_n.tex}}`, or its text pasted there.
+
+        Without `[...]`, LaTeX moves the `\input` itself into the list of figures, where it is an error.
+        """
         parts = [latex_text(self.text)]
         for law in self.laws:
             fits = "; ".join(
@@ -140,19 +147,20 @@ def _source(study: StudyTables) -> str:
 def latex_text(text: str) -> str:
     """Plain text for LaTeX: special characters escaped, Greek letters and signs as mathematics."""
     text = "".join(SPECIAL.get(c, c) for c in text)
-    text = re.sub(r"([⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)", lambda m: f"$^{{{_lowered(m[1])}}}$", text)
+    text = re.sub(r"([⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+)", lambda m: f"$^{{{m[1].translate(LOWERED)}}}$", text)
+    text = re.sub(r"([₀₁₂₃₄₅₆₇₈₉₊₋]+)", lambda m: f"$_{{{m[1].translate(LOWERED)}}}$", text)
     text = re.sub(r"([α-ω])\\_(\w)", lambda m: f"${TEX.get(m[1], m[1])}_{{{m[2]}}}$", text)
+    text = re.sub(r"\bL∞", r"$L_{\\infty}$", text)
+    text = re.sub(r"\b([A-Za-z])\\textasciicircum\{\}([A-Za-z])\b", r"$\1^{\2}$", text)
     text = "".join(f"${TEX[c]}$" if c in TEX else c for c in _outside(text))
-    return text.replace("–", "--").replace("’", "'").replace("\u00a0", "~")
+    for sign, latex in QUOTED.items():
+        text = text.replace(sign, latex)
+    return text
 
 
 def _outside(text: str) -> list[str]:
     """The letters of a text; a piece between dollars is one letter."""
     return re.findall(r"\$[^$]*\$|\\\$|.", text, flags=re.DOTALL)
-
-
-def _lowered(text: str) -> str:
-    return text.translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-"))
 
 
 def latex_formula(formula: str) -> str:

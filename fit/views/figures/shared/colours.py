@@ -39,7 +39,7 @@ class Colours:
         return to_hex(self.map(self.norm(value)))
 
     def key(self, ax: Axes) -> None:
-        """`n = 128 ▬▬▬ 2,048` in the corner of the panel that has the fewest lines."""
+        """`n = 128 ——— 2,048` in the corner of the panel that has the fewest lines."""
         if len(self.values) < 2:
             return
         low, high = (self._text(value) for value in (self.values[0], self.values[-1]))
