@@ -151,6 +151,10 @@ def check(cfg: HarvestConfig) -> None:
     for key, low in (least | {"batch_contexts": 1, "drop_first": 0}).items():
         if getattr(cfg, key) < low:
             raise DataError(f"{key} is {getattr(cfg, key)}; it must be at least {low}.")
+    if not cfg.site or cfg.hook == "":
+        raise DataError(
+            f"site is {cfg.site!r} and hook is {cfg.hook!r}: name one of {', '.join(SITES)}, or a module."
+        )
     if cfg.hook is not None and (cfg.site != HarvestConfig.site or cfg.hook in SITES):
         raise DataError(
             f"hook is {cfg.hook!r} and site is {cfg.site!r}; hook is the older name of site for the path of a module: "

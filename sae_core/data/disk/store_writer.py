@@ -29,6 +29,9 @@ from sae_core.errors import DataError, one_of
 
 # The values that these settings had before they existed, for stores written then.
 _IMPLIED = {"format": "safetensors", "drop_first": 1, "duplicates": "keep", "special_tokens": "keep"}
+# Settings that a harvest's config leaves out at this value. It is compared all the same, or a store of `mlp_out` would
+# pass for the finished one of a config that asks for `resid_post`.
+_LEFT_OUT = {"site": "resid_post"}
 
 
 class StoreWriter:
@@ -166,7 +169,7 @@ def finished(out: str | Path, config: dict[str, Any]) -> bool:
 
 
 def _refuse_other(out: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    old = _IMPLIED | old
+    old, new = _LEFT_OUT | _IMPLIED | old, _LEFT_OUT | new
     differing = [key for key in new if old.get(key) != new[key]]
     if differing:
         values = ", ".join(f"{key} ({old.get(key)!r}, now {new[key]!r})" for key in differing)

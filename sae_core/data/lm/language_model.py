@@ -37,7 +37,9 @@ class Place:
     def about(self) -> dict[str, Any]:
         """For the manifest: the tensor, how it is read, what was checked, and what other tools call it."""
         return {
-            "name": self.site.name,
+            "name": self.site.name
+            if self.site.layer
+            else "resid_pre",  # layer 0 is the input of the first block
             "arithmetic": self.reading.arithmetic(self.block),
             "checked": self.form,
             "names": {tool: named.name for tool, named in self.names.items()},

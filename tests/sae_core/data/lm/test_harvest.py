@@ -161,6 +161,7 @@ def test_layer_0_is_the_residual_stream_before_the_first_block(cfg, bert, tmp_pa
         states = model(bert_contexts(cfg, "held_out", 8), output_hidden_states=True).hidden_states
     torch.testing.assert_close(store.held_out(), states[0][:, 1:-1].reshape(-1, D)[:50], atol=1e-5, rtol=1e-5)
     assert store.manifest.about["site"]["arithmetic"] == "input of encoder.layer.0"
+    assert store.manifest.about["site"]["name"] == "resid_pre"
     assert store.manifest.about["layer"].startswith("0 of")
 
 
@@ -356,6 +357,14 @@ def test_a_finished_harvest_returns_at_once_and_another_config_is_refused(cfg, t
         run(dataclasses.replace(cfg, layer=3, seed=1), out)
 
 
+@pytest.mark.parametrize(("first", "second"), [("mlp_out", "resid_post"), ("resid_post", "mlp_out")])
+def test_a_store_of_one_site_is_not_the_finished_store_of_another(cfg, tmp_path, first, second):
+    """A config leaves the default site out of what it keeps, and must not take a store of another site for its own."""
+    out = run(dataclasses.replace(cfg, site=first), tmp_path / "s")
+    with pytest.raises(DataError, match=rf"other settings: site \('{first}', now '{second}'\)"):
+        run(dataclasses.replace(cfg, site=second), out)
+
+
 def test_a_harvest_is_not_continued_with_another_text(cfg, text, tmp_path):
     copy = tmp_path / "text"
     copy.mkdir()
@@ -377,6 +386,8 @@ def test_a_harvest_is_not_continued_with_another_text(cfg, text, tmp_path):
         ({"layer": 0, "hook": "mlp"}, "hook is 'mlp' with layer = 0, .* has no modules"),
         ({"layer": 0, "site": "mlp_out"}, "site is 'mlp_out' with layer = 0, .* has no modules"),
         ({"hook": "mlp", "site": "mlp_out"}, "hook is 'mlp' and site is 'mlp_out'; .* set site alone"),
+        ({"site": ""}, "site is '' and hook is None: name one of resid_pre"),
+        ({"hook": ""}, "site is 'resid_post' and hook is '': name one of resid_pre"),
         ({"tokens": 50}, "tokens is 50 with 50 held out"),
         ({"tokens": 5000}, "8 train documents .* fewer than the 4,950 asked for"),
         ({"held_out": 299}, "3 held_out documents .* fewer than the 299 asked for"),
