@@ -92,7 +92,7 @@ def caution_lines(fits: Sequence[FitResult], regimes: Regimes | None, width: int
 
 def in_full(merged: Merged, fits: Sequence[FitResult]) -> str:
     """The fullest text of a kind, as `Outliers (L_C k=16)`: where there is a page for it, and not two lines."""
-    return next(_ways(merged, _every(fits)))
+    return next(_ways(merged, _every(fits), on_screen=False))
 
 
 def owners_text(owners: Sequence[Owner], fits: Sequence[FitResult]) -> str:
@@ -130,8 +130,8 @@ def _shortest(merged: Merged, every: Sequence[Owner], width: int) -> str:
     return text
 
 
-def _ways(merged: Merged, every: Sequence[Owner]) -> Iterator[str]:
-    """Ways to write a kind, the fullest first."""
+def _ways(merged: Merged, every: Sequence[Owner], on_screen: bool = True) -> Iterator[str]:
+    """Ways to write a kind, the fullest first. on_screen: -v of the command shows more; a page has no such option."""
     owners, laws = _owners(merged.owners, every), _laws(merged.owners)
     facts = merged.facts
     if len(facts) == 1:
@@ -140,7 +140,7 @@ def _ways(merged: Merged, every: Sequence[Owner]) -> Iterator[str]:
             yield f"{greek(text)} ({laws})"
     elif merged.kind in BY_EXAMPLE:
         subjects = _subjects(merged, every)
-        for way in _mixing(merged).values():
+        for way in _mixing(merged, on_screen).values():
             yield f"{merged.claim}: {subjects}; for one: {way}"
             yield way
         for of_whom in (subjects, laws):
@@ -156,12 +156,12 @@ def _ways(merged: Merged, every: Sequence[Owner]) -> Iterator[str]:
     yield f"{merged.kind.value}: {'1 fit' if fits == 1 else f'{fits} fits'}"
 
 
-def _mixing(merged: Merged) -> dict[str, str]:
-    """The facts about a setting in which the rows of a law differ, each with its law and how many more there are.
+def _mixing(merged: Merged, on_screen: bool = True) -> dict[str, str]:
+    """The facts about a setting in which the rows of a law differ, each with its law, and on a screen how many more.
 
     Such a setting changes what the law is a law of.
     """
-    more = f"; -v has {len(merged.facts) - 1} more like it" if len(merged.facts) > 1 else ""
+    more = f"; -v has {len(merged.facts) - 1} more like it" if on_screen and len(merged.facts) > 1 else ""
     return {
         greek(caution.fact): f"{greek(caution.fact)} ({owner.law}{more})"
         for caution, owner in merged.cautions

@@ -56,10 +56,14 @@ class Missing:
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures that were drawn and those that are missing; every figure of the gallery is one or the other."""
+    """The figures that were drawn and those that are missing; every figure of the gallery is one or the other.
+
+    reason: why no figure could be drawn, where one reason holds for all.
+    """
 
     drawings: tuple[Drawing, ...]
     missing: tuple[Missing, ...]
+    reason: str = ""
 
 
 def figures(report: StudyReport) -> Figures:

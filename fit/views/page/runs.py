@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fit.data.columns import axes
+from fit.views.page.marked_runs import SIDE
 from fit.views.page.run_table import (
     STATES,
     UNKNOWN,
@@ -24,6 +25,9 @@ SHOWN_FIRST = (
     "side", "state", "n_latents", "k", "lr", "batch_tokens", "seed", "data", "model", "layer", "d_model", "activation",
     "tokens", "nmse", "converged", "dead_fraction", "flops_sparse", "tokens_per_second", "run_id", "failure", "message",
 )  # fmt: skip
+# Of two studies on one page, each mostly has one value of these, which the table of what differs has: in the table of
+# runs they would push the loss out of a window of 1280 px.
+OF_THE_DATA = ("data", "model", "layer", "d_model")
 # The number of columns that are visible at first in a table that has none of these.
 MOST_FOREIGN = 12
 ORDER = ("side", "study", "data", "d_model", "k", "n_latents", "lr", "batch_tokens", "seed", "run_id")
@@ -95,7 +99,11 @@ def ordered(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _constant(runs: pd.DataFrame, name: str) -> bool:
-    return len(runs) > 1 and as_texts(runs, name).nunique() <= 1
+    """Whether all runs have one value of a setting; of the data, whether those of each of two studies have."""
+    values = as_texts(runs, name)
+    if SIDE in runs.columns and name in OF_THE_DATA:
+        return bool((values.groupby(runs[SIDE].to_numpy()).nunique() <= 1).all())
+    return len(runs) > 1 and values.nunique() <= 1
 
 
 def _column(runs: pd.DataFrame, name: str) -> Column:

@@ -62,7 +62,8 @@ def figures(pair: Pair) -> Figures:
             missing.append(Missing(law, str(error)))
         else:
             drawn.append(Drawing(law, svg, caption(fits, panels, pair), width > WIDE_PT))
-    return Figures(tuple(drawn), tuple(missing))
+    reason = "" if pair.fits else "no law was fitted to the same k of both studies."
+    return Figures(tuple(drawn), tuple(missing), reason)
 
 
 def overlays(fits: FitPair, pair: Pair) -> list[Overlay]:

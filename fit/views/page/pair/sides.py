@@ -174,19 +174,26 @@ def _matched(a: Side, b: Side) -> tuple[tuple[FitPair, ...], tuple[str, ...]]:
     for i, side in enumerate((a, b)):
         for fit in side.report.fits:
             cells.setdefault(_cell(fit), ([], []))[i].append(fit)
-    pairs, alone = [], []
+    pairs: list[FitPair] = []
+    alone: list[str] = []
     for (law, _, _), (of_a, of_b) in cells.items():
         if len(of_a) == len(of_b) == 1:
             pairs.append(_fit_pair(law, of_a[0], of_b[0], a, b))
             continue
-        name = ", ".join(filter(None, [law, fit_name((of_a or of_b)[0])]))
         if not of_a or not of_b:
-            alone.append(f"{name}: only {(a if of_a else b).name} has it.")
+            names = [_law_and_name(fit) for fit in of_a or of_b]
+            alone.extend(f"{name}: only {(a if of_a else b).name} has it." for name in names)
         else:
+            name = _law_and_name(of_a[0])
             counts = f"{len(of_a)} in {a.name} and {len(of_b)} in {b.name}"
             alone.append(f"{name}: {counts}, so that it is not clear which belong together.")
     laws = list(dict.fromkeys((*FIRST, *(each.law for each in pairs))))
     return tuple(sorted(pairs, key=lambda each: laws.index(each.law))), tuple(alone)
+
+
+def _law_and_name(fit: FitResult) -> str:
+    """`L_N, k = 8, B = 256`."""
+    return ", ".join(filter(None, [fit.law, fit_name(fit)]))
 
 
 def _cell(fit: FitResult) -> tuple[str, str, str]:

@@ -130,6 +130,11 @@ def test_the_regimes_are_one_table_with_a_row_for_each_group(smollm2):
     assert head[:5] == ["k", "α of L(C)", "α of L(N)", "E of L(C)", "E of L(N)"]
 
 
+def test_no_caution_of_the_page_names_an_option_of_the_screen():
+    texts = [each.text for each in cautions.warnings(study_report(read(REGIMES))).merged]
+    assert any("(T_N)" in text for text in texts) and not any("-v" in text for text in texts)
+
+
 def test_the_regimes_stand_side_by_side_with_the_caution(smollm2):
     regimes = json.loads((SMOLLM2 / "fits.json").read_text())["regimes"]
     said = seen_in(smollm2).text_of["regimes"]

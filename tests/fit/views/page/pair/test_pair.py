@@ -12,7 +12,7 @@ from fit.views.page.pair import cheaper, overlaid, pair_page
 from fit.views.page.pair.law_table import DIFFERENCE, RATIO, compared, law_table
 from fit.views.page.pair.sides import pair, together
 from fit.views.verbs import report as cli
-from tests.fit.views.page.page_cases import FACTOR, SMOLLM2, Seen, read
+from tests.fit.views.page.page_cases import FACTOR, REGIMES, SMOLLM2, Seen, read
 
 
 def estimate(value, low, high):
@@ -125,6 +125,20 @@ def test_the_command_for_two(cheap, tmp_path, capsys, monkeypatch):
     ):
         assert cli.main(arguments) == 1
         assert words in capsys.readouterr().err
+
+
+def test_two_studies_without_a_common_k_say_so_and_list_every_fit():
+    content = pair_page.pair_page(read(SMOLLM2), read(REGIMES))
+    seen = Seen(content)
+    reason = "A has k=16, k=32 and B k=8: there is no k that both were trained at."
+    head = " ".join(content.split("<nav")[0].split())
+    assert (
+        f"not known whether smollm2 (A) or regimes (B) needs less compute for the same loss. {reason}" in head
+    )
+    assert "No figure could be drawn: no law was fitted to the same k of both" in seen.text_of["figures"]
+    for group in ("k = 8, B = 256", "k = 8, B = 1,024"):
+        assert f"L_N, {group}: only regimes has it." in seen.text_of["laws"]
+    assert {"nmse", "lr", "batch_tokens"} <= set(seen.rows[0]) and "d_model" not in seen.rows[0]
 
 
 @pytest.mark.slow
