@@ -151,7 +151,10 @@ def best_losses(converged: pd.DataFrame, unconverged: pd.DataFrame | None = None
             at = {name: part[name].iloc[0] for name in (*cell, "batch_tokens") if name in others.columns}
             losses = _losses(part, loss, others, at)
             n = float(part["n_latents"].iloc[0])
-            best.append(BestLoss(n, float(str(B)), _at_best_lr(losses), number, _edge(losses)))
+            edge = _edge(losses)
+            if len(losses) == 1 and _lr_tried(part, others, at) > 1:
+                edge = Edge(None)  # of one lr that counts, nothing says on which side of it lr* lies
+            best.append(BestLoss(n, float(str(B)), _at_best_lr(losses), number, edge))
     return best
 
 
@@ -229,6 +232,14 @@ def _losses(part: pd.DataFrame, loss: str, others: pd.DataFrame, at: Mapping[str
     if "lr" not in part.columns or part["lr"].isna().any():
         return {np.nan: float(np.log(part[loss]).mean())}
     return losses_by_lr(part, loss, others, at)
+
+
+def _lr_tried(part: pd.DataFrame, others: pd.DataFrame, at: Mapping[str, Any]) -> int:
+    """How many lr a cell was trained at, whether or not the runs converged."""
+    if "lr" not in part.columns or others.empty:
+        return int(part["lr"].nunique()) if "lr" in part.columns else 0
+    here = np.logical_and.reduce([others[name] == value for name, value in at.items()])
+    return len({*part["lr"], *others.loc[here, "lr"]})
 
 
 def _edge(losses: Mapping[float, float]) -> Edge | None:

@@ -243,9 +243,30 @@ def test_an_interval_of_a_run_that_was_not_asked_to_stop_by_it_is_not_used():
 
 def test_an_unconverged_run_that_is_already_lower_is_told():
     table = runs()
-    table.loc[(table["n_latents"] == 1024) & (table["lr"] == 2e-4), "converged"] = False
+    lower = (table["n_latents"] == 1024) & (table["lr"] == 2e-4)
+    table.loc[lower, "converged"] = False
+    others = (table["n_latents"] == 1024) & ~lower
+    table.loc[others, "nmse"] = 1.005 * table.loc[lower, "nmse"].iloc[0]  # within ε of the unconverged run
     words = "In 1 of 7 cells (n_latents=1,024, k=16 first) an unconverged run is already lower"
     assert words in one(table).cautions[-1].text
+
+
+def test_a_cell_that_converged_far_above_an_unconverged_run_is_left_out():
+    """An lr that kills most latents converges at once, at a loss that is not that of n latents."""
+    table = runs(ks=(16,), lrs=(1e-4, 2e-4))
+    bad = (table["n_latents"] == 1024) & (table["lr"] == 2e-4)
+    table.loc[bad, "nmse"] *= 2
+    table["converged"] = (table["n_latents"] != 1024) | bad
+    chosen = one(table)
+    assert 1024 not in set(chosen.rows["n_latents"]) and len(chosen.rows) == 6
+    assert chosen.selection.used == 6
+    assert [(rule.rows, rule.rule) for rule in chosen.left_out][-1] == (
+        1,
+        "converged above a run that has not converged",
+    )
+    assert sum(rule.rows for rule in chosen.left_out) + len(chosen.rows) == len(table)
+    words = "In 1 of 7 cells (n_latents=1,024, k=16 first) an unconverged run is lower than the best converged one by"
+    assert any(text.startswith(words) for text in texts(chosen.cautions))
 
 
 def test_truths_may_be_texts_of_a_csv(tmp_path):

@@ -38,6 +38,16 @@ def ends(losses_by_cell):
 INSIDE, SMALLEST = {1e-3: 0.31, 2e-3: 0.30, 4e-3: 0.31}, {1e-3: 0.29, 2e-3: 0.30, 4e-3: 0.31}
 
 
+def test_the_only_lr_that_converged_of_several_is_an_edge():
+    """It may be one that kills the latents and converges at once."""
+    cells = {(n, B): INSIDE for n in (32, 64, 128) for B in (256, 1024)}
+    one_lr = ends({**cells, (128, 1024): {4e-3: 0.9}})
+    assert batch.at_convergence(one_lr).left_out == 0  # lr was not varied there, as far as the table says
+    others = ends({(128, 1024): {1e-3: 0.4, 2e-3: 0.4}}).assign(lowest=0.2)
+    test = batch.at_convergence(one_lr, others)
+    assert (test.left_out, test.cells, test.ends) == (1, 2, ()) and test.spread == pytest.approx(0, abs=1e-9)
+
+
 def test_a_converged_loss_at_an_edge_of_the_lr_is_left_out_and_counted():
     cells = {(n, B): INSIDE for n in (32, 64, 128) for B in (256, 1024)}
     test = batch.at_convergence(ends({**cells, (256, 256): SMALLEST, (256, 1024): INSIDE}))

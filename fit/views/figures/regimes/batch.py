@@ -70,13 +70,6 @@ def convention(study: StudyTables) -> str:
     return f"flops_{conventions[0] if conventions and conventions[0] else 'sparse'}"
 
 
-def lowest_converged(part: pd.DataFrame) -> pd.DataFrame:
-    """The converged run with the lowest loss of each n and batch size."""
-    if "converged" in part.columns:
-        part = part[tables.truths(part, "converged")[0]]
-    return inputs.lowest(part, ["n_latents", "batch_tokens"])
-
-
 def _converged(part: pd.DataFrame, study: StudyTables) -> pd.DataFrame:
     ends = run_ends(part, study.curves, FitOptions(unconverged=_unconverged(study)))
     if ends.at_limits.empty:

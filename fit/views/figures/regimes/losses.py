@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fit.converged.runs import groups
+from fit.converged.runs import groups, select
+from fit.law.options import DROP
 from fit.study.study_tables import StudyTables
 from fit.views.figures.regimes import batch
 from fit.views.figures.shared import axes as scales
@@ -21,8 +22,8 @@ COLUMNS = ["panel", "regime", "batch_tokens", "x", "nmse"]
 def numbers(study: StudyTables) -> pd.DataFrame:
     """The plotted numbers; `panel` names the k and the data set.
 
-    compute: the frontier of the curves of a batch size, x = C. converged: the lowest converged loss over lr of each n,
-    x = n. Raises inputs.Missing without data for both regimes of one group.
+    compute: the frontier of the curves of a batch size, x = C. converged: the loss that L(N) takes of each n, x = n.
+    Raises inputs.Missing without data for both regimes of one group.
     """
     known = inputs.finished(study.runs, "n_latents", "batch_tokens", "nmse")
     flops = batch.convention(study)
@@ -31,7 +32,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
     rows: list[pd.DataFrame] = []
     for (_, part), name in zip(parts, names, strict=True):
         frontiers = batch.frontiers(part, study.curves, flops)
-        best = batch.lowest_converged(part)
+        best = pd.concat([select(of_size, {}, DROP).rows for _, of_size in part.groupby("batch_tokens")])
         if not frontiers or best.empty:
             continue
         converged = best[["batch_tokens", "nmse"]].assign(regime="converged", x=best["n_latents"])
