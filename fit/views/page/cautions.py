@@ -1,9 +1,10 @@
 """Cautions, a line each: runs that did not end well or did not converge, and the cautions of the fits by kind."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fit.law.laws import L_N, L_NK
@@ -159,12 +160,15 @@ def _outdated_fits(report: StudyReport) -> Iterator[Group]:
     """A group if fits.json was made from fewer runs than are done now."""
     if report.fitted_here:
         return
-    done = int((states(report.runs) == "done").sum())
+    runs = report.runs[states(report.runs) == "done"]
     for law, name in ((L_NK.name, "L(N, K)"), (L_N.name, "L(N)")):
-        chosen = [fit.selection for fit in report.fits if fit.law == law]
-        seen = sum(
-            part.runs - (part.not_done or 0) for part in chosen if isinstance(part, ConvergedSelection)
-        )
+        chosen = [(fit.group, fit.selection) for fit in report.fits if fit.law == law]
+        counts = [
+            (part.runs - (part.not_done or 0), _in_group(runs, group))
+            for group, part in chosen
+            if isinstance(part, ConvergedSelection)
+        ]
+        seen, done = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
         if 0 < seen < done:
             sentence = f"{name} was fitted to a choice of {seen:,} of the {done:,} runs that are done. "
             sentence += "If more have ended since: saescale report --refit takes them all."
@@ -184,3 +188,12 @@ def _merged_cautions(report: StudyReport) -> Iterator[MergedCaution]:
             FitCaution(greek(text), owners_text(having, report.fits)) for text, having in owners.items()
         ]
         yield MergedCaution(in_full(each, report.fits), tuple(sentences) if len(sentences) > 1 else ())
+
+
+def _in_group(runs: pd.DataFrame, group: Mapping[str, Any]) -> int:
+    """How many runs have the values of a group: a law may have no fit of another group, for want of sizes."""
+    inside = np.ones(len(runs), dtype=bool)
+    for name, value in group.items():
+        if name in runs.columns:
+            inside &= (runs[name] == value).to_numpy(dtype=bool, na_value=False)
+    return int(inside.sum())

@@ -8,7 +8,7 @@ import pandas as pd
 
 from fit.data import tables
 from fit.law.errors import FitError
-from fit.views.format import MISSING, number, percent, significant
+from fit.views.format import MISSING, percent, significant
 
 SHARES = ("dead_fraction", "tail_gap", "last_doubling")
 STATES = ("done", "running", "pending", "stopped", "diverged", "failed", "cancelled", "unreadable")
@@ -57,7 +57,7 @@ def cell_text(value: Any, column: str = "") -> str:
     if column.startswith("flops"):
         return significant(value, 3)
     if abs(value) >= 1000:
-        return number(round(value), 0)
+        return f"{value:,.0f}".replace("-", "−")
     return f"{value:.3g}".replace("-", "−")
 
 
@@ -67,13 +67,18 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 
 
 def distinct_values(table: pd.DataFrame, column: str, most: int = 8) -> str:
-    """The values of a column in order: all of them, or if there are more than `most`, both ends and the number."""
+    """The values of a column in order: all of them, or if there are more than `most`, both ends and the number.
+
+    A dash at the end stands for rows without a value.
+    """
     values = table[column]
     numeric = pd.to_numeric(values, errors="coerce")
     if numeric.notna().sum() == values.notna().sum() and values.notna().any():
         distinct = [cell_text(v, column) for v in sorted(set(numeric.dropna().tolist()))]
     else:
         distinct = sorted({cell_text(v, column) for v in values.dropna()})
+    if distinct and values.isna().any():
+        distinct.append(MISSING)
     if len(distinct) <= most:
         return ", ".join(distinct)
     return f"{distinct[0]} … {distinct[-1]} ({len(distinct):,} values)"

@@ -26,7 +26,7 @@ from fit.views.format import with_interval
 from fit.views.lines.merged_cautions import merged_cautions
 from fit.views.page import cautions, design, drawings, page
 from fit.views.page.lead import divided
-from fit.views.page.run_table import cell_text
+from fit.views.page.run_table import cell_text, distinct_values
 from fit.views.page.runs import run_table
 from fit.views.page.study_report import study_report
 from fit.views.verbs import report as cli
@@ -200,6 +200,23 @@ def test_a_missing_number_is_a_dash_and_not_0(mess):
     data = json.loads(seen_in(mess).text_of["runs-data"])["columns"]
     assert data["nmse"]["values"].count(None) == 7 == data["nmse"]["texts"].count("–")
     assert {cell_text(nothing) for nothing in (float("nan"), None, pd.NA, pd.NaT)} == {"–"}
+
+
+def test_a_column_has_one_notation_and_a_missing_value_is_none_of_its_values():
+    assert [cell_text(speed, "tokens_per_second") for speed in (66753.6, 100362.4)] == ["66,754", "100,362"]
+    table = pd.DataFrame({"parametrization": ["mup", None, "standard"], "target": [None, 0.01, 0.01]})
+    assert distinct_values(table, "parametrization") == "mup, standard, –"
+    assert distinct_values(table, "target") == "0.01, –"
+
+
+def test_fits_of_fewer_runs_are_told_by_the_groups_that_have_a_fit():
+    """Of the third batch size of this study too few runs converged for L(N): no reason to fit again."""
+    study = read(SMOLLM2.parent / "regimes/synthetic")
+    report = SimpleNamespace(fitted_here=False, fits=study.fits, runs=study.runs)
+    assert list(cautions._outdated_fits(report)) == []
+    more = pd.concat([study.runs, study.runs[study.runs["batch_tokens"] == 256].head(1)])
+    (group,) = cautions._outdated_fits(SimpleNamespace(**{**vars(report), "runs": more}))
+    assert "a choice of 65 of the 66 runs" in group.sentences[0]
 
 
 def test_warnings_are_grouped(mess, smollm2):
