@@ -1,6 +1,5 @@
 """The top of the page: the name, the answer in one sentence, the claims it rests on, and the few numbers to know."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -31,12 +30,7 @@ LAWS = {
     "compute": (("L_C", "C"), ("L_C_pure", "C")),
 }
 EXPONENT = "alpha"
-# What is said of one claim, and of several.
-OUTCOMES = {
-    Outcome.HOLDS: ("holds", "hold"),
-    Outcome.REFUTED: ("is refuted", "are refuted"),
-    Outcome.UNDECIDED: ("is undecided", "are undecided"),
-}
+OUTCOMES = {Outcome.HOLDS: "holds", Outcome.REFUTED: "is refuted", Outcome.UNDECIDED: "is undecided"}
 # More exponents than this are given as a range.
 MOST_VALUES = 3
 
@@ -69,7 +63,7 @@ class KeyFigure:
 class GroupVerdict:
     """The verdict on the paper's claims about the runs of one group.
 
-    name: empty if it is the only one. outcomes: `1 holds, 1 is refuted and 1 is undecided`.
+    name: empty if it is the only one. outcomes: each claim with its outcome, as `“…” is refuted and “…” holds`.
     """
 
     name: str
@@ -116,13 +110,8 @@ def _verdicts(report: StudyReport) -> Iterator[GroupVerdict]:
 
 
 def _outcomes(claims: Sequence[Judgement]) -> str:
-    """`1 holds, 1 is refuted and 1 is undecided`."""
-    counts = Counter(claim.outcome for claim in claims)
-    texts = [
-        f"{counts[outcome]} {one if counts[outcome] == 1 else several}"
-        for outcome, (one, several) in OUTCOMES.items()
-        if counts[outcome]
-    ]
+    """`“the batch size moves L(C) substantially” holds and “…” is undecided`: each claim with its outcome."""
+    texts = [f"“{judged.claim}” {OUTCOMES[judged.outcome]}" for judged in claims]
     return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
 
 

@@ -24,7 +24,8 @@ from fit.views.figures import gallery
 from fit.views.figures.gallery import FIGURES
 from fit.views.format import with_interval
 from fit.views.lines.merged_cautions import merged_cautions
-from fit.views.page import cautions, design, drawings, page
+from fit.views.lines.verdict import judgements
+from fit.views.page import cautions, design, drawings, page, summary
 from fit.views.page.lead import divided
 from fit.views.page.run_table import cell_text, distinct_values
 from fit.views.page.runs import run_table
@@ -200,6 +201,15 @@ def test_a_missing_number_is_a_dash_and_not_0(mess):
     data = json.loads(seen_in(mess).text_of["runs-data"])["columns"]
     assert data["nmse"]["values"].count(None) == 7 == data["nmse"]["texts"].count("–")
     assert {cell_text(nothing) for nothing in (float("nan"), None, pd.NA, pd.NaT)} == {"–"}
+
+
+def test_the_answer_names_each_claim_with_its_outcome():
+    (group,) = read(SMOLLM2.parent / "regimes/synthetic").regimes.groups
+    outcomes = summary._outcomes(judgements(group))
+    assert re.fullmatch(
+        "“the best lr .* compute-optimal one” is refuted, “the batch size moves .*” holds and “.*” is undecided",
+        outcomes,
+    )
 
 
 def test_a_column_has_one_notation_and_a_missing_value_is_none_of_its_values():
