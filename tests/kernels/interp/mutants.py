@@ -4,7 +4,7 @@
 
 Each mutant is one change of a kernel that a GPU would punish, by a wrong number or a crash, though it compiles. It is
 made in a copy of the kernels, and the kernel's tests are run against the copy until one of them fails. A mutant that
-survives is printed, and the exit code is then 1. All of this list are caught.
+survives is printed, and the exit code is then 1. The list has not been run to its end yet.
 """
 
 import argparse
