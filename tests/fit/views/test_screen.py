@@ -130,7 +130,7 @@ def test_what_changes_the_reading_comes_before_what_trades_off(regimes):
     order = [
         text.index(part)
         for part in (
-            "batch_tokens in L_C; converged in L_N, T_N",
+            "runs differ by ±15 % with batch_tokens",
             "smallest that was tried",
             "The floors of L_N",
         )
