@@ -5,6 +5,7 @@ import pytest
 from fit.views.figures import gallery
 from fit.views.figures.gallery import FIGURES
 from fit.views.page.page import page
+from tests.fit.views.page import chromium
 from tests.fit.views.page.page_cases import (
     GPT4,
     GPT4_FIGURES,
@@ -53,3 +54,11 @@ def few_figures(monkeypatch):
 
 def _draw_only(patch, names):
     patch.setattr(gallery, "FIGURES", {name: FIGURES[name] for name in names})
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    reason = chromium.install()
+    if reason:
+        pytest.skip(reason)
+    return chromium.Browser(tmp_path_factory.mktemp("chromium"))

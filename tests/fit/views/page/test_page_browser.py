@@ -12,7 +12,6 @@ from fit.data import tables
 from fit.views.figures import gallery
 from fit.views.page.page import page
 from fit.views.page.run_table import cell_text
-from tests.fit.views.page import chromium
 from tests.fit.views.page.page_cases import SMOLLM2, Seen, fits_of_any_table, messy, read
 
 pytestmark = pytest.mark.slow
@@ -95,14 +94,6 @@ frame.onload = read;
 frame.src = 'report.html';
 document.body.append(frame);
 </script></body>"""
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    reason = chromium.install()
-    if reason:
-        pytest.skip(reason)
-    return chromium.Browser(tmp_path_factory.mktemp("chromium"))
 
 
 @pytest.fixture(scope="module")

@@ -9,21 +9,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.fit.views.page import chromium
-
 pytestmark = pytest.mark.slow
 WIDTHS, HEIGHT = (1280, 400), 900
 # Pixels of a screenshot whose mean is below the first are a dark page, above the second a light one; figures are both.
 DARK, LIGHT = 110, 200
 FRAMES = Path(__file__).parent / "frames.html"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    reason = chromium.install()
-    if reason:
-        pytest.skip(reason)
-    return chromium.Browser(tmp_path_factory.mktemp("chromium"))
 
 
 @pytest.fixture(scope="module", params=["smollm2", "regimes"])

@@ -7,7 +7,6 @@ import re
 import pytest
 
 from fit.views.page.pair import pair_page
-from tests.fit.views.page import chromium
 from tests.fit.views.page.page_cases import SMOLLM2, Seen, read
 
 pytestmark = pytest.mark.slow
@@ -31,14 +30,6 @@ for (const width of [1280, 400]) {
   document.body.append(frame);
 }
 </script></body>"""
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    reason = chromium.install()
-    if reason:
-        pytest.skip(reason)
-    return chromium.Browser(tmp_path_factory.mktemp("chromium"))
 
 
 @pytest.fixture(scope="module")
