@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from fit.law.caution import Kind
 from fit.law.laws import L_NK
 from fit.law.result import FitResult, Param
 from fit.regimes.verdict import Outcome
@@ -126,8 +127,12 @@ def _trend(report: StudyReport, regime: str) -> Trend | None:
             if param.value is not None
         ]
         if exponents:
-            floor = not law.endswith("_pure")
-            refuted = [fit.group for fit in report.fits if fit.law == law and fit.refutation]
+            fits = [fit for fit in report.fits if fit.law == law]
+            # Where E went to 0 in every fit, the rows show no floor, though the law has one.
+            floor = not law.endswith("_pure") and any(
+                all(caution.kind is not Kind.NO_FLOOR for caution in fit.cautions) for fit in fits
+            )
+            refuted = [fit.group for fit in fits if fit.refutation]
             where = merged_groups(refuted).replace("=", " = ") if refuted else None
             return Trend(REGIMES[regime], floor, variable, greek(EXPONENT), _values(exponents), where)
     return None

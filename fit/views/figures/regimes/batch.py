@@ -177,18 +177,29 @@ def caption(table: pd.DataFrame, study: StudyTables) -> captions.Caption:
         for regime in REGIMES
         for text in _head(study, name, regime)
     ]
+    drawn = set(table["regime"])
+    left, right = ("left, ", "right") if len(drawn) == len(REGIMES) else ("", "")
+    halves = {
+        "compute": f"the lowest at equal compute C ({left}{convention(study)[6:]} FLOPs)",
+        "converged": f"the converged one of each n at its best lr{_which_losses(table, right)}",
+    }
     text = (
-        f"The loss over the batch size B: the lowest at equal compute C (left, {convention(study)[6:]} FLOPs), and the "
-        f"converged one of each n at its best lr (right{_which_losses(table)})."
+        f"The loss over the batch size B: {', and '.join(halves[each] for each in REGIMES if each in drawn)}."
     )
+    if "converged" not in drawn:
+        text += (
+            " L(N) is not drawn: no n has two batch sizes with the lowest converged loss inside the lr tried."
+        )
     return captions.caption(" ".join([text, *exponents]), study)
 
 
-def _which_losses(table: pd.DataFrame) -> str:
-    """What the losses of the converged panels are, after a comma."""
+def _which_losses(table: pd.DataFrame, side: str) -> str:
+    """In brackets, on which side the converged panels are and what their losses are."""
     texts = {LIMIT: "L∞, which the tails of the runs predict", LAST: "the last loss"}
     drawn = [texts[loss] for loss in dict.fromkeys(table["loss"]) if loss in texts]
-    return f", {' or '.join(drawn)}; losses at an edge of the lr are left out" if drawn else ""
+    which = f"{' or '.join(drawn)}; losses at an edge of the lr are left out" if drawn else ""
+    parts = ", ".join(filter(None, [side, which]))
+    return f" ({parts})" if parts else ""
 
 
 def _head(study: StudyTables, panel: str, regime: str) -> list[str]:

@@ -65,3 +65,10 @@ def test_one_batch_size_or_no_curves(swept):
         batch.numbers(study(swept.runs[swept.runs["batch_tokens"] == 512]))
     assert set(batch.numbers(study(swept.runs))["regime"]) == {"converged"}
     assert_readable(batch.draw(batch.numbers(study(swept.runs)), study()))
+
+
+def test_the_caption_speaks_of_the_half_that_is_drawn(swept, table):
+    whole = batch.caption(table, study(*swept)).text
+    assert "left" in whole and "right" in whole and "not drawn" not in whole
+    half = batch.caption(table[table["regime"] == "compute"], study(*swept)).text
+    assert "left" not in half and "right" not in half and "is not drawn: no n has two batch sizes" in half

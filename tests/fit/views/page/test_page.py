@@ -212,6 +212,15 @@ def test_the_answer_names_each_claim_with_its_outcome():
     )
 
 
+def test_a_law_whose_floor_went_to_0_is_no_trend_towards_a_floor():
+    study = read(SMOLLM2.parent / "regimes/smollm2")
+    fits = [fit for fit in study.fits if fit.law == "L_N"]
+    assert all(any(caution.kind is Kind.NO_FLOOR for caution in fit.cautions) for fit in fits)
+    assert not summary._trend(SimpleNamespace(fits=fits), "converged").has_floor
+    with_floor = [fit for fit in read(SMOLLM2).fits if fit.law == "L_N"]
+    assert summary._trend(SimpleNamespace(fits=with_floor), "converged").has_floor
+
+
 def test_a_column_has_one_notation_and_a_missing_value_is_none_of_its_values():
     assert [cell_text(speed, "tokens_per_second") for speed in (66753.6, 100362.4)] == ["66,754", "100,362"]
     table = pd.DataFrame({"parametrization": ["mup", None, "standard"], "target": [None, 0.01, 0.01]})
